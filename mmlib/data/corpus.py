@@ -1,0 +1,125 @@
+"""The one record every data set becomes: utterances, their modalities, labels and splits.
+
+Axis letters used throughout mmlib: b batch, t token or frame, d feature, m modality, l layer,
+h hidden, k class, s seed (member of a stack); n counts utterances.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import numpy as np
+
+SPLITS = ("train", "valid", "test")
+
+
+class DataError(ValueError):
+    """Something is wrong with the data; the message is one line: what, where, and the remedy."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The range of a label and what its values are called."""
+
+    name: str  # "sentiment"
+    low: float
+    high: float
+    origin: str = ""  # how the file's own labels became this scale, "" if unchanged
+
+
+SENTIMENT = Scale("sentiment", -3.0, 3.0)
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Feature sequences of one modality, all utterances end to end (no padding is stored)."""
+
+    values: np.ndarray  # (sum of lengths, d) float32
+    lengths: np.ndarray  # (n,) int64; 0: the modality is missing for that utterance
+    columns: tuple[str, ...]  # d names
+
+    def __post_init__(self) -> None:
+        values = np.ascontiguousarray(self.values, dtype=np.float32)
+        lengths = np.ascontiguousarray(self.lengths, dtype=np.int64)
+        if values.ndim != 2 or len(self.columns) != values.shape[1]:
+            raise DataError(f"{len(self.columns)} column names for values of shape {values.shape}")
+        if lengths.sum() != len(values) or (lengths < 0).any():
+            raise DataError(f"lengths add up to {lengths.sum()}, but there are {len(values)} frames")
+        for name, array in (("values", values), ("lengths", lengths)):
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """First frame of each utterance and one past the last, (n + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.lengths)])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        """Frames of utterance i, (t, d)."""
+        start = int(self.lengths[:i].sum())
+        return self.values[start : start + self.lengths[i]]
+
+    def take(self, rows: np.ndarray) -> "Sequences":
+        """The utterances `rows` (integers), in that order."""
+        off = self.offsets
+        frames = [np.arange(off[i], off[i + 1]) for i in rows]
+        index = np.concatenate(frames) if frames else np.zeros(0, dtype=np.int64)
+        return Sequences(self.values[index], self.lengths[rows], self.columns)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Utterances with text, per-modality sequences, labels, splits and groups; immutable."""
+
+    name: str  # "mosi"
+    variant: str  # which file and format it came from, e.g. "mosi.csv.gz, standard_split"
+    ids: tuple[str, ...]  # n
+    groups: tuple[str, ...]  # n; video or speaker: the unit of splits and of clustered intervals
+    split: np.ndarray  # (n,) of "train", "valid", "test"
+    label: np.ndarray  # (n,) float32
+    text: tuple[str, ...] | None = None  # n
+    sequences: Mapping[str, Sequences] = field(default_factory=dict)  # "audio", "vision", "text"
+    scale: Scale = SENTIMENT
+    truth: Mapping[str, np.ndarray] = field(default_factory=dict)  # embedded corpora only
+    notes: tuple[str, ...] = ()  # what the loader dropped, filled or warns of
+    checksums: Mapping[str, str] = field(default_factory=dict)  # file name -> sha256
+
+    def __post_init__(self) -> None:
+        split = np.asarray(self.split, dtype=str)
+        label = np.asarray(self.label, dtype=np.float32)
+        split.flags.writeable = label.flags.writeable = False
+        object.__setattr__(self, "split", split)
+        object.__setattr__(self, "label", label)
+        for name in ("sequences", "truth", "checksums"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities present, in the order text, audio, vision."""
+        have = {"text"} if self.text is not None else set()
+        return tuple(m for m in ("text", "audio", "vision") if m in have | set(self.sequences))
+
+    def rows(self, split: str) -> np.ndarray:
+        """Row numbers of one split."""
+        if split not in SPLITS:
+            raise DataError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+        return np.flatnonzero(self.split == split)
+
+    def take(self, rows: np.ndarray) -> "Corpus":
+        """The utterances `rows` (integers), in that order, as a corpus."""
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in rows),
+            groups=tuple(self.groups[i] for i in rows),
+            split=self.split[rows],
+            label=self.label[rows],
+            text=None if self.text is None else tuple(self.text[i] for i in rows),
+            sequences={m: s.take(rows) for m, s in self.sequences.items()},
+            truth={name: values[rows] for name, values in self.truth.items()},
+        )

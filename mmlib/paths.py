@@ -1,0 +1,20 @@
+"""Where things lie: from this file's own place and the environment, never the working directory."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+FIGURES = ROOT / "figures"
+RUNS = ROOT / "papermill_runs"
+
+
+def data_root() -> Path:
+    """Folder of the data sets: `MMLIB_DATA`, else `data/` in the project."""
+    return Path(os.environ.get("MMLIB_DATA") or ROOT / "data").expanduser().resolve()
+
+
+def cache_root() -> Path:
+    """Folder of the frozen-feature cache: `MMLIB_CACHE`, else `~/.cache/mmlib`."""
+    home = os.environ.get("MMLIB_CACHE") or Path.home() / ".cache" / "mmlib"
+    return Path(home).expanduser().resolve()
