@@ -1,0 +1,86 @@
+"""Scores against scikit-learn and numpy, which hold the definitions the peers call."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+
+from mmlib.metrics import METRICS, score, sentiment_scores
+
+rng = np.random.default_rng(0)
+TRUTH = rng.integers(-9, 10, 400) / 3  # multiples of 1/3 with many zeros, as MOSEI's labels
+PRED = np.concatenate([TRUTH + rng.normal(0, 1, 400), rng.normal(0, 2, 400)]).reshape(2, 400)
+PRED[:, :40] = np.round(PRED[:, :40])  # exact zeros and exact integers occur
+PRED[:, 40:50], TRUTH[40:50] = 0.5, 2.5  # halves, where rounding rules differ
+NON0 = TRUTH != 0
+
+
+def by_definition(p: np.ndarray, y: np.ndarray) -> dict[str, float]:
+    """The table of definitions once more, in the libraries' words."""
+    q, z = p[NON0], y[NON0]
+    away = [np.sign(x) * np.ceil(np.abs(np.clip(x, -3, 3))) for x in (y, p)]
+    return {
+        "mae": np.abs(p - y).mean(),
+        "corr": np.corrcoef(p, y)[0, 1],
+        "acc2_non0": accuracy_score(z > 0, q > 0),
+        "f1_non0": f1_score(z > 0, q > 0, average="weighted"),
+        "acc2_has0": accuracy_score(y >= 0, p >= 0),
+        "f1_has0": f1_score(y >= 0, p >= 0, average="weighted"),
+        "acc5": np.mean(np.round(np.clip(p, -2, 2)) == np.round(np.clip(y, -2, 2))),
+        "acc7": np.mean(np.round(np.clip(p, -3, 3)) == np.round(np.clip(y, -3, 3))),
+        "acc7_away_from_zero": accuracy_score(*away),
+        "f1_non0_swapped": f1_score(q > 0, z > 0, average="weighted"),
+        "mae_non0": np.abs(q - z).mean(),
+        "corr_non0": np.corrcoef(q, z)[0, 1],
+        "acc2_non0_ge": accuracy_score(z >= 0, q >= 0),
+        "f1_non0_ge": f1_score(z >= 0, q >= 0, average="weighted"),
+        "acc2_positive": accuracy_score(y > 0, p > 0),
+    }
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_each_score_is_its_definition_for_one_and_for_many_seeds(name):
+    want = [by_definition(p, TRUTH)[name] for p in PRED]
+    assert sentiment_scores(PRED, TRUTH)[name] == pytest.approx(want, abs=1e-12)
+    one = sentiment_scores(PRED[0], TRUTH)[name]
+    assert isinstance(one, float) and one == pytest.approx(want[0], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "pred", "truth", "want"),
+    [
+        ("acc7", [0.5, 1.5, 2.5, -9.0], [0.0, 2.0, 2.0, -3.0], 1.0),  # half to even, clipped
+        ("acc7_away_from_zero", [0.01, -0.01, 1.0], [1.0, -1.0, 1.0], 1.0),
+        ("acc2_non0", [0.0, 1.0, 1.0], [1.0, 1.0, 0.0], 0.5),  # p = 0 is not positive, y = 0 gone
+        ("acc2_non0_ge", [0.0, 1.0, 1.0], [1.0, 1.0, 0.0], 1.0),
+        ("acc2_has0", [0.0, -1.0, 1.0], [1.0, 0.0, 0.0], 2 / 3),
+        ("acc2_positive", [0.0, -1.0, 1.0], [1.0, 0.0, 0.0], 1 / 3),
+        ("corr", [0.1, 0.1, 0.1], [1.0, 2.0, 4.0], 0.0),  # a constant
+        ("corr", [1e6, 1e6 + 1, 1e6 + 2], [1.0, 2.0, 3.0], 1.0),  # an offset costs no digits
+        ("f1_non0", [1.0, 1.0, 1.0], [1.0, 1.0, -1.0], 2 / 3 * 0.8),
+        ("f1_non0_swapped", [1.0, 1.0, 1.0], [1.0, 1.0, -1.0], 0.8),
+    ],
+)
+def test_cases_where_conventions_part(name, pred, truth, want):
+    assert score(name, np.array(pred), np.array(truth)) == pytest.approx(want)
+
+
+@pytest.mark.parametrize(
+    ("pred", "truth", "message"),
+    [
+        (np.zeros((5, 1)), np.ones(5), "shape"),
+        (np.zeros(4), np.ones(5), "shape"),
+        (np.zeros(0), np.ones(0), "empty"),
+        (np.array([np.nan, 1.0]), np.ones(2), "1 of 2 predictions are NaN"),
+        (np.ones(2), np.array([np.inf, 1.0]), "1 of 2 labels are NaN or infinite"),
+        (np.ones(2), np.zeros(2), "all 2 labels are 0"),
+    ],
+)
+def test_bad_input_is_named_in_one_line(pred, truth, message):
+    with pytest.raises(ValueError, match=message) as error:
+        sentiment_scores(pred, truth)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_metric_names_the_choices():
+    with pytest.raises(ValueError, match=r"unknown metric 'f1'; choose one of mae, .*f1_non0"):
+        score("f1", np.ones(2), np.ones(2))
