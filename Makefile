@@ -1,0 +1,57 @@
+# `make help` lists the targets. Everything runs in .venv, made on first use.
+SHELL := /bin/bash
+PYTHON ?= python3
+RUN ?= default
+BIN := .venv/bin
+SOURCES := $(if $(ONLY),$(ONLY:%=notebooks/%.py),$(sort $(wildcard notebooks/[0-9]*.py)))
+
+export JUPYTER_PREFER_ENV_PATH := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup run notebooks test lint benchmark lock
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: .venv/.installed  ## make .venv and install pinned dependencies and the project
+
+.venv/.installed: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "$(PYTHON) is missing or older than Python 3.11: name another, e.g. make PYTHON=python3.12" >&2; exit 1; }
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --constraint requirements.lock --editable '.[offline,test]'
+	@touch $@
+
+run: setup  ## execute the notebooks (DATASET=mosi RUN=mosi ONLY="02_daf 08_results" PARAMS=file.yaml)
+	@$(BIN)/python -m mmlib.runs --run $(RUN) $(if $(DATASET),--dataset $(DATASET)) \
+	  $(if $(PARAMS),--params $(PARAMS)) $(if $(ONLY),--only $(ONLY))
+
+# One thread: the stored outputs are the same on every machine of a kind.
+notebooks test: export OMP_NUM_THREADS := 1
+
+notebooks: setup  ## make the reference run: every .ipynb anew from its .py (ONLY=02_daf)
+	@set -e; for source in $(SOURCES); do \
+	  notebook=$${source%.py}.ipynb; echo "$$notebook"; \
+	  $(BIN)/jupytext --to ipynb --update --quiet $$source; \
+	  $(BIN)/jupyter execute --inplace --NotebookClient.record_timing=False $$notebook; \
+	  $(BIN)/nbstripout --keep-output --keep-count --extra-keys metadata.language_info $$notebook; \
+	done
+
+lint: setup  ## ruff, as a check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+test: lint  ## lint, pytest, and every notebook against its stored outputs
+	$(BIN)/python -m pytest tests -n 2 --dist loadscope
+	$(BIN)/python -m pytest notebooks --nbval --nbval-current-env --nbval-cell-timeout 120 \
+	  --nbval-sanitize-with notebooks/sanitize.cfg -n 2 --dist loadscope
+
+benchmark: setup  ## speed and memory, as ratios measured in one run
+	@set -e; for script in $(sort $(wildcard tests/benchmarks/*.py)); do \
+	  echo "$$script"; $(BIN)/python $$script; done
+
+lock: setup  ## pin what .venv holds: names and versions, torch without its CUDA parts
+	$(BIN)/pip freeze --exclude-editable | sed -E 's/\+[a-z0-9.]+$$//' \
+	  | grep -vE '^(nvidia|triton|cuda)' > requirements.lock.part
+	mv requirements.lock.part requirements.lock
