@@ -37,6 +37,7 @@ class Sequences:
     values: np.ndarray  # (sum of lengths, d) float32
     lengths: np.ndarray  # (n,) int64; 0: the modality is missing for that utterance
     columns: tuple[str, ...]  # d names
+    filled: np.ndarray | None = None  # (2, d) NaN and infinite values of the file, now 0
 
     def __post_init__(self) -> None:
         values = np.ascontiguousarray(self.values, dtype=np.float32)
@@ -44,7 +45,9 @@ class Sequences:
         if values.ndim != 2 or len(self.columns) != values.shape[1]:
             raise DataError(f"{len(self.columns)} column names for values of shape {values.shape}")
         if lengths.sum() != len(values) or (lengths < 0).any():
-            raise DataError(f"lengths add up to {lengths.sum()}, but there are {len(values)} frames")
+            raise DataError(
+                f"lengths add up to {lengths.sum()}, but there are {len(values)} frames"
+            )
         for name, array in (("values", values), ("lengths", lengths)):
             array.flags.writeable = False
             object.__setattr__(self, name, array)

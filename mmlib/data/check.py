@@ -1,0 +1,90 @@
+"""What has to hold for every corpus, whatever file it came from."""
+
+from collections import Counter
+
+import numpy as np
+
+from mmlib.data.corpus import SPLITS, Corpus, DataError
+
+
+def check(corpus: Corpus) -> Corpus:
+    """The corpus itself, if it is sound; else a DataError that names the first thing found."""
+    try:
+        for rule in (_sizes, _ids, _labels, _splits, _groups, _text, _sequences):
+            rule(corpus)
+    except DataError as error:
+        raise DataError(f"{corpus.name} ({corpus.variant}): {error}") from None
+    return corpus
+
+
+def _sizes(corpus: Corpus) -> None:
+    n = len(corpus.ids)
+    parts = {"groups": corpus.groups, "split": corpus.split, "label": corpus.label}
+    if corpus.text is not None:
+        parts["text"] = corpus.text
+    for name, part in {**parts, **corpus.sequences, **corpus.truth}.items():
+        if len(part) != n:
+            raise DataError(f"{n} ids, but {name} has {len(part)} entries")
+    if not corpus.modalities:
+        raise DataError("no modality: neither text nor any feature sequence")
+
+
+def _ids(corpus: Corpus) -> None:
+    name, count = Counter(corpus.ids).most_common(1)[0] if corpus.ids else ("", 0)
+    if count > 1:
+        raise DataError(f"id {name!r} occurs {count} times; ids must be unique")
+
+
+def _labels(corpus: Corpus) -> None:
+    low, high = corpus.scale.low - 1e-4, corpus.scale.high + 1e-4
+    bad = np.flatnonzero(~((corpus.label >= low) & (corpus.label <= high)))
+    if len(bad):
+        raise DataError(
+            f"label {corpus.label[bad[0]]:g} of {corpus.ids[bad[0]]!r} is not in "
+            f"[{corpus.scale.low:g}, {corpus.scale.high:g}] ({len(bad)} such labels)"
+        )
+
+
+def _splits(corpus: Corpus) -> None:
+    unknown = sorted(set(corpus.split) - set(SPLITS))
+    if unknown:
+        raise DataError(f"unknown split {unknown[0]!r}; splits are {', '.join(SPLITS)}")
+    for split in SPLITS:
+        if (size := len(corpus.rows(split))) < 2:
+            raise DataError(f"split {split} has {size} utterance(s); scores need at least 2")
+
+
+def _groups(corpus: Corpus) -> None:
+    if crossing := crossing_groups(corpus):
+        group, splits = next(iter(crossing.items()))
+        raise DataError(
+            f"group {group!r} is in {' and '.join(splits)} ({len(crossing)} such groups); "
+            "split whole videos or speakers"
+        )
+
+
+def crossing_groups(corpus: Corpus) -> dict[str, tuple[str, ...]]:
+    """Groups with utterances in more than one split, and those splits."""
+    seen: dict[str, set[str]] = {}
+    for group, split in zip(corpus.groups, corpus.split, strict=True):
+        seen.setdefault(group, set()).add(str(split))
+    return {g: tuple(s for s in SPLITS if s in at) for g, at in seen.items() if len(at) > 1}
+
+
+def _text(corpus: Corpus) -> None:
+    for name, text in zip(corpus.ids, corpus.text or (), strict=False):
+        if not text.strip():
+            raise DataError(f"empty text of {name!r}; drop the row or fill it in")
+
+
+def _sequences(corpus: Corpus) -> None:
+    frames = np.full(len(corpus), 0 if corpus.text is None else 1)
+    for modality, sequences in corpus.sequences.items():
+        if not np.isfinite(sequences.values).all():
+            raise DataError(f"{modality} holds values that are not finite")
+        if not sequences.lengths.any():
+            raise DataError(f"{modality} has no frame in any utterance; drop the modality")
+        frames = frames + sequences.lengths
+    if (frames == 0).any():
+        name = corpus.ids[int(np.argmin(frames))]
+        raise DataError(f"zero-length sequence: {name!r} has no frame in any modality; drop it")

@@ -1,0 +1,23 @@
+"""Names of the feature columns, where the source gives them."""
+
+
+def numbered(prefix: str, n: int) -> tuple[str, ...]:
+    return tuple(f"{prefix}_{i}" for i in range(n))
+
+
+# COVAREP's own names in its order; CMU's .csd and the pickles made from them leave them out.
+COVAREP = (
+    *("F0", "VUV", "NAQ", "QOQ", "H1H2", "PSP", "MDQ", "peakSlope", "Rd", "Rd_conf", "creak"),
+    *numbered("MCEP", 25),
+    *numbered("HMPDM", 25),
+    *numbered("HMPDD", 13),
+)  # 74
+
+# The five that CMU kept for MOSI's processed files: issue 172 of CMU-MultimodalSDK, counted from 0.
+COVAREP_5 = tuple(COVAREP[i] for i in (1, 3, 6, 25, 60))
+
+
+def names(modality: str, d: int) -> tuple[str, ...]:
+    """Column names of d features of a modality; numbered where the source names none."""
+    known = {("audio", 74): COVAREP, ("audio", 5): COVAREP_5}
+    return known.get((modality, d)) or numbered(modality, d)

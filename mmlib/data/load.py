@@ -1,0 +1,64 @@
+"""`load`: a name in, a sound `Corpus` out. The table below is the whole layout on disk."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+from mmlib.data.check import check
+from mmlib.data.corpus import Corpus, DataError
+from mmlib.data.csd import read_csd
+from mmlib.data.files import choose
+from mmlib.data.mmsa import read_mmsa
+from mmlib.data.tables import read_meld, read_mmmo, read_mosei, read_mosi
+from mmlib.paths import data_root
+
+# ROOT/<name>/<file>, in order of precedence. A reader of several files is named by the first.
+READERS: dict[str, dict[str, Callable[..., Corpus]]] = {
+    "mosi": {
+        "mosi.csv.gz": read_mosi,
+        "aligned_50.pkl": read_mmsa,
+        "unaligned_50.pkl": read_mmsa,
+        "*.csd": read_csd,
+    },
+    "mosei": {
+        "label.csv": read_mosei,
+        "aligned_50.pkl": read_mmsa,
+        "unaligned_50.pkl": read_mmsa,
+        "*.csd": read_csd,
+    },
+    "mmmo": {"train.npz": read_mmmo},
+    "meld": {"train_sent_emo.csv": read_meld},
+}
+NAMES = ("synthetic", *READERS)
+
+
+def load(name: str, root: Path | str | None = None, **options: object) -> Corpus:
+    """The data set `name` (one of NAMES), read from ROOT/<name>/ and checked.
+
+    `root` defaults to `mmlib.paths.data_root()`. Options: `file` names one of several accepted
+    files; the others are the reader's own (`read_mosi`, `read_mmsa`, `read_csd`) or, for
+    "synthetic", those of `mmlib.data.synthetic.synthetic`, which reads no file.
+    Raises DataError, one line, with the choices or the remedy.
+    """
+    if name not in NAMES:
+        raise DataError(f"unknown data set {name!r}; choose one of {', '.join(NAMES)}")
+    if name == "synthetic":
+        from mmlib.data.synthetic import synthetic
+
+        _known(name, synthetic, options)
+        return check(synthetic(**options))
+    file = options.pop("file", None)
+    folder = Path(root or data_root()).expanduser() / name
+    path, pattern = choose(folder, list(READERS[name]), file)
+    reader = READERS[name][pattern]
+    _known(f"{name} from {path.name}", reader, options, extra=("file",))
+    return check(reader(path, **options))
+
+
+def _known(what: str, reader: Callable, options: dict, extra: tuple[str, ...] = ()) -> None:
+    parameters = inspect.signature(reader).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return  # the reader says itself what it does not know
+    known = [*extra, *(p.name for p in parameters if p.name != "path")]
+    if unknown := [option for option in options if option not in known]:
+        raise DataError(f"unknown option {unknown[0]!r} of {what}; choose from {', '.join(known)}")
