@@ -1,0 +1,307 @@
+"""Stored results: rows of scores, paired comparisons, where they came from, the papers' ledger.
+
+A run is a folder `papermill_runs/<run>/` with `metrics.json` (rows), `comparisons.json` (paired
+tests) and `provenance.json` (by notebook). Every notebook that computes scores saves its own rows;
+the results notebook only reads. `ci_low` and `ci_high` of a row are the 95 % interval of the mean
+over seeds, with videos and seeds both resampled; `sd` is over seeds alone.
+"""
+
+import json
+import math
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+
+from mmlib import provenance, stats
+from mmlib.metrics import METRICS, checked, sentiment_scores
+from mmlib.paths import RUNS
+
+UNIMODAL = ("text", "audio", "vision")
+FUSION = ("mean", "static", "concat", "gmu", "lmf", "tfn", "crossmodal", "daf")
+REFERENCE = ("constant", "oracle")  # the best constant; the embedded corpus' best possible
+MODELS = UNIMODAL + FUSION + REFERENCE
+SPLITS = ("test", "valid")
+
+PLACE = ("notebook", "dataset", "model", "variant", "split", "metric")
+ROW = (*PLACE, "mean", "sd", "ci_low", "ci_high", "n_seeds", "per_seed")
+PAIR = ("notebook", "dataset", "a", "b", "variant", "split", "metric")
+COMPARISON = (*PAIR, "diff", "ci_low", "ci_high", "p", "p_holm")
+
+PUBLISHED = ("paper", "system", "dataset", "metric", "reported")
+OURS = ("mean", "ci_low", "ci_high", "n_seeds", "verdict", "reason", "tested_on")
+LEDGER = (*PUBLISHED, *OURS, "command", "hardware", "source")
+
+
+# Rows
+
+
+def row(per_seed, interval: tuple[float, float], **place: str) -> dict:
+    """One row from the scores of all seeds, (s,), and the interval of their mean.
+
+    place: notebook, dataset, model, variant, split, metric.
+    """
+    summary = stats.over_seeds(per_seed)
+    low, high = (round(float(x), 6) for x in interval)
+    return {
+        **{key: place[key] for key in PLACE},
+        "mean": round(summary.mean, 6),
+        "sd": round(summary.sd, 6),
+        "ci_low": low,
+        "ci_high": high,
+        "n_seeds": len(per_seed),
+        "per_seed": [round(float(x), 6) for x in per_seed],
+    }
+
+
+def rows(pred: np.ndarray, truth: np.ndarray, groups: Iterable[str], **place: str) -> list[dict]:
+    """A row for every sentiment score of predictions (s, n) or (n,), clustered by `groups` (n,).
+
+    place: notebook, dataset, model, variant, split. ValueError as in `sentiment_scores`.
+    """
+    scores, groups = sentiment_scores(pred, truth), list(groups)
+    return [
+        row(
+            np.atleast_1d(values),
+            stats.interval(METRICS[name], pred, truth, groups),
+            metric=name,
+            **place,
+        )
+        for name, values in scores.items()
+    ]
+
+
+def comparisons(
+    predictions: Mapping[str, np.ndarray],
+    pairs: Iterable[tuple[str, str]],
+    truth: np.ndarray,
+    groups: Iterable[str],
+    *,
+    metrics: Iterable[str] = ("mae", "corr", "acc2_non0", "f1_non0"),
+    **place: str,
+) -> list[dict]:
+    """Paired tests of a against b for each pair and metric; Holm over all of them.
+
+    predictions: (s, n) by model name (`daf`, or `daf:tav` where a table holds several variants).
+    place: notebook, dataset, variant, split.
+    """
+    groups, table = list(groups), []
+    for a, b in pairs:
+        for name in metrics:
+            x, y = (checked(predictions[model], truth)[0] for model in (a, b))
+            result = stats.compare(METRICS[name], x, y, truth, groups)._asdict()
+            table.append({**place, "a": a, "b": b, "metric": name, **result})
+    for line, p in zip(table, stats.holm([line["p"] for line in table]), strict=True):
+        line["p_holm"] = float(p)
+    numbers = set(COMPARISON) - set(PAIR)
+    return [{k: round(t[k], 6) if k in numbers else t[k] for k in COMPARISON} for t in table]
+
+
+# Checks before anything is written
+
+
+def _check(entries: list[dict], keys: tuple[str, ...], place: tuple[str, ...], notebook: str):
+    """ValueError in one line unless the entries can be stored as they are."""
+    seen = set()
+    for entry in entries:
+        if set(entry) != set(keys):
+            odd = sorted(set(entry) ^ set(keys))
+            raise ValueError(f"a row needs the keys {', '.join(keys)}; missing or unknown: {odd}")
+        at = tuple(entry[key] for key in place)
+        where = " ".join(map(str, at))
+        if at in seen:
+            raise ValueError(f"{where}: the row stands twice")
+        seen.add(at)
+        _check_names(entry, notebook, where)
+        numbers = [v for k, v in entry.items() if k not in (*place, "per_seed")]
+        if not all(math.isfinite(x) for x in (*numbers, *entry.get("per_seed", []))):
+            raise ValueError(f"{where}: NaN or infinity among {numbers}")
+        if entry["ci_low"] > entry["ci_high"]:
+            raise ValueError(f"{where}: the interval is upside down")
+        if len(entry.get("per_seed", [])) != entry.get("n_seeds", 0):
+            raise ValueError(f"{where}: n_seeds is not the number of values in per_seed")
+
+
+def _check_names(entry: dict, notebook: str, where: str) -> None:
+    models = [str(entry[key]).split(":")[0] for key in ("model", "a", "b") if key in entry]
+    for what, names, known in (
+        ("notebook", [entry["notebook"]], [notebook]),
+        ("model", models, MODELS),
+        ("metric", [entry["metric"]], METRICS),
+        ("split", [entry["split"]], SPLITS),
+    ):
+        for name in names:
+            if name not in known:
+                raise ValueError(f"{where}: unknown {what} {name!r}; known: {', '.join(known)}")
+
+
+def folder(run: str) -> Path:
+    """Folder of a run; ValueError for a name that is no plain folder name."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", run):
+        raise ValueError(f"run {run!r}: use letters, digits, '-', '_' and '.' only")
+    return RUNS / run
+
+
+# Writing and reading
+
+
+def save(
+    rows: list[dict],
+    run: str,
+    notebook: str,
+    *,
+    comparisons: Iterable[dict] = (),
+    parameters: Mapping[str, object] | None = None,
+    checksums: Mapping[str, str] | None = None,
+) -> Path:
+    """Store a notebook's results in `run`, in place of what it stored there before.
+
+    checksums: the corpus' (`Corpus.checksums`). Other notebooks' results stay. All is checked
+    before anything is written, files are replaced whole, and two notebooks may save at once.
+    """
+    rows, comparisons = list(rows), list(comparisons)
+    _check(rows, ROW, PLACE, notebook)
+    _check(comparisons, COMPARISON, PAIR, notebook)
+    into = folder(run)
+    into.mkdir(parents=True, exist_ok=True)
+    origin = provenance.here(parameters or {}, checksums or {})
+    with FileLock(into / ".lock"):
+        for name, new in (("metrics.json", rows), ("comparisons.json", comparisons)):
+            kept = [old for old in _read(into / name, []) if old["notebook"] != notebook]
+            merged = sorted(kept + new, key=lambda entry: entry["notebook"])
+            _write(into / name, "[\n" + ",\n".join(map(json.dumps, merged)) + "\n]\n")
+        all_origins = {**_read(into / "provenance.json", {}), notebook: origin}
+        _write(into / "provenance.json", json.dumps(all_origins, indent=1, sort_keys=True) + "\n")
+    return into / "metrics.json"
+
+
+def _read(path: Path, default):
+    return json.loads(path.read_text()) if path.exists() else default
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def runs() -> list[str]:
+    """Names of the runs that hold results."""
+    return sorted(path.parent.name for path in RUNS.glob("*/metrics.json"))
+
+
+def load(run: str) -> pd.DataFrame:
+    """The rows of a run, one line each; ValueError that names the runs there are."""
+    return pd.DataFrame(_stored(run, "metrics.json"), columns=list(ROW))
+
+
+def load_comparisons(run: str) -> pd.DataFrame:
+    """The paired tests of a run, one line each; ValueError as in `load`."""
+    return pd.DataFrame(_stored(run, "comparisons.json"), columns=list(COMPARISON))
+
+
+def origins(run: str) -> dict[str, dict]:
+    """Where a run's results came from, by notebook; ValueError as in `load`."""
+    return _stored(run, "provenance.json")
+
+
+def _stored(run: str, name: str):
+    path = folder(run) / name
+    if not path.exists():
+        have = ", ".join(runs()) or "none yet"
+        raise ValueError(f"no results of run {run!r} (stored: {have}); make run RUN={run} makes it")
+    return json.loads(path.read_text())
+
+
+def table(frame: pd.DataFrame, metrics=("mae", "corr", "acc2_non0", "f1_non0")) -> pd.DataFrame:
+    """Test scores as text, `mean [low, high]`: a line a model and variant, a column a metric."""
+    test = frame[(frame["split"] == "test") & frame["metric"].isin(metrics)]
+    text = [f"{m:.3f} [{a:.3f}, {b:.3f}]" for m, a, b in test[["mean", "ci_low", "ci_high"]].values]
+    line = ["notebook", "dataset", "model", "variant"]
+    wide = test.assign(text=text).pivot(index=line, columns="metric", values="text")
+    return wide.reindex(columns=[m for m in metrics if m in wide]).fillna("")
+
+
+# The papers' numbers and claims beside ours
+
+
+def ledger() -> pd.DataFrame:
+    """A line for each published number and claim, with a verdict computed from the stored rows.
+
+    A number is "inside" if it lies in our 95 % interval. A claim "a beats b" is "inside" if our
+    difference goes that way, its interval excludes 0 and its Holm-adjusted p is below .05: then
+    mean and interval are those of the difference. Else "outside"; "not testable here" where no
+    row is stored. What is published, and which rows test it, stands in `reported.toml`.
+    """
+    reported = tomllib.loads(Path(__file__).with_name("reported.toml").read_text())
+    numbers = [_judge_number(n, m, v) for n in reported["number"] for m, v in n["values"].items()]
+    claims = [
+        _judge_claim(claim, b, metric)
+        for claim in reported["claim"]
+        for b in claim["tested_by"]["b"]
+        for metric in claim["metrics"]
+    ]
+    return pd.DataFrame(claims + numbers, columns=list(LEDGER))
+
+
+def _judge_number(entry: dict, metric: str, value: float) -> dict:
+    found = _find("metrics.json", entry, dataset=entry["dataset"], metric=metric)
+    line = {**entry, "metric": metric, "reported": value}
+    if not found:
+        return _untested(line)
+    gap = found["mean"] - value
+    inside = found["ci_low"] <= value <= found["ci_high"]
+    reason = "" if inside else f"ours lies {abs(gap):.3f} {'above' if gap > 0 else 'below'}"
+    return _tested(line, found, inside, reason)
+
+
+def _judge_claim(entry: dict, b: str, metric: str) -> dict:
+    found = _find("comparisons.json", entry, b=b, metric=metric)
+    line = {
+        **entry,
+        "system": entry["claim"],
+        "metric": f"{metric}: {entry['tested_by']['a']} - {b}",
+    }
+    if not found:
+        return _untested(line)
+    beats = found["ci_high"] < 0 if METRICS[metric].better == "low" else found["ci_low"] > 0
+    reason = f"p {found['p_holm']:.3f} after Holm"
+    return _tested({**line, "mean": found["diff"]}, found, beats and found["p_holm"] < 0.05, reason)
+
+
+def _untested(line: dict) -> dict:
+    blank = dict.fromkeys(("tested_on", "command", "hardware"), "")
+    return {**line, **blank, "verdict": "not testable here", "reason": line["missing"]}
+
+
+def _tested(line: dict, found: dict, inside: bool, reason: str) -> dict:
+    origin = _read(folder(line["tested_by"]["run"]) / "provenance.json", {})[found["notebook"]]
+    return {
+        **line,
+        **found,
+        "verdict": "inside" if inside else "outside",
+        "reason": "; ".join(text for text in (reason, line.get("caveat")) if text),
+        "dataset": line["dataset"],
+        "metric": line["metric"],
+        "tested_on": found["dataset"],
+        "command": origin["command"],
+        "hardware": origin["device"],
+    }
+
+
+def _find(name: str, entry: dict, **wanted: str) -> dict | None:
+    """The stored test row that tests an entry, the one with the most seeds, if there is one."""
+    if "tested_by" not in entry:
+        return None
+    wanted = {"split": "test", **entry["tested_by"], **wanted}
+    stored = _read(folder(wanted.pop("run")) / name, [])
+    found = [row for row in stored if all(row[key] == wanted[key] for key in wanted)]
+    return max(found, key=lambda row: row.get("n_seeds", 0), default=None)

@@ -1,0 +1,185 @@
+"""Rows go in whole or not at all, and the ledger's verdicts follow from them."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from mmlib import results, stats
+from mmlib.metrics import METRICS, sentiment_scores
+
+rng = np.random.default_rng(0)
+GROUPS = [f"v{i // 5}" for i in range(200)]
+TRUTH = rng.integers(-9, 10, 200) / 3
+GOOD = TRUTH + rng.normal(0, 0.8, (4, 200))
+POOR = TRUTH + rng.normal(0, 1.6, (4, 200))
+PLACE = {"notebook": "02_daf", "dataset": "mosi", "model": "daf", "variant": "ta", "split": "test"}
+PAIRED = {key: value for key, value in PLACE.items() if key != "model"}
+
+
+@pytest.fixture(autouse=True)
+def runs_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "RUNS", tmp_path)
+    return tmp_path
+
+
+def rows(pred=GOOD, **place):
+    return results.rows(pred, TRUTH, GROUPS, **{**PLACE, **place})
+
+
+def against(a=GOOD, b=POOR, other="concat"):
+    return results.comparisons({"daf": a, other: b}, [("daf", other)], TRUTH, GROUPS, **PAIRED)
+
+
+def test_rows_hold_each_score_with_its_seeds_and_interval():
+    table = rows()
+    assert [r["metric"] for r in table] == list(METRICS)
+    mae = table[0]
+    assert set(mae) == set(results.ROW)
+    assert mae["per_seed"] == pytest.approx(sentiment_scores(GOOD, TRUTH)["mae"], abs=1e-6)
+    assert mae["mean"] == pytest.approx(np.mean(mae["per_seed"]), abs=1e-6)
+    assert mae["sd"] == pytest.approx(np.std(mae["per_seed"], ddof=1), abs=1e-6)
+    assert (mae["ci_low"], mae["ci_high"]) == pytest.approx(
+        stats.interval(METRICS["mae"], GOOD, TRUTH, GROUPS), abs=1e-6
+    )
+
+
+def test_saved_rows_are_read_back_and_a_notebook_replaces_only_its_own():
+    results.save(rows() + rows(model="text", variant="t"), "mosi", "02_daf")
+    results.save(rows(POOR, notebook="03_x"), "mosi", "03_x", comparisons=[])
+    results.save(rows(POOR), "mosi", "02_daf", parameters={"seeds": 4}, checksums={"f": "ab"})
+    frame = results.load("mosi")
+    assert list(frame.columns) == list(results.ROW) and results.runs() == ["mosi"]
+    assert frame.groupby("notebook")["model"].unique().map(list).to_dict() == {
+        "02_daf": ["daf"],
+        "03_x": ["daf"],
+    }
+    origin = results.origins("mosi")["02_daf"]
+    assert origin["parameters"] == {"seeds": 4} and origin["data"] == {"f": "ab"}
+    assert {"commit", "dirty", "versions", "device", "seconds", "command"} <= set(origin)
+    assert "torch" in origin["versions"]
+
+
+def test_notebooks_may_save_at_the_same_time(runs_folder):
+    names = [f"0{i}_x" for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: results.save(rows(notebook=n), "all", n), names))
+    assert sorted(results.load("all")["notebook"].unique()) == names
+    assert not list(runs_folder.glob("*/*.part"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metric": "f1"}, "unknown metric 'f1'; known: mae"),
+        ({"model": "DAF"}, "unknown model 'DAF'"),
+        ({"split": "dev"}, "unknown split 'dev'"),
+        ({"notebook": "03"}, "unknown notebook '03'"),
+        ({"mean": float("nan")}, "NaN"),
+        ({"per_seed": [1.0, np.inf]}, "infinity"),
+        ({"ci_low": 9.0}, "upside down"),
+        ({"n_seeds": 3}, "n_seeds"),
+        ({"extra": 1}, r"missing or unknown: \['extra'\]"),
+    ],
+)
+def test_a_wrong_row_is_refused_and_nothing_is_written(runs_folder, change, message):
+    good = rows()
+    with pytest.raises(ValueError, match=message) as error:
+        results.save([{**good[0], **change}, *good[1:]], "mosi", "02_daf")
+    assert "\n" not in str(error.value) and not list(runs_folder.iterdir())
+
+
+def test_a_row_may_not_stand_twice():
+    with pytest.raises(ValueError, match="02_daf mosi daf ta test mae: the row stands twice"):
+        results.save(rows() + rows(), "mosi", "02_daf")
+
+
+@pytest.mark.parametrize("run", ["../x", "", "a/b", ".hidden"])
+def test_a_run_is_a_plain_folder_name(run):
+    with pytest.raises(ValueError, match="use letters"):
+        results.save(rows(), run, "02_daf")
+
+
+def test_an_unknown_run_names_those_there_are():
+    results.save(rows(), "mosi", "02_daf")
+    with pytest.raises(ValueError, match=r"no results of run 'nope' \(stored: mosi\)"):
+        results.load("nope")
+
+
+def test_comparisons_carry_holm_over_the_whole_table():
+    noise = GOOD + rng.normal(0, 0.3, GOOD.shape)
+    table = results.comparisons(
+        {"daf": GOOD, "concat": POOR, "daf:tav": noise},
+        [("daf", "concat"), ("daf", "daf:tav")],
+        TRUTH,
+        GROUPS,
+        metrics=["mae", "corr"],
+        **PAIRED,
+    )
+    results.save([], "mosi", "02_daf", comparisons=table)
+    frame = results.load_comparisons("mosi")
+    assert list(frame.columns) == list(results.COMPARISON) and len(frame) == 4
+    assert frame["p_holm"].to_numpy() == pytest.approx(stats.holm(frame["p"]), abs=1e-5)
+    assert frame.loc[0, "diff"] < 0 < frame.loc[1, "diff"]  # lower MAE, higher correlation
+
+
+def test_table_shows_test_scores_with_their_intervals():
+    shown = results.table(results_frame := results_of(rows() + rows(POOR, split="valid")))
+    cell = shown.loc[("02_daf", "mosi", "daf", "ta"), "mae"]
+    mae = results_frame.iloc[0]
+    assert cell == f"{mae['mean']:.3f} [{mae['ci_low']:.3f}, {mae['ci_high']:.3f}]"
+    assert list(shown.columns) == ["mae", "corr", "acc2_non0", "f1_non0"]
+
+
+def results_of(table):
+    results.save(table, "mosi", "02_daf")
+    return results.load("mosi")
+
+
+def verdicts(**wanted):
+    ledger = results.ledger()
+    for key, value in wanted.items():
+        ledger = ledger[ledger[key] == value]
+    return ledger.set_index("metric")["verdict"].to_dict()
+
+
+def test_ledger_without_rows_says_why_nothing_is_testable():
+    ledger = results.ledger()
+    assert set(ledger["verdict"]) == {"not testable here"} and ledger["reason"].str.len().min() > 20
+    assert not ledger.duplicated(["paper", "system", "dataset", "metric"]).any()
+    daf = ledger[(ledger["system"] == "DAF")].set_index("metric")["reported"]
+    assert daf["mae"] == 0.539 and daf[["f1_non0", "f1_has0", "f1_non0_swapped"]].eq(0.874).all()
+
+
+def test_ledger_verdicts_are_computed_from_stored_rows(runs_folder):
+    lmf = rows(POOR, model="lmf")
+    results.save(lmf, "mosi", "02_daf")
+    for metric, verdict in verdicts(system="LMF", dataset="mosi").items():
+        mine = next(r for r in lmf if r["metric"] == metric)
+        ledger = results.ledger().query(
+            f"system == 'LMF' and dataset == 'mosi' and metric == '{metric}'"
+        )
+        value = ledger["reported"].item()
+        assert verdict == ("inside" if mine["ci_low"] <= value <= mine["ci_high"] else "outside")
+    assert set(verdicts(system="LMF", dataset="mosei").values()) == {"not testable here"}
+    path = runs_folder / "mosi" / "metrics.json"
+    moved = [{**r, "ci_low": 0.0, "ci_high": 9.0} for r in json.loads(path.read_text())]
+    path.write_text(json.dumps(moved))
+    assert set(verdicts(system="LMF", dataset="mosi").values()) == {"inside"}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "verdict"),
+    [(GOOD, POOR, "inside"), (POOR, GOOD, "outside"), (GOOD, GOOD, "outside")],
+)
+def test_a_claim_holds_only_if_the_paired_test_says_so(a, b, verdict):
+    results.save([], "mosi", "02_daf", comparisons=against(a, b))
+    claim = verdicts(system="DAF beats static fusion")
+    assert claim["mae: daf - concat"] == claim["corr: daf - concat"] == verdict
+    assert claim["mae: daf - mean"] == "not testable here"
+
+
+def test_the_validation_split_is_never_evidence():
+    results.save(rows(POOR, model="lmf", split="valid"), "mosi", "02_daf")
+    assert set(verdicts(system="LMF", dataset="mosi").values()) == {"not testable here"}
