@@ -36,17 +36,18 @@ def _ids(corpus: Corpus) -> None:
 
 
 def _labels(corpus: Corpus) -> None:
-    low, high = corpus.scale.low - 1e-4, corpus.scale.high + 1e-4
-    bad = np.flatnonzero(~((corpus.label >= low) & (corpus.label <= high)))
+    scale = corpus.scale
+    inside = (corpus.label >= scale.low - 1e-4) & (corpus.label <= scale.high + 1e-4)
+    bad = np.flatnonzero(~inside)
     if len(bad):
         raise DataError(
             f"label {corpus.label[bad[0]]:g} of {corpus.ids[bad[0]]!r} is not in "
-            f"[{corpus.scale.low:g}, {corpus.scale.high:g}] ({len(bad)} such labels)"
+            f"[{scale.low:g}, {scale.high:g}] {scale.origin} ({len(bad)} such labels); correct it"
         )
 
 
 def _splits(corpus: Corpus) -> None:
-    unknown = sorted(set(corpus.split) - set(SPLITS))
+    unknown = sorted(set(corpus.split.tolist()) - set(SPLITS))
     if unknown:
         raise DataError(f"unknown split {unknown[0]!r}; splits are {', '.join(SPLITS)}")
     for split in SPLITS:

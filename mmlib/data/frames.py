@@ -8,7 +8,7 @@ from mmlib.data.corpus import DataError, Sequences
 def pack(
     modality: str, values: np.ndarray, owner: np.ndarray, n: int, columns: tuple[str, ...]
 ) -> tuple[Sequences, list[str]]:
-    """Sequences of n utterances from frames (f, d); frame i belongs to utterance owner[i], ascending.
+    """Sequences of n utterances from frames (f, d); frame i is of utterance owner[i], ascending.
 
     NaN and infinite values (also what overflows float32) become 0 and are counted per column.
     A frame of zeros in all columns is padding or a face that was not found: nothing was measured,

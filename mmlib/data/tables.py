@@ -161,8 +161,7 @@ def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         raise DataError(f"missing file {path}; put it beside the others")
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        text = "".join(map(_decode, raw.splitlines(keepends=True)))
-        rows = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+        rows = pd.read_csv(io.StringIO(_decode(raw)), dtype=str, keep_default_na=False)
     except (
         OSError,
         EOFError,
@@ -176,18 +175,16 @@ def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return rows[list(columns)]
 
 
-# Windows-1252 bytes that a conversion took for control characters.
-_CONTROL = {i: bytes([i]).decode("cp1252", errors="ignore") for i in range(0x80, 0xA0)}
+def _decode(raw: bytes) -> str:
+    """UTF-8, with Windows-1252 for each byte that is none, or that was taken for a control."""
+    return raw.decode("utf-8-sig", errors="surrogateescape").translate(_REPAIRED)
+
+
+_CP1252 = {byte: bytes([byte]).decode("cp1252", errors="ignore") for byte in range(0x80, 0x100)}
+_REPAIRED = {0xDC00 + byte: char for byte, char in _CP1252.items()} | {
+    byte: char for byte, char in _CP1252.items() if byte < 0xA0
+}
 _STRAIGHT = str.maketrans("‘’“”", "''\"\"")
-
-
-def _decode(line: bytes) -> str:
-    """UTF-8, or Windows-1252 where the line is none."""
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError:
-        text = line.decode("cp1252", errors="replace")
-    return text.translate(_CONTROL)
 
 
 def _numbers(path: Path, rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:

@@ -1,0 +1,79 @@
+"""The real files, where they are: counts and statistics that are known."""
+
+import numpy as np
+import pytest
+
+from mmlib.data import SPLITS, load, passport
+from mmlib.paths import data_root
+
+SIZES = {
+    "mosi": (1281, 229, 685),
+    "mosei": (16274, 1861, 4653),
+    "mmmo": (220, 40, 80),
+    "meld": (9989, 1109, 2610),
+}
+
+
+@pytest.fixture
+def real():
+    def read(name, **options):
+        if not (data_root() / name).is_dir():
+            pytest.skip("no data")
+        return load(name, **options)
+
+    return read
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_and_checksums(real, name):
+    corpus = real(name)
+    assert tuple(len(corpus.rows(s)) for s in SPLITS) == SIZES[name]
+    listed = data_root() / "SHA256SUMS"
+    if listed.exists():
+        digests = {line.split()[-1]: line.split()[0] for line in listed.read_text().splitlines()}
+        for file, digest in corpus.checksums.items():
+            assert digest in digests.values(), file
+
+
+def test_mosi(real):
+    corpus = real("mosi")
+    assert len(corpus) == 2195 and corpus.sequences["audio"].values.shape == (2195, 73)
+    assert len(set(corpus.groups)) == 93 and set(corpus.sequences["audio"].lengths) == {1}
+    assert corpus.sequences["audio"][0][0, 0] == pytest.approx(211.09)
+    assert corpus.notes == ("4 rows without label, text or split left out",)
+
+
+def test_mosi_bclstm_leak_is_told(real):
+    corpus = real("mosi", split="bclstm", modalities=("text", "audio", "vision"))
+    sizes = [len(corpus.rows(s)) for s in SPLITS]
+    assert sum(sizes) == 2195 and sizes[2] == 751 and sizes[1] > 150
+    facts = passport(corpus)
+    assert any(w.startswith("LEAK") for w in facts.warnings)
+    assert "vision: 32 constant columns" in facts.warnings
+
+
+def test_mosei(real):
+    corpus = real("mosei")
+    assert len(corpus) == 22788 and len(set(corpus.groups)) == 3217
+    assert np.mean(corpus.label == 0) == pytest.approx(0.218, abs=5e-4)
+    rates = passport(corpus).frames["base_rates"].loc[("test", "positive")]
+    assert rates["acc2_non0"] == pytest.approx(0.629, abs=1.5e-3)
+    assert rates["acc2_has0"] == pytest.approx(0.710, abs=1.5e-3)
+
+
+def test_mmmo(real):
+    corpus = real("mmmo")
+    assert len(corpus.sequences["audio"].columns) == 74
+    assert len(corpus.sequences["vision"].columns) == 36
+    assert set(corpus.label * 4 % 3) == {0}  # halves of 1..5 become multiples of .75
+    kept = {m: s.lengths.sum() / (340 * 20) for m, s in corpus.sequences.items()}
+    assert kept["audio"] == pytest.approx(0.94, abs=0.01)
+    assert kept["vision"] == pytest.approx(0.82, abs=0.01)
+    assert any("clipped at +-255" in w for w in passport(corpus).warnings)
+
+
+def test_meld(real):
+    corpus = real("meld")
+    classes = passport(corpus).frames["classes"]
+    assert classes.loc["test", ["-1", "0", "+1"]].tolist() == [833, 1256, 521]
+    assert not any(set(text) & set("‘’“”\x92") for text in corpus.text)
