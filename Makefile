@@ -52,6 +52,6 @@ benchmark: setup  ## speed and memory, as ratios measured in one run
 	  echo "$$script"; $(BIN)/python $$script; done
 
 lock: setup  ## pin what .venv holds: names and versions, torch without its CUDA parts
-	$(BIN)/pip freeze --exclude-editable | sed -E 's/\+[a-z0-9.]+$$//' \
+	$(BIN)/pip freeze --all --exclude-editable --exclude pip | sed -E 's/\+[a-z0-9.]+$$//' \
 	  | grep -vE '^(nvidia|triton|cuda)' > requirements.lock.part
 	mv requirements.lock.part requirements.lock
