@@ -1,5 +1,6 @@
 """Every accepted format, written small into a temporary folder, and every bad input."""
 
+import codecs
 import gzip
 import json
 import os
@@ -228,13 +229,15 @@ def test_mmsa_token_features_are_cut_by_the_bert_mask(tmp_path):
 def test_older_pickles_with_labels_and_triple_ids(tmp_path):
     def change(data):
         for split, part in data.items():
-            part["labels"] = part.pop("regression_labels").reshape(-1, 1, 1)
+            labels = part.pop("regression_labels")
+            part["labels"] = np.stack([labels, np.zeros(4)], axis=1)[:, None]  # emotions follow
             part["id"] = np.array([[f"{split}0".encode(), b"%d" % i, b"9"] for i in range(4)])
             del part["raw_text"], part["text_bert"]
         return data
 
     mmsa_pickle(tmp_path, change, protocol=2)
     corpus = load("mosi", tmp_path)
+    assert corpus.label.shape == (12,) and corpus.label[3] == 3
     assert corpus.text is None and corpus.ids[1] == "train0$_$1" and corpus.groups[1] == "train0"
 
 
@@ -498,6 +501,7 @@ class Calls:
         (lambda mark: Calls(np.save, mark, 1), "numpy.save"),
         (lambda mark: Calls(np.frompyfunc, len, 1, 1), "numpy.frompyfunc"),
         (lambda mark: Calls(getattr, "a", "upper"), "getattr"),
+        (lambda mark: Calls(codecs.encode, "a", "rot13"), "_codecs.encode to rot13"),
         (lambda mark: np.zeros(2, dtype=[("a", "f4")]), "numpy.dtype"),
         (lambda mark: np.random.default_rng(0), "numpy.random"),
         (lambda mark: {"train": np.array([Calls(os.mkdir, str(mark))], dtype=object)}, "mkdir"),
@@ -516,9 +520,11 @@ def test_a_forged_array_state_is_not_trusted(tmp_path):
     """An object dtype whose flags hide the pointers would make numpy read wild addresses."""
     honest = pickle.dumps(np.array(["a", "b"], dtype=object), 2)
     pointers = pickle.dumps(np.zeros(2), 2).replace(b"f8", b"O8")
-    short = pickle.dumps(np.zeros(4), 2).replace(b"K\x04\x85", b"K\x09\x85")
+    short = honest.replace(b"K\x02\x85", b"K\x09\x85")
+    negative = honest.replace(b"K\x02\x85", b"J\xff\xff\xff\xffJ\xfe\xff\xff\xff\x86")
     path = tmp_path / "a.pkl"
-    for forged in (pointers, short):
+    for forged in (pointers, short, negative):
+        assert forged != honest
         path.write_bytes(forged)
         with pytest.raises(DataError, match="not a readable pickle"):
             load_pickle(path)

@@ -55,7 +55,7 @@ def read_mosi(
         variant=f"{path.name}, {split}_split",
         ids=tuple(rows["id"]),
         groups=tuple(rows["video_id"]),
-        split=_splits(path, rows["split"]),
+        split=rows["split"].replace("dev", "valid"),
         label=_numbers(path, rows, ["label"])[:, 0],
         text=tuple(rows["text"]) if "text" in modalities else None,
         sequences=sequences,
@@ -72,7 +72,7 @@ def read_mosei(path: Path) -> Corpus:
         variant=f"{path.name}, text only",
         ids=tuple(rows["video_id"] + "$_$" + rows["clip_id"]),
         groups=tuple(rows["video_id"]),
-        split=_splits(path, rows["mode"]),
+        split=rows["mode"].replace("dev", "valid"),
         label=_numbers(path, rows, ["label"])[:, 0],
         text=tuple(rows["text"]),
         notes=("text and labels only: the file holds no audio or visual features",),
@@ -129,8 +129,8 @@ def read_meld(path: Path) -> Corpus:
         variant="train, dev and test _sent_emo.csv, text only",
         ids=tuple(dialogue + "_utt" + rows["Utterance_ID"]),
         groups=tuple(dialogue),
-        split=rows["split"].to_numpy(),
-        label=rows["Sentiment"].map(values).to_numpy(),
+        split=rows["split"],
+        label=rows["Sentiment"].map(values),
         text=tuple(rows["Utterance"].str.translate(_STRAIGHT)),
         scale=Scale("sentiment class", -1, 1, origin="negative, neutral, positive as -1, 0, 1"),
         notes=("groups are dialogues; the same speakers occur in all splits",),
@@ -147,12 +147,6 @@ def _cut_validation(rows: pd.DataFrame) -> pd.Series:
 def _one_of(what: str, asked: Sequence[str], known: Sequence[str]) -> None:
     if unknown := [name for name in asked if name not in known]:
         raise DataError(f"unknown {what} {unknown[0]!r}; choose from {', '.join(known)}")
-
-
-def _splits(path: Path, column: pd.Series) -> np.ndarray:
-    column = column.replace("dev", "valid")
-    _one_of(f"split in {path.name}", sorted(set(column)), SPLITS)
-    return column.to_numpy(dtype=str)
 
 
 def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:

@@ -123,13 +123,14 @@ def _filled(dtype: _Dtype, shape: tuple, data: object, order: str) -> np.ndarray
 
 
 def _checked(dtype: _Dtype, shape: tuple, fortran: bool, data: object) -> tuple:
-    """The true dtype, the order flag and the data, which are just what `shape` needs."""
+    """The true dtype, the order flag and the data, just as much as `shape` needs.
+
+    numpy itself reads past the end of a list that is too short.
+    """
     real = dtype.real()
     if isinstance(data, str):  # a Python 2 string of bytes
         data = data.encode("latin1")
     kind, width = (list, 1) if real.hasobject else ((bytes, bytearray), real.itemsize)
-    if min(shape, default=0) < 0 or not isinstance(data, kind):
-        raise pickle.UnpicklingError(f"an array of shape {shape} without its data")
-    if len(data) != width * math.prod(shape):
-        raise pickle.UnpicklingError(f"{len(data)} items for an array of shape {shape} and {real}")
+    if not isinstance(data, kind) or len(data) != width * math.prod(shape):
+        raise pickle.UnpicklingError(f"an array of shape {shape} and {real} without its data")
     return real, fortran, data
