@@ -20,6 +20,7 @@ from pathlib import Path
 import papermill
 import yaml
 from jupyter_client.kernelspec import KernelSpecManager
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -180,7 +181,7 @@ def check_kernel() -> None:
 
 def report(outcomes: list[Outcome], run: str, console: Console) -> None:
     """Print scores, the time and data set of each notebook, and where to look next."""
-    notebooks = Table("notebook", "data", "seconds", "state", title="Notebooks")
+    notebooks = Table("notebook", "data", "seconds", "state", box=SIMPLE)
     for outcome in outcomes:
         state = outcome.error or "done"
         name, seconds = outcome.point.notebook.stem, f"{outcome.seconds:.0f}"
@@ -197,12 +198,13 @@ def report(outcomes: list[Outcome], run: str, console: Console) -> None:
 
 
 def _print_scores(rows, run: str, console: Console) -> None:
-    scores = results.table(rows).reset_index()
+    scores = results.table(rows).reset_index().drop(columns="notebook").drop_duplicates()
     if scores.empty:
         return
-    table = Table(*scores.columns, title=f"Test scores of {run}: mean over seeds [95 % interval]")
+    table = Table(*scores.columns, box=SIMPLE, padding=(0, 1, 0, 0))
     for line in scores.head(SHOWN).itertuples(index=False):
         table.add_row(*line)
+    console.print(f"Test scores of {run}: mean over seeds [95 % interval over videos and seeds]")
     console.print(table)
     if len(scores) > SHOWN:
         console.print(f"and {len(scores) - SHOWN} more lines in metrics.json")
@@ -216,7 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--params", type=Path, help="YAML file of parameters")
     parser.add_argument("--only", nargs="+", default=[], metavar="NN", help="e.g. 02_daf 08")
     options = parser.parse_args(arguments)
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     try:
         given = read_parameters(options.params) if options.params else {}
         results.folder(options.run)
