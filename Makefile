@@ -34,8 +34,8 @@ notebooks: setup  ## make the reference run: every .ipynb anew from its .py (ONL
 	@set -e; for source in $(SOURCES); do \
 	  notebook=$${source%.py}.ipynb; echo "$$notebook"; \
 	  $(BIN)/jupytext --to ipynb --update --quiet $$source; \
-	  $(BIN)/jupyter execute --inplace --NbClientApp.log_level=ERROR --NotebookClient.record_timing=False \
-	    --NotebookClient.extra_arguments="--log-level=ERROR" $$notebook; \
+	  $(BIN)/jupyter execute --inplace --NbClientApp.log_level=ERROR \
+	    --NotebookClient.record_timing=False $$notebook; \
 	  $(BIN)/nbstripout --keep-output --keep-count --extra-keys metadata.language_info $$notebook; \
 	done
 

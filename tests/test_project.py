@@ -138,7 +138,7 @@ def test_header_names_the_format_and_the_kernel(source):
     header = jupytext.read(source).metadata
     assert header["kernelspec"]["name"] == "python3"
     assert header["jupytext"]["text_representation"]["format_name"] == "percent"
-    assert "jupytext_version" not in source.read_text()
+    assert "jupytext_version:" not in source.read_text()
 
 
 @each_notebook
