@@ -211,14 +211,14 @@ def _print_scores(rows, run: str, console: Console) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns how many notebooks failed, or 2 if nothing could start."""
+    """Command line; returns how many notebooks failed, 64 if nothing was started."""
     parser = argparse.ArgumentParser(prog="python -m mmlib.runs", description=__doc__)
     parser.add_argument("--run", default="default", help="folder below papermill_runs")
     parser.add_argument("--dataset", help="data set for the notebooks that can take it")
     parser.add_argument("--params", type=Path, help="YAML file of parameters")
     parser.add_argument("--only", nargs="+", default=[], metavar="NN", help="e.g. 02_daf 08")
     options = parser.parse_args(arguments)
-    console = Console() if sys.stdout.isatty() else Console(width=120)
+    console = Console(markup=False, width=None if sys.stdout.isatty() else 120)
     try:
         given = read_parameters(options.params) if options.params else {}
         results.folder(options.run)
@@ -226,7 +226,7 @@ def main(arguments: list[str] | None = None) -> int:
         check_kernel()
     except (ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return os.EX_USAGE
     os.environ["MMLIB_COMMAND"] = shlex.join(
         ["python", "-m", "mmlib.runs", *(arguments or sys.argv[1:])]
     )

@@ -18,8 +18,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from mmlib import results
-from mmlib.paths import NOTEBOOKS, ROOT, data_root
+from mmlib import results, runs
+from mmlib.paths import NOTEBOOKS, ROOT, RUNS, data_root
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -180,6 +180,11 @@ def test_papermill_sees_every_parameter(source):
 
 
 # Stored runs
+
+
+@pytest.mark.parametrize("path", sorted(RUNS.glob("params/*.yaml")), ids=lambda path: path.stem)
+def test_parameter_files_fit_the_notebooks(path):
+    assert runs.plan(path.stem, None, runs.read_parameters(path), [])
 
 
 @pytest.mark.real
