@@ -117,6 +117,7 @@ def encode(
     cached = len(rows)
     if missing := [text for text in distinct if text not in rows]:
         loaded = _load(folder, dtype, attention, device, str(files))
+        _check_length(max_length, loaded)
         bar = _is_watched() if progress is None else progress
         rows |= _compute(missing, loaded, options, store, bar)
 
@@ -169,7 +170,7 @@ def _from_hub(repo: str) -> Path:
         names = [file.rfilename for file in info.siblings or ()]
         weights = next((k for k in WEIGHT_FILES if any(fnmatch(n, k) for n in names)), "model*")
         wanted = ["config.json", weights, *TOKENIZER_FILES]
-        return Path(snapshot_download(repo, revision=info.sha, allow_patterns=wanted))
+        return Path(snapshot_download(repo, allow_patterns=wanted))
     except Exception as error:  # no network, no answer, no such name: an earlier download will do
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     try:
@@ -234,7 +235,16 @@ def _load(folder: Path, dtype: str, attention: str, device: str | None, files: s
         )
     if lost := [name for name in loading["missing_keys"] if not name.startswith("pooler.")]:
         raise ValueError(f"{folder} has no weights for {lost[0]} ({len(lost)} in all); save again")
+    if model.config.is_encoder_decoder:
+        raise ValueError(f"{folder} has a decoder; use an encoder such as BERT, RoBERTa or DeBERTa")
     return _Encoder(model.eval().to(place), tokenizer, place)
+
+
+def _check_length(max_length: int, encoder: _Encoder) -> None:
+    positions = getattr(encoder.model.config, "max_position_embeddings", max_length)
+    limit = min(positions, encoder.tokenizer.model_max_length)
+    if max_length > limit:
+        raise ValueError(f"max_length={max_length} exceeds what this encoder takes; use {limit}")
 
 
 @contextmanager
@@ -281,11 +291,11 @@ def _compute(
 
 
 def _division(total: int, device: torch.device) -> tuple[int, int]:
-    """How many workers, and how many tokens a batch, so that each worker has one."""
+    """How many workers, and tokens of a batch: large, yet four for each worker to share evenly."""
     if device.type != "cpu":
         return 1, GPU_TOKENS
     workers = torch.get_num_threads()
-    return workers, min(CPU_TOKENS, max(256, total // workers))
+    return workers, min(CPU_TOKENS, max(256, total // (4 * workers)))
 
 
 @contextmanager

@@ -1,0 +1,357 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    BartConfig,
+    BartModel,
+    BertConfig,
+    BertModel,
+    DebertaV2Config,
+    DebertaV2Model,
+    PreTrainedTokenizerFast,
+)
+
+from mmlib import text
+from mmlib.text import encode
+
+MARKS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]"}
+TERMS = ["the", "a", "film", "actor", "plot", "was", "is", "not", "very", "good", "bad"]
+WORDS = [*MARKS.values(), *TERMS, "dull", "fine"]
+TEXTS = [
+    "good",
+    "the film was not very good",
+    "the plot is dull",
+    "bad",
+    "a fine actor " * 7,
+    "the film was bad",
+    "the plot was fine the actor was very very dull",
+]
+SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+SIZES |= {"intermediate_size": 32, "vocab_size": len(WORDS), "max_position_embeddings": 160}
+
+
+def save_tiny(folder, model):
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    marks = {f"{name}_token": mark for name, mark in MARKS.items()}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **marks).save_pretrained(folder)
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    torch.manual_seed(0)
+    return save_tiny(tmp_path / "hub" / "org" / "tiny", BertModel(BertConfig(**SIZES)))
+
+
+@pytest.fixture
+def minilm():
+    pytest.importorskip(text.MINILM_PACKAGE, reason="extra 'offline' is not installed")
+    return text.locate("minilm")
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("MMLIB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(text, "CPU_TOKENS", 30)  # several batches for a handful of texts
+
+
+@pytest.fixture
+def forwarded(monkeypatch):
+    """Texts that went through the encoder, as batch sizes."""
+    sizes, real = [], text._pooled
+    monkeypatch.setattr(
+        text, "_pooled", lambda ids, *rest: sizes.append(len(ids)) or real(ids, *rest)
+    )
+    return sizes
+
+
+def one_by_one(folder, texts, layers, pooling, max_length=60):
+    """The definition: plain transformers, one text at a time, no padding."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    rows = []
+    for one in texts:
+        inputs = tokenizer(one, truncation=True, max_length=max_length, padding=False)
+        inputs = {name: torch.tensor([ids]) for name, ids in inputs.items()}
+        with torch.no_grad():
+            states = model(**inputs, output_hidden_states=True).hidden_states
+        pooled = [h[0].mean(0) if pooling == "mean" else h[0, 0] for h in states]
+        rows.append(torch.stack(pooled) if layers == "all" else pooled[-1])
+    return torch.stack(rows).numpy()
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("layers", ["last", "all"])
+def test_equals_plain_transformers(tiny, layers, pooling):
+    features = encode(TEXTS, tiny, layers=layers, pooling=pooling, max_length=60)
+    expected = one_by_one(tiny, TEXTS, layers, pooling)
+    assert features.dtype == np.float32
+    assert features.shape == ((7, 3, 16) if layers == "all" else (7, 16))
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+
+
+def test_minilm_equals_plain_transformers_and_bf16_is_near(minilm):
+    features = encode(TEXTS, cache=False)
+    np.testing.assert_allclose(features, one_by_one(minilm, TEXTS, "last", "mean"), atol=1e-5)
+    short = encode(TEXTS, dtype="bfloat16", cache=False)
+    cosine = (features * short).sum(1) / np.linalg.norm(features, axis=1)
+    cosine /= np.linalg.norm(short, axis=1)
+    assert short.dtype == np.float32 and not np.array_equal(short, features)
+    assert cosine.min() > 0.9995
+
+
+def test_order_neighbours_and_duplicates_do_not_matter(tiny, forwarded):
+    together, report = encode(TEXTS * 2, tiny, report=True)
+    assert sum(forwarded) == report.distinct == len(TEXTS) < report.texts
+    assert len(forwarded) > 1
+    np.testing.assert_array_equal(together[:7], together[7:])
+    back = encode(TEXTS[::-1], tiny, cache=False)[::-1]
+    alone = np.concatenate([encode([one], tiny, cache=False) for one in TEXTS])
+    np.testing.assert_allclose(back, together[:7], atol=1e-5)
+    np.testing.assert_allclose(alone, together[:7], atol=1e-5)
+
+
+def test_encoder_without_sdpa(tmp_path):
+    config = DebertaV2Config(
+        **SIZES, relative_attention=True, pos_att_type=["c2p", "p2c"], position_buckets=8
+    )
+    folder = save_tiny(tmp_path / "deberta", DebertaV2Model(config))
+    expected = one_by_one(folder, TEXTS, "all", "mean")
+    np.testing.assert_allclose(encode(TEXTS, folder, layers="all"), expected, atol=1e-5)
+
+
+def test_weights_saved_by_torch(tiny):
+    expected = encode(TEXTS, tiny, cache=False)
+    torch.save(load_file(tiny / "model.safetensors"), tiny / "pytorch_model.bin")
+    (tiny / "model.safetensors").unlink()
+    np.testing.assert_array_equal(encode(TEXTS, tiny, cache=False), expected)
+
+
+def test_threads_are_given_back(tiny):
+    before = torch.get_num_threads()
+    encode(TEXTS, tiny)
+    assert torch.get_num_threads() == before
+
+
+# Truncation
+
+
+def test_truncations_are_cut_counted_and_logged(tiny, caplog):
+    long = TEXTS[4]  # 21 words and two marks
+    features, report = encode([*TEXTS, long], tiny, max_length=23, report=True)
+    assert report.truncated == 0 and not caplog.records
+    features, report = encode([*TEXTS, long], tiny, max_length=22, report=True)
+    assert report.truncated == 2 and "2 of 8 texts cut at 22 tokens" in caplog.text
+    expected = one_by_one(tiny, [long], "last", "mean", max_length=22)
+    np.testing.assert_allclose(features[4:5], expected, atol=1e-5)
+    _, again = encode(TEXTS, tiny, max_length=22, report=True)
+    assert again.truncated == 1 and again.cached == 7
+
+
+# The cache
+
+
+def test_cache_hit_loads_nothing(tiny, monkeypatch):
+    first = encode(TEXTS, tiny)
+    monkeypatch.setattr(text, "_load", lambda *_: pytest.fail("the encoder was loaded"))
+    again, report = encode(TEXTS[::-1], tiny, report=True)
+    np.testing.assert_array_equal(again[::-1], first)
+    assert report.cached == 7
+
+
+def change_weights(folder):
+    tensors = load_file(folder / "model.safetensors")
+    save_file({name: value * 1.1 for name, value in tensors.items()}, folder / "model.safetensors")
+
+
+def change_tokenizer(folder):
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text().replace('"film"', '"movie"'))
+
+
+CHANGES = {
+    "layers": {"layers": "all"},
+    "pooling": {"pooling": "cls"},
+    "max_length": {"max_length": 60},
+    "dtype": {"dtype": "bfloat16"},
+    "attention": {"attention": "eager"},
+    "weights": change_weights,
+    "tokenizer": change_tokenizer,
+    "version": lambda _: None,
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_a_result_depends_on_is_in_its_key(tiny, monkeypatch, name):
+    before = encode(TEXTS, tiny, max_length=50)
+    change = CHANGES[name] if isinstance(CHANGES[name], dict) else {}
+    if name == "version":
+        monkeypatch.setattr(text, "version", lambda _: "99.0")
+    elif not change:
+        CHANGES[name](tiny)
+    after, report = encode(TEXTS, tiny, **{"max_length": 50, **change}, report=True)
+    assert report.cached == 0
+    if name in ("weights", "tokenizer", "pooling"):
+        assert not np.allclose(after, before)
+
+
+def test_interrupted_run_goes_on_where_it_stopped(tiny, forwarded, monkeypatch):
+    counted, left = text._pooled, [2]
+
+    def interrupt(*args):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return counted(*args)
+
+    monkeypatch.setattr(text, "_pooled", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        encode(TEXTS, tiny)
+    done = sum(forwarded)
+    monkeypatch.setattr(text, "_pooled", counted)
+    features, report = encode(TEXTS, tiny, report=True)
+    assert 0 < done == report.cached < 7 and sum(forwarded) == 7
+    np.testing.assert_allclose(features, encode(TEXTS, tiny, cache=False), atol=1e-5)
+
+
+def test_damaged_cache_is_computed_again(tiny, tmp_path, caplog):
+    first = encode(TEXTS, tiny)
+    for shard in tmp_path.rglob("features/*/*.safetensors"):
+        shard.write_bytes(shard.read_bytes()[:-4] + b"\0\0\0\0")
+    again, report = encode(TEXTS, tiny, report=True)
+    assert report.cached == 0 and "damaged" in caplog.text
+    np.testing.assert_allclose(again, first, atol=1e-5)
+
+
+def test_result_without_a_place_to_keep_it(tiny, tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MMLIB_CACHE", str(tmp_path / "file" / "cache"))
+    assert encode(TEXTS, tiny).shape == (7, 16)
+    assert len(caplog.records) == 1 and "cannot write" in caplog.text
+
+
+# Progress
+
+
+@pytest.mark.parametrize("progress", [None, True])
+def test_bar_only_where_a_person_watches(tiny, capsys, progress):
+    encode(TEXTS, tiny, progress=progress)
+    shown = capsys.readouterr().err
+    assert ("token/s" in shown) if progress else shown == ""
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "message"),
+    [
+        (["good", "  "], {}, "text 1 is empty"),
+        (["good", None], {}, "text 1 is NoneType"),
+        ([], {}, "texts is empty"),
+        ("good", {}, "pass a list"),
+        (["good"], {"layers": "first"}, "layers='first'.*last, all"),
+        (["good"], {"pooling": "max"}, "pooling='max'.*mean, cls"),
+        (["good"], {"dtype": "int8"}, "dtype='int8'.*float32, bfloat16"),
+        (["good"], {"attention": "flash"}, "attention='flash'"),
+        (["good"], {"max_length": 2}, "max_length=2"),
+        (["good"], {"max_length": 161}, "max_length=161 .* 160"),
+    ],
+)
+def test_bad_input_gets_one_line(tiny, texts, options, message):
+    with pytest.raises(ValueError, match=message) as error:
+        encode(texts, tiny, **options)
+    assert "\n" not in str(error.value)
+
+
+def lose_a_tensor(folder):
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["encoder.layer.1.output.dense.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lose_a_tensor, "no weights for encoder.layer.1.output.dense.weight"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "lacks"),
+        (lambda folder: (folder / "config.json").unlink(), "lacks"),
+    ],
+)
+def test_incomplete_encoder_is_refused(tiny, break_it, message):
+    break_it(tiny)
+    with pytest.raises(ValueError, match=message):
+        encode(TEXTS, tiny)
+
+
+def test_encoder_with_a_decoder_is_refused(tmp_path):
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "vocab_size": len(WORDS)}
+    folder = save_tiny(tmp_path / "bart", BartModel(BartConfig(**sizes)))
+    with pytest.raises(ValueError, match="has a decoder"):
+        encode(TEXTS, folder)
+
+
+def test_minilm_with_other_weights_is_refused(tiny, monkeypatch):
+    monkeypatch.setattr(text, "locate", lambda _: tiny)
+    with pytest.raises(ValueError, match="is not all-MiniLM-L6-v2"):
+        encode(TEXTS)
+
+
+# The hub
+
+FROM_HUB = """
+import sys, numpy as np
+from mmlib.text import encode
+np.save(sys.argv[1], encode(["the film was good", "bad"], sys.argv[2]))
+"""
+
+
+def encode_elsewhere(tmp_path, encoder, **environment):
+    """A process of its own, as huggingface_hub reads its environment at import."""
+    places = {"HF_HOME": str(tmp_path / "hf"), "MMLIB_CACHE": str(tmp_path / "elsewhere")}
+    environment = {**os.environ, **places, **environment}
+    out = tmp_path / "out.npy"
+    command = [sys.executable, "-c", FROM_HUB, str(out), encoder]
+    return subprocess.run(command, env=environment, capture_output=True, text=True), out
+
+
+@pytest.fixture
+def hub(tiny):
+    """Address of a hub on this machine that has org/tiny."""
+    script = Path(__file__).with_name("hub.py")
+    command = [sys.executable, str(script), str(tiny.parents[1])]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    yield server.stdout.readline().strip()
+    server.kill()
+    server.communicate()
+
+
+def test_hub_id_then_the_same_without_a_network(tiny, hub, tmp_path):
+    expected = encode(["the film was good", "bad"], tiny)
+    for environment in ({"HF_ENDPOINT": hub, "HF_HUB_OFFLINE": "0"}, {"HF_HUB_OFFLINE": "1"}):
+        run, out = encode_elsewhere(tmp_path, "org/tiny", **environment)
+        assert run.returncode == 0, run.stderr
+        np.testing.assert_allclose(np.load(out), expected, atol=1e-5)
+        out.unlink()
+
+
+def test_no_network_for_a_hub_id_names_the_offline_choices(tmp_path):
+    dead = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
+    run, out = encode_elsewhere(tmp_path, "org/tiny", **dead)
+    last = run.stderr.strip().splitlines()[-1]
+    assert run.returncode == 1 and not out.exists()
+    assert last.startswith("ValueError: encoder 'org/tiny'") and "encoder='minilm'" in last
