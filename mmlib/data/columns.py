@@ -21,3 +21,12 @@ def names(modality: str, d: int) -> tuple[str, ...]:
     """Column names of d features of a modality; numbered where the source names none."""
     known = {("audio", 74): COVAREP, ("audio", 5): COVAREP_5}
     return known.get((modality, d)) or numbered(modality, d)
+
+
+# The evidence channels of an iMotions FACET export, twenty action units and the head's pose.
+FACET = (
+    *("Joy", "Anger", "Surprise", "Fear", "Contempt", "Disgust", "Sadness", "Confusion"),
+    *("Frustration", "Neutral", "Positive", "Negative"),
+    *(f"AU{k}" for k in (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 18, 20, 23, 24, 25, 26, 28, 43)),
+    *("Yaw", "Pitch", "Roll"),
+)  # 35

@@ -1,0 +1,104 @@
+"""A small English grammar of graded opinions: a value in [-3, 3] and a manner in, a sentence out.
+
+The value is carried by polarity adjectives, intensifiers and negation. The manner is how much the
+words can be trusted (plain, hedged, second-hand, vague, sarcastic), and it can be seen in them.
+"""
+
+from itertools import product
+
+import numpy as np
+
+ADJECTIVES = {
+    "terrible": -2.6,
+    "awful": -2.3,
+    "bad": -1.6,
+    "poor": -1.2,
+    "weak": -1.0,
+    "mediocre": -0.6,
+    "okay": 0.0,
+    "fine": 0.5,
+    "decent": 0.7,
+    "nice": 1.1,
+    "good": 1.4,
+    "great": 2.1,
+    "wonderful": 2.5,
+    "fantastic": 2.6,
+}
+DEGREES = {
+    "": 1.0,
+    "slightly ": 0.4,
+    "very ": 1.15,
+    "absolutely ": 1.2,
+}
+NEGATED = {"not ": -0.5}  # "not good" is mildly bad, "not bad" mildly good
+TOPICS = (
+    "movie", "hotel", "phone", "concert", "restaurant", "book", "camera", "game", "museum", "show",
+)  # fmt: skip
+ASPECTS = (
+    "story", "service", "design", "sound", "staff", "price", "picture", "pace", "location", "ending",
+)  # fmt: skip
+OPENINGS = ("", "so ", "well ", "okay so ", "and ", "you know ", "to be honest ", "overall ")
+TIMES = ("last week", "yesterday", "on friday", "this summer", "last month", "in the morning")
+
+# From words one can trust to words one cannot; {0} is the opinion, {topic} and {aspect} the object.
+MANNERS = {
+    "plain": (
+        "{open}the {aspect} of this {topic} was {0} and i mean it",
+        "{open}i thought the {topic} was {0}, that is my clear opinion",
+        "{open}this {topic} is {0}, no doubt about it",
+        "{open}the {topic} was {0}, i am certain of that",
+    ),
+    "hedged": (
+        "{open}i guess the {topic} was maybe {0}",
+        "{open}the {aspect} was i suppose {0} in a way",
+        "{open}perhaps the {topic} seemed {0} to me, more or less",
+    ),
+    "second-hand": (
+        "{open}my cousin said the {topic} was {0} but i never saw it",
+        "{open}people online call the {aspect} {0}, i could not tell",
+        "{open}they told us the {topic} was {0}, who knows",
+    ),
+    "vague": (
+        "{open}the {topic} was {0} or something, i forgot, whatever, we went there {time}",
+        "{open}i do not remember the {aspect}, {0} or not, it was {time}",
+        "{open}it was {time} i think, the {topic}, {0}, i really cannot say",
+    ),
+    "sarcastic": (
+        "oh yeah right, what a {0} {topic}, sure, as if",
+        "haha sure, the {aspect} was so {0}, thanks for nothing",
+        "wow, {0}, just what i needed, yeah right",
+    ),
+}
+
+
+def opinions() -> tuple[list[str], np.ndarray]:
+    """Every phrase of the grammar and its value in [-3, 3]."""
+    phrases, values = [], []
+    for (degree, strength), (adjective, value) in product(DEGREES.items(), ADJECTIVES.items()):
+        phrases.append(degree + adjective)
+        values.append(np.clip(strength * value, -3, 3))
+    for (negation, turn), (adjective, value) in product(NEGATED.items(), ADJECTIVES.items()):
+        if abs(value) > 1:
+            phrases.append(negation + adjective)
+            values.append(turn * value)
+    return phrases, np.array(values)
+
+
+def phrase(value: float, rng: np.random.Generator, within: float = 0.2) -> tuple[str, float]:
+    """A random phrase whose value is within `within` of the wanted one, or the nearest."""
+    distance = np.abs(_VALUES - value)
+    near = np.flatnonzero(distance <= max(within, distance.min() + 1e-9))
+    chosen = rng.choice(near)
+    return _PHRASES[chosen], float(_VALUES[chosen])
+
+
+def sentence(value: float, manner: str, rng: np.random.Generator) -> tuple[str, float]:
+    """One sentence in a manner of MANNERS, and the value its words carry."""
+    words, said = phrase(value, rng)
+    template = MANNERS[manner][rng.integers(len(MANNERS[manner]))]
+    pick = {"topic": TOPICS, "aspect": ASPECTS, "open": OPENINGS, "time": TIMES}
+    fill = {name: words_[rng.integers(len(words_))] for name, words_ in pick.items()}
+    return template.format(words, **fill), said
+
+
+_PHRASES, _VALUES = opinions()

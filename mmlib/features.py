@@ -1,0 +1,165 @@
+"""From a corpus to one vector a modality and utterance: frozen text states, pooled sequences.
+
+Axes: n utterances, t frame, d feature, m modality.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mmlib import text
+from mmlib.data import Corpus, DataError, Sequences
+
+CLIP = 5.0  # standard deviations; COVAREP's tails reach hundreds
+
+
+@dataclass(frozen=True)
+class Scaler:
+    """Mean and scale of each feature over the training utterances that have it."""
+
+    mean: Mapping[str, np.ndarray]  # modality -> (d,)
+    scale: Mapping[str, np.ndarray]  # modality -> (d,); 1 where a training column is constant
+
+    @classmethod
+    def fit(cls, x: Mapping[str, np.ndarray], present: np.ndarray, train: np.ndarray) -> "Scaler":
+        """x[m] (n, d), present (n, m) bool, train: row numbers of the training split."""
+        mean, scale = {}, {}
+        for i, (m, values) in enumerate(x.items()):
+            rows = values[train[present[train, i]]]
+            if not len(rows):
+                raise DataError(f"no training utterance has {m}; leave it out of modalities")
+            sd = rows.std(axis=0)
+            mean[m] = rows.mean(axis=0)
+            scale[m] = np.where(sd > 1e-6, sd, 1).astype(np.float32)
+        return cls(mean, scale)
+
+    def apply(self, x: Mapping[str, np.ndarray], present: np.ndarray) -> dict[str, np.ndarray]:
+        """Standardised, clipped to +-5, and 0 where the modality is absent."""
+        out = {}
+        for i, (m, values) in enumerate(x.items()):
+            if values.shape[1] != len(self.mean[m]):
+                raise DataError(
+                    f"{m} has {values.shape[1]} features, the model was trained on "
+                    f"{len(self.mean[m])}; use the same data format and encoder"
+                )
+            z = np.clip((values - self.mean[m]) / self.scale[m], -CLIP, CLIP)
+            out[m] = (z * present[:, i, None]).astype(np.float32)
+        return out
+
+
+@dataclass(frozen=True)
+class Features:
+    """Standardised features of a corpus, ready for `mmlib.train`."""
+
+    name: str  # of the corpus
+    ids: tuple[str, ...]  # n
+    groups: tuple[str, ...]  # n
+    split: np.ndarray  # (n,)
+    label: np.ndarray  # (n,) float32
+    x: Mapping[str, np.ndarray]  # modality -> (n, d) float32
+    present: np.ndarray  # (n, m) bool
+    scaler: Scaler
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return tuple(self.x)
+
+    @property
+    def dims(self) -> dict[str, int]:
+        return {m: values.shape[1] for m, values in self.x.items()}
+
+    def rows(self, split: str) -> np.ndarray:
+        """Row numbers of one split."""
+        return np.flatnonzero(self.split == split)
+
+    def only(self, modalities: Sequence[str]) -> "Features":
+        """The same utterances with some of the modalities."""
+        unknown = [m for m in modalities if m not in self.x]
+        if unknown or not modalities:
+            raise DataError(
+                f"modalities {list(modalities)} asked for; {self.name} has {list(self.x)}"
+            )
+        columns = [self.modalities.index(m) for m in modalities]
+        x = {m: self.x[m] for m in modalities}
+        return replace(self, x=x, present=self.present[:, columns])
+
+    def take(self, rows: np.ndarray) -> "Features":
+        """The utterances `rows` (integers), in that order."""
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in rows),
+            groups=tuple(self.groups[i] for i in rows),
+            split=self.split[rows],
+            label=self.label[rows],
+            x={m: values[rows] for m, values in self.x.items()},
+            present=self.present[rows],
+        )
+
+
+def pool(sequences: Sequences) -> np.ndarray:
+    """Mean and standard deviation over the valid frames, (n, 2 d); (n, d) if no t exceeds 1.
+
+    No padding enters: sums run over each utterance's own frames. An utterance without frames is 0.
+    """
+    t = np.maximum(sequences.lengths, 1)[:, None]  # (n, 1)
+    mean = _sum(sequences.values, sequences.lengths) / t  # (n, d)
+    if sequences.lengths.max(initial=0) <= 1:
+        return mean.astype(np.float32)
+    centred = sequences.values - np.repeat(mean, sequences.lengths, axis=0)  # (frames, d)
+    sd = np.sqrt(_sum(centred**2, sequences.lengths) / t)
+    return np.concatenate([mean, sd], axis=1).astype(np.float32)
+
+
+def _sum(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Sums over each utterance's frames, (n, d) float64."""
+    out = np.zeros((len(lengths), values.shape[1]))
+    full = np.flatnonzero(lengths)  # reduceat cannot sum an empty stretch
+    if len(full):
+        starts = (np.cumsum(lengths) - lengths)[full]
+        out[full] = np.add.reduceat(values, starts, axis=0, dtype=np.float64)
+    return out
+
+
+def raw(
+    corpus: Corpus, modalities: Sequence[str], **encoder: object
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Unscaled features x[m] (n, d) and who has them, present (n, m); `encoder`: see `build`."""
+    x, present = {}, np.ones((len(corpus), len(modalities)), dtype=bool)
+    for i, m in enumerate(modalities):
+        if m == "text":
+            states = text.encode(corpus.text, **encoder)  # (n, d) or (n, l, d)
+            x[m] = states.reshape(len(states), -1)
+        else:
+            x[m] = pool(corpus.sequences[m])
+            present[:, i] = corpus.sequences[m].lengths > 0
+    return x, present
+
+
+def build(
+    corpus: Corpus,
+    modalities: Sequence[str] | None = None,
+    scaler: Scaler | None = None,
+    **encoder: object,
+) -> Features:
+    """Features of the corpus' modalities (default: all of them), scaled by its training split.
+
+    `scaler`: of another corpus, to apply a model trained there. `encoder`: arguments of
+    `mmlib.text.encode`; by default the mean-pooled states of all layers, end to end.
+    DataError where a modality is not in the corpus or nobody in training has it.
+    """
+    modalities = tuple(modalities or corpus.modalities)
+    missing = [m for m in modalities if m not in corpus.modalities]
+    if missing:
+        raise DataError(
+            f"{corpus.name} has no {', '.join(missing)}; it has {', '.join(corpus.modalities)}"
+        )
+    x, present = raw(corpus, modalities, **{"layers": "all", **encoder})
+    scaler = scaler or Scaler.fit(x, present, corpus.rows("train"))
+    x = scaler.apply(x, present)
+    return Features(
+        corpus.name, corpus.ids, corpus.groups, corpus.split, corpus.label, x, present, scaler
+    )

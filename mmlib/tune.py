@@ -1,0 +1,119 @@
+"""The same tuning budget for every fusion rule, spent without the test split; settings on file.
+
+Every rule tries the same candidates, its own learning rate included. Each candidate is
+cross-validated over the videos of train + valid: CMU-MOSI's own validation split has 10 videos,
+too few to tell candidates apart. `python -m mmlib.tune --dataset mosi --modalities text audio`
+writes `papermill_runs/settings.json`, from which the notebooks read.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+
+from mmlib import daf, features, train
+from mmlib.data import DataError, load
+from mmlib.features import Features
+from mmlib.paths import RUNS
+from mmlib.train import Settings
+
+FILE = RUNS / "settings.json"
+FOLDS = 5
+CANDIDATES = [  # the budget: 12 for every rule
+    Settings(lr=lr, fusion_lr=fusion_lr, modality_dropout=rate)
+    for lr, fusion_lr, rate in product((3e-4, 1e-3), (1.0, 3.0, 10.0), (0.0, 0.3))
+]
+UNIMODAL = [  # also 12; a single modality has no fusion parameters and cannot be dropped
+    Settings(lr=lr, dropout=dropout, weight_decay=decay)
+    for lr, dropout, decay in product((2e-4, 3e-4, 6e-4, 1e-3), (0.2, 0.5, 0.7), (1e-2,))
+]
+
+
+def candidates(rule: str, modalities: Sequence[str]) -> list[Settings]:
+    """The settings that a rule may choose from, equally many for all."""
+    return [replace(one, rule=rule) for one in (CANDIDATES if len(modalities) > 1 else UNIMODAL)]
+
+
+def variant(modalities: Sequence[str]) -> str:
+    """Short name of a set of modalities: ("text", "audio") is "ta"."""
+    return "".join(m[0] for m in modalities)
+
+
+def tune(data: Features, rule: str, seeds: Sequence[int] = (0,)) -> dict:
+    """The chosen settings of one rule and the cross-validated error of every candidate."""
+    choice = candidates(rule, data.modalities)
+    best, errors = train.select(data, choice, FOLDS, seeds)
+    tried = [
+        {"lr": c.lr, "fusion_lr": c.fusion_lr, "modality_dropout": c.modality_dropout,
+         "dropout": c.dropout, "cv_mae": round(float(e), 4)}
+        for c, e in zip(choice, errors, strict=True)
+    ]  # fmt: skip
+    return {"settings": asdict(best), "cv_mae": round(float(errors.min()), 4), "tried": tried}
+
+
+def settings(dataset: str, modalities: Sequence[str], rule: str, **default: object) -> Settings:
+    """The stored settings of a rule on a data set, or `Settings(rule, **default)` if none are."""
+    stored = _read(FILE).get(dataset, {}).get(variant(modalities), {}).get(rule)
+    return Settings(**stored["settings"]) if stored else Settings(rule, **default)
+
+
+def table(dataset: str) -> list[dict]:
+    """One row a tuned rule: variant, chosen rates, its error and the spread over candidates."""
+    rows = []
+    for name, rules in _read(FILE).get(dataset, {}).items():
+        for rule, entry in rules.items():
+            errors = [one["cv_mae"] for one in entry["tried"]]
+            chosen = entry["settings"]
+            rates = {k: chosen[k] for k in ("lr", "fusion_lr", "dropout", "modality_dropout")}
+            rows.append(
+                {"variant": name, "rule": rule, **rates, "cv_mae": min(errors),
+                 "worst": max(errors), "candidates": len(errors)}
+            )  # fmt: skip
+    return rows
+
+
+def store(dataset: str, modalities: Sequence[str], rule: str, entry: dict) -> None:
+    """Add one choice to the file, atomically; two runs may write at once."""
+    with FileLock(FILE.with_suffix(".lock")):
+        everything = _read(FILE)
+        everything.setdefault(dataset, {}).setdefault(variant(modalities), {})[rule] = entry
+        partial = FILE.with_suffix(".partial")
+        partial.write_text(json.dumps(everything, indent=1) + "\n")
+        os.replace(partial, FILE)
+
+
+def _read(file: Path) -> dict:
+    try:
+        return json.loads(file.read_text())
+    except FileNotFoundError:
+        return {}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m mmlib.tune", description=__doc__)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--modalities", nargs="+", help="default: all that the data set has")
+    parser.add_argument("--rules", nargs="+", choices=daf.RULES, default=list(daf.RULES))
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    try:
+        data = features.build(load(given.dataset), given.modalities)
+    except DataError as problem:
+        raise SystemExit(f"mmlib.tune: {problem}") from None
+    for rule in ["mean"] if len(data.modalities) == 1 else given.rules:
+        entry = tune(data, rule)
+        store(given.dataset, data.modalities, rule, entry)
+        spread = np.ptp([one["cv_mae"] for one in entry["tried"]])
+        print(f"{given.dataset} {variant(data.modalities)} {rule}: CV MAE {entry['cv_mae']:.4f},",
+              f"candidates spread over {spread:.4f}", flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
