@@ -324,12 +324,19 @@ def _tokenize(
 
 
 def _bucket(ids: list[list[int]], budget: int) -> Iterator[list[int]]:
-    """Indices of texts of like length, longest first; a batch is at most `budget` tokens padded."""
-    order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
-    while order:
-        size = max(1, budget // len(ids[order[0]]))
-        yield order[:size]
-        order = order[size:]
+    """Indices of texts of like length, longest first; a batch is at most `budget` tokens padded.
+
+    It also ends when its padding has cost more than the start of a batch, about budget / 16.
+    """
+    batch, longest, padding = [], 0, 0
+    for i in sorted(range(len(ids)), key=lambda i: -len(ids[i])):
+        if batch and ((len(batch) + 1) * longest > budget or padding > budget // 16):
+            yield batch
+            batch, padding = [], 0
+        longest = longest if batch else len(ids[i])
+        batch.append(i)
+        padding += longest - len(ids[i])
+    yield batch
 
 
 @torch.inference_mode()

@@ -313,6 +313,13 @@ def test_minilm_with_other_weights_is_refused(tiny, monkeypatch):
 
 # The hub
 
+
+def test_minilm_without_its_package_comes_from_the_hub(tiny, monkeypatch):
+    monkeypatch.setattr(text, "find_spec", lambda _: None)
+    monkeypatch.setattr(text, "_from_hub", {text.MINILM: tiny}.__getitem__)
+    assert text.locate("minilm") == tiny
+
+
 FROM_HUB = """
 import sys, numpy as np
 from mmlib.text import encode
