@@ -1,0 +1,225 @@
+"""Figures under one style: arrays in, a figure out, one function that writes it.
+
+Colours are those of Okabe and Ito (distinct to the colour-blind); each name also has a marker, a
+hatch and a line style of its own, so that nothing is lost in grey. Functions draw into `ax` where
+one is given, else into a new figure, and return the figure.
+Axes: k points on the x axis, n utterances, m modality, s seed.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mmlib.paths import FIGURES
+
+DPI = 150
+
+
+class Look(NamedTuple):
+    """How one name is drawn, in every figure."""
+
+    colour: str
+    marker: str
+    hatch: str
+    line: str
+
+
+LOOKS = {
+    "text": Look("#0072B2", "o", "", "-"),
+    "audio": Look("#E69F00", "s", "///", "--"),
+    "vision": Look("#009E73", "^", "...", ":"),
+    "noise": Look("#BBBBBB", "X", "xxx", "-."),
+    "daf": Look("#D55E00", "D", "", "-"),
+    "mean": Look("#56B4E9", "v", "\\\\\\", "--"),
+    "static": Look("#CC79A7", "P", "---", "-."),
+    "concat": Look("#0072B2", "p", "|||", ":"),
+    "gmu": Look("#009E73", "h", "+++", (0, (5, 1))),
+    "lmf": Look("#E69F00", "<", "ooo", (0, (3, 1, 1, 1))),
+    "tfn": Look("#F0E442", ">", "OOO", (0, (1, 2))),
+    "crossmodal": Look("#666666", "*", "***", (0, (7, 2, 1, 2))),
+    "constant": Look("#BBBBBB", "|", "", ":"),
+    "oracle": Look("#000000", "X", "", "--"),
+}
+OTHER = Look("#444444", "o", "", "-")
+
+
+def look(name: str) -> Look:
+    """How `name` (a modality or a model) is drawn; one plain look for names without their own."""
+    return LOOKS.get(name, OTHER)
+
+
+def style() -> None:
+    """Set the style of all figures that follow."""
+    sizes = {"figure.figsize": (7, 3.6), "figure.dpi": 80, "savefig.dpi": DPI}
+    clear = {"hatch.linewidth": 0.6, "axes.titlesize": "medium", "legend.frameon": False}
+    font = {"font.family": "DejaVu Sans", "figure.constrained_layout.use": True}
+    sns.set_theme(context="notebook", style="whitegrid", rc=sizes | clear | font)
+
+
+def save(figure: Figure, name: str, run: str) -> Path:
+    """Write figures/<run>/<name>.png and return its path.
+
+    The file appears whole or not at all, and equal figures give equal bytes. ValueError for a name
+    or run that is no plain file name.
+    """
+    for what, given in (("figure", name), ("run", run)):
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", given):
+            raise ValueError(f"{what} {given!r}: use letters, digits, '-', '_' and '.' only")
+    path = FIGURES / run / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def intervals(
+    table: pd.DataFrame,
+    metric: str,
+    *,
+    reference: Mapping[str, float] | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """Forest plot: a line for each row of `table` with that metric, in the table's order.
+
+    table: the columns model, variant, metric, mean, ci_low, ci_high of `mmlib.results`, one data
+    set and split. reference: name -> value, drawn as labelled vertical lines.
+    """
+    rows = table[table["metric"] == metric]
+    if rows.empty:
+        raise ValueError(f"no row of metric {metric!r}; there are {sorted(set(table['metric']))}")
+    ax = ax or _axes(height=1.0 + 0.3 * len(rows))
+    for y, row in enumerate(rows.itertuples()):
+        at = look(row.model)
+        ax.plot([row.ci_low, row.ci_high], [y, y], color=at.colour, lw=2.5, ls="-")
+        ax.plot(row.mean, y, at.marker, color=at.colour, ms=8, mec="black", mew=0.6)
+    for name, value in (reference or {}).items():
+        ax.axvline(value, color="black", lw=1, ls=":")
+        ax.annotate(name, (value, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom")
+    ax.set_yticks(range(len(rows)), [f"{m} ({v})" for m, v in rows[["model", "variant"]].values])
+    ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel=f"{metric}, mean and 95 % interval")
+    ax.grid(axis="y", visible=False)
+    return ax.figure
+
+
+def weights(
+    alpha: np.ndarray,
+    by: np.ndarray,
+    modalities: Sequence[str],
+    *,
+    bins: int | Sequence[float] = 6,
+    xlabel: str = "",
+    ax: Axes | None = None,
+) -> Figure:
+    """Mean weight of each modality, stacked, in bins of a variable; below each bar its n.
+
+    alpha (n, m), rows sum to 1; by (n,). bins: how many, of equal counts, or their edges; values
+    outside these are left out. ValueError if no value is inside (or `by` is constant).
+    """
+    cut = (
+        pd.qcut(by, bins, duplicates="drop")
+        if isinstance(bins, int)
+        else pd.cut(by, bins, include_lowest=True)
+    )
+    groups = pd.DataFrame(np.asarray(alpha), columns=list(modalities)).groupby(cut, observed=True)
+    shares, counts = groups.mean(), groups.size()
+    if shares.empty:
+        raise ValueError(f"no value falls into the bins {bins}: give edges that hold some")
+    ax, bottom = ax or _axes(), np.zeros(len(shares))
+    for m in modalities:
+        drawn = {"color": look(m).colour, "hatch": look(m).hatch, "edgecolor": "white"}
+        ax.bar(range(len(shares)), shares[m], bottom=bottom, width=0.85, label=m, **drawn)
+        bottom = bottom + shares[m].to_numpy()
+    names = [f"{i.left:.2g} to\n{i.right:.2g}\nn={n}" for i, n in counts.items()]
+    ax.set_xticks(range(len(names)), names, fontsize="small")
+    ax.set(ylim=(0, 1), xlabel=xlabel, ylabel="mean weight")
+    ax.grid(axis="x", visible=False)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(modalities))
+    return ax.figure
+
+
+def curves(
+    x: Sequence[float],
+    lines: Mapping[str, np.ndarray],
+    *,
+    xlabel: str = "",
+    ylabel: str = "",
+    ax: Axes | None = None,
+) -> Figure:
+    """A line with a band for each name, e.g. a score against the share of a missing modality.
+
+    x (k,); lines[name] (k, 3): mean and the ends of its interval, or (k,) for a bare line.
+    """
+    ax = ax or _axes()
+    for name, values in lines.items():
+        at, values = look(name), np.asarray(values, dtype=float)
+        mean = values if values.ndim == 1 else values[:, 0]
+        ax.plot(x, mean, color=at.colour, marker=at.marker, ls=at.line, label=name)
+        if values.ndim == 2:
+            ax.fill_between(x, values[:, 1], values[:, 2], color=at.colour, alpha=0.15, lw=0)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.legend()
+    return ax.figure
+
+
+def heatmap(
+    values: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    label: str = "rank correlation",
+    limit: float = 1.0,
+    ax: Axes | None = None,
+) -> Figure:
+    """values (rows, columns) as colours from -limit to limit, each number written in its cell."""
+    ax = ax or _axes(width=2.2 + 1.0 * len(columns), height=1.2 + 0.5 * len(rows))
+    sns.heatmap(
+        np.asarray(values, dtype=float), vmin=-limit, vmax=limit, cmap="PuOr", annot=True,
+        fmt=".2f", linewidths=1, xticklabels=columns, yticklabels=rows, ax=ax,
+        cbar_kws={"label": label},
+    )  # fmt: skip
+    ax.tick_params(axis="y", rotation=0)
+    return ax.figure
+
+
+def learning(
+    curves: Mapping[str, np.ndarray],
+    *,
+    best_epoch: Sequence[int] | None = None,
+    ylabel: str = "mean absolute error",
+    ax: Axes | None = None,
+) -> Figure:
+    """Median over seeds and the whole range, e.g. of "train" and "valid", by epoch from 1.
+
+    curves[name] (epochs, s), as `mmlib.train.Fit.curves`; best_epoch (s,), counted from 0, is
+    marked on the axis.
+    """
+    ax = ax or _axes()
+    drawn = zip(curves.items(), (LOOKS["text"], LOOKS["daf"]), ("--", "-"), strict=False)
+    for (name, values), at, line in drawn:
+        epoch = np.arange(1, len(values) + 1)
+        ax.plot(epoch, np.median(values, axis=1), color=at.colour, ls=line, label=name)
+        ax.fill_between(epoch, values.min(1), values.max(1), color=at.colour, alpha=0.15, lw=0)
+    if best_epoch is not None:
+        foot = np.zeros(len(best_epoch))
+        ax.plot(np.asarray(best_epoch) + 1, foot, "|", color="black", ms=12, mew=1.5,
+                transform=ax.get_xaxis_transform(), clip_on=False, label="best epoch")  # fmt: skip
+    ax.set(xlabel="epoch", ylabel=ylabel)
+    ax.legend()
+    return ax.figure
+
+
+def _axes(width: float = 7, height: float = 3.6) -> Axes:
+    return plt.subplots(figsize=(width, height))[1]
