@@ -266,8 +266,8 @@ def predict(model: Fusion, features: Features) -> Prediction:
         for rows in torch.arange(len(features), device=device).split(BLOCK):
             shared = {m: v[rows].expand(model.s, -1, -1) for m, v in x.items()}
             parts.append(model(shared, present[rows].expand(model.s, -1, -1)))
-    columns = [None if c[0] is None else torch.cat(c, 1).cpu().numpy() for c in zip(*parts)]
-    return Prediction(*columns)
+    columns = zip(*parts, strict=True)
+    return Prediction(*(None if c[0] is None else torch.cat(c, 1).cpu().numpy() for c in columns))
 
 
 def select(

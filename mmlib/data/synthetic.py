@@ -3,7 +3,7 @@
     y        sentiment, a multiple of 1/3 in [-3, 3], many zeros (as in CMU-MOSEI)
     q_m      informativeness of modality m in [0, 1], hidden, but visible in the input's manner
     s_m      = 0.4 ** q_m * 6 ** (1 - q_m), the noise of what the modality shows
-    e_m      = clip(y + s_m * normal, -3, 3), the evidence: what the words, the voice or the face say
+    e_m      = clip(y + s_m * normal, -3, 3), the evidence: what the words, voice or face say
 
 A modality of low q_m often says something wrong. Who knows q_m can weigh the three opinions; who
 does not must use one fixed weighting. The oracle is the exact posterior median of y given all e_m
