@@ -25,14 +25,14 @@ from mmlib.paths import RUNS
 from mmlib.train import Settings
 
 FILE = RUNS / "settings.json"
-FOLDS = 5
+FOLDS = 3
 CANDIDATES = [  # the budget: 12 for every rule
-    Settings(lr=lr, fusion_lr=fusion_lr, modality_dropout=rate)
+    Settings(lr=lr, fusion_lr=fusion_lr, modality_dropout=rate, dropout=0.5)
     for lr, fusion_lr, rate in product((3e-4, 1e-3), (1.0, 3.0, 10.0), (0.0, 0.3))
 ]
 UNIMODAL = [  # also 12; a single modality has no fusion parameters and cannot be dropped
-    Settings(lr=lr, dropout=dropout, weight_decay=decay)
-    for lr, dropout, decay in product((2e-4, 3e-4, 6e-4, 1e-3), (0.2, 0.5, 0.7), (1e-2,))
+    Settings(lr=lr, dropout=dropout)
+    for lr, dropout in product((2e-4, 3e-4, 6e-4, 1e-3), (0.2, 0.5, 0.7))
 ]
 
 
@@ -58,10 +58,10 @@ def tune(data: Features, rule: str, seeds: Sequence[int] = (0,)) -> dict:
     return {"settings": asdict(best), "cv_mae": round(float(errors.min()), 4), "tried": tried}
 
 
-def settings(dataset: str, modalities: Sequence[str], rule: str, **default: object) -> Settings:
-    """The stored settings of a rule on a data set, or `Settings(rule, **default)` if none are."""
+def settings(dataset: str, modalities: Sequence[str], rule: str) -> Settings:
+    """The stored settings of a rule on a data set, or the plain `Settings(rule)` if none are."""
     stored = _read(FILE).get(dataset, {}).get(variant(modalities), {}).get(rule)
-    return Settings(**stored["settings"]) if stored else Settings(rule, **default)
+    return Settings(**stored["settings"]) if stored else Settings(rule)
 
 
 def table(dataset: str) -> list[dict]:
@@ -100,11 +100,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m mmlib.tune", description=__doc__)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--modalities", nargs="+", help="default: all that the data set has")
+    parser.add_argument("--utterances", type=int, help="at most so many, whole groups")
     parser.add_argument("--rules", nargs="+", choices=daf.RULES, default=list(daf.RULES))
     given = parser.parse_args()
     torch.set_num_threads(1)
     try:
-        data = features.build(load(given.dataset), given.modalities)
+        corpus = load(given.dataset)
+        if given.utterances:
+            corpus = corpus.take(np.arange(min(given.utterances, len(corpus))))
+        data = features.build(corpus, given.modalities)
     except DataError as problem:
         raise SystemExit(f"mmlib.tune: {problem}") from None
     for rule in ["mean"] if len(data.modalities) == 1 else given.rules:
