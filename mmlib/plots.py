@@ -49,12 +49,11 @@ LOOKS = {
     "constant": Look("#BBBBBB", "|", "", ":"),
     "oracle": Look("#000000", "X", "", "--"),
 }
-OTHER = Look("#444444", "o", "", "-")
 
 
-def look(name: str) -> Look:
-    """How `name` (a modality or a model) is drawn; one plain look for names without their own."""
-    return LOOKS.get(name, OTHER)
+def look(name: str, i: int = 0) -> Look:
+    """How `name` (a modality or a model) is drawn; a name not in LOOKS takes the i-th look."""
+    return LOOKS.get(name) or list(LOOKS.values())[i % len(LOOKS)]
 
 
 def style() -> None:
@@ -163,8 +162,8 @@ def curves(
     x (k,); lines[name] (k, 3): mean and the ends of its interval, or (k,) for a bare line.
     """
     ax = ax or _axes()
-    for name, values in lines.items():
-        at, values = look(name), np.asarray(values, dtype=float)
+    for i, (name, values) in enumerate(lines.items()):
+        at, values = look(name, i), np.asarray(values, dtype=float)
         mean = values if values.ndim == 1 else values[:, 0]
         ax.plot(x, mean, color=at.colour, marker=at.marker, ls=at.line, label=name)
         if values.ndim == 2:
