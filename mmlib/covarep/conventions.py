@@ -1,0 +1,76 @@
+"""Numerical conventions of the original program: rounding, phase, interpolation, peaks, filters.
+
+Axis letters in this folder: f frame (or glottal cycle), n sample or bin, h harmonic.
+"""
+
+import numpy as np
+from scipy import signal
+
+
+class CovarepError(ValueError):
+    """A recording from which the features cannot be computed; one line: what, and the remedy."""
+
+
+def rnd(value):
+    """Round to the nearest integer, halves away from zero (numpy rounds them to even)."""
+    rounded = np.sign(value) * np.floor(np.abs(value) + 0.5)
+    return int(rounded) if np.ndim(value) == 0 else rounded.astype(np.int64)
+
+
+def wrap(phase: np.ndarray) -> np.ndarray:
+    """Phase in [-pi, pi]."""
+    return phase - 2 * np.pi * np.rint(phase / (2 * np.pi))
+
+
+def decibel(amplitude: np.ndarray) -> np.ndarray:
+    """20 log10 of a magnitude, finite at 0."""
+    return 20 * np.log10(np.abs(amplitude) + np.finfo(float).tiny)
+
+
+def interpolate(known: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Values (f,) or (f, d) at increasing positions `known` (f,), linearly at `wanted`, NaN outside.
+
+    numpy.interp holds the end values instead, and takes one column at a time.
+    """
+    left = np.clip(np.searchsorted(known, wanted, side="right") - 1, 0, max(len(known) - 2, 0))
+    right = np.minimum(left + 1, len(known) - 1)
+    gap = np.where(right > left, known[right] - known[left], 1)
+    part = (wanted - known[left]) / gap
+    inside = (wanted >= known[0]) & (wanted <= known[-1])
+    part, inside = (a.reshape((-1,) + (1,) * (values.ndim - 1)) for a in (part, inside))
+    between = values[left] + part * (values[right] - values[left])
+    return np.where(inside, between, np.nan)
+
+
+def peaks(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Interior local maxima of each row (f, n): row numbers and positions, in order.
+
+    A plateau counts once, at its middle (rounded down); end points are never peaks.
+    """
+    # One call for all rows: a wall of +inf after each row is a peak itself, but makes none.
+    fence = np.full((len(rows), rows.shape[1] + 1), np.inf)
+    fence[:, :-1] = rows
+    row, place = np.divmod(signal.find_peaks(fence.ravel())[0], fence.shape[1])
+    real = place < rows.shape[1]
+    return row[real], place[real]
+
+
+def elliptic_highpass(edge: float, stop: float, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numerator and denominator of an elliptic high-pass, 3 dB ripple, 60 dB attenuation.
+
+    The order is what a transition from `stop` to `edge` (Hz, in either order) needs.
+    """
+    low, high = sorted((edge, stop))
+    order, _ = signal.ellipord(high, low, 3, 60, fs=sample_rate)
+    return signal.ellip(order, 3, 60, edge, "highpass", fs=sample_rate)
+
+
+def filtfilt(b: np.ndarray, a: np.ndarray, wave: np.ndarray) -> np.ndarray:
+    """Forward and backward filtering with odd extension by 3 (order) samples.
+
+    scipy's default extension is three samples longer.
+    """
+    pad = 3 * (max(len(a), len(b)) - 1)
+    if len(wave) <= pad:
+        raise CovarepError(f"recording of {len(wave)} samples: the filters need more than {pad}")
+    return signal.filtfilt(b, a, wave, padtype="odd", padlen=pad)

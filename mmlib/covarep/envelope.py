@@ -1,0 +1,147 @@
+"""Spectral envelope: the true envelope and its mel-warped cepstrum (MCEP).
+
+A. Roebel, X. Rodet, "Efficient spectral envelope estimation and its application to pitch shifting
+and envelope preservation", DAFx 2005, with the larger steps of F. Villavicencio and A. Roebel.
+
+Spectra are real and even, so their cepstra are cosine sums. Bins k and BINS / 2 - k share their
+cosines up to the sign (-1)^q: spectra are kept as (2, f, k) halves, lower and mirrored upper, whose
+sum and difference give the even and the odd cepstral coefficients.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from .conventions import rnd
+from .sinusoids import BINS
+
+NYQUIST = BINS // 2
+CLOSE = 2 * np.log(10) / 20  # 2 dB: the envelope may lie this far below a peak
+MOST = 200  # iterations
+GROUP = 24  # frames of similar order iterated together
+
+
+@lru_cache(maxsize=1)
+def cosines(top: int) -> tuple[np.ndarray, np.ndarray]:
+    """cos(2 pi q k / BINS) for k = 0..NYQUIST / 2, q = 0, 2 .. and 1, 3 .. below `top`."""
+    k = np.arange(NYQUIST // 2 + 1)
+    return tuple(
+        np.cos(2 * np.pi / BINS * (np.arange(parity, top, 2)[:, None] * k % BINS))
+        for parity in (0, 1)
+    )
+
+
+def fold(spectrum: np.ndarray) -> np.ndarray:
+    """Half spectra (f, NYQUIST + 1) as lower and mirrored upper halves (2, f, NYQUIST / 2 + 1)."""
+    middle = NYQUIST // 2
+    return np.stack([spectrum[:, : middle + 1], spectrum[:, : middle - 1 : -1]])
+
+
+def unfold(halves: np.ndarray) -> np.ndarray:
+    """The inverse of `fold`."""
+    return np.concatenate([halves[0], halves[1][:, -2::-1]], axis=1)
+
+
+def smooth(target: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """True envelope (2, f, k) of folded log spectra: cepstrally smooth, no more than 2 dB below.
+
+    `order` (f,) counts cepstral coefficients; the frames should be of similar order. Each frame
+    takes steps towards the cepstrum of max(spectrum, envelope) until it is close enough.
+    """
+    q = np.arange(order.max() + 1)
+    even, odd = (c[: (len(q) + 1 - i) // 2] for i, c in enumerate(cosines(1024)))
+    weight = np.full(NYQUIST // 2 + 1, 2 / BINS)
+    weight[[0, -1]] = 1 / BINS
+    alternating = weight * np.where(np.arange(len(weight)) % 2, -1, 1)
+    into_even, into_odd = (even * weight).T, (odd * weight).T
+    taper = 0.54 + 0.46 * np.cos(np.pi * q / order[:, None])  # right half of a Hamming window
+    taper[q > order[:, None]] = 0
+    twice = np.where(q == 0, 1, 2) * (q <= order[:, None])
+
+    envelope, raised = np.empty_like(target), target.copy()
+    open_ = np.arange(target.shape[1])
+    state = np.zeros((len(open_), len(q)))
+    goal = target
+    for _ in range(MOST):
+        total, contrast = raised[0] + raised[1], raised[0] - raised[1]
+        cepstrum = np.empty((len(open_), len(q)))
+        cepstrum[:, ::2], cepstrum[:, 1::2] = total @ into_even, contrast @ into_odd
+        # Parseval: what is left beyond the order, without computing it.
+        power = sum(np.vecdot(half * weight, half) for half in raised)
+        last = total @ alternating
+        doubled = twice * cepstrum
+        inside = np.vecdot(doubled, doubled)
+        outside = 2 * (power - cepstrum[:, 0] ** 2 - last**2) - (inside - doubled[:, 0] ** 2)
+        gain = 1 + np.sqrt(np.maximum(outside, 0) / inside)
+        state += gain[:, None] * taper * (doubled - state)
+        sum_even, sum_odd = state[:, ::2] @ even, state[:, 1::2] @ odd
+        current = np.stack([sum_even + sum_odd, sum_even - sum_odd])
+        np.maximum(raised, current, out=raised)
+        envelope[:, open_] = current
+        far = (goal - current).max(axis=(0, 2)) > CLOSE
+        if not far.any():
+            break
+        if not far.all():
+            open_, state, taper, twice = open_[far], state[far], taper[far], twice[far]
+            raised, goal = raised[:, far], goal[:, far]
+    return envelope
+
+
+def true_envelope(log_spectrum: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Log envelopes (f, NYQUIST + 1) above the harmonics of log amplitude spectra.
+
+    `order` (f,) is the cepstral order, half the period in samples. Near 0 and half the rate the
+    spectrum is first replaced by a coarser envelope, because no harmonics lie there.
+    """
+    enlarged = np.minimum(rnd(1.2 * np.minimum(order, NYQUIST - 1)), NYQUIST - 1)
+    result = np.empty_like(log_spectrum)
+    by_order = np.argsort(enlarged, kind="stable")
+    for part in range(0, len(by_order), GROUP):
+        rows = by_order[part : part + GROUP]
+        target = fold(log_spectrum[rows])
+        coarse = smooth(target, rnd(1.2 * rnd(enlarged[rows] / 2)))
+        width = rnd(0.25 * BINS / enlarged[rows])[:, None]
+        k = np.arange(NYQUIST // 2 + 1)
+        edge = np.stack([k < width, k < width - 1])
+        result[rows] = unfold(smooth(np.where(edge, coarse, target), enlarged[rows]))
+    return result
+
+
+@lru_cache(maxsize=8)
+def warping(bins: int, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where on the linear axis 0..bins the mel axis' points lie: left neighbour and share."""
+    linear = np.arange(bins + 1) * sample_rate / (2 * bins)
+    mel = np.log1p(linear / 700)
+    warped = sample_rate / 2 * mel / mel[-1]
+    left = np.clip(np.searchsorted(warped, linear, side="right") - 1, 0, bins - 1)
+    share = (linear - warped[left]) / (warped[left + 1] - warped[left])
+    if warped[-1] < linear[-1]:
+        left[-1], share[-1] = left[-2], share[-2]
+    return left, share
+
+
+@lru_cache(maxsize=8)
+def cepstral_matrix(bins: int, order: int) -> np.ndarray:
+    """From log amplitudes at 0..bins to cepstral coefficients 0..order, (bins + 1, order + 1)."""
+    k, q = np.arange(bins + 1), np.arange(order + 1)
+    matrix = np.cos(np.pi / bins * (k[:, None] * q % (2 * bins))) / bins
+    matrix[[0, -1]] /= 2
+    matrix[:, 1:] *= 2
+    return matrix
+
+
+def warped_cepstrum(amplitude: np.ndarray, sample_rate: int, order: int) -> np.ndarray:
+    """Cepstrum (f, order + 1) on the mel scale of amplitudes (f, bins + 1) at 0..rate / 2.
+
+    Coefficients from 1 on are doubled: they sum up the log amplitude as cosines. Natural log.
+    """
+    left, share = warping(amplitude.shape[1] - 1, sample_rate)
+    here = amplitude[:, left]
+    warped = here + share * (amplitude[:, left + 1] - here)
+    return np.log(warped) @ cepstral_matrix(amplitude.shape[1] - 1, order)
+
+
+def mel_cepstra(log_spectrum: np.ndarray, f0: np.ndarray, sample_rate: int) -> np.ndarray:
+    """MCEP_0 .. MCEP_24 (f, 25) of log amplitude spectra (f, NYQUIST + 1), ln amplitude."""
+    envelope = true_envelope(log_spectrum, rnd(0.5 * sample_rate / f0))
+    return warped_cepstrum(np.exp(envelope), sample_rate, 24)

@@ -1,0 +1,101 @@
+"""Pitch and voicing: summation of residual harmonics (SRH).
+
+T. Drugman, A. Alwan, "Joint Robust Voicing Detection and Pitch Estimation Based on Residual
+Harmonics", Interspeech 2011.
+"""
+
+from math import ceil, gcd
+from typing import NamedTuple
+
+import numpy as np
+from scipy import fft, signal
+
+from .conventions import interpolate, rnd
+from .lpc import batches, residual
+
+LOW, HIGH = 50, 500  # Hz, the range searched
+RATE = 16000  # Hz, faster recordings are brought to it
+
+
+class Pitch(NamedTuple):
+    """One value per 10 ms frame, all (f,)."""
+
+    time: np.ndarray  # s, of the frame's centre sample counted from 1
+    f0: np.ndarray  # Hz, whole numbers; 1 where there is digital silence
+    voiced: np.ndarray  # 0 or 1
+    strength: np.ndarray  # the SRH criterion at f0
+
+    def at(self, positions: np.ndarray, sample_rate: int, values: np.ndarray) -> np.ndarray:
+        """`values` of the frames at 1-based sample positions, linear, 0 outside."""
+        known = rnd(self.time * sample_rate)
+        return np.nan_to_num(interpolate(known, values, positions), nan=0.0)
+
+    def typical(self) -> float:
+        """Median F0 of the voiced frames strictly inside the range, Hz; NaN if there is none."""
+        good = (self.f0 > LOW) & (self.f0 < HIGH) & (self.voiced == 1)
+        return float(np.median(self.f0[good])) if good.any() else np.nan
+
+
+def to_16k(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Resample to 16 kHz with a linear-phase Kaiser-windowed sinc, 60 dB, its delay removed."""
+    common = gcd(RATE, sample_rate)
+    up, down = RATE // common, sample_rate // common
+    cut = 1 / (2 * max(up, down))
+    half = ceil((60 - 8) / (28.714 * cut / 10))
+    t = np.arange(-half, half + 1)
+    taps = 2 * cut * np.sinc(2 * cut * t) * np.kaiser(2 * half + 1, 0.1102 * (60 - 8.7))
+    return signal.resample_poly(wave, up, down, window=taps)
+
+
+def residual_spectra(frames: np.ndarray, rate: int) -> np.ndarray:
+    """Amplitudes (f, rate // 2) at 0, 1, 2 ... Hz of windowed frames, each of unit norm."""
+    windowed = frames * np.blackman(frames.shape[1])
+    windowed -= windowed.mean(axis=1, keepdims=True)
+    amplitude = np.abs(fft.rfft(windowed, rate, axis=1))[:, : rate // 2]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return amplitude / np.linalg.norm(amplitude, axis=1, keepdims=True)
+
+
+def criterion(spectra: np.ndarray) -> np.ndarray:
+    """SRH (f, HIGH - LOW + 1): harmonics 1..5 less the valleys 1.5..4.5, for each whole Hz.
+
+    As in the original, bins are numbered from 1, so every amplitude is read 1 Hz low.
+    """
+    f0, bins = np.arange(LOW, HIGH + 1), spectra.shape[1]
+    total = sum(spectra[:, (h * f0 - 1) % bins] for h in range(1, 6))
+    for h in range(1, 5):
+        total -= spectra[:, (rnd((h + 0.5) * f0) - 1) % bins]
+    return total
+
+
+def best(values: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
+    """F0 and criterion (f,) of the maximum within low..high Hz; 1 Hz and 0 where none is positive."""
+    part = np.nan_to_num(values[:, low - LOW : high - LOW + 1], nan=-1.0)
+    place = part.argmax(axis=1)
+    top = part[np.arange(len(part)), place]
+    return np.where(top > 0, place + low, 1).astype(float), np.maximum(top, 0.0)
+
+
+def srh(wave: np.ndarray, sample_rate: int) -> Pitch:
+    """Pitch and voicing of an upright wave every 10 ms, frames of 100 ms.
+
+    The search is repeated once in the octave around the median of the first pass.
+    """
+    if sample_rate > RATE:
+        wave, sample_rate = to_16k(wave, sample_rate), RATE
+    order = rnd(0.75 * sample_rate / 1000)
+    excitation = residual(wave, rnd(0.025 * sample_rate), rnd(0.005 * sample_rate), order)
+    half, hop = rnd((rnd(0.1 * sample_rate) - 2) / 2), rnd(0.01 * sample_rate)
+    centre = np.arange(half + 1, len(wave) - half + 1, hop)  # counted from 1
+    values = np.empty((len(centre), HIGH - LOW + 1))
+    for part in batches(len(centre), 64):
+        index = centre[part, None] - half - 1 + np.arange(2 * half)
+        values[part] = criterion(residual_spectra(excitation[index], sample_rate))
+    low, high = LOW, HIGH
+    f0, strength = best(values, low, high)
+    if strength.max(initial=0) > 0.1:
+        middle = np.median(f0[strength > 0.1])
+        low, high = max(low, rnd(0.5 * middle)), min(high, rnd(2 * middle))
+        f0, strength = best(values, low, high)
+    threshold = 0.085 if len(strength) > 1 and strength.std(ddof=1) > 0.05 else 0.07
+    return Pitch(centre / sample_rate, f0, (strength > threshold).astype(float), strength)

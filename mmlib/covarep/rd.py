@@ -1,0 +1,165 @@
+"""Glottal shape from phase: Rd by mean squared phase (MSP).
+
+G. Degottex, A. Roebel, X. Rodet, "Phase Minimization for Glottal Model Estimation", IEEE TASLP
+19(5), 2011; "Function of phase-distortion for glottal model estimation", ICASSP 2011 (MSPD2).
+
+The error asks how far phases are from minimum phase once the glottal model is divided out. Phase
+and log amplitude of measurement and model add up, so the model's part is a curve over Rd for each
+number of harmonics: it is tabulated once, and all frames are searched together.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from . import lf
+from .conventions import wrap
+from .sinusoids import Sinusoids
+
+LOWEST, HIGHEST, TOLERANCE, EVALUATIONS = 0.3, 2.5, 0.01, 33
+TOP = 8000  # Hz, harmonics above are not used
+USED = 8  # harmonics whose phases are compared
+GRID = np.linspace(LOWEST, HIGHEST, 881)
+
+
+@lru_cache(maxsize=512)
+def minimum_phase(count: int) -> np.ndarray:
+    """Matrix (USED, count + 1): minimum phase at harmonics 1.. from log amplitudes at 0..count.
+
+    The discrete Hilbert transform of a spectrum that is even and 2 count periodic.
+    """
+    offset = np.arange(1, USED + 1)[:, None] - np.arange(2 * count)
+    kernel = np.zeros(offset.shape)
+    odd = offset % 2 == 1
+    kernel[odd] = -1 / (count * np.tan(np.pi * offset[odd] / (2 * count)))
+    kernel[:, 1:count] += kernel[:, : -count : -1]
+    return kernel[:, : count + 1]
+
+
+def excess_phase(log_amplitude: np.ndarray, phase: np.ndarray, count: int, sign: int) -> np.ndarray:
+    """Phase plus `sign` times minimum phase at harmonics 1..USED, (f, USED).
+
+    Columns are harmonics 0..count. As in the original the end values of the amplitude are copied
+    from their neighbours, and the last harmonic is real; past it the spectrum is mirrored.
+    """
+    level = log_amplitude[:, : count + 1].copy()
+    level[:, 0], level[:, count] = level[:, 1], level[:, count - 1]
+    whole = np.zeros((len(phase), max(count, USED) + 1))
+    whole[:, 1:count] = phase[:, 1:count]
+    for h in range(count + 1, USED + 1):
+        whole[:, h] = -whole[:, 2 * count - h]
+    return whole[:, 1 : USED + 1] + sign * level @ minimum_phase(count).T
+
+
+def distortion(phase: np.ndarray) -> np.ndarray:
+    """Second-order phase differences (..., USED - 1): no linear phase is left in them."""
+    return phase[..., 1:] - phase[..., :-1] - phase[..., :1]
+
+
+@lru_cache(maxsize=2)
+def glottal_spectra(top: int) -> tuple[np.ndarray, np.ndarray]:
+    """Log amplitude and phase (grid, top + 1) of the LF model over the grid of Rd."""
+    harmonic = np.arange(1, top + 1)
+    spectra = lf.spectrum(lf.Pulse(*(v[:, None] for v in lf.pulse(GRID))), harmonic)
+    log_amplitude, phase = np.log(np.abs(spectra)), np.unwrap(np.angle(spectra), axis=0)
+    return tuple(np.pad(v, ((0, 0), (1, 0))) for v in (log_amplitude, phase))
+
+
+@lru_cache(maxsize=512)
+def model_distortion(count: int) -> np.ndarray:
+    """Cubic splines over the grid of Rd of the model's distortion, (grid - 1, 4, USED - 1).
+
+    The model's phase is added to the measured one, not removed: so does the original, where one
+    of two conjugations is missing.
+    """
+    log_amplitude, phase = glottal_spectra(256 if count <= 256 else 512)
+    curves = distortion(excess_phase(log_amplitude, phase, count, +1))
+    return np.ascontiguousarray(np.moveaxis(CubicSpline(GRID, curves).c, 1, 0))
+
+
+def error_function(sinusoids: Sinusoids) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """A function (rd (f,), rows (f,)) -> mean squared phase (f,), rad^2."""
+    harmonic = np.arange(sinusoids.amplitude.shape[1])
+    used = (harmonic * sinusoids.step[:, None] <= TOP) & (harmonic <= sinusoids.count[:, None])
+    counts, table = np.unique(used.sum(axis=1) - 1, return_inverse=True)
+    splines = np.stack([model_distortion(int(k)) for k in counts])  # (k, grid - 1, 4, USED - 1)
+    log_amplitude = np.log(sinusoids.amplitude)
+    measured = np.empty((len(table), USED - 1))
+    for i, count in enumerate(counts):
+        rows = table == i
+        excess = excess_phase(log_amplitude[rows], sinusoids.phase[rows], int(count), -1)
+        measured[rows] = distortion(excess)
+    spacing = GRID[1] - GRID[0]
+
+    def error(rd: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        cell = np.minimum(((rd - LOWEST) / spacing).astype(np.int64), len(GRID) - 2)
+        c3, c2, c1, c0 = np.moveaxis(splines[table[rows], cell], 1, 0)
+        t = (rd - GRID[cell])[:, None]
+        model = c0 + t * (c1 + t * (c2 + t * c3))
+        return np.mean(wrap(measured[rows] + model) ** 2, axis=1)
+
+    return error
+
+
+def minimise(
+    error: Callable[[np.ndarray, np.ndarray], np.ndarray], n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Brent's bounded minimisation of n independent functions in lockstep: place and value (n,).
+
+    R. Brent, "Algorithms for Minimization without Derivatives", 1973, chapter 5. The error has
+    several minima and the tolerance is coarse, so the trial points must be Brent's own.
+    """
+    golden, eps = (3 - np.sqrt(5)) / 2, np.sqrt(np.finfo(float).eps)
+    a, b = np.full(n, LOWEST), np.full(n, HIGHEST)
+    x = a + golden * (b - a)
+    w, v = x.copy(), x.copy()  # second best, and the second best before
+    fx = error(x, np.arange(n))
+    fw, fv = fx.copy(), fx.copy()
+    step, last = np.zeros(n), np.zeros(n)
+    rows = np.arange(n)
+    for _ in range(EVALUATIONS - 1):
+        middle, tol = (a + b) / 2, eps * np.abs(x) + TOLERANCE / 3
+        open_ = np.abs(x - middle)[rows] > (2 * tol - (b - a) / 2)[rows]
+        rows = rows[open_]
+        if not len(rows):
+            break
+        i = rows
+        xi, ai, bi, ti = x[i], a[i], b[i], tol[i]
+        r = (xi - w[i]) * (fx[i] - fv[i])
+        q = (xi - v[i]) * (fx[i] - fw[i])
+        p = (xi - v[i]) * q - (xi - w[i]) * r
+        q = 2 * (q - r)
+        p, q = np.where(q > 0, -p, p), np.abs(q)
+        good = (np.abs(last[i]) > ti) & (np.abs(p) < np.abs(q * last[i] / 2))
+        good &= (p > q * (ai - xi)) & (p < q * (bi - xi))
+        aside = np.where(xi >= middle[i], ai - xi, bi - xi)
+        last[i] = np.where(good, step[i], aside)
+        jump = np.where(good, p / np.where(good, q, 1), golden * aside)
+        trial = xi + jump
+        edge = good & ((trial - ai < 2 * ti) | (bi - trial < 2 * ti))
+        jump = np.where(edge, np.where(middle[i] >= xi, ti, -ti), jump)
+        step[i] = jump
+        u = xi + np.where(jump >= 0, 1, -1) * np.maximum(np.abs(jump), ti)
+        fu = error(u, i)
+
+        better = fu <= fx[i]
+        right = u >= xi
+        a[i] = np.where(better & right, xi, np.where(~better & ~right, u, ai))
+        b[i] = np.where(better & ~right, xi, np.where(~better & right, u, bi))
+        second = ~better & ((fu <= fw[i]) | (w[i] == xi))
+        third = ~better & ~second & ((fu <= fv[i]) | (v[i] == xi) | (v[i] == w[i]))
+        shift = better | second
+        v[i] = np.where(shift, w[i], np.where(third, u, v[i]))
+        fv[i] = np.where(shift, fw[i], np.where(third, fu, fv[i]))
+        w[i] = np.where(better, xi, np.where(second, u, w[i]))
+        fw[i] = np.where(better, fx[i], np.where(second, fu, fw[i]))
+        x[i], fx[i] = np.where(better, u, xi), np.where(better, fu, fx[i])
+    return x, fx
+
+
+def estimate_rd(sinusoids: Sinusoids) -> np.ndarray:
+    """Rd in 0.3..2.5 and its confidence 1 - sqrt(error) / pi in 0..1, (f, 2)."""
+    rd, error = minimise(error_function(sinusoids), len(sinusoids.f0))
+    return np.stack([rd, 1 - np.sqrt(error) / np.pi], axis=1)

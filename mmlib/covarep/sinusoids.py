@@ -1,0 +1,113 @@
+"""Harmonic sinusoidal analysis: amplitude and phase at every multiple of the pitch.
+
+Peak picking after R. McAulay, T. Quatieri, IEEE TASSP 34(4), 1986, tied to the harmonics.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from scipy import fft
+
+from .conventions import peaks, rnd, wrap
+
+BINS = 4096  # of the spectrum
+FLOOR = 1e-20  # amplitudes below it (an exact 0) count as this
+
+
+class Sinusoids(NamedTuple):
+    """Voiced and unvoiced frames alike. Column h is the harmonic, 0 is DC; NaN past `count`."""
+
+    f0: np.ndarray  # (f,) Hz, of the pitch tracker
+    step: np.ndarray  # (f,) Hz, spacing of the harmonics found; harmonic h is at h * step
+    count: np.ndarray  # (f,) harmonics up to half the sampling rate
+    amplitude: np.ndarray  # (f, h) of the one-sided complex exponential
+    phase: np.ndarray  # (f, h) rad, at the frame's centre
+    log_spectrum: np.ndarray  # (f, 2049) natural log amplitude
+
+
+@lru_cache(maxsize=1024)
+def window(length: int) -> np.ndarray:
+    """Blackman window of unit sum."""
+    w = np.blackman(length)
+    return w / w.sum()
+
+
+def half_length(f0: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Samples each side of the centre of a window of three periods."""
+    return rnd(1.5 * sample_rate / f0)
+
+
+def centred_spectra(
+    wave: np.ndarray, centre: np.ndarray, f0: np.ndarray, sample_rate: int
+) -> np.ndarray:
+    """Half spectra (f, 2049) of windows around the centre samples; phases refer to the centre."""
+    frames = np.zeros((len(centre), BINS))
+    for frame, middle, half in zip(frames, centre, half_length(f0, sample_rate), strict=True):
+        piece = wave[middle - half : middle + half + 1] * window(2 * half + 1)
+        piece = piece[:BINS]
+        frame[: len(piece) - half] = piece[half:]
+        frame[-half:] = piece[:half]
+    return fft.rfft(frames, axis=1)
+
+
+def spectral_peaks(log_spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row, position (bins) and height of the spectra's peaks, refined by a parabola."""
+    row, place = peaks(log_spectrum)
+    before, here, after = (log_spectrum[row, place + i] for i in (-1, 0, 1))
+    slope = (after - before) / 2
+    bend = here - slope - before
+    sharp = bend > 0
+    safe = np.where(sharp, bend, 1)
+    flat_even = (here == after).astype(float)  # the left one of a plateau's two middle samples
+    shift = np.where(sharp, slope / (2 * safe), 0.5 * flat_even)
+    return row, place + shift, here + np.where(sharp, slope**2 / (4 * safe), 0)
+
+
+def nearest(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Index of the nearest of sorted `known` values, the left one of two equally near."""
+    right = np.clip(np.searchsorted(known, wanted), 1, len(known) - 1)
+    return np.where(wanted - known[right - 1] <= known[right] - wanted, right - 1, right)
+
+
+def phase_at(spectrum: np.ndarray, row: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Phase of a spectrum between bins, the shorter way round."""
+    left = np.minimum(position.astype(np.int64), BINS // 2 - 1)
+    here, there = np.angle(spectrum[row, left]), np.angle(spectrum[row, left + 1])
+    return wrap(here + (position - left) * wrap(there - here))
+
+
+def harmonic_analysis(
+    wave: np.ndarray, centre: np.ndarray, f0: np.ndarray, sample_rate: int
+) -> Sinusoids:
+    """Sinusoids of the frames around `centre` (f,), whose windows must fit into the wave.
+
+    A harmonic takes the nearest spectral peak if that is less than half a harmonic away, else
+    the spectrum at its nominal frequency. The frequencies are then replaced by an exact comb of
+    their median spacing.
+    """
+    spectrum = centred_spectra(wave, centre, f0, sample_rate)
+    log_spectrum = np.log(np.maximum(np.abs(spectrum), FLOOR))
+    step = BINS * f0 / sample_rate  # bins from harmonic to harmonic
+    count = rnd((sample_rate / 2 - f0 / 2) / f0)
+    harmonic = np.arange(count.max() + 1)
+    row, h = np.nonzero((harmonic <= count[:, None]) & (harmonic > 0))
+    nominal = h * step[row]
+
+    position, log_amplitude = nominal.copy(), log_spectrum[row, rnd(nominal)]
+    peak_row, place, height = spectral_peaks(log_spectrum)
+    if len(place) > 1:
+        # Rows end to end on one axis, so that one search serves all.
+        which = nearest(peak_row * 2.0 * BINS + place, row * 2.0 * BINS + nominal)
+        found = (peak_row[which] == row) & (np.abs(place[which] - nominal) < step[row] / 2)
+        position[found], log_amplitude[found] = place[which[found]], height[which[found]]
+
+    shape = (len(f0), len(harmonic))
+    places, amplitude, phase = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
+    places[:, 0], places[row, h] = 0, position
+    amplitude[:, 0], amplitude[row, h] = np.exp(log_spectrum[:, 0]), np.exp(log_amplitude)
+    phase[:, 0], phase[row, h] = np.angle(spectrum[:, 0]), phase_at(spectrum, row, position)
+    spacing = np.sort(np.diff(places, axis=1), axis=1)  # NaN last
+    rows = np.arange(len(f0))
+    middle = (spacing[rows, (count - 1) // 2] + spacing[rows, count // 2]) / 2
+    return Sinusoids(f0, middle * sample_rate / BINS, count, amplitude, phase, log_spectrum)
