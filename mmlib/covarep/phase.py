@@ -7,6 +7,8 @@ As in the original the frames are taken as four per period, and the deviation's 
 frames (0.14 s) hang on rounding errors.
 """
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 from scipy import fft, ndimage
 
@@ -17,6 +19,7 @@ from .sinusoids import FLOOR, Sinusoids
 BINS = 1024
 HALF = BINS // 2
 LEAST = 73  # frames, what the longest smoothing needs
+OVERLAP = 32  # frames, more than any smoothing reaches
 MEANS, DEVIATIONS = 25, 13  # columns
 
 
@@ -151,10 +154,27 @@ def warp_deviation(values: np.ndarray, sample_rate: int) -> np.ndarray:
     return warped_cepstrum(values, sample_rate, DEVIATIONS - 1)
 
 
-def statistics(distortion: np.ndarray, sample_rate: int) -> np.ndarray:
-    """HMPDM and HMPDD (f, 38) of the phase distortion (f, 513) of at least 73 frames."""
+def window_statistics(distortion: np.ndarray, sample_rate: int) -> np.ndarray:
+    """HMPDM and HMPDD (f, 38) of the phase distortion (f, 513)."""
     means = compress(*mean_phase(distortion))
     return np.concatenate([means, warp_deviation(deviation(distortion), sample_rate)], axis=1)
+
+
+def statistics(
+    parts: Iterable[np.ndarray], total: int, sample_rate: int
+) -> Iterator[np.ndarray]:
+    """HMPDM and HMPDD, in pieces (f, 38), of phase distortions that come in parts (f, 513).
+
+    The smoothing reaches no further than OVERLAP frames, so only these are kept from part to part.
+    """
+    window, start, done = np.zeros((0, HALF + 1)), 0, 0  # window: frames from `start` on
+    for part in parts:
+        window = np.concatenate([window, part])
+        end = start + len(window)
+        ready = total if end == total else end - OVERLAP
+        if ready - start > OVERLAP:
+            yield window_statistics(window, sample_rate)[done - start : ready - start]
+            window, start, done = window[ready - OVERLAP - start :], ready - OVERLAP, ready
 
 
 def to_grid(values: np.ndarray, time: np.ndarray, wanted: np.ndarray) -> np.ndarray:
