@@ -18,7 +18,8 @@ from .sinusoids import BINS
 NYQUIST = BINS // 2
 CLOSE = 2 * np.log(10) / 20  # 2 dB: the envelope may lie this far below a peak
 MOST = 200  # iterations
-GROUP = 24  # frames of similar order iterated together
+GROUP = 32  # frames of similar order iterated together
+SIGNS = np.where(np.arange(NYQUIST // 2 + 1) % 2, -1.0, 1.0)
 
 
 @lru_cache(maxsize=1)
@@ -50,41 +51,61 @@ def smooth(target: np.ndarray, order: np.ndarray) -> np.ndarray:
     """
     q = np.arange(order.max() + 1)
     even, odd = (c[: (len(q) + 1 - i) // 2] for i, c in enumerate(cosines(1024)))
-    weight = np.full(NYQUIST // 2 + 1, 2 / BINS)
-    weight[[0, -1]] = 1 / BINS
-    alternating = weight * np.where(np.arange(len(weight)) % 2, -1, 1)
-    into_even, into_odd = (even * weight).T, (odd * weight).T
     taper = 0.54 + 0.46 * np.cos(np.pi * q / order[:, None])  # right half of a Hamming window
-    taper[q > order[:, None]] = 0
-    twice = np.where(q == 0, 1, 2) * (q <= order[:, None])
+    used = q <= order[:, None]
+    taper, twice = taper * used, np.where(q == 0, 1, 2) * used  # (f, q)
 
-    envelope, raised = np.empty_like(target), target.copy()
-    open_ = np.arange(target.shape[1])
-    state = np.zeros((len(open_), len(q)))
-    goal = target
+    envelope = np.empty_like(target)
+    rows = np.arange(len(order))  # still open
+    raised, state = target.copy(), np.zeros(twice.shape)
     for _ in range(MOST):
-        total, contrast = raised[0] + raised[1], raised[0] - raised[1]
-        cepstrum = np.empty((len(open_), len(q)))
-        cepstrum[:, ::2], cepstrum[:, 1::2] = total @ into_even, contrast @ into_odd
-        # Parseval: what is left beyond the order, without computing it.
-        power = sum(np.vecdot(half * weight, half) for half in raised)
-        last = total @ alternating
-        doubled = twice * cepstrum
-        inside = np.vecdot(doubled, doubled)
-        outside = 2 * (power - cepstrum[:, 0] ** 2 - last**2) - (inside - doubled[:, 0] ** 2)
-        gain = 1 + np.sqrt(np.maximum(outside, 0) / inside)
+        doubled, outside = cepstrum(raised, even, odd, twice)
+        gain = 1 + np.sqrt(outside / np.vecdot(doubled, doubled))
         state += gain[:, None] * taper * (doubled - state)
-        sum_even, sum_odd = state[:, ::2] @ even, state[:, 1::2] @ odd
-        current = np.stack([sum_even + sum_odd, sum_even - sum_odd])
-        np.maximum(raised, current, out=raised)
-        envelope[:, open_] = current
-        far = (goal - current).max(axis=(0, 2)) > CLOSE
-        if not far.any():
-            break
+        current = cosine_sum(state, even, odd)
+        far = (target - current).max(axis=2).max(axis=0) > CLOSE
         if not far.all():
-            open_, state, taper, twice = open_[far], state[far], taper[far], twice[far]
-            raised, goal = raised[:, far], goal[:, far]
+            envelope[:, rows[~far]] = current[:, ~far]
+            rows, state, taper, twice = rows[far], state[far], taper[far], twice[far]
+            raised, target, current = raised[:, far], target[:, far], current[:, far]
+        if not len(rows):
+            break
+        np.maximum(raised, current, out=raised)
+    else:
+        envelope[:, rows] = current
     return envelope
+
+
+def cosine_sum(state: np.ndarray, even: np.ndarray, odd: np.ndarray) -> np.ndarray:
+    """Folded log spectra (2, f, k) of cepstra (f, q)."""
+    first, second = state[:, ::2] @ even, state[:, 1::2] @ odd
+    both = np.empty((2, *first.shape))
+    np.add(first, second, out=both[0])
+    np.subtract(first, second, out=both[1])
+    return both
+
+
+def cepstrum(
+    halves: np.ndarray, even: np.ndarray, odd: np.ndarray, twice: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cepstra (f, q) of folded log spectra, times `twice` (f, q), and the power left out (f,).
+
+    By Parseval the power past the order is known without those coefficients.
+    """
+    lower, upper = halves
+    total, contrast = lower + upper, lower - upper
+    power = 2 * (np.vecdot(lower, lower) + np.vecdot(upper, upper))  # bins 1..BINS - 1, but ...
+    power -= lower[:, 0] ** 2 + upper[:, 0] ** 2 + 2 * lower[:, -1] ** 2  # ... these, once each
+    middle = total[:, -1]  # counted once for both halves
+    last = 2 * (total @ SIGNS) - total[:, 0] - middle * SIGNS[-1]  # the coefficient at NYQUIST
+    total[:, [0, -1]] /= 2
+    contrast[:, 0] /= 2
+    c = np.empty((len(total), even.shape[0] + odd.shape[0]))
+    c[:, ::2], c[:, 1::2] = total @ even.T, contrast @ odd.T
+    c *= twice * (2 / BINS)
+    inside = np.vecdot(c, c) - c[:, 0] ** 2
+    outside = 2 * (power / BINS - c[:, 0] ** 2 - (last / BINS) ** 2) - inside
+    return c, np.maximum(outside, 0)
 
 
 def true_envelope(log_spectrum: np.ndarray, order: np.ndarray) -> np.ndarray:
@@ -111,7 +132,8 @@ def true_envelope(log_spectrum: np.ndarray, order: np.ndarray) -> np.ndarray:
 def warping(bins: int, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
     """Where on the linear axis 0..bins the mel axis' points lie: left neighbour and share."""
     linear = np.arange(bins + 1) * sample_rate / (2 * bins)
-    mel = np.log1p(linear / 700)
+    # 1000 mel at 1 kHz: the factor cancels but for the rounding of the last point.
+    mel = 1000 / np.log(1 + 1000 / 700) * np.log(1 + linear / 700)
     warped = sample_rate / 2 * mel / mel[-1]
     left = np.clip(np.searchsorted(warped, linear, side="right") - 1, 0, bins - 1)
     share = (linear - warped[left]) / (warped[left + 1] - warped[left])

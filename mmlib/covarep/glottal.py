@@ -6,13 +6,19 @@ All work on cycles f of any length at once: row i of the index holds cycle i, an
 end is masked.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from scipy import fft
 
 from .conventions import decibel, peaks, rnd
 from .iaif import cycle_lengths, similar
+from .zoom import power_spectrum
 
 SLOWEST, FASTEST = 20, 500  # Hz; other cycles get 0
+FIRST_BINS = 96
+
+hamming = lru_cache(maxsize=1024)(np.hamming)
 
 
 def pulse_shape(
@@ -48,20 +54,41 @@ def pulse_shape(
         return height / (steepest * period), (right - left) / period
 
 
-def thin(row: np.ndarray, place: np.ndarray, height: np.ndarray, width: np.ndarray) -> np.ndarray:
+def thin(
+    row: np.ndarray, place: np.ndarray, height: np.ndarray, width: np.ndarray
+) -> tuple[np.ndarray, int]:
     """Which peaks (sorted by row, then place) stay when none may be within `width` of another.
 
     In each round all close neighbours of the same row are found, and the lower one of each pair
-    (the right one of equals) goes; rounds are simultaneous, so the order matters.
+    (the right one of equals) goes; rounds are simultaneous, so the order matters. Also returns
+    the number of rounds.
     """
-    kept = np.arange(len(row))
+    kept, rounds = np.arange(len(row)), 0
     while True:
         close = (np.diff(row[kept]) == 0) & (np.diff(place[kept]) <= width[row[kept[:-1]]])
         if not close.any():
-            return kept
+            return kept, rounds
         left = np.flatnonzero(close)
         lower = np.where(height[kept[left]] < height[kept[left + 1]], left, left + 1)
-        kept = np.delete(kept, lower)
+        kept, rounds = np.delete(kept, lower), rounds + 1
+
+
+def harmonic_levels(
+    power: np.ndarray, f0: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Power at the thinned peaks nearest to f0 and 2 f0 (2, f), peaks found (f,), and rounds.
+
+    Bins of `power` are 1 Hz and numbered from 1, so a harmonic is sought 1 Hz low.
+    """
+    row, place = peaks(power)
+    kept, rounds = thin(row, place, power[row, place], f0 / 2)
+    row, place = row[kept], place[kept]
+    levels = np.zeros((2, len(f0)))
+    for harmonic in (1, 2):
+        distance = np.full(power.shape, np.inf)
+        distance[row, place] = np.abs(place + 1 - harmonic * f0[row])
+        levels[harmonic - 1] = power[np.arange(len(f0)), distance.argmin(axis=1)]
+    return levels, np.bincount(row, minlength=len(f0)), rounds
 
 
 def h1_h2(
@@ -69,32 +96,30 @@ def h1_h2(
 ) -> np.ndarray:
     """Level of the first harmonic less that of the second (f,), dB; 0 with fewer than 5 peaks.
 
-    Of the flow derivative in a Hamming window of three periods; a bin is 1 Hz, and bins are
-    numbered from 1, so a harmonic is sought 1 Hz low.
+    Of the flow derivative in a Hamming window of three periods, at every whole Hz.
     """
     half = rnd(1.5 * period)
     start, stop = np.maximum(gci - half, 0), np.minimum(gci + half, len(derivative) - 1) + 1
     frames = np.zeros((len(gci), (stop - start).max()))
     for frame, a, b in zip(frames, start, stop, strict=True):
-        frame[: b - a] = derivative[a:b] * np.hamming(b - a)
-    spectrum = np.abs(fft.fft(2**15 * frames, sample_rate, axis=1))
+        frame[: b - a] = derivative[a:b] * hamming(b - a)
     f0 = sample_rate / period
-    row, place = peaks(spectrum)
-    kept = thin(row, place, spectrum[row, place], f0 / 2)
-    row, place = row[kept], place[kept]
-    levels = []
-    for harmonic in (1, 2):
-        distance = np.full(spectrum.shape, np.inf)
-        distance[row, place] = np.abs(place + 1 - harmonic * f0[row])
-        levels.append(decibel(spectrum[np.arange(len(f0)), distance.argmin(axis=1)]))
-    enough = np.bincount(row, minlength=len(f0)) >= 5
-    return np.where(enough, levels[0] - levels[1], 0.0)
+    # Seven harmonics are enough, unless the missing right neighbour of the last peak could have
+    # reached the second harmonic: thinning carries it by half a harmonic a round.
+    top = min(int(7 * f0.max()), sample_rate // 2)
+    levels, found, rounds = harmonic_levels(power_spectrum(frames, sample_rate, top), f0)
+    if rounds > 6 or (found < 5).any():
+        whole = np.abs(fft.fft(frames, sample_rate, axis=1)) ** 2
+        levels, found, _ = harmonic_levels(whole, f0)
+    levels = decibel(2**15 * np.sqrt(levels))
+    return np.where(found >= 5, levels[0] - levels[1], 0.0)
 
 
-def parabola(level: np.ndarray, tolerance: float = 0.01) -> np.ndarray:
+def parabola(level: np.ndarray, tolerance: float = 0.01) -> tuple[np.ndarray, np.ndarray]:
     """Coefficient a (f,) of level[k] ~ a k^2 + b over k < n, at the first n that fits too badly.
 
     Levels (f, n) in dB; n grows from 3 until the squared error is `tolerance` of the squares.
+    Also returns whether it came to that.
     """
     k2 = np.arange(level.shape[1], dtype=float) ** 2
     n, s2, s4 = np.arange(1, len(k2) + 1), np.cumsum(k2), np.cumsum(k2**2)
@@ -104,12 +129,24 @@ def parabola(level: np.ndarray, tolerance: float = 0.01) -> np.ndarray:
         b = (x - a * s2) / n
         error = (x2 - a * xk - b * x) / x2
     stop = ~(error < tolerance)
-    stop[:, :2], stop[:, -1] = False, True
-    return a[np.arange(len(a)), stop.argmax(axis=1)]
+    stop[:, :2] = False
+    found = stop.any(axis=1)
+    return np.where(found, a[np.arange(len(a)), stop.argmax(axis=1)], a[:, -1]), found
+
+
+def decay(level: np.ndarray) -> np.ndarray:
+    """`parabola` on the first bins, which nearly always do, or else on all."""
+    a, found = parabola(level[:, :FIRST_BINS])
+    if not found.all():
+        a[~found] = parabola(level[~found])[0]
+    return a
 
 
 def psp(flow: np.ndarray, start: np.ndarray, end: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Parabolic spectral parameter (f,): decay of the pulse spectrum over that of a flat pulse."""
+    """Parabolic spectral parameter (f,): decay of the pulse spectrum over that of a flat pulse.
+
+    Spectra of 2048 points in dB, the pulse scaled to 0..1, the flat one of unit sum.
+    """
     period = end - start
     used = int((sample_rate / 2 - 1) * 2047 / (sample_rate - 1)) + 1
     k = np.arange(period.max() + 1)
@@ -120,9 +157,11 @@ def psp(flow: np.ndarray, start: np.ndarray, end: np.ndarray, sample_rate: int) 
     with np.errstate(invalid="ignore"):
         pulse /= pulse.max(axis=1, keepdims=True)
     periods, which = np.unique(period, return_inverse=True)
-    flat = (k < periods[:, None]) / periods[:, None]
-    level = [decibel(fft.rfft(v, 2048, axis=1)[:, :used]) for v in (pulse, flat)]
-    return parabola(level[0]) / parabola(level[1])[which]
+    width, angle = np.minimum(periods, 2047)[:, None], np.pi * np.arange(1, used) / 2048
+    flat = np.sin(width * angle) / (periods[:, None] * np.sin(angle))  # but at 0 Hz
+    flat = np.concatenate([width / periods[:, None], flat], axis=1)
+    spectrum = fft.rfft(pulse, 2048, axis=1)[:, :used]
+    return decay(decibel(spectrum)) / decay(decibel(flat))[which]
 
 
 def glottal_parameters(

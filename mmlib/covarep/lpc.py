@@ -3,8 +3,12 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
-BATCH = 128  # frames worked on together: they stay in the processor's cache
+from .conventions import CovarepError
+
+BATCH = 64  # frames worked on together: they stay in the processor's cache
+BLOCK = 16  # samples
 
 
 def levinson(r: np.ndarray) -> np.ndarray:
@@ -23,24 +27,35 @@ def levinson(r: np.ndarray) -> np.ndarray:
     return a
 
 
+def autocorrelation(frames: np.ndarray, order: int) -> np.ndarray:
+    """Sums of products (f, order + 1) of frames (f, n) at lags 0..order."""
+    n = frames.shape[1]
+    r = np.zeros((len(frames), order + 1))
+    for k in range(min(order + 1, n)):
+        r[:, k] = np.vecdot(frames[:, : n - k], frames[:, k:])
+    return r
+
+
 def lpc(frames: np.ndarray, order: int) -> np.ndarray:
     """Prediction error filters (f, order + 1) by the autocorrelation method.
 
     Frames (f, n) may be padded with zeros on the right: A does not depend on the scale of r.
     """
-    n = frames.shape[1]
-    r = np.zeros((len(frames), order + 1))
-    for k in range(min(order + 1, n)):
-        r[:, k] = np.vecdot(frames[:, : n - k], frames[:, k:])
-    return levinson(r)
+    return levinson(autocorrelation(frames, order))
 
 
 def prediction_error(frames: np.ndarray, a: np.ndarray) -> np.ndarray:
-    """Each frame (f, n) through its own filter A (f, p + 1), from zero state, same length."""
-    error = frames * a[:, :1]
-    for k in range(1, min(a.shape[1], frames.shape[1])):
-        error[:, k:] += a[:, k, None] * frames[:, :-k]
-    return error
+    """Each frame (f, n) through its own filter A (f, p + 1), from zero state, same length.
+
+    BLOCK outputs at a time are a product with a small Toeplitz matrix of the filter.
+    """
+    n, order = frames.shape[1], a.shape[1] - 1
+    led = np.pad(frames, ((0, 0), (order, -n % BLOCK)))
+    pieces = sliding_window_view(led, BLOCK + order, axis=1)[:, ::BLOCK]
+    taps = np.pad(a[:, ::-1], ((0, 0), (BLOCK - 1, BLOCK - 1)))
+    toeplitz = sliding_window_view(taps, BLOCK + order, axis=1)[:, ::-1]
+    error = np.ascontiguousarray(pieces) @ np.ascontiguousarray(toeplitz).mT
+    return error.reshape(len(frames), -1)[:, :n]
 
 
 def batches(n: int, size: int = BATCH) -> Iterator[slice]:
@@ -56,18 +71,24 @@ def residual(
     Frames of window + 1 samples every `shift`, zero-ended Hann. The filters come from `predictor`
     (default: the wave itself). Samples under an all-zero frame are NaN.
     """
+    if len(wave) < window + 2:
+        raise CovarepError(f"recording of {len(wave)} samples: shorter than one frame of {window}")
     taper = np.hanning(window + 1)
-    starts = np.arange(0, len(wave) - window - 1, shift)
+    count = len(range(0, len(wave) - window - 1, shift))
+    frames, known = (
+        sliding_window_view(v, window + 1)[::shift][:count]  # (f, n), without a copy
+        for v in (wave, wave if predictor is None else predictor)
+    )
+    r = np.concatenate([autocorrelation(known[part] * taper, order) for part in batches(count)])
+    a = levinson(r)
     total = np.zeros(len(wave))
-    for part in batches(len(starts)):
-        index = starts[part, None] + np.arange(window + 1)  # (f, n)
-        frames = wave[index] * taper
-        a = lpc(frames if predictor is None else predictor[index] * taper, order)
-        error = prediction_error(frames, a)
+    for part in batches(count):
+        tapered = frames[part] * taper
+        error = prediction_error(tapered, a[part])
         with np.errstate(invalid="ignore", divide="ignore"):
-            gain = np.sqrt(np.vecdot(frames, frames) / np.vecdot(error, error))
+            gain = np.sqrt(np.vecdot(tapered, tapered) / np.vecdot(error, error))
         error *= gain[:, None]
-        for start, piece in zip(starts[part], error, strict=True):
-            total[start : start + window + 1] += piece
+        for start, piece in enumerate(error, part.start):
+            total[start * shift : start * shift + window + 1] += piece
     largest = np.nanmax(np.abs(total), initial=0)
     return total / largest if largest > 0 else total

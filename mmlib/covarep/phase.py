@@ -7,13 +7,14 @@ As in the original the frames are taken as four per period, and the deviation's 
 frames (0.14 s) hang on rounding errors.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import fft
 
 from .conventions import interpolate, wrap
 from .envelope import warped_cepstrum
+from .lpc import batches
 from .sinusoids import FLOOR, Sinusoids
 
 BINS = 1024
@@ -79,53 +80,82 @@ def phase_distortion(
     return wrap(here + share * wrap(there - here))
 
 
-def both_ways(rows: np.ndarray, taps: np.ndarray) -> np.ndarray:
-    """Zero-phase smoothing along the frames (f, k), odd extension at the ends.
+def running_sum(rows: np.ndarray, n: int) -> np.ndarray:
+    """Sums of n consecutive rows, from sums of half as many.
 
-    The symmetric filter applied forwards and backwards, as one: the taps with themselves.
+    Not from cumulative sums, whose rounding errors would pass for a deviation.
     """
-    twice = np.convolve(taps, taps)
-    reach = len(taps) - 1
+    if n == 1:
+        return rows
+    half = running_sum(rows, n // 2)
+    pairs = half[: -(n // 2)] + half[n // 2 :]
+    return pairs[:-1] + rows[n - 1 :] if n % 2 else pairs
+
+
+def box(n: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Mean over n frames, without the ends."""
+    return lambda rows: running_sum(rows, n) / n
+
+
+def hann(rows: np.ndarray) -> np.ndarray:
+    """Hann-weighted mean over 9 frames, of which the outer two count nothing; without the ends."""
+    taps, size = np.hanning(9) / np.hanning(9).sum(), len(rows) - 8
+    sides = [taps[i] * (rows[i : i + size] + rows[8 - i : 8 - i + size]) for i in range(1, 4)]
+    return taps[4] * rows[4:-4] + sum(sides)
+
+
+def both_ways(
+    rows: np.ndarray, smooth: Callable[[np.ndarray], np.ndarray], reach: int
+) -> np.ndarray:
+    """Smoothing along the frames (f, k), forwards and backwards, odd extension by `reach`."""
     first, last = 2 * rows[:1] - rows[reach:0:-1], 2 * rows[-1:] - rows[-2 : -reach - 2 : -1]
-    extended = np.concatenate([first, rows, last])
-    return ndimage.correlate1d(extended, twice, axis=0)[reach:-reach]
+    return smooth(smooth(np.concatenate([first, rows, last])))
 
 
 def median_of_nine(rows: np.ndarray) -> np.ndarray:
-    """Running median over 9 frames (f, k), zeros beyond the ends, by a network of comparisons."""
+    """Running median over 9 frames (f, k), zeros beyond the ends.
+
+    Three neighbours are sorted, then three such triples compared: the median is that of the
+    largest minimum, the middle median and the smallest maximum.
+    """
     padded = np.pad(rows, ((4, 4), (0, 0)))
-    p = [padded[i : i + len(rows)] for i in range(9)]
-
-    def sort(*pairs):
-        for i, j in pairs:
-            p[i], p[j] = np.minimum(p[i], p[j]), np.maximum(p[i], p[j])
-
-    triples = ((0, 1), (3, 4), (6, 7)), ((1, 2), (4, 5), (7, 8)), ((0, 1), (3, 4), (6, 7))
-    for stage in triples:
-        sort(*stage)
-    # p holds three sorted triples. The median is that of the largest minimum, the middle median
-    # and the smallest maximum.
-    low = np.maximum(np.maximum(p[0], p[3]), p[6])
-    high = np.minimum(np.minimum(p[2], p[5]), p[8])
-    middle = np.maximum(np.minimum(p[1], p[4]), np.minimum(np.maximum(p[1], p[4]), p[7]))
-    return np.maximum(np.minimum(low, middle), np.minimum(np.maximum(low, middle), high))
+    a, b, c = padded[:-2], padded[1:-1], padded[2:]
+    low, high = np.minimum(a, b), np.maximum(a, b)
+    triple = np.minimum(low, c), np.maximum(low, np.minimum(high, c)), np.maximum(high, c)
+    size = len(rows)
+    (l0, l1, l2), (m0, m1, m2), (h0, h1, h2) = ([v[i : i + size] for i in (0, 3, 6)] for v in triple)
+    return middle(
+        np.maximum(np.maximum(l0, l1), l2), middle(m0, m1, m2), np.minimum(np.minimum(h0, h1), h2)
+    )
 
 
-def mean_phase(distortion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sine and cosine parts (f, k) of the phase distortion's mean over 25 frames, both ways."""
-    box = np.full(25, 1 / 25)
-    return both_ways(np.sin(distortion), box), both_ways(np.cos(distortion), box)
+def middle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Median of three."""
+    return np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
 
 
-def deviation(distortion: np.ndarray) -> np.ndarray:
-    """Circular standard deviation (f, k) around the running median, 9 frames both ways, rad."""
-    hann = np.hanning(9) / np.hanning(9).sum()
-    sine, cosine = (both_ways(median_of_nine(v(distortion)), hann) for v in (np.sin, np.cos))
-    around = distortion - np.arctan2(sine, cosine)
-    box = np.full(9, 1 / 9)
-    length = np.hypot(both_ways(np.cos(around), box), both_ways(np.sin(around), box))
+def direction(sine: np.ndarray, cosine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sine and cosine of the angle of (cosine, sine); 0 and 1 for a vector of no length."""
+    length = np.sqrt(sine * sine + cosine * cosine)
+    known = length > 0
+    length[~known] = 1
+    return sine / length, np.where(known, cosine / length, 1)
+
+
+def mean_direction(sine: np.ndarray, cosine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sine and cosine (f, k) of the mean phase over 25 frames, both ways."""
+    return direction(both_ways(sine, box(25), 24), both_ways(cosine, box(25), 24))
+
+
+def deviation(sine: np.ndarray, cosine: np.ndarray) -> np.ndarray:
+    """Circular standard deviation (f, k), rad, around the running median, 9 frames both ways."""
+    trend = direction(*(both_ways(median_of_nine(v), hann, 8) for v in (sine, cosine)))
+    around_sine = sine * trend[1] - cosine * trend[0]
+    around_cosine = cosine * trend[1] + sine * trend[0]
+    s, c = both_ways(around_sine, box(9), 8), both_ways(around_cosine, box(9), 8)
+    square = s * s + c * c
     # A constant phase has length 1 up to rounding: that is no deviation.
-    return np.sqrt(-2 * np.log(np.where(length > 1 - 1e-14, 1.0, length)))
+    return np.sqrt(-np.log(np.where(square > 1 - 2e-14, 1.0, square)))
 
 
 def bin_groups() -> np.ndarray:
@@ -139,25 +169,27 @@ def bin_groups() -> np.ndarray:
 
 def compress(sine: np.ndarray, cosine: np.ndarray) -> np.ndarray:
     """HMPDM (f, 25), rad: circular mean of the directions (f, 513) over each group of bins."""
-    length = np.hypot(sine, cosine)
-    length = np.where(length > 0, length, 1)
     first = bin_groups()
-    parts = (np.add.reduceat((v / length)[:, :HALF], first, axis=1) for v in (sine, cosine))
-    return np.arctan2(*parts)
+    return np.arctan2(*(np.add.reduceat(v[:, :HALF], first, axis=1) for v in (sine, cosine)))
 
 
 def warp_deviation(values: np.ndarray, sample_rate: int) -> np.ndarray:
     """HMPDD (f, 13), ln rad: mel cepstrum of the deviation (f, 513)."""
-    values = values.copy()
+    values = np.where(values == 0, 0.001, values)
     values[:, 0] = values[:, 1]
-    values[values == 0] = 0.001
     return warped_cepstrum(values, sample_rate, DEVIATIONS - 1)
 
 
 def window_statistics(distortion: np.ndarray, sample_rate: int) -> np.ndarray:
     """HMPDM and HMPDD (f, 38) of the phase distortion (f, 513)."""
-    means = compress(*mean_phase(distortion))
-    return np.concatenate([means, warp_deviation(deviation(distortion), sample_rate)], axis=1)
+    results = np.empty((3, *distortion.shape))
+    for bins in batches(distortion.shape[1], 32):  # few enough to stay in the processor's cache
+        part = np.ascontiguousarray(distortion[:, bins])
+        sine, cosine = np.sin(part), np.cos(part)
+        results[0, :, bins], results[1, :, bins] = mean_direction(sine, cosine)
+        results[2, :, bins] = deviation(sine, cosine)
+    means = compress(results[0], results[1])
+    return np.concatenate([means, warp_deviation(results[2], sample_rate)], axis=1)
 
 
 def statistics(

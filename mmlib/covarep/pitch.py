@@ -8,12 +8,14 @@ from math import ceil, gcd
 from typing import NamedTuple
 
 import numpy as np
-from scipy import fft, signal
+from scipy import signal
 
 from .conventions import interpolate, rnd
 from .lpc import batches, residual
+from .zoom import power_spectrum
 
 LOW, HIGH = 50, 500  # Hz, the range searched
+TOP = 5 * HIGH  # Hz, the highest harmonic looked at
 RATE = 16000  # Hz, faster recordings are brought to it
 
 
@@ -48,12 +50,16 @@ def to_16k(wave: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def residual_spectra(frames: np.ndarray, rate: int) -> np.ndarray:
-    """Amplitudes (f, rate // 2) at 0, 1, 2 ... Hz of windowed frames, each of unit norm."""
+    """Amplitudes (f, TOP) at 0, 1, 2 ... Hz of windowed frames; of unit norm over 0..rate / 2."""
     windowed = frames * np.blackman(frames.shape[1])
     windowed -= windowed.mean(axis=1, keepdims=True)
-    amplitude = np.abs(fft.rfft(windowed, rate, axis=1))[:, : rate // 2]
+    power = power_spectrum(windowed, rate, TOP)
+    # Parseval: the norm over all bins below the last one, without computing them.
+    last = np.abs(windowed @ np.exp(-2j * np.pi * (rate // 2) / rate * np.arange(len(windowed.T))))
+    both = rate * np.vecdot(windowed, windowed) + power[:, 0]
+    norm = both / 2 - last**2 * (0.5 if rate % 2 == 0 else 1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return amplitude / np.linalg.norm(amplitude, axis=1, keepdims=True)
+        return np.sqrt(power / norm[:, None])
 
 
 def criterion(spectra: np.ndarray) -> np.ndarray:
@@ -61,10 +67,10 @@ def criterion(spectra: np.ndarray) -> np.ndarray:
 
     As in the original, bins are numbered from 1, so every amplitude is read 1 Hz low.
     """
-    f0, bins = np.arange(LOW, HIGH + 1), spectra.shape[1]
-    total = sum(spectra[:, (h * f0 - 1) % bins] for h in range(1, 6))
+    f0 = np.arange(LOW, HIGH + 1)
+    total = sum(spectra[:, h * LOW - 1 : h * HIGH : h] for h in range(1, 6))
     for h in range(1, 5):
-        total -= spectra[:, (rnd((h + 0.5) * f0) - 1) % bins]
+        total -= spectra[:, rnd((h + 0.5) * f0) - 1]
     return total
 
 

@@ -4,7 +4,6 @@ T. Drugman, "Residual Excitation Skewness for Automatic Speech Polarity Detectio
 """
 
 import numpy as np
-from scipy import stats
 
 from .conventions import elliptic_highpass, filtfilt, rnd
 from .lpc import residual
@@ -16,6 +15,14 @@ def speech_residual(wave: np.ndarray, sample_rate: int, predictor=None) -> np.nd
     return residual(wave, rnd(0.025 * sample_rate), rnd(0.005 * sample_rate), order, predictor)
 
 
+def skewness(values: np.ndarray) -> float:
+    """Third central moment over the 3/2 power of the second; NaN counts as 0."""
+    centred = np.nan_to_num(values, nan=0.0)
+    centred = centred - centred.mean()
+    square = centred * centred
+    return float((square @ centred) / len(values) / square.mean() ** 1.5)
+
+
 def polarity(wave: np.ndarray, sample_rate: int, plain: np.ndarray | None = None) -> int:
     """+1, or -1 if the recording is inverted (0 when the two skewnesses are equal).
 
@@ -25,5 +32,4 @@ def polarity(wave: np.ndarray, sample_rate: int, plain: np.ndarray | None = None
     plain = speech_residual(wave, sample_rate) if plain is None else plain
     b, a = elliptic_highpass(480, 500, sample_rate)
     rough = speech_residual(wave, sample_rate, filtfilt(b, a, wave))
-    skewness = [stats.skew(np.nan_to_num(r, nan=0.0)) for r in (plain, rough)]
-    return int(np.sign(skewness[0] - skewness[1]))
+    return int(np.sign(skewness(plain) - skewness(rough)))

@@ -6,6 +6,7 @@ transform", Interspeech 2011.
 """
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy import signal
 
 from .conventions import rnd
@@ -21,18 +22,8 @@ def wavelet(scale: int) -> np.ndarray:
     return -np.cos(np.pi * n / scale) * np.exp(-(n**2) / (2 * scale**2))
 
 
-def near(mask: np.ndarray, reach: int) -> np.ndarray:
-    """Whether a sample of `mask` within `reach` samples is set, (n,)."""
-    count = np.concatenate([[0], np.cumsum(mask)])
-    n = np.arange(len(mask))
-    return count[np.minimum(n + reach + 1, len(mask))] > count[np.maximum(n - reach, 0)]
-
-
 def band(wave: np.ndarray, scale: int) -> np.ndarray:
-    """The wave (n,) filtered at one scale (centre: rate / 2 scale), without delay.
-
-    Exactly 0 where the wave is 0 all around (not a rounding error of the transform).
-    """
+    """The wave (n,) filtered at one scale (centre: rate / 2 scale), without delay."""
     kernel = wavelet(scale)
     half = len(kernel) // 2
     padded = np.pad(wave, half)
@@ -40,8 +31,13 @@ def band(wave: np.ndarray, scale: int) -> np.ndarray:
     for a in range(0, len(wave), PIECE):
         piece = padded[a : a + PIECE + 2 * half]
         y[a : a + PIECE] = signal.oaconvolve(piece, kernel, mode="valid")
-    y[~near(wave != 0, half)] = 0
     return y
+
+
+def any_within(mask: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+    """Whether a sample of `mask` from `start` up to `stop` (clipped to the file) is set, (f,)."""
+    count = np.concatenate([[0], np.cumsum(mask)])
+    return count[np.minimum(stop, len(mask))] > count[np.maximum(start, 0)]
 
 
 def mdq(excitation: np.ndarray, gci: np.ndarray) -> np.ndarray:
@@ -53,7 +49,8 @@ def mdq(excitation: np.ndarray, gci: np.ndarray) -> np.ndarray:
     period = cycle_lengths(gci)
     reach = rnd(0.2 * period)
     silent = np.isnan(excitation)
-    spoilt = near(silent, REACH) if silent.any() else silent
+    n = np.arange(len(excitation))
+    spoilt = any_within(silent, n - REACH, n + REACH + 1) if silent.any() else silent
     clean = np.nan_to_num(excitation, nan=0.0)
     fits = np.flatnonzero((gci - period >= 0) & (gci + period <= len(excitation) - 1))
     distance = np.zeros(len(gci))
@@ -77,8 +74,9 @@ def peak_slope(wave: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarr
     largest = []
     for octave in range(6, -1, -1):
         y = np.abs(band(wave, 2**octave))
-        largest.append(np.lib.stride_tricks.sliding_window_view(y, length)[::hop].max(axis=1))
-    loud = np.min(largest, axis=0) > 0
+        largest.append(sliding_window_view(y, length)[::hop].max(axis=1))
+    # Where the shortest wavelet meets no sample at all, what is left is rounding errors.
+    loud = any_within(wave != 0, start - 9, start + length + 9) & (np.min(largest, axis=0) > 0)
     with np.errstate(divide="ignore"):
         level = np.where(loud, np.log10(largest), 0)
     octaves = np.arange(7) - 3
