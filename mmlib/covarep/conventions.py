@@ -3,12 +3,17 @@
 Axis letters in this folder: f frame (or glottal cycle), n sample or bin, h harmonic.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from scipy import signal
 
 
 class CovarepError(ValueError):
     """A recording from which the features cannot be computed; one line: what, and the remedy."""
+
+
+hann, hamming, blackman = (lru_cache(maxsize=2048)(w) for w in (np.hanning, np.hamming, np.blackman))
 
 
 def rnd(value):
@@ -53,6 +58,20 @@ def peaks(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     row, place = np.divmod(signal.find_peaks(fence.ravel())[0], fence.shape[1])
     real = place < rows.shape[1]
     return row[real], place[real]
+
+
+def nearest(
+    row: np.ndarray, place: np.ndarray, wanted_row: np.ndarray, wanted: np.ndarray
+) -> np.ndarray:
+    """For each wanted position, the index of the nearest of sorted positions in the same row.
+
+    The left one of two equally near. A row without any gets one of another row.
+    """
+    far = 4 * (max(place.max(initial=0), wanted.max(initial=0)) + 1)  # rows end to end on one axis
+    known, wanted = row * far + place, wanted_row * far + wanted
+    right = np.clip(np.searchsorted(known, wanted), min(1, len(known) - 1), len(known) - 1)
+    left = np.maximum(right - 1, 0)
+    return np.where(wanted - known[left] <= known[right] - wanted, left, right)
 
 
 def elliptic_highpass(edge: float, stop: float, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:

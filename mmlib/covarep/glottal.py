@@ -6,19 +6,15 @@ All work on cycles f of any length at once: row i of the index holds cycle i, an
 end is masked.
 """
 
-from functools import lru_cache
-
 import numpy as np
 from scipy import fft
 
-from .conventions import decibel, peaks, rnd
+from .conventions import decibel, hamming, nearest, peaks, rnd
 from .iaif import cycle_lengths, similar
 from .zoom import power_spectrum
 
 SLOWEST, FASTEST = 20, 500  # Hz; other cycles get 0
 FIRST_BINS = 96
-
-hamming = lru_cache(maxsize=1024)(np.hamming)
 
 
 def pulse_shape(
@@ -83,12 +79,12 @@ def harmonic_levels(
     row, place = peaks(power)
     kept, rounds = thin(row, place, power[row, place], f0 / 2)
     row, place = row[kept], place[kept]
-    levels = np.zeros((2, len(f0)))
-    for harmonic in (1, 2):
-        distance = np.full(power.shape, np.inf)
-        distance[row, place] = np.abs(place + 1 - harmonic * f0[row])
-        levels[harmonic - 1] = power[np.arange(len(f0)), distance.argmin(axis=1)]
-    return levels, np.bincount(row, minlength=len(f0)), rounds
+    count = np.bincount(row, minlength=len(f0))
+    if not len(row):
+        return np.zeros((2, len(f0))), count, rounds
+    rows = np.arange(len(f0))
+    chosen = [place[nearest(row, place + 1, rows, h * f0)] for h in (1, 2)]
+    return power[rows, chosen], count, rounds
 
 
 def h1_h2(
@@ -108,9 +104,10 @@ def h1_h2(
     # reached the second harmonic: thinning carries it by half a harmonic a round.
     top = min(int(7 * f0.max()), sample_rate // 2)
     levels, found, rounds = harmonic_levels(power_spectrum(frames, sample_rate, top), f0)
-    if rounds > 6 or (found < 5).any():
-        whole = np.abs(fft.fft(frames, sample_rate, axis=1)) ** 2
-        levels, found, _ = harmonic_levels(whole, f0)
+    unsure = np.flatnonzero((found < 5) | (rounds > 6))
+    if len(unsure):
+        whole = np.abs(fft.fft(frames[unsure], sample_rate, axis=1)) ** 2
+        levels[:, unsure], found[unsure], _ = harmonic_levels(whole, f0[unsure])
     levels = decibel(2**15 * np.sqrt(levels))
     return np.where(found >= 5, levels[0] - levels[1], 0.0)
 
@@ -134,21 +131,15 @@ def parabola(level: np.ndarray, tolerance: float = 0.01) -> tuple[np.ndarray, np
     return np.where(found, a[np.arange(len(a)), stop.argmax(axis=1)], a[:, -1]), found
 
 
-def decay(level: np.ndarray) -> np.ndarray:
-    """`parabola` on the first bins, which nearly always do, or else on all."""
-    a, found = parabola(level[:, :FIRST_BINS])
-    if not found.all():
-        a[~found] = parabola(level[~found])[0]
-    return a
-
-
-def psp(flow: np.ndarray, start: np.ndarray, end: np.ndarray, sample_rate: int) -> np.ndarray:
+def psp(
+    flow: np.ndarray, start: np.ndarray, end: np.ndarray, sample_rate: int, bins: int = FIRST_BINS
+) -> np.ndarray:
     """Parabolic spectral parameter (f,): decay of the pulse spectrum over that of a flat pulse.
 
-    Spectra of 2048 points in dB, the pulse scaled to 0..1, the flat one of unit sum.
+    Spectra of 2048 points in dB, the pulse scaled to 0..1, the flat one of unit sum. The first
+    `bins` nearly always do, else all of them are used.
     """
     period = end - start
-    used = int((sample_rate / 2 - 1) * 2047 / (sample_rate - 1)) + 1
     k = np.arange(period.max() + 1)
     inside = k <= period[:, None]
     pulse = flow[np.minimum(start[:, None] + k, len(flow) - 1)]
@@ -157,11 +148,17 @@ def psp(flow: np.ndarray, start: np.ndarray, end: np.ndarray, sample_rate: int) 
     with np.errstate(invalid="ignore"):
         pulse /= pulse.max(axis=1, keepdims=True)
     periods, which = np.unique(period, return_inverse=True)
-    width, angle = np.minimum(periods, 2047)[:, None], np.pi * np.arange(1, used) / 2048
+    width, angle = np.minimum(periods, 2047)[:, None], np.pi * np.arange(1, bins) / 2048
     flat = np.sin(width * angle) / (periods[:, None] * np.sin(angle))  # but at 0 Hz
     flat = np.concatenate([width / periods[:, None], flat], axis=1)
-    spectrum = fft.rfft(pulse, 2048, axis=1)[:, :used]
-    return decay(decibel(spectrum)) / decay(decibel(flat))[which]
+    spectrum = fft.rfft(pulse, 2048, axis=1)[:, :bins]
+    (a, found), (b, flat_found) = parabola(decibel(spectrum)), parabola(decibel(flat))
+    ratio = a / b[which]
+    every = int((sample_rate / 2 - 1) * 2047 / (sample_rate - 1)) + 1
+    unsure = np.flatnonzero(~(found & flat_found[which]))
+    if bins < every and len(unsure):
+        ratio[unsure] = psp(flow, start[unsure], end[unsure], sample_rate, every)
+    return ratio
 
 
 def glottal_parameters(

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import signal
 
-from .conventions import CovarepError, rnd
+from .conventions import CovarepError, hann, rnd
 from .lpc import lpc, prediction_error
 
 LEAK = 0.99  # of the integrator that undoes lip radiation
 
 
-def similar(lengths: np.ndarray, budget: int = 40_000) -> Iterator[np.ndarray]:
+def similar(lengths: np.ndarray, budget: int = 10_000) -> Iterator[np.ndarray]:
     """Row numbers in groups of similar length, each at most `budget` samples when padded."""
     order = np.argsort(lengths, kind="stable")
     while len(order):
@@ -46,7 +46,7 @@ def hann_rows(lengths: np.ndarray, width: int) -> np.ndarray:
     """Zero-ended Hann windows of several lengths as rows (f, width), zero after their end."""
     windows = np.zeros((len(lengths), width))
     for row, length in zip(windows, lengths, strict=True):
-        row[:length] = np.hanning(length)
+        row[:length] = hann(length)
     return windows
 
 

@@ -49,13 +49,16 @@ def prediction_error(frames: np.ndarray, a: np.ndarray) -> np.ndarray:
 
     BLOCK outputs at a time are a product with a small Toeplitz matrix of the filter.
     """
-    n, order = frames.shape[1], a.shape[1] - 1
-    led = np.pad(frames, ((0, 0), (order, -n % BLOCK)))
+    count, n = frames.shape
+    order, blocks = a.shape[1] - 1, -(-n // BLOCK)
+    led = np.zeros((count, order + blocks * BLOCK))
+    led[:, order : order + n] = frames
     pieces = sliding_window_view(led, BLOCK + order, axis=1)[:, ::BLOCK]
-    taps = np.pad(a[:, ::-1], ((0, 0), (BLOCK - 1, BLOCK - 1)))
+    taps = np.zeros((count, order + 2 * BLOCK - 1))
+    taps[:, BLOCK - 1 : BLOCK + order] = a[:, ::-1]
     toeplitz = sliding_window_view(taps, BLOCK + order, axis=1)[:, ::-1]
     error = np.ascontiguousarray(pieces) @ np.ascontiguousarray(toeplitz).mT
-    return error.reshape(len(frames), -1)[:, :n]
+    return error.reshape(count, -1)[:, :n]
 
 
 def batches(n: int, size: int = BATCH) -> Iterator[slice]:

@@ -55,9 +55,10 @@ def residual_spectra(frames: np.ndarray, rate: int) -> np.ndarray:
     windowed -= windowed.mean(axis=1, keepdims=True)
     power = power_spectrum(windowed, rate, TOP)
     # Parseval: the norm over all bins below the last one, without computing them.
-    last = np.abs(windowed @ np.exp(-2j * np.pi * (rate // 2) / rate * np.arange(len(windowed.T))))
+    angle = 2 * np.pi * (rate // 2) / rate * np.arange(frames.shape[1])
+    last = windowed @ np.stack([np.cos(angle), np.sin(angle)], axis=1)
     both = rate * np.vecdot(windowed, windowed) + power[:, 0]
-    norm = both / 2 - last**2 * (0.5 if rate % 2 == 0 else 1)
+    norm = both / 2 - np.vecdot(last, last) * (0.5 if rate % 2 == 0 else 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.sqrt(power / norm[:, None])
 

@@ -3,13 +3,12 @@
 Peak picking after R. McAulay, T. Quatieri, IEEE TASSP 34(4), 1986, tied to the harmonics.
 """
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy import fft
 
-from .conventions import peaks, rnd, wrap
+from .conventions import blackman, nearest, peaks, rnd, wrap
 
 BINS = 4096  # of the spectrum
 FLOOR = 1e-20  # amplitudes below it (an exact 0) count as this
@@ -26,13 +25,6 @@ class Sinusoids(NamedTuple):
     log_spectrum: np.ndarray  # (f, 2049) natural log amplitude
 
 
-@lru_cache(maxsize=1024)
-def window(length: int) -> np.ndarray:
-    """Blackman window of unit sum."""
-    w = np.blackman(length)
-    return w / w.sum()
-
-
 def half_length(f0: np.ndarray, sample_rate: int) -> np.ndarray:
     """Samples each side of the centre of a window of three periods."""
     return rnd(1.5 * sample_rate / f0)
@@ -44,8 +36,8 @@ def centred_spectra(
     """Half spectra (f, 2049) of windows around the centre samples; phases refer to the centre."""
     frames = np.zeros((len(centre), BINS))
     for frame, middle, half in zip(frames, centre, half_length(f0, sample_rate), strict=True):
-        piece = wave[middle - half : middle + half + 1] * window(2 * half + 1)
-        piece = piece[:BINS]
+        window = blackman(2 * half + 1)
+        piece = (wave[middle - half : middle + half + 1] * window)[:BINS] / window.sum()
         frame[: len(piece) - half] = piece[half:]
         frame[-half:] = piece[:half]
     return fft.rfft(frames, axis=1)
@@ -62,12 +54,6 @@ def spectral_peaks(log_spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
     flat_even = (here == after).astype(float)  # the left one of a plateau's two middle samples
     shift = np.where(sharp, slope / (2 * safe), 0.5 * flat_even)
     return row, place + shift, here + np.where(sharp, slope**2 / (4 * safe), 0)
-
-
-def nearest(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Index of the nearest of sorted `known` values, the left one of two equally near."""
-    right = np.clip(np.searchsorted(known, wanted), 1, len(known) - 1)
-    return np.where(wanted - known[right - 1] <= known[right] - wanted, right - 1, right)
 
 
 def phase_at(spectrum: np.ndarray, row: np.ndarray, position: np.ndarray) -> np.ndarray:
@@ -96,9 +82,8 @@ def harmonic_analysis(
 
     position, log_amplitude = nominal.copy(), log_spectrum[row, rnd(nominal)]
     peak_row, place, height = spectral_peaks(log_spectrum)
-    if len(place) > 1:
-        # Rows end to end on one axis, so that one search serves all.
-        which = nearest(peak_row * 2.0 * BINS + place, row * 2.0 * BINS + nominal)
+    if len(place):
+        which = nearest(peak_row, place, row, nominal)
         found = (peak_row[which] == row) & (np.abs(place[which] - nominal) < step[row] / 2)
         position[found], log_amplitude[found] = place[which[found]], height[which[found]]
 

@@ -5,33 +5,48 @@ J. Kane, C. Gobl, "Wavelet maxima dispersion for breathy to tense voice discrimi
 transform", Interspeech 2011.
 """
 
+from collections.abc import Iterator
+from functools import lru_cache
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy import signal
+from scipy import fft
 
 from .conventions import rnd
 from .iaif import cycle_lengths
 
-REACH = 1000  # samples, half the length of a wavelet
-PIECE = 1 << 15  # samples filtered at a time
+REACH = 1000  # samples, half the length of the original's wavelets
+HALF = 576  # samples; beyond it the longest wavelet is below 1e-17
+POINTS = 1 << 14  # of the transforms
 
 
 def wavelet(scale: int) -> np.ndarray:
-    """-cos(pi n / s) exp(-n^2 / 2 s^2), n = -1000..1000 less the tails that are below 1e-17."""
-    n = np.arange(-min(REACH, 9 * scale), min(REACH, 9 * scale) + 1)
+    """-cos(pi n / s) exp(-n^2 / 2 s^2), n = -HALF..HALF, centred at rate / 2 s."""
+    n = np.arange(-HALF, HALF + 1)
     return -np.cos(np.pi * n / scale) * np.exp(-(n**2) / (2 * scale**2))
 
 
-def band(wave: np.ndarray, scale: int) -> np.ndarray:
-    """The wave (n,) filtered at one scale (centre: rate / 2 scale), without delay."""
-    kernel = wavelet(scale)
-    half = len(kernel) // 2
-    padded = np.pad(wave, half)
-    y = np.empty(len(wave))
-    for a in range(0, len(wave), PIECE):
-        piece = padded[a : a + PIECE + 2 * half]
-        y[a : a + PIECE] = signal.oaconvolve(piece, kernel, mode="valid")
-    return y
+@lru_cache(maxsize=8)
+def transfer(scales: tuple[int, ...], points: int) -> np.ndarray:
+    """Spectra (s, points / 2 + 1) of the wavelets."""
+    return np.stack([fft.rfft(wavelet(scale), points) for scale in scales])
+
+
+def bands(
+    wave: np.ndarray, scales: tuple[int, ...], overlap: int
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """The wave filtered at several scales, without delay, a piece at a time.
+
+    Each piece is its first sample, the first of the next piece, and the bands (s, n) from the
+    one to `overlap` samples after the other.
+    """
+    points = fft.next_fast_len(max(POINTS, 4 * (overlap + 2 * HALF)), real=True)
+    step = points - 2 * HALF - overlap
+    padded = np.pad(wave, (HALF, HALF + overlap))
+    for start in range(0, len(wave), step):
+        piece = fft.rfft(padded[start : start + points], points)
+        y = fft.irfft(piece * transfer(scales, points), points, axis=1)
+        yield start, start + step, y[:, 2 * HALF :]
 
 
 def any_within(mask: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
@@ -54,12 +69,12 @@ def mdq(excitation: np.ndarray, gci: np.ndarray) -> np.ndarray:
     clean = np.nan_to_num(excitation, nan=0.0)
     fits = np.flatnonzero((gci - period >= 0) & (gci + period <= len(excitation) - 1))
     distance = np.zeros(len(gci))
-    for scale in (4, 8, 16, 32, 64):
-        y = band(clean, scale)
-        y[spoilt] = -np.inf
-        for i in fits:
-            window = y[gci[i] - reach[i] : gci[i] + reach[i] + 1]
-            distance[i] += abs(window.argmax() + 1 - reach[i])
+    for start, stop, y in bands(clean, (4, 8, 16, 32, 64), 2 * int(reach.max()) + 1):
+        y[:, spoilt[start : start + y.shape[1]].nonzero()[0]] = -np.inf
+        first = gci[fits] - reach[fits]
+        for i in fits[(first >= start) & (first < stop)]:
+            window = y[:, gci[i] - reach[i] - start : gci[i] + reach[i] + 1 - start]
+            distance[i] = np.abs(window.argmax(axis=1) + 1 - reach[i]).sum()
     return distance / 5 / period
 
 
@@ -70,14 +85,14 @@ def peak_slope(wave: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarr
     0 where a band is silent.
     """
     length, hop = rnd(0.04 * sample_rate), rnd(0.01 * sample_rate)
-    start = np.arange(0, len(wave) - length + 1, hop)
+    first = np.arange(0, len(wave) - length + 1, hop)
     largest = []
-    for octave in range(6, -1, -1):
-        y = np.abs(band(wave, 2**octave))
-        largest.append(sliding_window_view(y, length)[::hop].max(axis=1))
+    for start, stop, y in bands(wave, (64, 32, 16, 8, 4, 2, 1), length):
+        here = first[(first >= start) & (first < stop)] - start
+        largest.append(sliding_window_view(np.abs(y), length, axis=1)[:, here].max(axis=2))
+    peak = np.concatenate(largest, axis=1)  # (s, f)
     # Where the shortest wavelet meets no sample at all, what is left is rounding errors.
-    loud = any_within(wave != 0, start - 9, start + length + 9) & (np.min(largest, axis=0) > 0)
-    with np.errstate(divide="ignore"):
-        level = np.where(loud, np.log10(largest), 0)
+    loud = any_within(wave != 0, first - 9, first + length + 9) & (peak.min(axis=0) > 0)
+    level = np.log10(np.where(loud, peak, 1))
     octaves = np.arange(7) - 3
-    return rnd((2 * start + length + 1) / 2) - 1, octaves @ level / (octaves @ octaves)
+    return rnd((2 * first + length + 1) / 2) - 1, octaves @ level / (octaves @ octaves)

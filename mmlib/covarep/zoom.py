@@ -62,11 +62,10 @@ def power_spectrum(frames: np.ndarray, points: int, top: int) -> np.ndarray:
     # Bins below 0 and above half the rate are mirror images.
     around = np.abs(np.arange(-REACH, blocks * BLOCK + REACH + 1)) % coarse
     mirrored = np.minimum(around, coarse - around)
+    signs = np.where((np.arange(len(around)) < REACH) ^ (around > coarse // 2), -1, 1)
     total = 0
-    for part, sign in ((spectrum.real, 1), (spectrum.imag, -1)):
-        signs = np.where((np.arange(len(around)) < REACH) ^ (around > coarse // 2), sign, 1)
-        known = part[:, mirrored] * signs
-        pieces = sliding_window_view(known, BLOCK + 2 * REACH + 1, axis=1)[:, ::BLOCK]
-        fine = np.ascontiguousarray(pieces) @ weights(step)
+    for part in (spectrum.real[:, mirrored], spectrum.imag[:, mirrored] * signs):
+        pieces = sliding_window_view(part, BLOCK + 2 * REACH + 1, axis=1)[:, ::BLOCK]
+        fine = pieces.reshape(-1, pieces.shape[2]) @ weights(step)
         total = total + fine.reshape(len(frames), -1)[:, :top] ** 2
     return total
