@@ -3,6 +3,7 @@
 Axis letters in this folder: f frame (or glottal cycle), n sample or bin, h harmonic.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -13,7 +14,13 @@ class CovarepError(ValueError):
     """A recording from which the features cannot be computed; one line: what, and the remedy."""
 
 
-hann, hamming, blackman = (lru_cache(maxsize=2048)(w) for w in (np.hanning, np.hamming, np.blackman))
+def cached(window: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
+    """A window function that remembers the windows of usual lengths."""
+    remembered = lru_cache(maxsize=2048)(window)
+    return lambda length: remembered(length) if length <= 4096 else window(length)
+
+
+hann, hamming, blackman = cached(np.hanning), cached(np.hamming), cached(np.blackman)
 
 
 def rnd(value):
@@ -33,7 +40,7 @@ def decibel(amplitude: np.ndarray) -> np.ndarray:
 
 
 def interpolate(known: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Values (f,) or (f, d) at increasing positions `known` (f,), linearly at `wanted`, NaN outside.
+    """Values (f,) or (f, d) at increasing `known` positions, linearly at `wanted`, NaN outside.
 
     numpy.interp holds the end values instead, and takes one column at a time.
     """

@@ -4,7 +4,7 @@ A. Roebel, X. Rodet, "Efficient spectral envelope estimation and its application
 and envelope preservation", DAFx 2005, with the larger steps of F. Villavicencio and A. Roebel.
 
 Spectra are real and even, so their cepstra are cosine sums. Bins k and BINS / 2 - k share their
-cosines up to the sign (-1)^q: spectra are kept as (2, f, k) halves, lower and mirrored upper, whose
+cosines up to the sign (-1)^q: spectra are kept as (f, 2, k) halves, lower and mirrored upper, whose
 sum and difference give the even and the odd cepstral coefficients.
 """
 
@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from .conventions import rnd
+from .lpc import batches
 from .sinusoids import BINS
 
 NYQUIST = BINS // 2
@@ -22,72 +23,33 @@ GROUP = 32  # frames of similar order iterated together
 SIGNS = np.where(np.arange(NYQUIST // 2 + 1) % 2, -1.0, 1.0).astype(np.float32)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=8)
 def cosines(top: int) -> tuple[np.ndarray, np.ndarray]:
     """cos(2 pi q k / BINS) for k = 0..NYQUIST / 2, q = 0, 2 .. and 1, 3 .. below `top`."""
     k = np.arange(NYQUIST // 2 + 1)
-    return tuple(
-        np.cos(2 * np.pi / BINS * (np.arange(parity, top, 2)[:, None] * k % BINS)).astype(np.float32)
-        for parity in (0, 1)
-    )
+    angle = 2 * np.pi / BINS * (np.arange(top)[:, None] * k % BINS)
+    rows = np.cos(angle).astype(np.float32)
+    return rows[::2].copy(), rows[1::2].copy()
 
 
 def fold(spectrum: np.ndarray) -> np.ndarray:
-    """Half spectra (f, NYQUIST + 1) as lower and mirrored upper halves (2, f, NYQUIST / 2 + 1)."""
+    """Half spectra (f, NYQUIST + 1) as lower and mirrored upper halves (f, 2, NYQUIST / 2 + 1)."""
     middle = NYQUIST // 2
-    return np.stack([spectrum[:, : middle + 1], spectrum[:, : middle - 1 : -1]])
+    return np.stack([spectrum[:, : middle + 1], spectrum[:, : middle - 1 : -1]], axis=1)
 
 
 def unfold(halves: np.ndarray) -> np.ndarray:
     """The inverse of `fold`."""
-    return np.concatenate([halves[0], halves[1][:, -2::-1]], axis=1)
-
-
-def smooth(target: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """True envelope (2, f, k) of folded log spectra: cepstrally smooth, no more than 2 dB below.
-
-    `order` (f,) counts cepstral coefficients; the frames should be of similar order. Each frame
-    takes steps towards the cepstrum of max(spectrum, envelope) until it is close enough.
-    """
-    q = np.arange(order.max() + 1)
-    even, odd = (c[: (len(q) + 1 - i) // 2] for i, c in enumerate(cosines(1024)))
-    taper = 0.54 + 0.46 * np.cos(np.pi * q / order[:, None])  # right half of a Hamming window
-    used = q <= order[:, None]
-    taper, twice = taper * used, np.where(q == 0, 1, 2) * used  # (f, q)
-
-    # Single precision resolves 1e-6 of the 2 dB once the mean level is taken out.
-    level = target.mean(axis=(0, 2))
-    target = (target - level[:, None]).astype(np.float32)
-    envelope = np.empty_like(target)
-    rows = np.arange(len(order))  # still open
-    raised, state = target.copy(), np.zeros(twice.shape)
-    state[:, 0] = -level
-    for _ in range(MOST):
-        doubled, outside = cepstrum(raised, even, odd, twice)
-        inside = np.vecdot(doubled, doubled) - doubled[:, 0] ** 2 + (doubled[:, 0] + level[rows]) ** 2
-        gain = 1 + np.sqrt(outside / inside)
-        state += gain[:, None] * taper * (doubled - state)
-        current = cosine_sum(state.astype(np.float32), even, odd)
-        far = (target - current).max(axis=2).max(axis=0) > CLOSE
-        if not far.all():
-            envelope[:, rows[~far]] = current[:, ~far]
-            rows, state, taper, twice = rows[far], state[far], taper[far], twice[far]
-            raised, target, current = raised[:, far], target[:, far], current[:, far]
-        if not len(rows):
-            break
-        np.maximum(raised, current, out=raised)
-    else:
-        envelope[:, rows] = current
-    return envelope + level[:, None]
+    return np.concatenate([halves[:, 0], halves[:, 1, -2::-1]], axis=1)
 
 
 def cosine_sum(state: np.ndarray, even: np.ndarray, odd: np.ndarray) -> np.ndarray:
-    """Folded log spectra (2, f, k) of cepstra (f, q)."""
+    """Folded log spectra (f, 2, k) of cepstra (f, q)."""
     first, second = state[:, ::2] @ even, state[:, 1::2] @ odd
-    both = np.empty((2, *first.shape), first.dtype)
-    np.add(first, second, out=both[0])
-    np.subtract(first, second, out=both[1])
-    return both
+    halves = np.empty((len(state), 2, first.shape[1]), first.dtype)
+    np.add(first, second, out=halves[:, 0])
+    np.subtract(first, second, out=halves[:, 1])
+    return halves
 
 
 def cepstrum(
@@ -97,20 +59,58 @@ def cepstrum(
 
     By Parseval the power past the order is known without those coefficients.
     """
-    lower, upper = halves
+    lower, upper = halves[:, 0], halves[:, 1]
     total, contrast = lower + upper, lower - upper
-    power = 2 * (np.vecdot(lower, lower) + np.vecdot(upper, upper))  # bins 1..BINS - 1, but ...
-    power -= lower[:, 0] ** 2 + upper[:, 0] ** 2 + 2 * lower[:, -1] ** 2  # ... these, once each
-    middle = total[:, -1]  # counted once for both halves
-    last = 2 * (total @ SIGNS) - total[:, 0] - middle * SIGNS[-1]  # the coefficient at NYQUIST
+    power = 2 * (np.vecdot(lower, lower) + np.vecdot(upper, upper))  # all BINS, but these twice:
+    power -= lower[:, 0] ** 2 + upper[:, 0] ** 2 + 2 * lower[:, -1] ** 2
+    last = 2 * (total @ SIGNS) - total[:, 0] - total[:, -1] * SIGNS[-1]  # coefficient NYQUIST
     total[:, [0, -1]] /= 2
     contrast[:, 0] /= 2
-    c = np.empty((len(total), even.shape[0] + odd.shape[0]))
+    c = np.empty(twice.shape)
     c[:, ::2], c[:, 1::2] = total @ even.T, contrast @ odd.T
     c *= twice * (2 / BINS)
     inside = np.vecdot(c, c) - c[:, 0] ** 2
     outside = 2 * (power / BINS - c[:, 0] ** 2 - (last / BINS) ** 2) - inside
     return c, np.maximum(outside, 0)
+
+
+def smooth(target: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """True envelope (f, 2, k) of folded log spectra: cepstrally smooth, no more than 2 dB below.
+
+    `order` (f,) counts cepstral coefficients; the frames should be of similar order. Each frame
+    takes steps towards the cepstrum of max(spectrum, envelope) until it is close enough.
+    """
+    q = np.arange(order.max() + 1)
+    tables = cosines(-(-len(q) // 128) * 128)
+    even, odd = (c[: (len(q) + 1 - i) // 2] for i, c in enumerate(tables))
+    used = q <= order[:, None]
+    taper = used * (0.54 + 0.46 * np.cos(np.pi * q / order[:, None]))  # half a Hamming window
+    twice = used * np.where(q == 0, 1, 2)  # (f, q)
+
+    # With the mean level taken out, single precision resolves a millionth of the 2 dB.
+    level = target.mean(axis=(1, 2))
+    target = (target - level[:, None, None]).astype(np.float32)
+    envelope, raised = np.empty_like(target), target.copy()
+    state = np.zeros(twice.shape)
+    state[:, 0] = -level
+    rows = np.arange(len(order))  # still open
+    for step in range(MOST):
+        doubled, outside = cepstrum(raised, even, odd, twice)
+        whole = (doubled[:, 0] + level[rows]) ** 2
+        inside = np.vecdot(doubled, doubled) - doubled[:, 0] ** 2 + whole
+        gain = 1 + np.sqrt(outside / inside)
+        state += gain[:, None] * taper * (doubled - state)
+        current = cosine_sum(state.astype(np.float32), even, odd)
+        far = (target - current).reshape(len(rows), -1).max(axis=1) > CLOSE
+        done = ~far | (step == MOST - 1)
+        if done.any():
+            envelope[rows[done]] = current[done]
+            rows, state, taper, twice = rows[far], state[far], taper[far], twice[far]
+            raised, target, current = raised[far], target[far], current[far]
+        if not len(rows):
+            break
+        np.maximum(raised, current, out=raised)
+    return envelope + level[:, None, None].astype(np.float32)
 
 
 def true_envelope(log_spectrum: np.ndarray, order: np.ndarray) -> np.ndarray:
@@ -120,15 +120,15 @@ def true_envelope(log_spectrum: np.ndarray, order: np.ndarray) -> np.ndarray:
     spectrum is first replaced by a coarser envelope, because no harmonics lie there.
     """
     enlarged = np.minimum(rnd(1.2 * np.minimum(order, NYQUIST - 1)), NYQUIST - 1)
-    result = np.empty_like(log_spectrum)
+    result = np.empty(log_spectrum.shape, np.float32)
     by_order = np.argsort(enlarged, kind="stable")
-    for part in range(0, len(by_order), GROUP):
-        rows = by_order[part : part + GROUP]
+    k = np.arange(NYQUIST // 2 + 1)
+    for part in batches(len(by_order), GROUP):
+        rows = by_order[part]
         target = fold(log_spectrum[rows])
         coarse = smooth(target, rnd(1.2 * rnd(enlarged[rows] / 2)))
         width = rnd(0.25 * BINS / enlarged[rows])[:, None]
-        k = np.arange(NYQUIST // 2 + 1)
-        edge = np.stack([k < width, k < width - 1])
+        edge = np.stack([k < width, k < width - 1], axis=1)
         result[rows] = unfold(smooth(np.where(edge, coarse, target), enlarged[rows]))
     return result
 

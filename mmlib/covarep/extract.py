@@ -133,7 +133,7 @@ class Stages:
         return np.zeros((len(self.positions), 1))
 
     def mcep(self) -> np.ndarray:
-        """The frames are stretched over the file, as in the original: up to 50 ms off at its ends."""
+        """The frames are stretched over the file, as in the original: 50 ms off at its ends."""
         values = self.frames["mcep"]
         return self.spread(rnd(np.linspace(1, len(self.wave), len(values))), values)
 

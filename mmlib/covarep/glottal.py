@@ -18,8 +18,12 @@ FIRST_BINS = 96
 
 
 def pulse_shape(
-    flow: np.ndarray, derivative: np.ndarray, start: np.ndarray, end: np.ndarray,
-    period: np.ndarray, sample_rate: int,
+    flow: np.ndarray,
+    derivative: np.ndarray,
+    start: np.ndarray,
+    end: np.ndarray,
+    period: np.ndarray,
+    sample_rate: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """NAQ and QOQ (f,) of the flow pulses start..end (samples, inclusive), each 0..1 or so.
 
@@ -69,9 +73,7 @@ def thin(
         kept, rounds = np.delete(kept, lower), rounds + 1
 
 
-def harmonic_levels(
-    power: np.ndarray, f0: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, int]:
+def harmonic_levels(power: np.ndarray, f0: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """Power at the thinned peaks nearest to f0 and 2 f0 (2, f), peaks found (f,), and rounds.
 
     Bins of `power` are 1 Hz and numbered from 1, so a harmonic is sought 1 Hz low.

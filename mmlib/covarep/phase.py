@@ -122,11 +122,10 @@ def median_of_nine(rows: np.ndarray) -> np.ndarray:
     a, b, c = padded[:-2], padded[1:-1], padded[2:]
     low, high = np.minimum(a, b), np.maximum(a, b)
     triple = np.minimum(low, c), np.maximum(low, np.minimum(high, c)), np.maximum(high, c)
-    size = len(rows)
-    (l0, l1, l2), (m0, m1, m2), (h0, h1, h2) = ([v[i : i + size] for i in (0, 3, 6)] for v in triple)
-    return middle(
-        np.maximum(np.maximum(l0, l1), l2), middle(m0, m1, m2), np.minimum(np.minimum(h0, h1), h2)
-    )
+    least, centre, most = ([v[i : i + len(rows)] for i in (0, 3, 6)] for v in triple)
+    largest_least = np.maximum(np.maximum(*least[:2]), least[2])
+    smallest_most = np.minimum(np.minimum(*most[:2]), most[2])
+    return middle(largest_least, middle(*centre), smallest_most)
 
 
 def middle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
@@ -192,9 +191,7 @@ def window_statistics(distortion: np.ndarray, sample_rate: int) -> np.ndarray:
     return np.concatenate([means, warp_deviation(results[2], sample_rate)], axis=1)
 
 
-def statistics(
-    parts: Iterable[np.ndarray], total: int, sample_rate: int
-) -> Iterator[np.ndarray]:
+def statistics(parts: Iterable[np.ndarray], total: int, sample_rate: int) -> Iterator[np.ndarray]:
     """HMPDM and HMPDD, in pieces (f, 38), of phase distortions that come in parts (f, 513).
 
     The smoothing reaches no further than OVERLAP frames, so only these are kept from part to part.

@@ -76,7 +76,7 @@ def criterion(spectra: np.ndarray) -> np.ndarray:
 
 
 def best(values: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
-    """F0 and criterion (f,) of the maximum within low..high Hz; 1 Hz and 0 where none is positive."""
+    """F0 and criterion (f,) of the maximum in low..high Hz; 1 Hz and 0 where none is positive."""
     part = np.nan_to_num(values[:, low - LOW : high - LOW + 1], nan=-1.0)
     place = part.argmax(axis=1)
     top = part[np.arange(len(part)), place]

@@ -34,7 +34,7 @@ def minimum_phase(count: int) -> np.ndarray:
     kernel = np.zeros(offset.shape)
     odd = offset % 2 == 1
     kernel[odd] = -1 / (count * np.tan(np.pi * offset[odd] / (2 * count)))
-    kernel[:, 1:count] += kernel[:, : -count : -1]
+    kernel[:, 1:count] += kernel[:, :-count:-1]
     return kernel[:, : count + 1]
 
 

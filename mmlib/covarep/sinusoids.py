@@ -87,8 +87,7 @@ def harmonic_analysis(
         found = (peak_row[which] == row) & (np.abs(place[which] - nominal) < step[row] / 2)
         position[found], log_amplitude[found] = place[which[found]], height[which[found]]
 
-    shape = (len(f0), len(harmonic))
-    places, amplitude, phase = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
+    places, amplitude, phase = np.full((3, len(f0), len(harmonic)), np.nan)
     places[:, 0], places[row, h] = 0, position
     amplitude[:, 0], amplitude[row, h] = np.exp(log_spectrum[:, 0]), np.exp(log_amplitude)
     phase[:, 0], phase[row, h] = np.angle(spectrum[:, 0]), phase_at(spectrum, row, position)
