@@ -91,7 +91,8 @@ def compare(
             np.concatenate([p[i][name].to_numpy()[k] for p, k in zip(pairs, kept, strict=True)])
             for i in (0, 1)
         )
-        apart = np.abs(wrap(a - b) if name.startswith("HMPDM") else a - b)
+        a = b + wrap(a - b) if name.startswith("HMPDM") else a
+        apart = np.abs(a - b)
         constant = b.std() < 1e-6
         table[name] = {
             "n": len(b),

@@ -21,7 +21,7 @@ from .sinusoids import Sinusoids
 LOWEST, HIGHEST, TOLERANCE, EVALUATIONS = 0.3, 2.5, 0.01, 33
 TOP = 8000  # Hz, harmonics above are not used
 USED = 8  # harmonics whose phases are compared
-GRID = np.linspace(LOWEST, HIGHEST, 881)
+GRID = np.linspace(LOWEST, HIGHEST, 441)
 
 
 @lru_cache(maxsize=512)
