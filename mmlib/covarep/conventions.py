@@ -9,6 +9,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import signal
 
+PIECE = 1 << 16  # samples of a long recording worked on together
+
 
 class CovarepError(ValueError):
     """A recording from which the features cannot be computed; one line: what, and the remedy."""
@@ -99,4 +101,10 @@ def filtfilt(b: np.ndarray, a: np.ndarray, wave: np.ndarray) -> np.ndarray:
     pad = 3 * (max(len(a), len(b)) - 1)
     if len(wave) <= pad:
         raise CovarepError(f"recording of {len(wave)} samples: the filters need more than {pad}")
-    return signal.filtfilt(b, a, wave, padtype="odd", padlen=pad)
+    y = np.pad(wave, pad, mode="reflect", reflect_type="odd")
+    for way in (y, y[::-1]):
+        state = signal.lfilter_zi(b, a) * way[0]
+        for start in range(0, len(y), PIECE):  # in place, so that long recordings fit
+            piece = way[start : start + PIECE]
+            piece[:], state = signal.lfilter(b, a, piece, zi=state)
+    return y[pad:-pad]

@@ -48,7 +48,7 @@ class Stages:
         self.random = np.random.default_rng(seed)
         plain = speech_residual(wave, sample_rate)
         sign = polarity(wave, sample_rate, plain)
-        self.wave, self.excitation = sign * wave, sign * plain
+        self.wave, self.excitation = (v if sign == 1 else sign * v for v in (wave, plain))
         hop = rnd(0.01 * sample_rate)
         self.positions = np.arange(rnd(0.005 * sample_rate), len(wave) + 1, hop)
 

@@ -19,7 +19,8 @@ def mean_based_signal(wave: np.ndarray, sample_rate: int, f0: float) -> np.ndarr
     window = np.blackman(2 * half + 1)
     y[half : len(wave) - half] = np.convolve(wave, window, "valid") / (2 * half + 1)
     y = filtfilt(*elliptic_highpass(50, 30, sample_rate), y)
-    return y / np.abs(y).max()
+    y /= max(y.max(), -y.min())
+    return y
 
 
 def extrema(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -37,10 +38,11 @@ def closure_instants(
 
     Each cycle runs from a minimum of the mean-based signal to the next maximum; the GCI is the
     residual's largest value where, over the whole file, strong residual peaks fall in the cycle.
+    `excitation` (n,) is the residual; NaN counts as 0.
     """
     low, high = extrema(mean_based_signal(wave, sample_rate, f0))
     excitation = np.nan_to_num(excitation, nan=0.0)
-    strong = np.flatnonzero(excitation > 0.4 * np.abs(excitation).max())
+    strong = np.flatnonzero(excitation > 0.4 * max(excitation.max(), -excitation.min()))
     after = np.clip(np.searchsorted(low, strong), 1, max(len(low) - 1, 1))
     before, after = after - 1, np.minimum(after, len(low) - 1)
     nearest = np.where(strong - low[before] <= np.abs(low[after] - strong), before, after)

@@ -93,5 +93,6 @@ def residual(
         error *= gain[:, None]
         for start, piece in enumerate(error, part.start):
             total[start * shift : start * shift + window + 1] += piece
-    largest = np.nanmax(np.abs(total), initial=0)
-    return total / largest if largest > 0 else total
+    largest = max(np.nanmax(total, initial=0), -np.nanmin(total, initial=0))
+    total /= largest or 1
+    return total

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import signal
 
-from .conventions import interpolate, rnd
+from .conventions import CovarepError, interpolate, rnd
 from .lpc import batches, residual
 from .zoom import power_spectrum
 
@@ -75,12 +75,23 @@ def criterion(spectra: np.ndarray) -> np.ndarray:
     return total
 
 
-def best(values: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
-    """F0 and criterion (f,) of the maximum in low..high Hz; 1 Hz and 0 where none is positive."""
-    part = np.nan_to_num(values[:, low - LOW : high - LOW + 1], nan=-1.0)
-    place = part.argmax(axis=1)
-    top = part[np.arange(len(part)), place]
-    return np.where(top > 0, place + low, 1).astype(float), np.maximum(top, 0.0)
+def search(
+    excitation: np.ndarray, start: np.ndarray, length: int, rate: int, low: int, high: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """F0 in low..high Hz of the largest criterion, and that, of frames of `length` at `start` (f,).
+
+    1 Hz and 0 where no value is positive.
+    """
+    f0, strength = np.ones(len(start)), np.zeros(len(start))
+    for part in batches(len(start), 64):
+        frames = excitation[start[part, None] + np.arange(length)]
+        values = criterion(residual_spectra(frames, rate))[:, low - LOW : high - LOW + 1]
+        values = np.nan_to_num(values, nan=-1.0)
+        place = values.argmax(axis=1)
+        top = values[np.arange(len(place)), place]
+        f0[part] = np.where(top > 0, place + low, 1)
+        strength[part] = np.maximum(top, 0)
+    return f0, strength
 
 
 def srh(wave: np.ndarray, sample_rate: int) -> Pitch:
@@ -93,16 +104,17 @@ def srh(wave: np.ndarray, sample_rate: int) -> Pitch:
     order = rnd(0.75 * sample_rate / 1000)
     excitation = residual(wave, rnd(0.025 * sample_rate), rnd(0.005 * sample_rate), order)
     half, hop = rnd((rnd(0.1 * sample_rate) - 2) / 2), rnd(0.01 * sample_rate)
-    centre = np.arange(half + 1, len(wave) - half + 1, hop)  # counted from 1
-    values = np.empty((len(centre), HIGH - LOW + 1))
-    for part in batches(len(centre), 64):
-        index = centre[part, None] - half - 1 + np.arange(2 * half)
-        values[part] = criterion(residual_spectra(excitation[index], sample_rate))
-    low, high = LOW, HIGH
-    f0, strength = best(values, low, high)
-    if strength.max(initial=0) > 0.1:
+    start = np.arange(0, len(wave) - 2 * half, hop)
+    if not len(start):
+        raise CovarepError(f"recording of {len(wave)} samples: shorter than a pitch frame of 0.1 s")
+    f0, strength = search(excitation, start, 2 * half, sample_rate, LOW, HIGH)
+    if strength.max() > 0.1:
         middle = np.median(f0[strength > 0.1])
-        low, high = max(low, rnd(0.5 * middle)), min(high, rnd(2 * middle))
-        f0, strength = best(values, low, high)
+        low, high = max(LOW, rnd(0.5 * middle)), min(HIGH, rnd(2 * middle))
+        # A maximum inside the narrower range is the maximum there, too.
+        again = (f0 != 1) & ((f0 < low) | (f0 > high))
+        found = search(excitation, start[again], 2 * half, sample_rate, low, high)
+        f0[again], strength[again] = found
     threshold = 0.085 if len(strength) > 1 and strength.std(ddof=1) > 0.05 else 0.07
-    return Pitch(centre / sample_rate, f0, (strength > threshold).astype(float), strength)
+    time = (start + half + 1) / sample_rate
+    return Pitch(time, f0, (strength > threshold).astype(float), strength)

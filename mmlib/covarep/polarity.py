@@ -5,22 +5,23 @@ T. Drugman, "Residual Excitation Skewness for Automatic Speech Polarity Detectio
 
 import numpy as np
 
-from .conventions import elliptic_highpass, filtfilt, rnd
-from .lpc import residual
+from .conventions import PIECE, elliptic_highpass, filtfilt, rnd
+from .lpc import batches, residual
 
 
 def speech_residual(wave: np.ndarray, sample_rate: int, predictor=None) -> np.ndarray:
     """LPC residual (n,), 25 ms frames every 5 ms, order (rate in kHz) + 2; NaN under silence."""
     order = rnd(sample_rate / 1000) + 2
-    return residual(wave, rnd(0.025 * sample_rate), rnd(0.005 * sample_rate), order, predictor)
+    window, shift = rnd(0.025 * sample_rate), rnd(0.005 * sample_rate)
+    return residual(wave, window, shift, order, predictor)
 
 
 def skewness(values: np.ndarray) -> float:
     """Third central moment over the 3/2 power of the second; NaN counts as 0."""
-    centred = np.nan_to_num(values, nan=0.0)
-    centred = centred - centred.mean()
-    square = centred * centred
-    return float((square @ centred) / len(values) / square.mean() ** 1.5)
+    mean = np.nansum(values) / len(values)
+    pieces = (np.nan_to_num(values[part], nan=0.0) - mean for part in batches(len(values), PIECE))
+    square, cube = np.sum([(v @ v, (v * v) @ v) for v in pieces], axis=0) / len(values)
+    return float(cube / square**1.5) if square > 0 else 0.0
 
 
 def polarity(wave: np.ndarray, sample_rate: int, plain: np.ndarray | None = None) -> int:

@@ -15,8 +15,7 @@ from scipy import fft
 from .conventions import rnd
 from .iaif import cycle_lengths
 
-REACH = 1000  # samples, half the length of the original's wavelets
-HALF = 576  # samples; beyond it the longest wavelet is below 1e-17
+HALF = 1000  # samples, half the length of a wavelet
 POINTS = 1 << 14  # of the transforms
 
 
@@ -38,15 +37,22 @@ def bands(
     """The wave filtered at several scales, without delay, a piece at a time.
 
     Each piece is its first sample, the first of the next piece, and the bands (s, n) from the
-    one to `overlap` samples after the other.
+    one to `overlap` samples after the other; -inf where a wavelet meets NaN.
     """
     points = fft.next_fast_len(max(POINTS, 4 * (overlap + 2 * HALF)), real=True)
     step = points - 2 * HALF - overlap
-    padded = np.pad(wave, (HALF, HALF + overlap))
+    piece = np.zeros(points)
     for start in range(0, len(wave), step):
-        piece = fft.rfft(padded[start : start + points], points)
-        y = fft.irfft(piece * transfer(scales, points), points, axis=1)
-        yield start, start + step, y[:, 2 * HALF :]
+        first, last = max(start - HALF, 0), min(start + points - HALF, len(wave))
+        piece[:] = 0
+        piece[first - start + HALF : last - start + HALF] = wave[first:last]
+        silent = np.isnan(piece)
+        piece[silent] = 0
+        y = fft.irfft(fft.rfft(piece) * transfer(scales, points), points, axis=1)[:, 2 * HALF :]
+        if silent.any():
+            n = np.arange(y.shape[1])
+            y[:, any_within(silent, n, n + 2 * HALF + 1)] = -np.inf
+        yield start, start + step, y
 
 
 def any_within(mask: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
@@ -59,18 +65,15 @@ def mdq(excitation: np.ndarray, gci: np.ndarray) -> np.ndarray:
     """Maxima dispersion quotient (f,): mean distance of 5 bands' maxima from the GCI, in periods.
 
     The larger, the breathier. The search is 0.2 periods each way; the distance is one sample too
-    long, as in the original. 0 where the neighbouring cycles do not fit into the file.
+    long, as in the original. 0 where the neighbouring cycles do not fit into the file. Where the
+    residual is NaN (digital silence) there is no maximum.
     """
     period = cycle_lengths(gci)
     reach = rnd(0.2 * period)
-    silent = np.isnan(excitation)
-    n = np.arange(len(excitation))
-    spoilt = any_within(silent, n - REACH, n + REACH + 1) if silent.any() else silent
-    clean = np.nan_to_num(excitation, nan=0.0)
     fits = np.flatnonzero((gci - period >= 0) & (gci + period <= len(excitation) - 1))
     distance = np.zeros(len(gci))
-    for start, stop, y in bands(clean, (4, 8, 16, 32, 64), 2 * int(reach.max()) + 1):
-        y[:, spoilt[start : start + y.shape[1]].nonzero()[0]] = -np.inf
+    scales, widest = (4, 8, 16, 32, 64), 2 * int(reach[fits].max(initial=0)) + 1
+    for start, stop, y in bands(excitation, scales, widest):
         first = gci[fits] - reach[fits]
         for i in fits[(first >= start) & (first < stop)]:
             window = y[:, gci[i] - reach[i] - start : gci[i] + reach[i] + 1 - start]
