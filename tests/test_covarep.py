@@ -282,6 +282,7 @@ RANDOM = np.random.default_rng(0).normal(size=16000)
         (RANDOM[:1000], 16000, "recording"),
         (RANDOM[:20], 16000, "recording"),
         (RANDOM[:1], 16000, "constant"),
+        (np.broadcast_to(np.float32(1), 9_600_001), 16000, "utterances"),
         (np.arange(16000) == 9000.0, 16000, "bool"),
         (np.where(np.arange(16000) == 9000, 1.0, 0.0), 16000, "no voiced frame"),
     ],

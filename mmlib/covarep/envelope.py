@@ -19,7 +19,7 @@ from .sinusoids import BINS
 NYQUIST = BINS // 2
 CLOSE = 2 * np.log(10) / 20  # 2 dB: the envelope may lie this far below a peak
 MOST = 200  # iterations
-GROUP = 32  # frames of similar order iterated together
+GROUP = 48  # frames of similar order iterated together
 SIGNS = np.where(np.arange(NYQUIST // 2 + 1) % 2, -1.0, 1.0).astype(np.float32)
 
 

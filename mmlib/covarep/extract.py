@@ -34,7 +34,7 @@ GROUPS = {
     ),
 }
 FEATURES = tuple(name for names in GROUPS.values() for name in names)
-PART = 192  # sinusoidal frames worked on together
+PART = 256  # sinusoidal frames worked on together
 
 
 class Stages:
@@ -156,8 +156,9 @@ def extract(
     rate; they touch HMPDM_24 and, slightly, HMPDD. Units: F0 in Hz, H1H2 in dB, HMPDM in rad,
     MCEP and HMPDD natural logs; VUV is 0 or 1, creak always 0.
 
-    MCEP frames are stretched over the file and HMPD's ends are arbitrary, so cut long recordings
-    into utterances first. Values are finite; where a feature is not defined (before the first
+    MCEP frames are stretched over the file, one reference amplitude serves all of it, and memory
+    grows with it: cut long recordings into utterances first, as CMU did (10 minutes at 16 kHz
+    are the most that is taken). Values are finite; where a feature is not defined (before the first
     and after the last frame or closure) it is 0. Raises CovarepError when there is nothing to
     measure: no voiced frame, under 0.82 s, constant or invalid samples, a rate out of range.
 

@@ -24,8 +24,13 @@ def mean_based_signal(wave: np.ndarray, sample_rate: int, f0: float) -> np.ndarr
 
 
 def extrema(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Minima of y and the maximum that follows each, both (f,); a plateau counts at its start."""
-    high, low = (signal.find_peaks(v, plateau_size=1)[1]["left_edges"] for v in (y, -y))
+    """Minima of y and the maximum that follows each, both (f,); a plateau counts at its start.
+
+    Turns y upside down, in place: a copy of a long recording would cost too much.
+    """
+    high = signal.find_peaks(y, plateau_size=1)[1]["left_edges"]
+    np.negative(y, out=y)
+    low = signal.find_peaks(y, plateau_size=1)[1]["left_edges"]
     if not len(low) or not len(high) or low[0] > high[-1]:
         raise CovarepError("no glottal cycles found: the recording holds no voiced speech")
     return low[low < high[-1]], high[high > low[0]]

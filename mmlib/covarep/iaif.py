@@ -15,7 +15,7 @@ from .lpc import lpc, prediction_error
 LEAK = 0.99  # of the integrator that undoes lip radiation
 
 
-def similar(lengths: np.ndarray, budget: int = 10_000) -> Iterator[np.ndarray]:
+def similar(lengths: np.ndarray, budget: int = 20_000) -> Iterator[np.ndarray]:
     """Row numbers in groups of similar length, each at most `budget` samples when padded."""
     order = np.argsort(lengths, kind="stable")
     while len(order):

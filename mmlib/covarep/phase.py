@@ -182,7 +182,7 @@ def warp_deviation(values: np.ndarray, sample_rate: int) -> np.ndarray:
 def window_statistics(distortion: np.ndarray, sample_rate: int) -> np.ndarray:
     """HMPDM and HMPDD (f, 38) of the phase distortion (f, 513)."""
     results = np.empty((3, *distortion.shape))
-    for bins in batches(distortion.shape[1], 32):  # few enough to stay in the processor's cache
+    for bins in batches(distortion.shape[1], 64):  # few enough to stay in the processor's cache
         part = np.ascontiguousarray(distortion[:, bins])
         sine, cosine = np.sin(part), np.cos(part)
         results[0, :, bins], results[1, :, bins] = mean_direction(sine, cosine)

@@ -8,9 +8,10 @@ from math import ceil, gcd
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy import signal
 
-from .conventions import CovarepError, interpolate, rnd
+from .conventions import CovarepError, blackman, interpolate, rnd
 from .lpc import batches, residual
 from .zoom import power_spectrum
 
@@ -51,7 +52,7 @@ def to_16k(wave: np.ndarray, sample_rate: int) -> np.ndarray:
 
 def residual_spectra(frames: np.ndarray, rate: int) -> np.ndarray:
     """Amplitudes (f, TOP) at 0, 1, 2 ... Hz of windowed frames; of unit norm over 0..rate / 2."""
-    windowed = frames * np.blackman(frames.shape[1])
+    windowed = frames * blackman(frames.shape[1])
     windowed -= windowed.mean(axis=1, keepdims=True)
     power = power_spectrum(windowed, rate, TOP)
     # Parseval: the norm over all bins below the last one, without computing them.
@@ -83,9 +84,10 @@ def search(
     1 Hz and 0 where no value is positive.
     """
     f0, strength = np.ones(len(start)), np.zeros(len(start))
-    for part in batches(len(start), 64):
-        frames = excitation[start[part, None] + np.arange(length)]
-        values = criterion(residual_spectra(frames, rate))[:, low - LOW : high - LOW + 1]
+    frames = sliding_window_view(excitation, length)
+    for part in batches(len(start)):
+        spectra = residual_spectra(frames[start[part]], rate)
+        values = criterion(spectra)[:, low - LOW : high - LOW + 1]
         values = np.nan_to_num(values, nan=-1.0)
         place = values.argmax(axis=1)
         top = values[np.arange(len(place)), place]

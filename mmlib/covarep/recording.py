@@ -9,14 +9,15 @@ from scipy.io import wavfile
 from .conventions import CovarepError
 
 SLOWEST, FASTEST = 8000, 48000  # Hz
+LONGEST = 9_600_000  # samples, 10 minutes at 16 kHz: about 300 MB of memory
 
 
 def checked(wave: np.ndarray, sample_rate: float) -> tuple[np.ndarray, int]:
     """The first channel of `wave` (n,) or (n, channels) as float64, and the rate as an int.
 
     Integers are divided by their full scale (int16: 32768; uint8 is centred at 128). CovarepError
-    if the rate is not a whole number of 8000 to 48000 Hz, or the wave is empty, constant or holds
-    NaN or infinity. Clipped recordings pass.
+    if the rate is not a whole number of 8000 to 48000 Hz, or the wave is empty, constant, longer
+    than LONGEST or holds NaN or infinity. Clipped recordings pass.
     """
     if not (SLOWEST <= sample_rate <= FASTEST) or sample_rate != int(sample_rate):
         raise CovarepError(
@@ -31,6 +32,8 @@ def checked(wave: np.ndarray, sample_rate: float) -> tuple[np.ndarray, int]:
         raise CovarepError(f"wave of shape {wave.shape}, {wave.dtype}: give real samples, (n,)")
     if not len(wave):
         raise CovarepError("the recording is empty: drop it")
+    if len(wave) > LONGEST:
+        raise CovarepError(f"{len(wave)} samples, at most {LONGEST}: cut into utterances first")
     if wave.dtype.kind in "iu":
         scale = 2.0 ** (8 * wave.dtype.itemsize - 1)
         wave = wave / scale - (wave.dtype.kind == "u")

@@ -9,8 +9,10 @@ import numpy as np
 from scipy import fft
 
 from .conventions import blackman, nearest, peaks, rnd, wrap
+from .lpc import batches
 
 BINS = 4096  # of the spectrum
+FEW = 32  # frames whose spectra stay in the processor's cache
 FLOOR = 1e-20  # amplitudes below it (an exact 0) count as this
 
 
@@ -63,17 +65,11 @@ def phase_at(spectrum: np.ndarray, row: np.ndarray, position: np.ndarray) -> np.
     return wrap(here + (position - left) * wrap(there - here))
 
 
-def harmonic_analysis(
-    wave: np.ndarray, centre: np.ndarray, f0: np.ndarray, sample_rate: int
-) -> Sinusoids:
-    """Sinusoids of the frames around `centre` (f,), whose windows must fit into the wave.
-
-    A harmonic takes the nearest spectral peak if that is less than half a harmonic away, else
-    the spectrum at its nominal frequency. The frequencies are then replaced by an exact comb of
-    their median spacing.
-    """
+def analyse(wave: np.ndarray, centre: np.ndarray, f0: np.ndarray, sample_rate: int) -> Sinusoids:
+    """`harmonic_analysis` of a few frames."""
     spectrum = centred_spectra(wave, centre, f0, sample_rate)
-    log_spectrum = np.log(np.maximum(np.abs(spectrum), FLOOR))
+    power = spectrum.real**2 + spectrum.imag**2
+    log_spectrum = np.log(np.maximum(power, FLOOR**2)) / 2
     step = BINS * f0 / sample_rate  # bins from harmonic to harmonic
     count = rnd((sample_rate / 2 - f0 / 2) / f0)
     harmonic = np.arange(count.max() + 1)
@@ -95,3 +91,26 @@ def harmonic_analysis(
     rows = np.arange(len(f0))
     middle = (spacing[rows, (count - 1) // 2] + spacing[rows, count // 2]) / 2
     return Sinusoids(f0, middle * sample_rate / BINS, count, amplitude, phase, log_spectrum)
+
+
+def harmonic_analysis(
+    wave: np.ndarray, centre: np.ndarray, f0: np.ndarray, sample_rate: int
+) -> Sinusoids:
+    """Sinusoids of the frames around `centre` (f,), whose windows must fit into the wave.
+
+    A harmonic takes the nearest spectral peak if that is less than half a harmonic away, else
+    the spectrum at its nominal frequency. The frequencies are then replaced by an exact comb of
+    their median spacing.
+    """
+    parts = [
+        analyse(wave, centre[part], f0[part], sample_rate) for part in batches(len(centre), FEW)
+    ]
+    width = max(part.amplitude.shape[1] for part in parts)
+
+    def join(values):
+        missing = [((0, 0), (0, width - v.shape[1])) for v in values]
+        return [np.pad(v, m, constant_values=np.nan) for v, m in zip(values, missing, strict=True)]
+
+    columns = list(zip(*parts, strict=True))
+    columns[3:5] = join(columns[3]), join(columns[4])
+    return Sinusoids(*map(np.concatenate, columns))
