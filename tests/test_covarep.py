@@ -26,7 +26,7 @@ from mmlib.covarep import (
     zoom,
 )
 from mmlib.covarep.extract import Stages
-from mmlib.covarep.sinusoids import spectral_peaks
+from mmlib.covarep.sinusoids import harmonic_analysis, spectral_peaks
 from mmlib.covarep.voice import synthesise
 
 EXPECTED = Path(__file__).with_name("covarep_expected.csv")
@@ -203,6 +203,18 @@ def test_relaxed_voice_has_larger_rd_naq_and_h1h2():
     # NAQ alone turns back: the formants leak into a flow that is nearly a sine.
     rising = ["Rd", "QOQ", "H1H2", "PSP", "MDQ"]
     assert all((b > a)[rising].all() for a, b in pairwise(medians))
+
+
+def test_published_rd_is_that_of_the_voice():
+    truth = np.linspace(0.6, 2.2, 24000)
+    made = synthesise(np.full(24000, 120.0), truth, noise=0.01)
+    stages = Stages(made.wave, 16000, set(), 0)
+    centre, f0 = stages.centres
+    frames = harmonic_analysis(stages.wave, centre, f0, 16000)
+    apart = [
+        np.abs(rd.estimate_rd(frames, published)[:, 0] - truth[centre]) for published in (0, 1)
+    ]
+    assert np.median(apart[1]) < 0.06 < np.median(apart[0])  # the original's missing conjugation
 
 
 def test_unvoiced_part_is_unvoiced():

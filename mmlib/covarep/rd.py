@@ -68,23 +68,28 @@ def glottal_spectra(top: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @lru_cache(maxsize=512)
-def model_distortion(count: int) -> np.ndarray:
+def model_distortion(count: int, published: bool) -> np.ndarray:
     """Cubic splines over the grid of Rd of the model's distortion, (grid - 1, 4, USED - 1).
 
-    The model's phase is added to the measured one, not removed: so does the original, where one
+    The published method removes the model's phase from the measured one. The original adds it: one
     of two conjugations is missing.
     """
     log_amplitude, phase = glottal_spectra(256 if count <= 256 else 512)
+    phase = -phase if published else phase
     curves = distortion(excess_phase(log_amplitude, phase, count, +1))
     return np.ascontiguousarray(np.moveaxis(CubicSpline(GRID, curves).c, 1, 0))
 
 
-def error_function(sinusoids: Sinusoids) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def error_function(
+    sinusoids: Sinusoids, published: bool = False
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A function (rd (f,), rows (f,)) -> mean squared phase (f,), rad^2."""
     harmonic = np.arange(sinusoids.amplitude.shape[1])
     used = (harmonic * sinusoids.step[:, None] <= TOP) & (harmonic <= sinusoids.count[:, None])
     counts, table = np.unique(used.sum(axis=1) - 1, return_inverse=True)
-    splines = np.stack([model_distortion(int(k)) for k in counts])  # (k, grid - 1, 4, USED - 1)
+    splines = np.stack(
+        [model_distortion(int(k), published) for k in counts]
+    )  # (k, grid - 1, 4, USED - 1)
     log_amplitude = np.log(sinusoids.amplitude)
     measured = np.empty((len(table), USED - 1))
     for i, count in enumerate(counts):
@@ -159,7 +164,11 @@ def minimise(
     return x, fx
 
 
-def estimate_rd(sinusoids: Sinusoids) -> np.ndarray:
-    """Rd in 0.3..2.5 and its confidence 1 - sqrt(error) / pi in 0..1, (f, 2)."""
-    rd, error = minimise(error_function(sinusoids), len(sinusoids.f0))
+def estimate_rd(sinusoids: Sinusoids, published: bool = False) -> np.ndarray:
+    """Rd in 0.3..2.5 and its confidence 1 - sqrt(error) / pi in 0..1, (f, 2).
+
+    published: the method as in the papers, which finds the Rd of a known LF source; by default as
+    in the original program, whose numbers the data sets hold.
+    """
+    rd, error = minimise(error_function(sinusoids, published), len(sinusoids.f0))
     return np.stack([rd, 1 - np.sqrt(error) / np.pi], axis=1)
