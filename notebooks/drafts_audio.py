@@ -15,10 +15,11 @@
 # %% [markdown]
 # ## Audio: 74 numbers every 10 ms, from the wave itself
 #
-# DAF's audio encoder is COVAREP: pitch, the shape of the glottal pulse, the spectral envelope and the
-# phase of the voice. `mmlib.covarep` computes its 74 columns from a recording. Whether an estimate is
-# right can be seen where the truth is known: on a voice that we make ourselves, from the LF model of
-# the glottal pulse with a chosen pitch and shape (Rd: 0.3 pressed ... 2.5 relaxed) and five formants.
+# DAF's audio encoder is COVAREP: pitch, the shape of the glottal pulse, the spectral envelope and
+# the phase of the voice. `mmlib.covarep` computes its 74 columns from a recording. Whether an
+# estimate is right can be seen where the truth is known: on a voice that we make ourselves, from
+# the LF model of the glottal pulse with a chosen pitch and shape (Rd: 0.3 pressed ... 2.5
+# relaxed) and five formants.
 
 # %%
 import matplotlib.pyplot as plt
@@ -40,9 +41,10 @@ table = extract(voice.wave, rate)  # (t, d)
 print(table.shape, {group: len(names) for group, names in GROUPS.items()})
 
 # %% [markdown]
-# **Pitch** (SRH) sums the harmonics of the linear-prediction residual, which has no formants left to
-# be mistaken for harmonics. The estimate is a whole number of Hz per 100 ms frame, and amplitudes
-# are read 1 Hz low, so 0.5 Hz is what can be hoped for. At the ends there is no frame: 0.
+# **Pitch** (SRH) sums the harmonics of the linear-prediction residual, which has no formants left
+# to be mistaken for harmonics. The estimate is a whole number of Hz per 100 ms frame, and
+# amplitudes are read 1 Hz low, so 0.5 Hz is what can be hoped for. At the ends there is no frame:
+# 0.
 
 # %%
 inner = table.iloc[15:-15]  # the phase features need 0.14 s on either side
@@ -54,10 +56,11 @@ _ = above.set(ylabel="F0 (Hz)"), above.legend()
 assert np.abs(inner["F0"] - f0).max() < 2 and (inner["VUV"] == 1).all()
 
 # %% [markdown]
-# **Rd** asks for which LF pulse the harmonics' phases are nearest to minimum phase (MSP). The papers
-# divide the measured spectrum by the pulse's; the original program lacks one conjugation and so *adds*
-# the pulse's phase. The data sets hold the original's numbers, so these are the default. On a voice
-# of known shape one sees what that costs: the published form is right, the original's only rises.
+# **Rd** asks for which LF pulse the harmonics' phases are nearest to minimum phase (MSP). The
+# papers divide the measured spectrum by the pulse's; the original program lacks one conjugation
+# and so *adds* the pulse's phase. The data sets hold the original's numbers, so these are the
+# default. On a voice of known shape one sees what that costs: the published form is right, the
+# original's only rises.
 
 # %%
 stages = Stages(voice.wave, rate, set(), seed=0)
@@ -77,9 +80,9 @@ print(f"median departure {departure[0]:.2f} as in the data sets, {departure[1]:.
 _ = plots.save(figure, "covarep-pitch-rd", run)
 
 # %% [markdown]
-# **Glottal closures** (SEDREAMS) are the instants at which the flow stops falling. They come about a
-# sample after the truth; the mask of voiced speech drops those of
-# the first and the last 50 ms, where no pitch frame is.
+# **Glottal closures** (SEDREAMS) are the instants at which the flow stops falling. They come
+# about a sample after the truth; the mask of voiced speech drops those of the first and the last
+# 50 ms, where no pitch frame is.
 
 # %%
 closures = stages.gci  # (f,) samples
@@ -107,8 +110,8 @@ _ = plots.save(figure, "covarep-inverse-filtering", run)
 
 # %% [markdown]
 # **NAQ, QOQ and H1-H2** describe that pulse in three ways: its height over its steepest fall, the
-# part of the period it is high, and the first harmonic over the second. All three have true values
-# in the LF model: integrals of the pulse and its Fourier coefficients.
+# part of the period it is high, and the first harmonic over the second. All three have true
+# values in the LF model: integrals of the pulse and its Fourier coefficients.
 
 
 # %%
@@ -152,8 +155,9 @@ print(directions.round(2).to_dict())
 assert directions["PSP"] > 0.8 and directions["MDQ"] > 0.6 and directions["peakSlope"] < -0.6
 
 # %% [markdown]
-# **MCEP** is the cepstrum, on a mel axis, of the true envelope: the smooth curve that rests on the
-# harmonics' tips. Here it is over the curve that the voice was made with: pulse times formants.
+# **MCEP** is the cepstrum, on a mel axis, of the true envelope: the smooth curve that rests on
+# the harmonics' tips. Here it is over the curve that the voice was made with: pulse times
+# formants.
 
 # %%
 frame = sinusoids.harmonic_analysis(stages.wave, np.array([24000]), np.array([130.0]), rate)
@@ -176,9 +180,10 @@ assert np.abs(curve[at] - made[:25]).mean() < 0.7
 _ = plots.save(figure, "covarep-envelope", run)
 
 # %% [markdown]
-# **HMPDM and HMPDD** are the mean and the deviation of the harmonics' phase differences. Breath noise
-# loosens the phases, so HMPDD_0 rises with it, until it drowns the rest. Beyond the last harmonic the
-# original draws phases at random; ours come from a seed and touch HMPDM_24 and, slightly, HMPDD.
+# **HMPDM and HMPDD** are the mean and the deviation of the harmonics' phase differences. Breath
+# noise loosens the phases, so HMPDD_0 rises with it, until it drowns the rest. Beyond the last
+# harmonic the original draws phases at random; ours come from a seed and touch HMPDM_24 and,
+# slightly, HMPDD.
 
 # %%
 noises = [0.01, 0.03, 0.1, 0.3]
@@ -195,12 +200,13 @@ assert medians["HMPDD_0"].is_monotonic_increasing
 # ### Are these the original's numbers?
 #
 # Against the original's own output on 17 recordings (arctic and EmoDB, 16 to 32 kHz): median
-# difference and 95 % point in standard deviations, and correlation; beside them what the original does
-# to itself when it is run again and when the recording is delayed by one sample. HMPDM_24 and HMPDD
-# differ because the original's random phases are not seeded. VUV is equal in every row, and creak is 0
-# in both (it needs a commercial MATLAB toolbox). `tests/test_covarep_reference.py` holds all of it.
+# difference and 95 % point in standard deviations, and correlation; beside them what the original
+# does to itself when it is run again and when the recording is delayed by one sample. HMPDM_24
+# and HMPDD differ because the original's random phases are not seeded. VUV is equal in every row,
+# and creak is 0 in both (it needs a commercial MATLAB toolbox). `tests/test_covarep_reference.py`
+# holds all of it.
 #
-# | feature | ours: median | p95 | r | original again: median | r | one sample later: median | p95 | r |
+# | feature | ours: median | p95 | r | again: median | r | one sample later: median | p95 | r |
 # |---|---|---|---|---|---|---|---|---|
 # | F0 | 0 | 4e-9 | 1.00000 | 0 | 1.00000 | 0 | 0 | 1.00000 |
 # | NAQ | 9e-10 | 1e-8 | 1.00000 | 0 | 1.00000 | 2e-3 | 2e-2 | 0.99899 |
@@ -223,9 +229,9 @@ assert medians["HMPDD_0"].is_monotonic_increasing
 # | HMPDD_1..4 | 4e-3 | 2e-2 | 0.99997 | 6e-3 | 0.99994 | 3e-2 | 2e-1 | 0.99488 |
 # | HMPDD_5..12 | 5e-3 | 2e-2 | 0.99995 | 7e-3 | 0.99992 | 5e-2 | 2e-1 | 0.99427 |
 #
-# Cost: the original takes 1.9 s of one core per second of speech at best. This takes 0.12 s on a busy
-# machine on which a real FFT of 4096 points takes 34 us (`tests/benchmarks/covarep.py`), and less than
-# 300 MB for any recording it accepts.
+# Cost: the original takes 1.9 s of one core per second of speech at best. This takes 0.12 s on a
+# busy machine on which a real FFT of 4096 points takes 34 us (`tests/benchmarks/covarep.py`), and
+# less than 300 MB for any recording it accepts.
 
 # %%
 again = extract(voice.wave, rate)

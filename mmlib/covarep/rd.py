@@ -19,6 +19,7 @@ from .conventions import wrap
 from .sinusoids import Sinusoids
 
 LOWEST, HIGHEST, TOLERANCE, EVALUATIONS = 0.3, 2.5, 0.01, 33
+GOLDEN = (3 - np.sqrt(5)) / 2
 TOP = 8000  # Hz, harmonics above are not used
 USED = 8  # harmonics whose phases are compared
 GRID = np.linspace(LOWEST, HIGHEST, 441)
@@ -108,6 +109,56 @@ def error_function(
     return error
 
 
+def trial_points(
+    a: np.ndarray, b: np.ndarray, points: np.ndarray, values: np.ndarray, moves: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where Brent's method looks next in a..b, all (f,), and the last two moves (2, f) after it.
+
+    points and values (3, f): the best, the second best, and the second best before. The minimum of
+    their parabola if the moves shrink fast enough, else a golden section of the larger side.
+    """
+    (x, w, v), (fx, fw, fv), (step, before) = points, values, moves
+    middle, tol = (a + b) / 2, tolerance(x)
+    r, q = (x - w) * (fx - fv), (x - v) * (fx - fw)
+    p, q = (x - v) * q - (x - w) * r, 2 * (q - r)
+    p, q = np.where(q > 0, -p, p), np.abs(q)
+    fits = (np.abs(before) > tol) & (np.abs(p) < np.abs(q * before / 2))
+    fits &= (p > q * (a - x)) & (p < q * (b - x))
+    aside = np.where(x >= middle, a - x, b - x)
+    move = np.where(fits, p / np.where(fits, q, 1), GOLDEN * aside)
+    at_edge = fits & ((x + move - a < 2 * tol) | (b - x - move < 2 * tol))
+    move = np.where(at_edge, np.where(middle >= x, tol, -tol), move)
+    u = x + np.where(move >= 0, 1, -1) * np.maximum(np.abs(move), tol)
+    return u, np.stack([move, np.where(fits, step, aside)])
+
+
+def ranked(
+    points: np.ndarray, values: np.ndarray, u: np.ndarray, fu: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The three points kept, and their values, (3, f), once the error at u is known."""
+    (x, w, v), (fx, fw, fv) = points, values
+    first = fu <= fx
+    second = ~first & ((fu <= fw) | (w == x))
+    third = ~first & ~second & ((fu <= fv) | (v == x) | (v == w))
+
+    def choose(new, x, w, v):
+        cases = [first, second, third]
+        return np.stack(
+            [
+                np.select(cases, [new, x, x], x),
+                np.select(cases, [x, new, w], w),
+                np.select(cases, [w, w, new], v),
+            ]
+        )
+
+    return choose(u, x, w, v), choose(fu, fx, fw, fv)
+
+
+def tolerance(x: np.ndarray) -> np.ndarray:
+    """Smallest move at x."""
+    return np.sqrt(np.finfo(float).eps) * np.abs(x) + TOLERANCE / 3
+
+
 def minimise(
     error: Callable[[np.ndarray, np.ndarray], np.ndarray], n: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -116,52 +167,23 @@ def minimise(
     R. Brent, "Algorithms for Minimization without Derivatives", 1973, chapter 5. The error has
     several minima and the tolerance is coarse, so the trial points must be Brent's own.
     """
-    golden, eps = (3 - np.sqrt(5)) / 2, np.sqrt(np.finfo(float).eps)
     a, b = np.full(n, LOWEST), np.full(n, HIGHEST)
-    x = a + golden * (b - a)
-    w, v = x.copy(), x.copy()  # second best, and the second best before
-    fx = error(x, np.arange(n))
-    fw, fv = fx.copy(), fx.copy()
-    step, last = np.zeros(n), np.zeros(n)
-    rows = np.arange(n)
+    points = np.tile(a + GOLDEN * (b - a), (3, 1))
+    values = np.tile(error(points[0], np.arange(n)), (3, 1))
+    moves = np.zeros((2, n))
     for _ in range(EVALUATIONS - 1):
-        middle, tol = (a + b) / 2, eps * np.abs(x) + TOLERANCE / 3
-        open_ = np.abs(x - middle)[rows] > (2 * tol - (b - a) / 2)[rows]
-        rows = rows[open_]
-        if not len(rows):
+        x = points[0]
+        i = np.flatnonzero(np.abs(x - (a + b) / 2) > 2 * tolerance(x) - (b - a) / 2)
+        if not len(i):
             break
-        i = rows
-        xi, ai, bi, ti = x[i], a[i], b[i], tol[i]
-        r = (xi - w[i]) * (fx[i] - fv[i])
-        q = (xi - v[i]) * (fx[i] - fw[i])
-        p = (xi - v[i]) * q - (xi - w[i]) * r
-        q = 2 * (q - r)
-        p, q = np.where(q > 0, -p, p), np.abs(q)
-        good = (np.abs(last[i]) > ti) & (np.abs(p) < np.abs(q * last[i] / 2))
-        good &= (p > q * (ai - xi)) & (p < q * (bi - xi))
-        aside = np.where(xi >= middle[i], ai - xi, bi - xi)
-        last[i] = np.where(good, step[i], aside)
-        jump = np.where(good, p / np.where(good, q, 1), golden * aside)
-        trial = xi + jump
-        edge = good & ((trial - ai < 2 * ti) | (bi - trial < 2 * ti))
-        jump = np.where(edge, np.where(middle[i] >= xi, ti, -ti), jump)
-        step[i] = jump
-        u = xi + np.where(jump >= 0, 1, -1) * np.maximum(np.abs(jump), ti)
+        x = x[i]
+        u, moves[:, i] = trial_points(a[i], b[i], points[:, i], values[:, i], moves[:, i])
         fu = error(u, i)
-
-        better = fu <= fx[i]
-        right = u >= xi
-        a[i] = np.where(better & right, xi, np.where(~better & ~right, u, ai))
-        b[i] = np.where(better & ~right, xi, np.where(~better & right, u, bi))
-        second = ~better & ((fu <= fw[i]) | (w[i] == xi))
-        third = ~better & ~second & ((fu <= fv[i]) | (v[i] == xi) | (v[i] == w[i]))
-        shift = better | second
-        v[i] = np.where(shift, w[i], np.where(third, u, v[i]))
-        fv[i] = np.where(shift, fw[i], np.where(third, fu, fv[i]))
-        w[i] = np.where(better, xi, np.where(second, u, w[i]))
-        fw[i] = np.where(better, fx[i], np.where(second, fu, fw[i]))
-        x[i], fx[i] = np.where(better, u, xi), np.where(better, fu, fx[i])
-    return x, fx
+        better, right = fu <= values[0, i], u >= x
+        end = np.where(better, x, u)  # the new end of the interval, on one side or the other
+        a[i], b[i] = np.where(better == right, end, a[i]), np.where(better != right, end, b[i])
+        points[:, i], values[:, i] = ranked(points[:, i], values[:, i], u, fu)
+    return points[0], values[0]
 
 
 def estimate_rd(sinusoids: Sinusoids, published: bool = False) -> np.ndarray:
