@@ -1,0 +1,20 @@
+"""COVAREP's 74 acoustic features from raw speech.
+
+One idea a file: pitch (SRH), gci (SEDREAMS), iaif and glottal (NAQ, QOQ, H1-H2, PSP), wavelets
+(MDQ, peakSlope), sinusoids, lf and rd, envelope (MCEP), phase (HMPD); extract puts them together.
+"""
+
+from .conventions import CovarepError
+from .extract import FEATURES, GROUPS, extract, utterance_means
+from .files import extract_files
+from .recording import read_wav
+
+__all__ = [
+    "FEATURES",
+    "GROUPS",
+    "CovarepError",
+    "extract",
+    "extract_files",
+    "read_wav",
+    "utterance_means",
+]

@@ -1,0 +1,65 @@
+"""Glottal closure instants: SEDREAMS.
+
+T. Drugman, T. Dutoit, "Glottal Closure and Opening Instant Detection from Speech Signals",
+Interspeech 2009; T. Drugman et al., IEEE TASLP 20(3), 2012.
+"""
+
+import numpy as np
+from scipy import signal
+
+from .conventions import CovarepError, elliptic_highpass, filtfilt, rnd
+
+
+def mean_based_signal(wave: np.ndarray, sample_rate: int, f0: float) -> np.ndarray:
+    """The wave averaged over 1.7 periods (n,): oscillates at F0; high-passed, largest |value| 1."""
+    half = rnd(1.7 * rnd(sample_rate / f0) / 2)
+    if len(wave) <= 2 * half:
+        raise CovarepError(f"recording of {len(wave)} samples: shorter than two pitch periods")
+    y = np.zeros(len(wave))
+    window = np.blackman(2 * half + 1)
+    y[half : len(wave) - half] = np.convolve(wave, window, "valid") / (2 * half + 1)
+    y = filtfilt(*elliptic_highpass(50, 30, sample_rate), y)
+    y /= max(y.max(), -y.min())
+    return y
+
+
+def extrema(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Minima of y and the maximum that follows each, both (f,); a plateau counts at its start.
+
+    Turns y upside down, in place: a copy of a long recording would cost too much.
+    """
+    high = signal.find_peaks(y, plateau_size=1)[1]["left_edges"]
+    np.negative(y, out=y)
+    low = signal.find_peaks(y, plateau_size=1)[1]["left_edges"]
+    if not len(low) or not len(high) or low[0] > high[-1]:
+        raise CovarepError("no glottal cycles found: the recording holds no voiced speech")
+    return low[low < high[-1]], high[high > low[0]]
+
+
+def closure_instants(
+    wave: np.ndarray, excitation: np.ndarray, sample_rate: int, f0: float
+) -> np.ndarray:
+    """GCIs (f,) of voiced and unvoiced cycles alike, samples counted from 0.
+
+    Each cycle runs from a minimum of the mean-based signal to the next maximum; the GCI is the
+    residual's largest value where, over the whole file, strong residual peaks fall in the cycle.
+    `excitation` (n,) is the residual; NaN counts as 0.
+    """
+    low, high = extrema(mean_based_signal(wave, sample_rate, f0))
+    excitation = np.nan_to_num(excitation, nan=0.0)
+    strong = np.flatnonzero(excitation > 0.4 * max(excitation.max(), -excitation.min()))
+    after = np.clip(np.searchsorted(low, strong), 1, max(len(low) - 1, 1))
+    before, after = after - 1, np.minimum(after, len(low) - 1)
+    nearest = np.where(strong - low[before] <= np.abs(low[after] - strong), before, after)
+    depth = high - low
+    place = (strong - low[nearest]) / depth[nearest]
+    ratio = np.median(place) if len(place) else 0.0
+    start = np.maximum(low + rnd((ratio - 0.35) * depth), 0)
+    stop = np.minimum(low + rnd((ratio + 0.35) * depth), len(wave) - 1)
+    found = [
+        a + excitation[a : b + 1].argmax()
+        for a, b in zip(start, stop, strict=True)
+        if a < len(wave) and b > 0
+    ]
+    instants = np.array(found, dtype=np.int64)
+    return instants[instants >= 1]

@@ -1,0 +1,98 @@
+"""Linear prediction over many frames at once, and the overlap-added residual."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from .conventions import CovarepError
+
+BATCH = 64  # frames worked on together: they stay in the processor's cache
+BLOCK = 16  # samples
+
+
+def levinson(r: np.ndarray) -> np.ndarray:
+    """Prediction error filters A (f, p + 1), A[:, 0] = 1, from autocorrelations r (f, p + 1).
+
+    Levinson-Durbin recursion in all frames together; a frame of zeros gives NaN.
+    """
+    a = np.zeros_like(r)
+    a[:, 0] = 1
+    error = r[:, 0].copy()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        for k in range(1, r.shape[1]):
+            reflection = -np.vecdot(a[:, :k], r[:, k:0:-1]) / error
+            a[:, 1 : k + 1] += reflection[:, None] * a[:, k - 1 :: -1][:, :k]
+            error *= 1 - reflection**2
+    return a
+
+
+def autocorrelation(frames: np.ndarray, order: int) -> np.ndarray:
+    """Sums of products (f, order + 1) of frames (f, n) at lags 0..order."""
+    n = frames.shape[1]
+    r = np.zeros((len(frames), order + 1))
+    for k in range(min(order + 1, n)):
+        r[:, k] = np.vecdot(frames[:, : n - k], frames[:, k:])
+    return r
+
+
+def lpc(frames: np.ndarray, order: int) -> np.ndarray:
+    """Prediction error filters (f, order + 1) by the autocorrelation method.
+
+    Frames (f, n) may be padded with zeros on the right: A does not depend on the scale of r.
+    """
+    return levinson(autocorrelation(frames, order))
+
+
+def prediction_error(frames: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """Each frame (f, n) through its own filter A (f, p + 1), from zero state, same length.
+
+    BLOCK outputs at a time are a product with a small Toeplitz matrix of the filter.
+    """
+    count, n = frames.shape
+    order, blocks = a.shape[1] - 1, -(-n // BLOCK)
+    led = np.zeros((count, order + blocks * BLOCK))
+    led[:, order : order + n] = frames
+    pieces = sliding_window_view(led, BLOCK + order, axis=1)[:, ::BLOCK]
+    taps = np.zeros((count, order + 2 * BLOCK - 1))
+    taps[:, BLOCK - 1 : BLOCK + order] = a[:, ::-1]
+    toeplitz = sliding_window_view(taps, BLOCK + order, axis=1)[:, ::-1]
+    error = np.ascontiguousarray(pieces) @ np.ascontiguousarray(toeplitz).mT
+    return error.reshape(count, -1)[:, :n]
+
+
+def batches(n: int, size: int = BATCH) -> Iterator[slice]:
+    """Slices of at most `size` that cover range(n)."""
+    return (slice(a, min(a + size, n)) for a in range(0, n, size))
+
+
+def residual(
+    wave: np.ndarray, window: int, shift: int, order: int, predictor: np.ndarray | None = None
+) -> np.ndarray:
+    """LPC residual (n,) of `wave`, overlap-added from equal-energy frames, largest |value| 1.
+
+    Frames of window + 1 samples every `shift`, zero-ended Hann. The filters come from `predictor`
+    (default: the wave itself). Samples under an all-zero frame are NaN.
+    """
+    if len(wave) < window + 2:
+        raise CovarepError(f"recording of {len(wave)} samples: shorter than one frame of {window}")
+    taper = np.hanning(window + 1)
+    count = len(range(0, len(wave) - window - 1, shift))
+    frames, known = (
+        sliding_window_view(v, window + 1)[::shift][:count]  # (f, n), without a copy
+        for v in (wave, wave if predictor is None else predictor)
+    )
+    r = np.concatenate([autocorrelation(known[part] * taper, order) for part in batches(count)])
+    a = levinson(r)
+    total = np.zeros(len(wave))
+    for part in batches(count):
+        tapered = frames[part] * taper
+        error = prediction_error(tapered, a[part])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            gain = np.sqrt(np.vecdot(tapered, tapered) / np.vecdot(error, error))
+        error *= gain[:, None]
+        for start, piece in enumerate(error, part.start):
+            total[start * shift : start * shift + window + 1] += piece
+    largest = max(np.nanmax(total, initial=0), -np.nanmin(total, initial=0))
+    total /= largest or 1
+    return total

@@ -1,0 +1,122 @@
+"""Pitch and voicing: summation of residual harmonics (SRH).
+
+T. Drugman, A. Alwan, "Joint Robust Voicing Detection and Pitch Estimation Based on Residual
+Harmonics", Interspeech 2011.
+"""
+
+from math import ceil, gcd
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy import signal
+
+from .conventions import CovarepError, blackman, interpolate, rnd
+from .lpc import batches, residual
+from .zoom import power_spectrum
+
+LOW, HIGH = 50, 500  # Hz, the range searched
+TOP = 5 * HIGH  # Hz, the highest harmonic looked at
+RATE = 16000  # Hz, faster recordings are brought to it
+
+
+class Pitch(NamedTuple):
+    """One value per 10 ms frame, all (f,)."""
+
+    time: np.ndarray  # s, of the frame's centre sample counted from 1
+    f0: np.ndarray  # Hz, whole numbers; 1 where there is digital silence
+    voiced: np.ndarray  # 0 or 1
+    strength: np.ndarray  # the SRH criterion at f0
+
+    def at(self, positions: np.ndarray, sample_rate: int, values: np.ndarray) -> np.ndarray:
+        """`values` of the frames at 1-based sample positions, linear, 0 outside."""
+        known = rnd(self.time * sample_rate)
+        return np.nan_to_num(interpolate(known, values, positions), nan=0.0)
+
+    def typical(self) -> float:
+        """Median F0 of the voiced frames strictly inside the range, Hz; NaN if there is none."""
+        good = (self.f0 > LOW) & (self.f0 < HIGH) & (self.voiced == 1)
+        return float(np.median(self.f0[good])) if good.any() else np.nan
+
+
+def to_16k(wave: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Resample to 16 kHz with a linear-phase Kaiser-windowed sinc, 60 dB, its delay removed."""
+    common = gcd(RATE, sample_rate)
+    up, down = RATE // common, sample_rate // common
+    cut = 1 / (2 * max(up, down))
+    half = ceil((60 - 8) / (28.714 * cut / 10))
+    t = np.arange(-half, half + 1)
+    taps = 2 * cut * np.sinc(2 * cut * t) * np.kaiser(2 * half + 1, 0.1102 * (60 - 8.7))
+    return signal.resample_poly(wave, up, down, window=taps)
+
+
+def residual_spectra(frames: np.ndarray, rate: int) -> np.ndarray:
+    """Amplitudes (f, TOP) at 0, 1, 2 ... Hz of windowed frames; of unit norm over 0..rate / 2."""
+    windowed = frames * blackman(frames.shape[1])
+    windowed -= windowed.mean(axis=1, keepdims=True)
+    power = power_spectrum(windowed, rate, TOP)
+    # Parseval: the norm over all bins below the last one, without computing them.
+    angle = 2 * np.pi * (rate // 2) / rate * np.arange(frames.shape[1])
+    last = windowed @ np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    both = rate * np.vecdot(windowed, windowed) + power[:, 0]
+    norm = both / 2 - np.vecdot(last, last) * (0.5 if rate % 2 == 0 else 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.sqrt(power / norm[:, None])
+
+
+def criterion(spectra: np.ndarray) -> np.ndarray:
+    """SRH (f, HIGH - LOW + 1): harmonics 1..5 less the valleys 1.5..4.5, for each whole Hz.
+
+    As in the original, bins are numbered from 1, so every amplitude is read 1 Hz low.
+    """
+    f0 = np.arange(LOW, HIGH + 1)
+    total = sum(spectra[:, h * LOW - 1 : h * HIGH : h] for h in range(1, 6))
+    for h in range(1, 5):
+        total -= spectra[:, rnd((h + 0.5) * f0) - 1]
+    return total
+
+
+def search(
+    excitation: np.ndarray, start: np.ndarray, length: int, rate: int, low: int, high: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """F0 in low..high Hz of the largest criterion, and that, of frames of `length` at `start` (f,).
+
+    1 Hz and 0 where no value is positive.
+    """
+    f0, strength = np.ones(len(start)), np.zeros(len(start))
+    frames = sliding_window_view(excitation, length)
+    for part in batches(len(start)):
+        spectra = residual_spectra(frames[start[part]], rate)
+        values = criterion(spectra)[:, low - LOW : high - LOW + 1]
+        values = np.nan_to_num(values, nan=-1.0)
+        place = values.argmax(axis=1)
+        top = values[np.arange(len(place)), place]
+        f0[part] = np.where(top > 0, place + low, 1)
+        strength[part] = np.maximum(top, 0)
+    return f0, strength
+
+
+def srh(wave: np.ndarray, sample_rate: int) -> Pitch:
+    """Pitch and voicing of an upright wave every 10 ms, frames of 100 ms.
+
+    The search is repeated once in the octave around the median of the first pass.
+    """
+    if sample_rate > RATE:
+        wave, sample_rate = to_16k(wave, sample_rate), RATE
+    order = rnd(0.75 * sample_rate / 1000)
+    excitation = residual(wave, rnd(0.025 * sample_rate), rnd(0.005 * sample_rate), order)
+    half, hop = rnd((rnd(0.1 * sample_rate) - 2) / 2), rnd(0.01 * sample_rate)
+    start = np.arange(0, len(wave) - 2 * half, hop)
+    if not len(start):
+        raise CovarepError(f"recording of {len(wave)} samples: shorter than a pitch frame of 0.1 s")
+    f0, strength = search(excitation, start, 2 * half, sample_rate, LOW, HIGH)
+    if strength.max() > 0.1:
+        middle = np.median(f0[strength > 0.1])
+        low, high = max(LOW, rnd(0.5 * middle)), min(HIGH, rnd(2 * middle))
+        # A maximum inside the narrower range is the maximum there, too.
+        again = (f0 != 1) & ((f0 < low) | (f0 > high))
+        found = search(excitation, start[again], 2 * half, sample_rate, low, high)
+        f0[again], strength[again] = found
+    threshold = 0.085 if len(strength) > 1 and strength.std(ddof=1) > 0.05 else 0.07
+    time = (start + half + 1) / sample_rate
+    return Pitch(time, f0, (strength > threshold).astype(float), strength)

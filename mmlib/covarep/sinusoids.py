@@ -1,0 +1,116 @@
+"""Harmonic sinusoidal analysis: amplitude and phase at every multiple of the pitch.
+
+Peak picking after R. McAulay, T. Quatieri, IEEE TASSP 34(4), 1986, tied to the harmonics.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import fft
+
+from .conventions import blackman, nearest, peaks, rnd, wrap
+from .lpc import batches
+
+BINS = 4096  # of the spectrum
+FEW = 32  # frames whose spectra stay in the processor's cache
+FLOOR = 1e-20  # amplitudes below it (an exact 0) count as this
+
+
+class Sinusoids(NamedTuple):
+    """Voiced and unvoiced frames alike. Column h is the harmonic, 0 is DC; NaN past `count`."""
+
+    f0: np.ndarray  # (f,) Hz, of the pitch tracker
+    step: np.ndarray  # (f,) Hz, spacing of the harmonics found; harmonic h is at h * step
+    count: np.ndarray  # (f,) harmonics up to half the sampling rate
+    amplitude: np.ndarray  # (f, h) of the one-sided complex exponential
+    phase: np.ndarray  # (f, h) rad, at the frame's centre
+    log_spectrum: np.ndarray  # (f, 2049) natural log amplitude
+
+
+def half_length(f0: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Samples each side of the centre of a window of three periods."""
+    return rnd(1.5 * sample_rate / f0)
+
+
+def centred_spectra(
+    wave: np.ndarray, centre: np.ndarray, f0: np.ndarray, sample_rate: int
+) -> np.ndarray:
+    """Half spectra (f, 2049) of windows around the centre samples; phases refer to the centre."""
+    frames = np.zeros((len(centre), BINS))
+    for frame, middle, half in zip(frames, centre, half_length(f0, sample_rate), strict=True):
+        window = blackman(2 * half + 1)
+        piece = (wave[middle - half : middle + half + 1] * window)[:BINS] / window.sum()
+        frame[: len(piece) - half] = piece[half:]
+        frame[-half:] = piece[:half]
+    return fft.rfft(frames, axis=1)
+
+
+def spectral_peaks(log_spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row, position (bins) and height of the spectra's peaks, refined by a parabola."""
+    row, place = peaks(log_spectrum)
+    before, here, after = (log_spectrum[row, place + i] for i in (-1, 0, 1))
+    slope = (after - before) / 2
+    bend = here - slope - before
+    sharp = bend > 0
+    safe = np.where(sharp, bend, 1)
+    flat_even = (here == after).astype(float)  # the left one of a plateau's two middle samples
+    shift = np.where(sharp, slope / (2 * safe), 0.5 * flat_even)
+    return row, place + shift, here + np.where(sharp, slope**2 / (4 * safe), 0)
+
+
+def phase_at(spectrum: np.ndarray, row: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Phase of a spectrum between bins, the shorter way round."""
+    left = np.minimum(position.astype(np.int64), BINS // 2 - 1)
+    here, there = np.angle(spectrum[row, left]), np.angle(spectrum[row, left + 1])
+    return wrap(here + (position - left) * wrap(there - here))
+
+
+def analyse(wave: np.ndarray, centre: np.ndarray, f0: np.ndarray, sample_rate: int) -> Sinusoids:
+    """`harmonic_analysis` of a few frames."""
+    spectrum = centred_spectra(wave, centre, f0, sample_rate)
+    power = spectrum.real**2 + spectrum.imag**2
+    log_spectrum = np.log(np.maximum(power, FLOOR**2)) / 2
+    step = BINS * f0 / sample_rate  # bins from harmonic to harmonic
+    count = rnd((sample_rate / 2 - f0 / 2) / f0)
+    harmonic = np.arange(count.max() + 1)
+    row, h = np.nonzero((harmonic <= count[:, None]) & (harmonic > 0))
+    nominal = h * step[row]
+
+    position, log_amplitude = nominal.copy(), log_spectrum[row, rnd(nominal)]
+    peak_row, place, height = spectral_peaks(log_spectrum)
+    if len(place):
+        which = nearest(peak_row, place, row, nominal)
+        found = (peak_row[which] == row) & (np.abs(place[which] - nominal) < step[row] / 2)
+        position[found], log_amplitude[found] = place[which[found]], height[which[found]]
+
+    places, amplitude, phase = np.full((3, len(f0), len(harmonic)), np.nan)
+    places[:, 0], places[row, h] = 0, position
+    amplitude[:, 0], amplitude[row, h] = np.exp(log_spectrum[:, 0]), np.exp(log_amplitude)
+    phase[:, 0], phase[row, h] = np.angle(spectrum[:, 0]), phase_at(spectrum, row, position)
+    spacing = np.sort(np.diff(places, axis=1), axis=1)  # NaN last
+    rows = np.arange(len(f0))
+    middle = (spacing[rows, (count - 1) // 2] + spacing[rows, count // 2]) / 2
+    return Sinusoids(f0, middle * sample_rate / BINS, count, amplitude, phase, log_spectrum)
+
+
+def harmonic_analysis(
+    wave: np.ndarray, centre: np.ndarray, f0: np.ndarray, sample_rate: int
+) -> Sinusoids:
+    """Sinusoids of the frames around `centre` (f,), whose windows must fit into the wave.
+
+    A harmonic takes the nearest spectral peak if that is less than half a harmonic away, else
+    the spectrum at its nominal frequency. The frequencies are then replaced by an exact comb of
+    their median spacing.
+    """
+    parts = [
+        analyse(wave, centre[part], f0[part], sample_rate) for part in batches(len(centre), FEW)
+    ]
+    width = max(part.amplitude.shape[1] for part in parts)
+
+    def join(values):
+        missing = [((0, 0), (0, width - v.shape[1])) for v in values]
+        return [np.pad(v, m, constant_values=np.nan) for v, m in zip(values, missing, strict=True)]
+
+    columns = list(zip(*parts, strict=True))
+    columns[3:5] = join(columns[3]), join(columns[4])
+    return Sinusoids(*map(np.concatenate, columns))

@@ -1,0 +1,118 @@
+"""Cost of the COVAREP features: share of each stage, speed, memory and how both grow with length.
+
+Run with one thread (OMP_NUM_THREADS=1): python tests/benchmarks/covarep.py [WAV ...]. Without
+files a synthetic voice is measured. Seconds are those of the processor, best of several rounds;
+the processor's own speed is given beside them, because machines are shared.
+"""
+
+import resource
+import sys
+import time
+import tracemalloc
+from collections import defaultdict
+
+import numpy as np
+from scipy import fft
+
+from mmlib.covarep import extract, read_wav
+from mmlib.covarep.voice import synthesise
+
+ROUNDS = 9
+RATE = 16000
+STAGES = {  # functions, and the module that calls them
+    "speech_residual": "extract",
+    "polarity": "extract",
+    "srh": "extract",
+    "closure_instants": "extract",
+    "glottal_flow": "extract",
+    "glottal_parameters": "extract",
+    "mdq": "extract",
+    "peak_slope": "extract",
+    "harmonic_analysis": "extract",
+    "estimate_rd": "extract",
+    "mel_cepstra": "extract",
+    "phase_distortion": "phase",
+    "window_statistics": "phase",
+    "to_grid": "phase",
+}
+
+
+def speech(seconds: float) -> np.ndarray:
+    """A voice that rises and falls, with a pause each second."""
+    time_ = np.arange(int(seconds * RATE)) / RATE
+    f0 = np.where(time_ % 1 < 0.75, 140 + 50 * np.sin(2 * np.pi * 0.7 * time_), 0)
+    return synthesise(f0, 1 + 0.5 * np.sin(time_), noise=0.02).wave
+
+
+def timed(spent: dict[str, float], name: str, function):
+    def run(*args, **options):
+        start = time.process_time()
+        result = function(*args, **options)
+        spent[name] += time.process_time() - start
+        return result
+
+    return run
+
+
+def stage_costs(waves: list[tuple[np.ndarray, int]]) -> dict[str, float]:
+    """Seconds of each stage for all waves, best round of each."""
+    modules = {name: sys.modules[f"mmlib.covarep.{module}"] for name, module in STAGES.items()}
+    originals = {name: getattr(module, name) for name, module in modules.items()}
+    best: dict[str, float] = {}
+    for _ in range(ROUNDS):
+        spent: dict[str, float] = defaultdict(float)
+        for name, function in originals.items():
+            setattr(modules[name], name, timed(spent, name, function))
+        timed(spent, "total", lambda: [extract(*wave) for wave in waves])()
+        best = {name: min(cost, best.get(name, cost)) for name, cost in spent.items()}
+    for name, function in originals.items():
+        setattr(modules[name], name, function)
+    return best
+
+
+def machine() -> str:
+    """Two operations of the kind that the features are made of."""
+    random = np.random.default_rng(0)
+    left, rows = random.normal(size=(1000, 1000)), random.normal(size=(100, 4096))
+    costs = [np.inf, np.inf]
+    for _ in range(ROUNDS):
+        for i, run in enumerate((lambda: left @ left, lambda: fft.rfft(rows, axis=1))):
+            start = time.process_time()
+            run()
+            costs[i] = min(costs[i], time.process_time() - start)
+    return f"{2 / costs[0]:.0f} GFLOP/s in products, {1e4 * costs[1]:.0f} us a real FFT of 4096"
+
+
+def memory(seconds: int) -> tuple[float, float, float]:
+    """MiB beyond wave and table at the worst moment, second of processor time, largest size."""
+    wave = np.tile(speech(10), seconds // 10)
+    tracemalloc.start()
+    table = extract(wave, RATE)
+    peak = tracemalloc.get_traced_memory()[1] - table.to_numpy().nbytes
+    tracemalloc.stop()
+    start = time.process_time()
+    extract(wave, RATE)
+    spent = time.process_time() - start
+    return peak / 2**20, spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def main() -> None:
+    first = time.process_time()
+    extract(speech(1), RATE)
+    print(f"machine: {machine()}")
+    print(f"first second of speech, tables included: {time.process_time() - first:.2f} s")
+    waves = [read_wav(path) for path in sys.argv[1:]] or [(speech(4), RATE)]
+    seconds = sum(len(wave) / rate for wave, rate in waves)
+    costs = stage_costs(waves)
+    total = costs.pop("total")
+    for name, cost in sorted(costs.items(), key=lambda item: -item[1]):
+        print(f"{name:20s} {1e3 * cost / seconds:6.1f} ms per second {cost / total:6.1%}")
+    print(f"{'total':20s} {1e3 * total / seconds:6.1f} ms per second of speech, {seconds:.1f} s")
+    for length in (10, 40, 160):
+        peak, spent, largest = memory(length)
+        print(f"{length:4d} s: {1e3 * spent / length:5.0f} ms per second", end=", ")
+        print(f"{peak:4.0f} MiB beyond wave and table ({largest:.0f} MiB in all)")
+
+
+if __name__ == "__main__":
+    main()

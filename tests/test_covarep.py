@@ -1,0 +1,360 @@
+"""The 74 features on known values and on synthetic voices of known pitch and glottal shape."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.io import wavfile
+
+from mmlib.covarep import (
+    FEATURES,
+    CovarepError,
+    conventions,
+    envelope,
+    extract,
+    extract_files,
+    glottal,
+    iaif,
+    lf,
+    lpc,
+    phase,
+    rd,
+    utterance_means,
+    wavelets,
+    zoom,
+)
+from mmlib.covarep.extract import Stages
+from mmlib.covarep.sinusoids import harmonic_analysis, spectral_peaks
+from mmlib.covarep.voice import synthesise
+
+EXPECTED = Path(__file__).with_name("covarep_expected.csv")
+VOICES = {  # sample rate, F0 from, to, Rd
+    "man": (16000, 100, 130, 1.0),
+    "woman": (22050, 240, 190, 1.7),
+    "telephone": (8000, 150, 180, 0.7),
+}
+
+
+def voice(name: str, seconds: float = 1.0):
+    rate, low, high, shape = VOICES[name]
+    return synthesise(
+        np.linspace(low, high, int(seconds * rate)), shape, sample_rate=rate, noise=0.02
+    )
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return {name: extract(voice(name).wave, VOICES[name][0]) for name in VOICES}
+
+
+# Values of the specification, section 21.
+
+
+@pytest.mark.parametrize(
+    "shape, te, tp, ta, epsilon, alpha, g",
+    [
+        (0.3, 0.352248, 0.279695, 0.0044, 227.27273, 10.03871, 0.0425 - 8.1107j),
+        (1.0, 0.650015, 0.484363, 0.0380, 26.31315, 2.80652, -6.5500 + 17.4808j),
+        (2.5, 0.789783, 0.519936, 0.1100, 7.00686, 0.56373, 7.0408 + 4.5444j),
+    ],
+)
+def test_lf_model(shape, te, tp, ta, epsilon, alpha, g):
+    pulse = lf.pulse(shape)
+    np.testing.assert_allclose(pulse[:5], (te, tp, ta, epsilon, alpha), rtol=2e-6, atol=5e-6)
+    at_100_hz = lf.spectrum(pulse, np.array([2.0]))[0] * 16000 / 100
+    assert abs(at_100_hz - g) < 1e-4
+
+
+def test_lf_waveform_has_the_spectrum():
+    time = (np.arange(20000) + 0.5) / 20000
+    series = np.exp(-2j * np.pi * np.outer([1, 5], time)) @ lf.waveform(1.2, time) / 20000
+    np.testing.assert_allclose(lf.spectrum(lf.pulse(1.2), np.array([1, 5])), series, atol=1e-4)
+
+
+def test_filters():
+    b, a = conventions.elliptic_highpass(50, 30, 16000)
+    np.testing.assert_allclose(b[:3], [0.94744884, -4.73702866, 9.47384178], atol=1e-8)
+    np.testing.assert_allclose(a[1:3], [-4.89348781, 9.57661721], atol=1e-8)
+    taps = iaif.highpass_taps(16000)
+    assert len(taps) == 301 and len(iaif.highpass_taps(22050)) == 415
+    np.testing.assert_allclose(
+        taps[[150, 151, 0]], [0.99337382, -0.00662563, -6.1666e-5], rtol=1e-5
+    )
+
+
+def test_peaks():
+    y = np.array([0, 3, 1, 2.5, 0, 1, 5, 5, 2, 0, 4, 0])
+    row, place = conventions.peaks(y[None])
+    kept, _ = glottal.thin(row, place, y[place], np.array([2.0]))
+    assert (place[kept] + 1).tolist() == [2, 7, 11]
+    _, position, height = spectral_peaks(y[None])
+    np.testing.assert_allclose(position + 1, [2.1, 3.875, 7.5, 11.0])
+    np.testing.assert_allclose(height, [3.025, 2.53125, 5.5, 4.0], rtol=0.1)
+
+
+def test_cepstrum_prediction_and_wavelet():
+    slope = np.exp(-3 * np.arange(513) / 512)
+    expected = [-0.92798066, 1.0953159, -0.32992912, 0.18666796, -0.09205196]
+    np.testing.assert_allclose(
+        envelope.warped_cepstrum(slope[None], 16000, 4)[0], expected, atol=1e-7
+    )
+    s = np.sin(2 * np.pi * 0.01 * np.arange(401)) * np.hanning(401)
+    expected = [1, -3.99051367, 5.98010250, -3.98862613, 0.99905417]
+    np.testing.assert_allclose(lpc.lpc(s[None], 4)[0], expected, rtol=1e-5)  # nearly singular
+    expected = [-1, -0.68535139, 0, 0.53375220, 0.60653066, 0.32373708]
+    np.testing.assert_allclose(wavelets.wavelet(4)[wavelets.HALF :][:6], expected, atol=1e-8)
+
+
+# Fast forms against the plain ones.
+
+
+def test_prediction_error_is_a_filter():
+    random = np.random.default_rng(0)
+    frames, a = random.normal(size=(3, 50)), random.normal(size=(3, 6))
+    plain = [np.convolve(s, c)[:50] for s, c in zip(frames, a, strict=True)]
+    np.testing.assert_allclose(lpc.prediction_error(frames, a), plain, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "length, points, top", [(1598, 16000, 2500), (481, 22050, 3000), (90, 97, 40)]
+)
+def test_zoomed_spectrum_is_the_dft(length, points, top):
+    frames = np.random.default_rng(0).normal(size=(2, length))
+    plain = np.abs(np.fft.rfft(frames, points))[:, :top]
+    found = np.sqrt(zoom.power_spectrum(frames, points, top))
+    np.testing.assert_allclose(found, plain, atol=1e-10 * plain.max())
+
+
+def test_minimum_phase_is_the_folded_cepstrum():
+    level = np.random.default_rng(0).normal(size=13)
+    cepstrum = np.fft.irfft(level)
+    cepstrum[1:12] *= 2
+    cepstrum[13:] = 0
+    np.testing.assert_allclose(rd.minimum_phase(12) @ level, np.fft.fft(cepstrum).imag[1:9])
+
+
+def test_rd_search_takes_brents_steps():
+    from scipy.optimize import fminbound
+
+    def error(x, rows):
+        return np.sin(5 * x + rows) + 0.1 * x
+
+    found, _ = rd.minimise(error, 6)
+    alone = [fminbound(error, 0.3, 2.5, (i,), 0.01, 33) for i in range(6)]
+    np.testing.assert_allclose(found, alone, atol=1e-9)
+
+
+def test_median_and_sums_along_frames():
+    rows = np.random.default_rng(0).normal(size=(30, 4))
+    padded = np.pad(rows, ((4, 4), (0, 0)))
+    plain = [np.median(padded[i : i + 9], axis=0) for i in range(30)]
+    np.testing.assert_array_equal(phase.median_of_nine(rows), plain)
+    plain = [rows[i : i + 25].sum(axis=0) for i in range(6)]
+    np.testing.assert_allclose(phase.running_sum(rows, 25), plain)
+
+
+def test_phase_statistics_do_not_depend_on_the_parts():
+    distortion = np.random.default_rng(0).uniform(-np.pi, np.pi, (300, 513))
+    whole = phase.window_statistics(distortion, 16000)
+    parts = np.split(distortion, [70, 110, 250])
+    found = np.concatenate(list(phase.statistics(parts, 300, 16000)))
+    np.testing.assert_allclose(found, whole, atol=1e-12)
+
+
+def test_envelope_lies_on_the_harmonics():
+    bins = np.arange(2049)
+    spectrum = 3 * np.cos(np.pi * bins / 700) - 4 * np.abs(np.sin(np.pi * bins / 40))  # 40: a comb
+    found = envelope.true_envelope(np.stack([spectrum] * 2), np.array([50, 60]))
+    top = bins[200:1800][bins[200:1800] % 40 == 0]
+    assert (spectrum - found).max() < envelope.CLOSE + 1e-5
+    assert np.abs(found[:, top] - 3 * np.cos(np.pi * top / 700)).max() < 0.5
+
+
+# Voices of known truth.
+
+
+@pytest.mark.parametrize("name", VOICES)
+def test_voice_is_measured_as_before(tables, name):
+    expected = pd.read_csv(EXPECTED, index_col=0)[name]
+    found = tables[name].iloc[15:-15].median()
+    steady = expected.index != "HMPDM_24"  # random phases are in it
+    np.testing.assert_allclose(found[steady], expected[steady], rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", VOICES)
+def test_pitch_and_closures_are_those_of_the_voice(tables, name):
+    truth, rate = voice(name), VOICES[name][0]
+    table = tables[name].iloc[5:-5]
+    f0 = truth.f0[np.rint(table.index * rate).astype(int) - 1]
+    assert np.abs(table["F0"] - f0).quantile(0.95) < 1.5 and (table["VUV"] == 1).all()
+    gci = Stages(truth.wave, rate, set(), 0).gci
+    distance = np.abs(gci[:, None] - truth.closures).min(axis=1)
+    assert np.quantile(distance, 0.95) < 0.0005 * rate
+
+
+def test_relaxed_voice_has_larger_rd_naq_and_h1h2():
+    names = ["Rd", "NAQ", "QOQ", "H1H2", "PSP", "MDQ"]
+    medians = [
+        extract(synthesise(np.full(16000, 120.0), shape).wave, 16000, names).median()
+        for shape in (0.5, 1.0, 1.8)
+    ]
+    # NAQ alone turns back: the formants leak into a flow that is nearly a sine.
+    rising = ["Rd", "QOQ", "H1H2", "PSP", "MDQ"]
+    assert all((b > a)[rising].all() for a, b in pairwise(medians))
+
+
+def test_published_rd_is_that_of_the_voice():
+    truth = np.linspace(0.6, 2.2, 24000)
+    made = synthesise(np.full(24000, 120.0), truth, noise=0.01)
+    stages = Stages(made.wave, 16000, set(), 0)
+    centre, f0 = stages.centres
+    frames = harmonic_analysis(stages.wave, centre, f0, 16000)
+    apart = [
+        np.abs(rd.estimate_rd(frames, published)[:, 0] - truth[centre]) for published in (0, 1)
+    ]
+    assert np.median(apart[1]) < 0.06 < np.median(apart[0])  # the original's missing conjugation
+
+
+def test_unvoiced_part_is_unvoiced():
+    f0 = np.where(np.arange(24000) < 12000, 130.0, 0.0)
+    table = extract(synthesise(f0, noise=0.05).wave, 16000, ["VUV"])["VUV"]
+    assert table[0.1:0.65].mean() > 0.95 and table[0.85:1.4].mean() < 0.1
+
+
+# The table.
+
+
+def test_table_and_subsets(tables):
+    table = tables["man"]
+    assert tuple(table) == FEATURES and len(FEATURES) == 74
+    assert table.index.name == "seconds" and np.allclose(np.diff(table.index), 0.01)
+    assert np.isfinite(table.to_numpy()).all() and (table["creak"] == 0).all()
+    names = ["MCEP_3", "F0", "Rd", "HMPDM_10"]
+    pd.testing.assert_frame_equal(extract(voice("man").wave, 16000, names), table[names])
+
+
+def test_same_bits_again_and_seeds_touch_only_random_phases(tables):
+    again = extract(voice("man").wave, 16000)
+    assert again.to_numpy().tobytes() == tables["man"].to_numpy().tobytes()
+    other = extract(voice("man").wave, 16000, seed=1)
+    differ = [name for name in FEATURES if not other[name].equals(again[name])]
+    assert differ and all(name == "HMPDM_24" or name.startswith("HMPDD") for name in differ)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        lambda x: (32767 * x).astype(np.int16) / 32768,
+        lambda x: np.stack([(32767 * x).astype(np.int16), np.zeros(len(x), np.int16)], axis=1),
+        lambda x: -(32767 * x).astype(np.int16).astype(np.int32) * 65536,
+    ],
+    ids=["float", "stereo", "inverted int32"],
+)
+def test_forms_of_the_same_wave(same):
+    x = voice("man").wave
+    names = ["F0", "NAQ", "Rd", "MCEP_1"]
+    expected = extract((32767 * x).astype(np.int16), 16000, names)
+    pd.testing.assert_frame_equal(extract(same(x), 16000, names), expected)
+
+
+def test_clipped_wave_is_finite():
+    x = voice("man").wave
+    assert np.isfinite(extract(np.clip(4 * x, -0.9, 0.9), 16000).to_numpy()).all()
+
+
+def test_silence_inside_a_recording_is_finite():
+    x = voice("man").wave
+    table = extract(np.concatenate([np.zeros(6000), x, np.zeros(6000)]), 16000)
+    assert np.isfinite(table.to_numpy()).all()
+    assert (table["F0"][:0.2] <= 1).all() and (table["peakSlope"][:0.2] == 0).all()
+
+
+RANDOM = np.random.default_rng(0).normal(size=16000)
+
+
+@pytest.mark.parametrize(
+    "wave, rate, message",
+    [
+        (np.zeros(0), 16000, "empty"),
+        (np.zeros(16000), 16000, "constant"),
+        (np.ones(16000), 16000, "constant"),
+        (np.where(np.arange(16000) == 7, np.nan, RANDOM), 16000, "NaN"),
+        (RANDOM.reshape(2, -1), 16000, "transpose"),
+        (RANDOM.reshape(20, 20, 40), 16000, "shape"),
+        (RANDOM.astype(complex), 16000, "complex"),
+        (RANDOM > 0, 16000, "bool"),
+        (RANDOM, 0, "sample rate"),
+        (RANDOM, 4000, "sample rate"),
+        (RANDOM, 96000, "sample rate"),
+        (RANDOM, 16000.5, "sample rate"),
+        (RANDOM, np.nan, "sample rate"),
+        (RANDOM[:8000], 16000, "0.82 s"),
+        (RANDOM[:1000], 16000, "recording"),
+        (RANDOM[:20], 16000, "recording"),
+        (RANDOM[:1], 16000, "constant"),
+        (np.broadcast_to(np.float32(1), 9_600_001), 16000, "utterances"),
+        (np.arange(16000) == 9000.0, 16000, "bool"),
+        (np.where(np.arange(16000) == 9000, 1.0, 0.0), 16000, "no voiced frame"),
+    ],
+)
+def test_bad_recordings_are_refused_in_one_line(wave, rate, message):
+    with pytest.raises(CovarepError, match=message) as caught:
+        extract(wave, rate)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_features_are_named():
+    with pytest.raises(CovarepError, match="MCEP_25"):
+        extract(RANDOM, 16000, ["F0", "MCEP_25"])
+
+
+def test_utterance_means():
+    index = pd.Index(0.005 + 0.01 * np.arange(100), name="seconds")
+    frame = pd.DataFrame({"F0": np.arange(100.0)}, index=index)
+    means = utterance_means(frame, [0.0, 0.5], [0.5, 1.0])
+    assert means["F0"].tolist() == [24.5, 74.5]
+    with pytest.raises(CovarepError, match="no frame from 2 to 3 s"):
+        utterance_means(frame, 2, 3)
+
+
+# Files.
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    wave = (32767 * voice("man").wave).astype(np.int16)
+    wavfile.write(tmp_path / "in" / "good.wav", 16000, wave)
+    wavfile.write(tmp_path / "in" / "deep" / "short.wav", 16000, wave[:4000])
+    (tmp_path / "in" / "text.wav").write_text("no sound")
+    return tmp_path
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_extract_files_goes_on_and_lists_failures(folder, workers):
+    names = ["F0", "NAQ", "MCEP_1", "HMPDM_9"]
+    failed = extract_files([folder / "in"], folder / "out", workers, names)
+    reasons = {Path(path).stem: reason for path, reason in failed.itertuples(index=False)}
+    assert set(reasons) == {"short", "text"} and "not a readable WAV" in reasons["text"]
+    written = folder / "out" / "good.csv"
+    direct = extract(wavfile.read(folder / "in" / "good.wav")[1], 16000, names)
+    pd.testing.assert_frame_equal(pd.read_csv(written, index_col=0), direct, rtol=1e-8, atol=1e-300)
+    assert [p.name for p in (folder / "out").rglob("*.*")] == ["good.csv"]
+
+
+def test_extract_files_resumes(folder):
+    target = folder / "out" / "good.csv"
+    extract_files([folder / "in" / "good.wav"], folder / "out", features=["F0"])
+    first = target.stat().st_mtime_ns
+    extract_files([folder / "in" / "good.wav"], folder / "out", features=["F0"])
+    assert target.stat().st_mtime_ns == first
+    extract_files([folder / "in" / "good.wav"], folder / "out", features=["F0", "VUV"])
+    assert list(pd.read_csv(target, index_col=0)) == ["F0", "VUV"]
+
+
+def test_two_recordings_of_one_name_are_refused(folder):
+    (folder / "good.wav").write_bytes((folder / "in" / "good.wav").read_bytes())
+    with pytest.raises(CovarepError, match="rename one"):
+        extract_files([folder / "good.wav", folder / "in" / "good.wav"], folder / "out")

@@ -1,0 +1,126 @@
+"""The 74 features against the original program's own output on real speech."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmlib.covarep import CovarepError, extract, read_wav
+from mmlib.covarep.agreement import compare, table, trustworthy
+from mmlib.paths import data_root
+
+FOLDER = data_root().parent / "covarep" / "reference"
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="no data")
+SPEECH = sorted(FOLDER.glob("*.wav"))
+RATES = sorted((FOLDER / "extra_edge").glob("rate*.wav"))
+EDGES = [FOLDER / "extra_edge" / f"edge_{n}.wav" for n in ("noise_unvoiced", "short_0p9s")]
+SILENCE = [
+    FOLDER / "emodb22k_03a04Ad.wav",
+    FOLDER / "extra_edge" / "edge_zero_padded.wav",
+]
+
+# least r, largest median error in standard deviations
+CRITERIA = {
+    "F0": (0.9999, 1e-4),
+    "NAQ": (0.9995, 1e-4),
+    "QOQ": (0.9995, 1e-4),
+    "H1H2": (0.9995, 1e-4),
+    "PSP": (0.999, 1e-4),
+    "MDQ": (0.999, 1e-4),
+    "peakSlope": (0.99999, 1e-5),
+    "Rd": (0.995, 1e-4),
+    "Rd_conf": (0.999, 1e-4),
+    **{f"MCEP_{i}": (0.9999, 1e-4) for i in range(25)},
+    "HMPDD_0": (0.9995, 5e-3),
+    **{f"HMPDD_{i}": (0.998, 0.02) for i in range(1, 13)},
+}
+
+
+def near_silence(wave: np.ndarray, positions: np.ndarray, rate: int) -> np.ndarray:
+    """Rows within 1000 samples of 25 ms of exact zeros."""
+    run = int(0.025 * rate)
+    quiet = np.convolve(wave == 0, np.ones(run), "same") > run - 0.5
+    reach = np.ones(2 * (1000 + run) + 1)
+    return (np.convolve(quiet, reach, "same") > 0.5)[positions]
+
+
+def load(path: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Ours, the reference, and which cells of it can be compared."""
+    wave, rate = read_wav(path)
+    ours, reference = extract(wave, rate), pd.read_csv(path.with_suffix(".csv"))
+    assert list(ours) == list(reference) and len(ours) == len(reference)
+    reference.index = ours.index
+    positions = np.rint(ours.index * rate).astype(int) - 1
+    return ours, reference, trustworthy(reference, near_silence(wave, positions, rate))
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return {path: load(path) for path in (*SPEECH, *RATES)}
+
+
+@pytest.mark.parametrize("paths", [SPEECH, RATES], ids=["speech", "rates"])
+def test_features_meet_the_specification(pairs, paths):
+    found = compare(pairs[path] for path in paths)
+    relative = found["median"] / found["sd"]
+    for name, (r, median) in CRITERIA.items():
+        assert found.loc[name, "r"] >= r and relative[name] <= median, found.loc[name]
+    assert found.loc["F0", "close"] >= 0.995
+    assert found.loc["VUV", "close"] >= 0.998
+    assert found.loc["creak", "worst"] == 0
+    means = found.loc[[f"HMPDM_{i}" for i in range(24)]]
+    assert (means["close"] >= 0.99).all() and (means["median"] <= 1e-4).all()
+    assert (means["worst"][means["sd"] < 1e-6] < 1e-6).all()
+    assert found.loc["HMPDM_24", "cosine"] >= 0.98 and found.loc["HMPDM_24", "median"] <= 0.06
+
+
+@pytest.mark.parametrize("path", SPEECH + RATES, ids=lambda path: path.stem)
+def test_every_file_is_finite_and_equally_voiced(pairs, path):
+    ours, reference, _ = pairs[path]
+    assert np.isfinite(ours.to_numpy()).all()
+    assert (ours["VUV"] == reference["VUV"]).mean() >= 0.99
+
+
+def test_agreement_is_inside_the_noise_floor_of_the_original(pairs):
+    found = table(compare(pairs[path] for path in SPEECH))
+    assert (found["r"] >= found["shift_r"] - 1e-4).all()
+    assert (found["median"] <= found[["shift_median", "repeat_median"]].max(axis=1) + 1e-5).all()
+
+
+@pytest.mark.parametrize("path", EDGES, ids=lambda path: path.stem)
+def test_noise_and_short_files_agree(path):
+    ours, reference, good = load(path)
+    columns = [name for name in ours if not name.startswith(("HMPD", "QOQ"))]
+    apart = (ours - reference).abs().where(good)[columns]
+    assert apart.median().max() < 1e-5
+    assert (apart > 0.02).sum().sum() < 0.001 * apart.size
+
+
+@pytest.mark.parametrize("path", SILENCE, ids=lambda path: path.stem)
+def test_digital_silence(path):
+    ours, reference, good = load(path)
+    pd.testing.assert_series_equal(ours["F0"], reference["F0"], atol=1e-6)
+    assert (ours["F0"] == 1).sum() >= 10 and (ours["VUV"][ours["F0"] == 1] == 0).all()
+    names = ["NAQ", "MDQ", "peakSlope", "Rd", *(f"MCEP_{i}" for i in range(25))]
+    apart = (ours - reference).abs().where(good)[names]
+    assert apart.median().max() < 1e-5 and (apart > 0.02).sum().sum() < 0.001 * apart.size
+    assert np.isfinite(ours.to_numpy()).all() and not np.isfinite(reference.to_numpy()).all()
+
+
+@pytest.mark.parametrize("name, message", [("all_zero", "constant"), ("short_0p7s", "0.82 s")])
+def test_files_without_reference_are_refused(name, message):
+    path = FOLDER / "extra_edge" / f"edge_{name}.wav"
+    assert not path.with_suffix(".csv").exists()
+    with pytest.raises(CovarepError, match=message):
+        extract(*read_wav(path))
+
+
+@pytest.mark.parametrize("name", ["arctic_a0007", "emodb22k_13b02Nb"])
+def test_closure_instants_are_the_same(name):
+    from mmlib.covarep.extract import Stages
+    from mmlib.covarep.recording import checked
+
+    stages = Stages(*checked(*read_wav(FOLDER / f"{name}.wav")), set(), 0)
+    theirs = pd.read_csv(FOLDER / "intermediates" / name / "gci.csv").to_numpy()[:, 0]
+    assert len(np.intersect1d(stages.gci, theirs)) >= 0.99 * max(len(theirs), len(stages.gci))
