@@ -34,6 +34,8 @@ layers: str = "all"  # text states: of all layers end to end, or of the last
 run: str = "interactive"  # folder under papermill_runs that receives the rows
 
 # %%
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import torch
@@ -199,7 +201,7 @@ def keep(step: int, stack: daf.Fusion) -> None:
         snapshot.update({name: value.clone() for name, value in stack.state_dict().items()})
 
 
-train.fit(data, train.replace(settings, epochs=1), seeds=range(3), on_step=keep)
+train.fit(data, replace(settings, epochs=1), seeds=range(3), on_step=keep)
 for seed in range(3):
     for name, value in plain_loop(seed, steps).state_dict().items():
         assert torch.allclose(value[0], snapshot[name][seed], atol=1e-5), (seed, name)
@@ -271,14 +273,12 @@ shown.insert(0, "paper, MOSEI", pd.Series(paper))
 shown
 
 # %% [markdown]
-# **Another corpus.** The text branch as trained here, with the scale of *this* training split, on the
-# test split of another data set (parameter `transfer`).
+# **Another corpus.** The text branch as trained here, with the scale of *this* training split, on
+# the test split of another data set (parameter `transfer`).
 
 # %%
 if transfer:
-    other = features.build(
-        load(transfer), ["text"], scaler=data.only(["text"]).scaler, layers=layers
-    )
+    other = features.build(load(transfer), ["text"], scaler=data.scaler, layers=layers)
     other = other.take(other.rows("test"))
     moved = fits["text"].predict(other).score
     at = {**place, "dataset": f"{dataset}>{transfer}", "model": "text", "variant": "t"}
