@@ -4,10 +4,10 @@ One idea a file: pitch (SRH), gci (SEDREAMS), iaif and glottal (NAQ, QOQ, H1-H2,
 (MDQ, peakSlope), sinusoids, lf and rd, envelope (MCEP), phase (HMPD); extract puts them together.
 """
 
-from .conventions import CovarepError
-from .extract import FEATURES, GROUPS, extract, utterance_means
-from .files import extract_files
-from .recording import read_wav
+from mmlib.covarep.conventions import CovarepError
+from mmlib.covarep.extract import FEATURES, GROUPS, extract, utterance_means
+from mmlib.covarep.files import extract_files
+from mmlib.covarep.recording import read_wav
 
 __all__ = [
     "FEATURES",

@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from .conventions import CovarepError
-from .files import extract_files
+from mmlib.covarep.conventions import CovarepError
+from mmlib.covarep.files import extract_files
 
 
 def main() -> int:

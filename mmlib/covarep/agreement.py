@@ -6,8 +6,8 @@ from io import StringIO
 import numpy as np
 import pandas as pd
 
-from .conventions import wrap
-from .extract import FEATURES
+from mmlib.covarep.conventions import wrap
+from mmlib.covarep.extract import FEATURES
 
 EVERYWHERE = {"F0", "VUV", "peakSlope"}  # compared in all rows, like MCEP; others where voiced
 ENDS = 15  # rows of HMPDD at each end that hang on rounding errors

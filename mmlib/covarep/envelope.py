@@ -12,9 +12,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from .conventions import rnd
-from .lpc import batches
-from .sinusoids import BINS
+from mmlib.covarep.conventions import rnd
+from mmlib.covarep.lpc import batches
+from mmlib.covarep.sinusoids import BINS
 
 NYQUIST = BINS // 2
 CLOSE = 2 * np.log(10) / 20  # 2 dB: the envelope may lie this far below a peak

@@ -6,19 +6,19 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from . import phase
-from .conventions import CovarepError, interpolate, rnd
-from .envelope import mel_cepstra
-from .gci import closure_instants
-from .glottal import glottal_parameters
-from .iaif import glottal_flow
-from .lpc import batches
-from .pitch import LOW, Pitch, srh
-from .polarity import polarity, speech_residual
-from .rd import estimate_rd
-from .recording import checked
-from .sinusoids import Sinusoids, half_length, harmonic_analysis
-from .wavelets import mdq, peak_slope
+from mmlib.covarep import phase
+from mmlib.covarep.conventions import CovarepError, interpolate, rnd
+from mmlib.covarep.envelope import mel_cepstra
+from mmlib.covarep.gci import closure_instants
+from mmlib.covarep.glottal import glottal_parameters
+from mmlib.covarep.iaif import glottal_flow
+from mmlib.covarep.lpc import batches
+from mmlib.covarep.pitch import LOW, Pitch, srh
+from mmlib.covarep.polarity import polarity, speech_residual
+from mmlib.covarep.rd import estimate_rd
+from mmlib.covarep.recording import checked
+from mmlib.covarep.sinusoids import Sinusoids, half_length, harmonic_analysis
+from mmlib.covarep.wavelets import mdq, peak_slope
 
 GROUPS = {
     "pitch": ("F0", "VUV"),

@@ -11,9 +11,9 @@ import pandas as pd
 from rich.progress import track
 from threadpoolctl import threadpool_limits
 
-from .conventions import CovarepError
-from .extract import FEATURES, extract
-from .recording import read_wav
+from mmlib.covarep.conventions import CovarepError
+from mmlib.covarep.extract import FEATURES, extract
+from mmlib.covarep.recording import read_wav
 
 
 def destinations(paths: Iterable[str | Path], out: Path) -> dict[Path, Path]:

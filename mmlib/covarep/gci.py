@@ -7,7 +7,7 @@ Interspeech 2009; T. Drugman et al., IEEE TASLP 20(3), 2012.
 import numpy as np
 from scipy import signal
 
-from .conventions import CovarepError, elliptic_highpass, filtfilt, rnd
+from mmlib.covarep.conventions import CovarepError, elliptic_highpass, filtfilt, rnd
 
 
 def mean_based_signal(wave: np.ndarray, sample_rate: int, f0: float) -> np.ndarray:

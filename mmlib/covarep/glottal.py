@@ -9,9 +9,9 @@ end is masked.
 import numpy as np
 from scipy import fft
 
-from .conventions import decibel, hamming, nearest, peaks, rnd
-from .iaif import cycle_lengths, similar
-from .zoom import power_spectrum
+from mmlib.covarep.conventions import decibel, hamming, nearest, peaks, rnd
+from mmlib.covarep.iaif import cycle_lengths, similar
+from mmlib.covarep.zoom import power_spectrum
 
 SLOWEST, FASTEST = 20, 500  # Hz; other cycles get 0
 FIRST_BINS = 96

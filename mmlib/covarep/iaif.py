@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import signal
 
-from .conventions import CovarepError, hann, rnd
-from .lpc import lpc, prediction_error
+from mmlib.covarep.conventions import CovarepError, hann, rnd
+from mmlib.covarep.lpc import lpc, prediction_error
 
 LEAK = 0.99  # of the integrator that undoes lip radiation
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from .conventions import CovarepError
+from mmlib.covarep.conventions import CovarepError
 
 BATCH = 64  # frames worked on together: they stay in the processor's cache
 BLOCK = 16  # samples

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from scipy import fft
 
-from .conventions import interpolate, wrap
-from .envelope import warped_cepstrum
-from .lpc import batches
-from .sinusoids import FLOOR, Sinusoids
+from mmlib.covarep.conventions import interpolate, wrap
+from mmlib.covarep.envelope import warped_cepstrum
+from mmlib.covarep.lpc import batches
+from mmlib.covarep.sinusoids import FLOOR, Sinusoids
 
 BINS = 1024
 HALF = BINS // 2

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import signal
 
-from .conventions import CovarepError, blackman, interpolate, rnd
-from .lpc import batches, residual
-from .zoom import power_spectrum
+from mmlib.covarep.conventions import CovarepError, blackman, interpolate, rnd
+from mmlib.covarep.lpc import batches, residual
+from mmlib.covarep.zoom import power_spectrum
 
 LOW, HIGH = 50, 500  # Hz, the range searched
 TOP = 5 * HIGH  # Hz, the highest harmonic looked at

@@ -5,8 +5,8 @@ T. Drugman, "Residual Excitation Skewness for Automatic Speech Polarity Detectio
 
 import numpy as np
 
-from .conventions import PIECE, elliptic_highpass, filtfilt, rnd
-from .lpc import batches, residual
+from mmlib.covarep.conventions import PIECE, elliptic_highpass, filtfilt, rnd
+from mmlib.covarep.lpc import batches, residual
 
 
 def speech_residual(wave: np.ndarray, sample_rate: int, predictor=None) -> np.ndarray:

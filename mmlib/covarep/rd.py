@@ -14,9 +14,9 @@ from functools import lru_cache
 import numpy as np
 from scipy.interpolate import CubicSpline
 
-from . import lf
-from .conventions import wrap
-from .sinusoids import Sinusoids
+from mmlib.covarep import lf
+from mmlib.covarep.conventions import wrap
+from mmlib.covarep.sinusoids import Sinusoids
 
 LOWEST, HIGHEST, TOLERANCE, EVALUATIONS = 0.3, 2.5, 0.01, 33
 GOLDEN = (3 - np.sqrt(5)) / 2

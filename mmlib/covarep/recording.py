@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from scipy.io import wavfile
 
-from .conventions import CovarepError
+from mmlib.covarep.conventions import CovarepError
 
 SLOWEST, FASTEST = 8000, 48000  # Hz
 LONGEST = 9_600_000  # samples, 10 minutes at 16 kHz: about 300 MB of memory

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import fft
 
-from .conventions import blackman, nearest, peaks, rnd, wrap
-from .lpc import batches
+from mmlib.covarep.conventions import blackman, nearest, peaks, rnd, wrap
+from mmlib.covarep.lpc import batches
 
 BINS = 4096  # of the spectrum
 FEW = 32  # frames whose spectra stay in the processor's cache

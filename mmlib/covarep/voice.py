@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import signal
 
-from . import lf
+from mmlib.covarep import lf
 
 VOWEL = ((700, 80), (1220, 90), (2600, 120), (3500, 200), (4500, 250))  # an a; Hz, bandwidth in Hz
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import fft
 
-from .conventions import rnd
-from .iaif import cycle_lengths
+from mmlib.covarep.conventions import rnd
+from mmlib.covarep.iaif import cycle_lengths
 
 HALF = 1000  # samples, half the length of a wavelet
 POINTS = 1 << 14  # of the transforms
