@@ -34,8 +34,8 @@ class Settings:
     dropout: float = 0.3
     modality_dropout: float = 0.0
     batch: int = 128
-    epochs: int = 60
-    patience: int = 12
+    epochs: int = 40
+    patience: int = 8
 
 
 class Streams(NamedTuple):
