@@ -9,7 +9,8 @@ The paper (arXiv 2509.22729) prints no equation. This is our reading of its text
     y     = u . z + u_0                                       sentiment
 
 The head is affine and the weights sum to one, so y = sum_m alpha_m (u . h_m + u_0): the score is
-exactly the weighted mean of what each modality would say alone (its opinion).
+exactly the weighted mean of what each modality would say alone (its opinion). An utterance without
+any modality has no weights (all 0) and the score u_0.
 
 Every layer has a leading stack axis: s models of one shape live in one module and never mix, so a
 batched matrix product trains all seeds at once; s = 1 is the plain model.
@@ -32,7 +33,7 @@ class Output(NamedTuple):
 
     score: Tensor  # (s, b)
     weights: Tensor | None  # (s, b, m), rows sum to 1; None where a rule has no such weights
-    opinions: Tensor  # (s, b, m): the head applied to each modality's embedding alone
+    opinions: Tensor  # (s, b, m): the head applied to each modality's embedding alone, absent too
 
 
 class Linear(nn.Module):
@@ -62,7 +63,10 @@ class Masks:
     """
 
     def __init__(self, streams: Sequence[np.random.Generator], rates: Sequence[float]) -> None:
-        """`rates` (s,) in [0, 1): the share of values set to zero."""
+        """`rates` (s,): the share of values set to zero, in [0, 1). ValueError outside."""
+        for rate in rates:
+            if not 0 <= round(256 * rate) < 256:
+                raise ValueError(f"a dropout rate of {rate} drops all or nothing; use 0 to 0.99")
         self.streams = streams
         self.cuts = torch.tensor([round(256 * rate) for rate in rates], dtype=torch.uint8)
         self.idle = not self.cuts.any()
@@ -94,14 +98,27 @@ class Fusion(nn.Module):
     def __init__(self, dims: Mapping[str, int], width: int = 64, s: int = 1) -> None:
         """`dims`: features of each modality, in the order of the mask's last axis."""
         super().__init__()
-        self.modalities, self.width, self.s = tuple(dims), width, s
+        self.dims, self.width = dict(dims), width
         self.project = nn.ModuleDict({m: Linear(s, d, width) for m, d in dims.items()})
         self.head = Linear(s, width, 1)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return tuple(self.dims)
+
+    @property
+    def s(self) -> int:
+        """How many models the stack holds."""
+        return len(self.head.bias)
 
     def forward(
         self, x: Mapping[str, Tensor], present: Tensor, noise: Noise | None = None
     ) -> Output:
-        """x[m] (s, b, d_m), present (s, b, m) bool; an absent modality's x is ignored."""
+        """x[m] (s, b, d_m), present (s, b, m) bool; an absent modality's x (finite) is ignored.
+
+        With `noise`, x is overwritten: dropped columns become 0 in place, without a copy of the
+        largest arrays.
+        """
         if noise is not None and not noise.modalities.idle:
             kept = present & noise.modalities.keep(present.shape[1:]).to(present.device)
             present = torch.where(kept.any(-1, keepdim=True), kept, present)
@@ -114,10 +131,9 @@ class Fusion(nn.Module):
         """h_m = tanh(W_m x_m + b_m), (s, b, m, h), with dropout where noise is given."""
         h = []
         for m in self.modalities:
-            x_m = x[m]  # (s, b, d)
             if noise is not None and not noise.features.idle:
-                x_m = x_m * noise.features.scale((1, x_m.shape[-1])).to(x_m.device)
-            h.append(torch.tanh(self.project[m](x_m)))
+                x[m].mul_(noise.features.scale((1, self.dims[m])).to(x[m].device))
+            h.append(torch.tanh(self.project[m](x[m])))
         stacked = torch.stack(h, dim=2)  # (s, b, m, h)
         if noise is None or noise.hidden.idle:
             return stacked
@@ -142,8 +158,8 @@ class Fusion(nn.Module):
 
 def weighted(scores: Tensor, h: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
     """Softmax of scores (s, b, m) over the present modalities, and the weighted sum of h."""
-    weights = scores.masked_fill(~present, NEVER).softmax(dim=-1)  # (s, b, m)
-    return torch.einsum("sbm,sbmh->sbh", weights, h), weights
+    weights = scores.masked_fill(~present, NEVER).softmax(dim=-1) * present  # (s, b, m)
+    return (weights[..., None] * h).sum(dim=2), weights
 
 
 class Mean(Fusion):

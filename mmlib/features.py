@@ -4,7 +4,7 @@ Axes: n utterances, t frame, d feature, m modality.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -38,19 +38,25 @@ class Scaler:
         """Standardised, clipped to +-5, and 0 where the modality is absent."""
         out = {}
         for i, (m, values) in enumerate(x.items()):
-            if values.shape[1] != len(self.mean[m]):
+            known = len(self.mean.get(m, ()))
+            if values.shape[1] != known:
                 raise DataError(
-                    f"{m} has {values.shape[1]} features, the model was trained on "
-                    f"{len(self.mean[m])}; use the same data format and encoder"
+                    f"{m} has {values.shape[1]} features, training had {known}; "
+                    "use the same modalities, data format and encoder"
                 )
             z = np.clip((values - self.mean[m]) / self.scale[m], -CLIP, CLIP)
             out[m] = (z * present[:, i, None]).astype(np.float32)
         return out
 
+    def only(self, modalities: Sequence[str]) -> "Scaler":
+        """The same scaling, of those of the modalities that it knows."""
+        known = [m for m in modalities if m in self.mean]
+        return Scaler({m: self.mean[m] for m in known}, {m: self.scale[m] for m in known})
+
 
 @dataclass(frozen=True)
 class Features:
-    """Standardised features of a corpus, ready for `mmlib.train`."""
+    """Standardised features of a corpus, ready for `mmlib.train`; `build` makes them."""
 
     name: str  # of the corpus
     ids: tuple[str, ...]  # n
@@ -60,6 +66,7 @@ class Features:
     x: Mapping[str, np.ndarray]  # modality -> (n, d) float32
     present: np.ndarray  # (n, m) bool
     scaler: Scaler
+    origin: Mapping[str, object] = field(default_factory=dict)  # variant, checksums, encoder
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -85,7 +92,8 @@ class Features:
             )
         columns = [self.modalities.index(m) for m in modalities]
         x = {m: self.x[m] for m in modalities}
-        return replace(self, x=x, present=self.present[:, columns])
+        scaler = self.scaler.only(modalities)
+        return replace(self, x=x, present=self.present[:, columns], scaler=scaler)
 
     def take(self, rows: np.ndarray) -> "Features":
         """The utterances `rows` (integers), in that order."""
@@ -109,7 +117,8 @@ def pool(sequences: Sequences) -> np.ndarray:
     mean = _sum(sequences.values, sequences.lengths) / t  # (n, d)
     if sequences.lengths.max(initial=0) <= 1:
         return mean.astype(np.float32)
-    centred = sequences.values - np.repeat(mean, sequences.lengths, axis=0)  # (frames, d)
+    at = np.repeat(np.arange(len(t)), sequences.lengths)  # utterance of each frame
+    centred = sequences.values - mean.astype(np.float32)[at]  # (frames, d)
     sd = np.sqrt(_sum(centred**2, sequences.lengths) / t)
     return np.concatenate([mean, sd], axis=1).astype(np.float32)
 
@@ -130,7 +139,7 @@ def raw(
     """Unscaled features x[m] (n, d) and who has them, present (n, m); `encoder`: see `build`."""
     x, present = {}, np.ones((len(corpus), len(modalities)), dtype=bool)
     for i, m in enumerate(modalities):
-        if m == "text":
+        if m == "text" and corpus.text is not None:
             states = text.encode(corpus.text, **encoder)  # (n, d) or (n, l, d)
             x[m] = states.reshape(len(states), -1)
         else:
@@ -147,19 +156,33 @@ def build(
 ) -> Features:
     """Features of the corpus' modalities (default: all of them), scaled by its training split.
 
-    `scaler`: of another corpus, to apply a model trained there. `encoder`: arguments of
-    `mmlib.text.encode`; by default the mean-pooled states of all layers, end to end.
-    DataError where a modality is not in the corpus or nobody in training has it.
+    `scaler`: of another corpus, to apply a model trained there; the default is then its modalities.
+    `encoder`: arguments of `mmlib.text.encode`; by default the mean-pooled states of all layers,
+    end to end. DataError where a modality is not in the corpus, nobody in training has it, or its
+    number of features is not the scaler's.
     """
-    modalities = tuple(modalities or corpus.modalities)
+    modalities = tuple(modalities or (scaler.mean if scaler else corpus.modalities))
     missing = [m for m in modalities if m not in corpus.modalities]
     if missing:
         raise DataError(
             f"{corpus.name} has no {', '.join(missing)}; it has {', '.join(corpus.modalities)}"
         )
-    x, present = raw(corpus, modalities, **{"layers": "all", **encoder})
+    encoder = {"layers": "all", **encoder}
+    x, present = raw(corpus, modalities, **encoder)
     scaler = scaler or Scaler.fit(x, present, corpus.rows("train"))
     x = scaler.apply(x, present)
     return Features(
-        corpus.name, corpus.ids, corpus.groups, corpus.split, corpus.label, x, present, scaler
+        name=corpus.name,
+        ids=corpus.ids,
+        groups=corpus.groups,
+        split=corpus.split,
+        label=corpus.label,
+        x=x,
+        present=present,
+        scaler=scaler,
+        origin={
+            "variant": corpus.variant,
+            "checksums": dict(corpus.checksums),
+            "encoder": encoder,
+        },
     )

@@ -2,7 +2,7 @@
 
 Each member has random streams of its own (initial weights, order of batches, three kinds of
 masks), a loss of its own and early stopping of its own, so a member's result does not depend on
-who else is in the stack. Axes: s stack member, n utterances, b batch, m modality.
+which seeds and settings share its stack. Axes: s stack member, n utterances, b batch, m modality.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mmlib import daf
 from mmlib.daf import Fusion, Masks, Noise
+from mmlib.data import DataError
 from mmlib.features import Features, Scaler
 
 BLOCK = 1024  # utterances a forward pass when predicting
@@ -78,7 +79,7 @@ class Fit:
     members: list[Member]
     valid_mae: np.ndarray  # (s,), at the best epoch
     best_epoch: np.ndarray  # (s,)
-    curves: dict[str, np.ndarray]  # "train", "valid": (epochs, s) mean absolute error
+    curves: dict[str, np.ndarray]  # "train", "valid": MAE (epochs, s), constant once stopped
     scaler: Scaler
 
     def predict(self, features: Features) -> Prediction:
@@ -111,16 +112,15 @@ def fit(
     """Train settings x folds x seeds as one stack, early stopping on the mean absolute error.
 
     Without `folds`, members learn on the split "train" and stop on "valid". With folds, those two
-    splits are pooled and cut by group (video) into that many parts, each held out once; the test
-    split is never read. `on_step(step, model)` is called after each update.
-    ValueError where settings of different shape are stacked; FloatingPointError where a loss is
-    not finite.
+    splits are pooled and cut by group (video) into that many parts, each held out once; an epoch
+    then has as many whole batches as the smallest fold fills. The test split is never read.
+    `on_step(step, model)` is called after each update; members that have stopped leave the model.
+    ValueError where settings of different shape are stacked, or a split is empty;
+    FloatingPointError where a loss is not finite.
     """
     settings = [settings] if isinstance(settings, Settings) else list(settings)
     _same_shape(settings)
-    splits = (
-        _folds(features, folds) if folds else [(features.rows("train"), features.rows("valid"))]
-    )
+    splits = _folds(features, folds) if folds else [_rows(features, ("train", "valid"))]
     members = [Member(one, seed, *rows) for one in settings for rows in splits for seed in seeds]
     streams = [Streams.of(member.seed) for member in members]
     model = daf.build(settings[0].rule, features.dims, len(members), **settings[0].shape)
@@ -129,23 +129,28 @@ def fit(
 
 
 def _run(model, members, streams, features, device, on_step) -> Fit:
-    x, present, label = tensors(features, device)
-    optimizer = Optimizer(model, members)
-    masks, best, step = noise(members, streams), _Best(model, members), 0
+    data, best, step = _Data(features, device), _Best(model, members), 0
+    optimizer, running = Optimizer(model, members), np.arange(len(members))
+    n = min(len(member.train) for member in members)
     for epoch in range(members[0].settings.epochs):
-        losses = []
-        for rows in _batches(members, streams):  # (s, b)
-            out = model({m: v[rows] for m, v in x.items()}, present[rows], masks)
-            loss = (out.score - label[rows]).abs().mean(dim=1)  # (s,)
+        here, own = [members[k] for k in running], [streams[k] for k in running]
+        masks, losses = noise(here, own), []
+        for rows in _batches(here, own, n):  # (s, b)
+            x, present, label = data[rows]
+            loss = (model(x, present, masks).score - label).abs().mean(dim=1)  # (s,)
             optimizer.step(loss.sum())
             losses.append(loss.detach())
             step += 1
             if on_step:
                 on_step(step, model)
-        best.see(epoch, torch.stack(losses).mean(0), _valid(model, members, x, present, label))
-        if best.done:
+        best.see(epoch, running, torch.stack(losses).mean(0), _valid(model, here, data))
+        running, before = best.running(epoch), running
+        if not len(running):
             break
-    model.load_state_dict(best.state)
+        if len(running) < len(before):
+            optimizer.keep(np.searchsorted(before, running))
+    for name, parameter in model.named_parameters():
+        parameter.data = best.state[name]
     curves = {name: np.array(rows) for name, rows in best.curves.items()}
     return Fit(model, members, best.mae, best.epoch, curves, features.scaler)
 
@@ -160,6 +165,23 @@ def tensors(features: Features, device: str = "cpu") -> tuple[dict[str, Tensor],
     )
 
 
+class _Data:
+    """Features on a device; each batch is gathered into the memory of the last one."""
+
+    def __init__(self, features: Features, device: str) -> None:
+        self.x, self.present, self.label = tensors(features, device)
+        self.memory = {m: v.new_empty(0) for m, v in self.x.items()}
+
+    def __getitem__(self, rows: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """x[m] (s, b, d), present (s, b, m) and label (s, b) of the rows (s, b)."""
+        rows = rows.to(self.label.device)
+        for m, values in self.x.items():
+            self.memory[m].resize_(rows.numel(), values.shape[1])
+            torch.index_select(values, 0, rows.flatten(), out=self.memory[m])
+        x = {m: v.view(*rows.shape, -1) for m, v in self.memory.items()}
+        return x, self.present[rows], self.label[rows]
+
+
 def _same_shape(settings: list[Settings]) -> None:
     shapes = {(s.rule, str(s.shape), s.batch, s.epochs, s.patience) for s in settings}
     if len(shapes) != 1:
@@ -169,32 +191,43 @@ def _same_shape(settings: list[Settings]) -> None:
         )
 
 
+def _rows(features: Features, splits: Sequence[str]) -> list[np.ndarray]:
+    """Row numbers of each split; DataError where one is empty."""
+    rows = [features.rows(split) for split in splits]
+    for split, found in zip(splits, rows, strict=True):
+        if not len(found):
+            raise DataError(f"{features.name} has no utterance in split {split}; training needs it")
+    return rows
+
+
 def _folds(features: Features, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Training and held-out rows of each fold of train + valid, cut by group."""
-    rows = np.concatenate([features.rows("train"), features.rows("valid")])
+    rows = np.concatenate(_rows(features, ("train", "valid")))
     groups = np.array(features.groups)[rows]
     return [(rows[a], rows[b]) for a, b in GroupKFold(k).split(rows, groups=groups)]
 
 
-def _batches(members: Sequence[Member], streams: Sequence[Streams]):
-    """Whole batches of an epoch, (s, b) row numbers; the remainder of each order is left out."""
+def _batches(members: Sequence[Member], streams: Sequence[Streams], n: int):
+    """Whole batches of an epoch of n rows, (s, b) row numbers; the rest of an order is left out."""
     orders = [own.order.permutation(m.train) for m, own in zip(members, streams, strict=True)]
-    n = min(len(order) for order in orders)
     batch = min(members[0].settings.batch, n)
-    order = torch.from_numpy(np.stack([order[:n] for order in orders]))
-    yield from order[:, : n - n % batch].split(batch, dim=1)
+    order = torch.from_numpy(np.stack([order[: n - n % batch] for order in orders]))
+    yield from order.split(batch, dim=1)
 
 
-def _valid(model: Fusion, members: Sequence[Member], x, present, label) -> np.ndarray:
+def _valid(model: Fusion, members: Sequence[Member], data: _Data) -> np.ndarray:
     """Mean absolute error of each member on its validation rows, (s,)."""
     longest = max(len(member.valid) for member in members)
     rows = torch.from_numpy(np.stack([np.resize(m.valid, longest) for m in members]))  # (s, n)
-    counts = torch.tensor([[len(m.valid)] for m in members], device=label.device)
-    real = torch.arange(longest, device=label.device) < counts  # np.resize repeats the first rows
+    counts = np.array([[len(member.valid)] for member in members])  # (s, 1)
+    errors = []
     with torch.inference_mode():
-        score = model({m: v[rows] for m, v in x.items()}, present[rows]).score
-        error = (score - label[rows]).abs() * real
-    return (error.sum(1) / counts[:, 0]).cpu().numpy()
+        for part in rows.split(members[0].settings.batch, dim=1):  # (s, b)
+            x, present, label = data[part]
+            errors.append((model(x, present).score - label).abs())
+    error = torch.cat(errors, dim=1).cpu().numpy()  # (s, n)
+    real = np.arange(longest) < counts  # np.resize repeats the first rows
+    return (error * real).sum(axis=1) / counts[:, 0]
 
 
 class Optimizer:
@@ -206,26 +239,53 @@ class Optimizer:
 
     def __init__(self, model: Fusion, members: Sequence[Member]) -> None:
         self.model, self.slices, groups = model, [], []
-        own = {name for name, _ in model.fusion_parameters()}
+        own = dict(model.fusion_parameters())
+        rest = {name: p for name, p in model.named_parameters() if name not in own}
         starts = [k for k in range(len(members)) if not k or _differ(members, k)]
         for first, last in zip(starts, [*starts[1:], len(members)], strict=True):
             at = members[first].settings
-            for name, parameter in model.named_parameters():
-                piece = parameter.detach()[first:last]
-                self.slices.append((piece, parameter, slice(first, last)))
-                rate = at.lr * (at.fusion_lr if name in own else 1)
-                groups.append({"params": [piece], "lr": rate, "weight_decay": at.weight_decay})
+            for parameters, rate in ((rest, at.lr), (own, at.lr * at.fusion_lr)):
+                part = [_Slice(p, slice(first, last)) for p in parameters.values()]
+                self.slices += part
+                groups.append(
+                    {"params": [one.values for one in part], "lr": rate,
+                     "weight_decay": at.weight_decay}
+                )  # fmt: skip
         self.adamw = torch.optim.AdamW(groups, fused=True)
 
     def step(self, loss: Tensor) -> None:
-        """One update from the sum of the members' losses; ValueError never, NaN stops."""
+        """One update from the sum of the members' losses; FloatingPointError if not finite."""
         if not torch.isfinite(loss):
             raise FloatingPointError("the loss is not finite: lower lr, or look at the passport")
         self.model.zero_grad(set_to_none=True)
         loss.backward()
-        for piece, parameter, part in self.slices:
-            piece.grad = None if parameter.grad is None else parameter.grad[part]
+        for one in self.slices:
+            one.values.grad = one.parameter.grad[one.rows]
         self.adamw.step()
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Go on with the members `rows` (ascending) of the stack; the others are dropped."""
+        for parameter in self.model.parameters():
+            parameter.data, parameter.grad = parameter.data[rows], None
+        for one in self.slices:
+            first, last = np.searchsorted(rows, (one.rows.start, one.rows.stop))
+            within = rows[first:last] - one.rows.start
+            moments = self.adamw.state[one.values]
+            for name in ("exp_avg", "exp_avg_sq"):
+                moments[name] = moments[name][within]
+            one.rows, one.values.grad = slice(first, last), None
+            one.values.data = one.parameter.detach()[one.rows]
+
+
+@dataclass
+class _Slice:
+    """The part of a parameter that belongs to neighbouring members."""
+
+    parameter: torch.nn.Parameter  # (s, ...)
+    rows: slice
+
+    def __post_init__(self) -> None:
+        self.values = self.parameter.detach()[self.rows]  # shares the parameter's memory
 
 
 def _differ(members: Sequence[Member], k: int) -> bool:
@@ -234,32 +294,44 @@ def _differ(members: Sequence[Member], k: int) -> bool:
 
 
 class _Best:
-    """Each member's parameters at its lowest validation error, and who has run out of patience."""
+    """Each member's parameters at its lowest validation error, and who has patience left."""
 
     def __init__(self, model: Fusion, members: Sequence[Member]) -> None:
         self.model, self.patience = model, members[0].settings.patience
-        self.state = {name: value.clone() for name, value in model.state_dict().items()}
+        self.state = {name: p.detach().clone() for name, p in model.named_parameters()}
         self.mae = np.full(len(members), np.inf)
         self.epoch = np.zeros(len(members), dtype=int)
-        self.curves: dict[str, list] = {"train": [], "valid": []}
-        self.done = False
+        self.now = {name: np.full(len(members), np.nan) for name in ("train", "valid")}
+        self.curves: dict[str, list] = {name: [] for name in self.now}
 
-    def see(self, epoch: int, train: Tensor, valid: np.ndarray) -> None:
-        waited = epoch - self.epoch
-        better = (valid < self.mae) & (waited <= self.patience)  # a stopped member stays stopped
-        rows = torch.from_numpy(np.flatnonzero(better))
-        for name, value in self.model.state_dict().items():
-            self.state[name][rows] = value[rows]
-        self.mae = np.where(better, valid, self.mae)
-        self.epoch = np.where(better, epoch, self.epoch)
-        self.curves["train"].append(train.cpu().numpy())
-        self.curves["valid"].append(valid)
-        self.done = bool((epoch - self.epoch >= self.patience).all())
+    def see(self, epoch: int, running: np.ndarray, train: Tensor, valid: np.ndarray) -> None:
+        """Errors (s,) of the members `running`, those that are in the model, after an epoch."""
+        better = valid < self.mae[running]
+        at = running[better]
+        for name, parameter in self.model.named_parameters():
+            self.state[name][at] = parameter.detach()[better]
+        self.mae[at], self.epoch[at] = valid[better], epoch
+        for name, values in (("train", train.cpu().numpy()), ("valid", valid)):
+            self.now[name][running] = values
+            self.curves[name].append(self.now[name].copy())
+
+    def running(self, epoch: int) -> np.ndarray:
+        """Members whose best epoch is less than `patience` epochs ago."""
+        return np.flatnonzero(epoch - self.epoch < self.patience)
 
 
 def predict(model: Fusion, features: Features) -> Prediction:
-    """Scores (s, n), weights (s, n, m) or None and opinions (s, n, m) of a stack."""
-    device = model.head.bias.device
+    """Scores (s, n), weights (s, n, m) or None and opinions (s, n, m) of a stack.
+
+    Of the features' modalities those of the model are used. DataError where one is missing or has
+    another number of features.
+    """
+    features, device = features.only(model.modalities), model.head.bias.device
+    if features.dims != model.dims:
+        raise DataError(
+            f"{features.name} has features {features.dims}, the model was trained on {model.dims}; "
+            "use the same data format and encoder"
+        )
     x, present, _ = tensors(features, device)
     parts = []
     with torch.inference_mode():

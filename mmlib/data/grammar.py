@@ -85,21 +85,20 @@ def opinions() -> tuple[list[str], np.ndarray]:
     return phrases, np.array(values)
 
 
-def phrase(value: float, rng: np.random.Generator, within: float = 0.2) -> tuple[str, float]:
+def phrase(value: float, rng: np.random.Generator, within: float = 0.2) -> str:
     """A random phrase whose value is within `within` of the wanted one, or the nearest."""
     distance = np.abs(_VALUES - value)
     near = np.flatnonzero(distance <= max(within, distance.min() + 1e-9))
-    chosen = rng.choice(near)
-    return _PHRASES[chosen], float(_VALUES[chosen])
+    return _PHRASES[rng.choice(near)]
 
 
-def sentence(value: float, manner: str, rng: np.random.Generator) -> tuple[str, float]:
-    """One sentence in a manner of MANNERS, and the value its words carry."""
-    words, said = phrase(value, rng)
+def sentence(value: float, manner: str, rng: np.random.Generator) -> str:
+    """One sentence in a manner of MANNERS whose words carry a value in [-3, 3]."""
+    words = phrase(value, rng)
     template = MANNERS[manner][rng.integers(len(MANNERS[manner]))]
     pick = {"topic": TOPICS, "aspect": ASPECTS, "open": OPENINGS, "time": TIMES}
-    fill = {name: words_[rng.integers(len(words_))] for name, words_ in pick.items()}
-    return template.format(words, **fill), said
+    fill = {name: choice[rng.integers(len(choice))] for name, choice in pick.items()}
+    return template.format(words, **fill)
 
 
 _PHRASES, _VALUES = opinions()

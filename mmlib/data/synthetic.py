@@ -5,9 +5,10 @@
     s_m      = 0.4 ** q_m * 6 ** (1 - q_m), the noise of what the modality shows
     e_m      = clip(y + s_m * normal, -3, 3), the evidence: what the words, voice or face say
 
-A modality of low q_m often says something wrong. Who knows q_m can weigh the three opinions; who
-does not must use one fixed weighting. The oracle is the exact posterior median of y given all e_m
-and q_m. With `control=True` q_m is the same for all utterances: a fixed weighting is optimal there.
+Words carry their e_m to within 0.2. A modality of low q_m often says something wrong. Who knows q_m
+can weigh the three opinions; who does not must use one fixed weighting. The oracle is the exact
+posterior median of y given all e_m and q_m. With `control=True` q_m is the same for all utterances:
+a fixed weighting is optimal there.
 Axes: n utterances, t frame, d feature, m modality (text, audio, vision).
 """
 
@@ -16,7 +17,7 @@ from scipy.stats import norm
 
 from mmlib.data import grammar
 from mmlib.data.columns import COVAREP, FACET
-from mmlib.data.corpus import Corpus, Sequences
+from mmlib.data.corpus import Corpus, DataError, Sequences
 
 MODALITIES = ("text", "audio", "vision")
 GRID = np.arange(-9, 10) / 3  # (19,), the values a label can take
@@ -61,18 +62,22 @@ VISION = {  # evidence of the FACET channels, log10 odds
 
 
 def synthetic(seed: int = 0, n: int = 6000, control: bool = False) -> Corpus:
-    """The embedded corpus of n utterances (a multiple of 20), the same for the same arguments.
+    """The embedded corpus of n utterances (at least 200), the same for the same arguments.
 
     `truth` holds "informativeness" (n, m) in [0, 1], "evidence" (n, m) in [-3, 3], "precision"
     (n, m) = 1 / s_m^2 (0 where the modality is missing), "weights" (n, m), precision as shares,
-    and "oracle" (n,), the posterior median.
+    and "oracle" (n,), the posterior median. DataError if n is too small for three splits.
     """
+    if n < 10 * PER_GROUP:
+        raise DataError(
+            f"synthetic: n={n} does not fill three splits; use {10 * PER_GROUP} or more"
+        )
     rng = np.random.default_rng(seed)
     groups = np.repeat(np.arange(-(-n // PER_GROUP)), PER_GROUP)[:n]
     y = _labels(n, rng)
     q, present = _informativeness(n, control, rng)
     evidence = np.clip(y[:, None] + noise_of(q) * rng.standard_normal(q.shape), -3, 3)
-    text, evidence[:, 0] = _text(evidence[:, 0], q[:, 0], control, rng)
+    text = _text(evidence[:, 0], q[:, 0], control, rng)
     precision = present / noise_of(q) ** 2
     return Corpus(
         name="synthetic",
@@ -145,19 +150,20 @@ def _informativeness(n: int, control: bool, rng: np.random.Generator):
     return q, ~missing
 
 
-def _text(value: np.ndarray, q: np.ndarray, control: bool, rng: np.random.Generator):
-    """Sentences, and the values their words carry, (n,)."""
+def _text(value, q, control, rng) -> tuple[str, ...]:
+    """Sentences whose words carry `value` (n,), in the manner that shows their q (n,)."""
     manners = list(grammar.MANNERS)[::-1]  # from sarcastic, q = 0, to plain, q = 1
     level = np.full(len(q), 3) if control else np.round(q * 4).astype(int)
-    pairs = [grammar.sentence(v, manners[k], rng) for v, k in zip(value, level, strict=True)]
-    return tuple(s for s, _ in pairs), np.array([said for _, said in pairs])
+    return tuple(grammar.sentence(v, manners[k], rng) for v, k in zip(value, level, strict=True))
 
 
 def _frames(mean: np.ndarray, sd: np.ndarray, lengths: np.ndarray, rng) -> np.ndarray:
     """Frames (sum t, d) around each utterance's mean (n, d), jittering by sd (n, d)."""
-    jitter = rng.standard_normal((lengths.sum(), mean.shape[1]), dtype=np.float32)
+    frames = rng.standard_normal((lengths.sum(), mean.shape[1]), dtype=np.float32)
     at = np.repeat(np.arange(len(lengths)), lengths)
-    return mean[at] + sd[at] * jitter
+    frames *= sd.astype(np.float32)[at]
+    frames += mean.astype(np.float32)[at]
+    return frames
 
 
 def _audio(evidence, q, present, groups, rng) -> Sequences:
