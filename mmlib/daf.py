@@ -39,18 +39,20 @@ class Output(NamedTuple):
 class Linear(nn.Module):
     """s independent affine maps, (s, b, d) -> (s, b, h)."""
 
-    def __init__(self, s: int, d: int, h: int) -> None:
+    def __init__(self, s: int, d: int, h: int, bias: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(s, d, h))
-        self.bias = nn.Parameter(torch.zeros(s, 1, h))
+        self.bias = nn.Parameter(torch.zeros(s, 1, h)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.baddbmm(self.bias, x, self.weight)  # (s, b, h)
+        if self.bias is None:
+            return x @ self.weight  # (s, b, h)
+        return torch.baddbmm(self.bias, x, self.weight)
 
     def reset(self, streams: Sequence[np.random.Generator]) -> None:
         """Uniform in +-1/sqrt(d) (torch's own default), each member from its own stream."""
         bound = self.weight.shape[1] ** -0.5
-        for parameter in (self.weight, self.bias):
+        for parameter in self.parameters():
             draws = [rng.uniform(-bound, bound, parameter.shape[1:]) for rng in streams]
             parameter.data.copy_(torch.from_numpy(np.stack(draws)))
 
@@ -150,6 +152,12 @@ class Fusion(nn.Module):
                 layer.reset(streams)
         return self
 
+    def replace(self, state: Mapping[str, Tensor]) -> None:
+        """Take parameters of another number of members, name -> (s, ...), as they are."""
+        for name, values in state.items():
+            layer, _, leaf = name.rpartition(".")
+            setattr(self.get_submodule(layer), leaf, nn.Parameter(values))
+
     def fusion_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Those of the rule itself: they may learn at a rate of their own."""
         own = ("project.", "head.")
@@ -246,11 +254,14 @@ class LMF(Fusion):
 
 
 class CrossModal(Fusion):
-    """Each modality attends to all (one head), then the mean (after MulT, on pooled sequences)."""
+    """Each modality attends to all (one head), then the mean (after MulT, on pooled sequences).
+
+    Without biases in the attention: the softmax does not feel that of the keys.
+    """
 
     def __init__(self, dims: Mapping[str, int], width: int = 64, s: int = 1) -> None:
         super().__init__(dims, width, s)
-        self.qkv = Linear(s, width, 3 * width)
+        self.qkv = Linear(s, width, 3 * width, bias=False)
         self.out = Linear(s, width, width)
 
     def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, None]:

@@ -149,8 +149,7 @@ def _run(model, members, streams, features, device, on_step) -> Fit:
             break
         if len(running) < len(before):
             optimizer.keep(np.searchsorted(before, running))
-    for name, parameter in model.named_parameters():
-        parameter.data = best.state[name]
+    model.replace(best.state)
     curves = {name: np.array(rows) for name, rows in best.curves.items()}
     return Fit(model, members, best.mae, best.epoch, curves, features.scaler)
 
@@ -245,12 +244,12 @@ class Optimizer:
         for first, last in zip(starts, [*starts[1:], len(members)], strict=True):
             at = members[first].settings
             for parameters, rate in ((rest, at.lr), (own, at.lr * at.fusion_lr)):
-                part = [_Slice(p, slice(first, last)) for p in parameters.values()]
+                part = [
+                    _Slice(n, first, last, p.detach()[first:last]) for n, p in parameters.items()
+                ]
                 self.slices += part
-                groups.append(
-                    {"params": [one.values for one in part], "lr": rate,
-                     "weight_decay": at.weight_decay}
-                )  # fmt: skip
+                values = [one.values for one in part]
+                groups.append({"params": values, "lr": rate, "weight_decay": at.weight_decay})
         self.adamw = torch.optim.AdamW(groups, fused=True)
 
     def step(self, loss: Tensor) -> None:
@@ -259,33 +258,31 @@ class Optimizer:
             raise FloatingPointError("the loss is not finite: lower lr, or look at the passport")
         self.model.zero_grad(set_to_none=True)
         loss.backward()
+        parameters = dict(self.model.named_parameters())
         for one in self.slices:
-            one.values.grad = one.parameter.grad[one.rows]
+            one.values.grad = parameters[one.name].grad[one.first : one.last]
         self.adamw.step()
 
     def keep(self, rows: np.ndarray) -> None:
-        """Go on with the members `rows` (ascending) of the stack; the others are dropped."""
-        for parameter in self.model.parameters():
-            parameter.data, parameter.grad = parameter.data[rows], None
+        """Go on with the members `rows` (ascending) of the stack; the others leave the model."""
+        self.model.replace({n: p.detach()[rows] for n, p in self.model.named_parameters()})
+        parameters = dict(self.model.named_parameters())
         for one in self.slices:
-            first, last = np.searchsorted(rows, (one.rows.start, one.rows.stop))
-            within = rows[first:last] - one.rows.start
-            moments = self.adamw.state[one.values]
-            for name in ("exp_avg", "exp_avg_sq"):
-                moments[name] = moments[name][within]
-            one.rows, one.values.grad = slice(first, last), None
-            one.values.data = one.parameter.detach()[one.rows]
+            first, last = np.searchsorted(rows, (one.first, one.last))
+            moments, within = self.adamw.state[one.values], rows[first:last] - one.first
+            moments |= {name: moments[name][within] for name in ("exp_avg", "exp_avg_sq")}
+            one.first, one.last, one.values.grad = first, last, None
+            one.values.data = parameters[one.name].detach()[first:last]
 
 
 @dataclass
 class _Slice:
     """The part of a parameter that belongs to neighbouring members."""
 
-    parameter: torch.nn.Parameter  # (s, ...)
-    rows: slice
-
-    def __post_init__(self) -> None:
-        self.values = self.parameter.detach()[self.rows]  # shares the parameter's memory
+    name: str
+    first: int
+    last: int
+    values: Tensor  # (last - first, ...), in the parameter's memory
 
 
 def _differ(members: Sequence[Member], k: int) -> bool:

@@ -1,0 +1,380 @@
+"""The stack is its members, each alone; each stops by itself; the test split is never read."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from mmlib import daf, saved, train
+from mmlib.data import Corpus, DataError, Sequences
+from mmlib.features import Features, Scaler, build
+from mmlib.train import Member, Settings, Streams, fit
+
+DIMS = {"text": 6, "audio": 4}
+TINY = Settings(shape={"width": 4}, batch=16, epochs=4, patience=4, lr=1e-2, fusion_lr=2.0)
+SPLITS = {"train": 60, "valid": 30, "test": 30}
+
+
+def features(seed=0, **splits):
+    """Random features whose label is a noisy sum; groups of five."""
+    rng, sizes = np.random.default_rng(seed), SPLITS | splits
+    n = sum(sizes.values())
+    x = {m: rng.standard_normal((n, d)).astype(np.float32) for m, d in DIMS.items()}
+    label = sum(v[:, :2].sum(axis=1) for v in x.values()) + rng.standard_normal(n)
+    ids = tuple(f"u{i}" for i in range(n))
+    groups = tuple(f"g{i // 5}" for i in range(n))
+    present = rng.random((n, 2)) > 0.1
+    scaler = Scaler({m: np.zeros(d, np.float32) for m, d in DIMS.items()},
+                    {m: np.ones(d, np.float32) for m, d in DIMS.items()})  # fmt: skip
+    split = np.repeat(list(sizes), list(sizes.values()))
+    return Features("random", ids, groups, split, label.astype(np.float32), x, present, scaler)
+
+
+DATA = features()
+ROWS = {split: DATA.rows(split) for split in SPLITS}
+
+
+def parameters(model, member=0):
+    return {name: value[member].clone() for name, value in model.state_dict().items()}
+
+
+def same(a, b, atol):
+    return all(torch.allclose(a[name], b[name], atol=atol) for name in a)
+
+
+# The stack is its members, each alone
+
+
+def plain_loop(settings: Settings, seed: int, steps: int) -> dict[str, torch.Tensor]:
+    """The usual loop: one model, torch's AdamW, batch after batch."""
+    streams = Streams.of(seed)
+    member = Member(settings, seed, ROWS["train"], ROWS["valid"])
+    model = daf.build(settings.rule, DATA.dims, **settings.shape).reset([streams.weights])
+    own = dict(model.fusion_parameters())
+    rest = [p for name, p in model.named_parameters() if name not in own]
+    groups = [{"params": rest}, {"params": own.values(), "lr": settings.lr * settings.fusion_lr}]
+    adamw = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
+    masks, (x, present, label) = train.noise([member], [streams]), train.tensors(DATA)
+    done = 0
+    while done < steps:
+        order = torch.from_numpy(streams.order.permutation(ROWS["train"]))
+        for batch in order.split(settings.batch)[: len(order) // settings.batch]:
+            batch = batch[None]  # (s, b)
+            score = model({m: v[batch] for m, v in x.items()}, present[batch], masks).score
+            adamw.zero_grad()
+            (score - label[batch]).abs().mean().backward()
+            adamw.step()
+            done += 1
+            if done == steps:
+                break
+    return parameters(model)
+
+
+VARIED = [
+    TINY,
+    replace(TINY, dropout=0.0, feature_dropout=0.25),
+    replace(TINY, lr=3e-3, weight_decay=0.3, modality_dropout=0.4),
+    replace(TINY, fusion_lr=10.0),
+]
+
+
+@pytest.mark.parametrize("rule", daf.RULES)
+def test_a_stack_is_so_many_plain_loops(rule):
+    seeds, steps, after = (3, 5), 20, {}
+    settings = [replace(one, rule=rule, epochs=8, patience=8) for one in VARIED]
+
+    def keep(step, model):
+        if step == steps:
+            after.update({k: parameters(model, k) for k in range(model.s)})
+
+    found = fit(DATA, settings, seeds, on_step=keep)
+    assert len(after) == len(found.members) == 8
+    for k, member in enumerate(found.members):
+        assert same(plain_loop(member.settings, member.seed, steps), after[k], 1e-5), (rule, k)
+
+
+PATIENT = replace(TINY, epochs=30, patience=2)
+STACK = [replace(PATIENT, lr=0.1), PATIENT, replace(PATIENT, lr=3e-2, dropout=0.1)]
+
+
+@pytest.fixture(scope="module")
+def stack():
+    """Three settings x four seeds; all of the first setting stop before the others."""
+    return fit(DATA, STACK, range(4))
+
+
+@pytest.mark.parametrize("k", [0, 6, 9])
+def test_a_member_alone_is_the_same(stack, k):
+    member = stack.members[k]
+    alone = fit(DATA, member.settings, [member.seed])
+    assert alone.best_epoch[0] == stack.best_epoch[k]
+    assert alone.valid_mae[0] == pytest.approx(stack.valid_mae[k], abs=1e-4)
+    assert same(parameters(alone.model), parameters(stack.model, k), 1e-4)
+    for name, curve in alone.curves.items():
+        np.testing.assert_allclose(stack.curves[name][: len(curve), k], curve[:, 0], atol=1e-4)
+
+
+def test_two_runs_agree_bit_for_bit(stack):
+    again = fit(DATA, STACK, range(4))
+    for name, value in stack.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name]), name
+    assert (stack.valid_mae == again.valid_mae).all()
+
+
+def test_each_member_stops_by_itself_and_is_left_at_its_best(stack):
+    valid = stack.curves["valid"]  # (epochs, s)
+    stops = np.minimum(stack.best_epoch + PATIENT.patience + 1, PATIENT.epochs)
+    assert len(set(stops)) > 4 and stops.max() == len(valid) > stops[:4].max()
+    for k, stop in enumerate(stops):
+        assert stack.best_epoch[k] == valid[:stop, k].argmin()
+        assert (valid[stop:, k] == valid[stop - 1, k]).all()
+    score = stack.predict(DATA.take(ROWS["valid"])).score
+    error = np.abs(score - DATA.label[ROWS["valid"]]).mean(axis=1)
+    np.testing.assert_allclose(error, stack.valid_mae, atol=1e-5)
+
+
+# Which rows
+
+
+def rows_seen(monkeypatch, data, settings, **options):
+    """The row numbers of every training batch, (s, b) each, and the members."""
+    seen, real = [], train._Data.__getitem__
+
+    def watched(self, rows):
+        if torch.is_grad_enabled():
+            seen.append(rows.numpy())
+        return real(self, rows)
+
+    monkeypatch.setattr(train._Data, "__getitem__", watched)
+    found = fit(data, settings, **options)
+    return seen, found.members
+
+
+@pytest.mark.parametrize("batch, sizes", [(16, [16] * 3), (60, [60]), (200, [60]), (7, [7] * 8)])
+def test_an_epoch_is_whole_batches_of_distinct_rows(monkeypatch, batch, sizes):
+    settings = replace(TINY, batch=batch, epochs=1)
+    seen, _ = rows_seen(monkeypatch, DATA, settings, seeds=range(2))
+    assert [rows.shape for rows in seen] == [(2, size) for size in sizes]
+    for k in range(2):
+        epoch = np.concatenate([rows[k] for rows in seen])
+        assert len(set(epoch)) == len(epoch) and set(epoch) <= set(ROWS["train"])
+    assert (seen[0][0] != seen[0][1]).any()
+
+
+def test_folds_hold_out_whole_groups_and_all_of_them(monkeypatch):
+    data = features(train=63)  # folds of unequal size
+    seen, members = rows_seen(monkeypatch, data, replace(TINY, epochs=2), seeds=[0], folds=4)
+    known = np.flatnonzero(data.split != "test")
+    assert sorted(np.concatenate([member.valid for member in members])) == known.tolist()
+    groups = np.array(data.groups)
+    for k, member in enumerate(members):
+        assert not set(groups[member.train]) & set(groups[member.valid])
+        assert {row for rows in seen for row in rows[k]} <= set(member.train)
+
+
+def test_a_fold_does_not_depend_on_who_else_is_trained():
+    data = features(train=63)
+    both = fit(data, [PATIENT, replace(PATIENT, lr=3e-2)], range(2), folds=3)
+    alone = fit(data, PATIENT, [1], folds=3)
+    np.testing.assert_allclose(both.valid_mae[1:6:2], alone.valid_mae, atol=1e-4)
+
+
+@pytest.mark.parametrize("folds", [None, 3])
+def test_the_test_split_is_never_read(folds):
+    spoilt = replace(DATA, label=DATA.label.copy(), x={m: v.copy() for m, v in DATA.x.items()})
+    for array in (spoilt.label, *spoilt.x.values()):
+        array[ROWS["test"]] = np.nan
+    clean, other = (fit(data, TINY, [0], folds) for data in (DATA, spoilt))
+    assert (clean.valid_mae == other.valid_mae).all()
+    choice = [TINY, replace(TINY, lr=1e-3)]
+    assert np.array_equal(train.select(DATA, choice, 3)[1], train.select(spoilt, choice, 3)[1])
+
+
+def test_select_takes_the_lowest_cross_validated_error():
+    choice = [replace(TINY, lr=1e-6), TINY, replace(TINY, lr=1e-5)]
+    best, errors = train.select(DATA, choice, folds=3, seeds=(0, 1))
+    assert best == TINY and errors.argmin() == 1 and errors.shape == (3,)
+    one = fit(DATA, TINY, (0, 1), folds=3)
+    assert errors[1] == pytest.approx(one.valid_mae.mean(), abs=1e-4)
+
+
+# Bad input
+
+
+def with_label(split, value):
+    label = DATA.label.copy()
+    label[ROWS[split][0]] = value
+    return replace(DATA, label=label)
+
+
+@pytest.mark.parametrize(
+    "data, settings, error, says",
+    [
+        (with_label("train", np.nan), replace(TINY, batch=60), FloatingPointError, "not finite"),
+        (DATA, [TINY, replace(TINY, rule="mean")], ValueError, "2 different shapes"),
+        (DATA, [TINY, replace(TINY, shape={"width": 5})], ValueError, "2 different shapes"),
+        (DATA, [TINY, replace(TINY, patience=9)], ValueError, "2 different shapes"),
+        (DATA, replace(TINY, dropout=1.0), ValueError, "rate of 1.0"),
+        (DATA, replace(TINY, rule="sum"), ValueError, "unknown fusion rule"),
+        (DATA.take(ROWS["train"]), TINY, DataError, "no utterance in split valid"),
+        (DATA.take(ROWS["valid"]), TINY, DataError, "no utterance in split train"),
+    ],
+)
+def test_bad_input_of_fit(data, settings, error, says):
+    with pytest.raises(error, match=says) as caught:
+        fit(data, settings, [0])
+    assert "\n" not in str(caught.value)
+
+
+# Predicting
+
+
+def test_predict_in_blocks_is_predict_at_once(stack, monkeypatch):
+    whole = stack.predict(DATA)
+    monkeypatch.setattr(train, "BLOCK", 7)
+    for a, b in zip(whole, stack.predict(DATA), strict=True):
+        assert a.shape[:2] == (12, len(DATA))
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_predict_finds_its_modalities_by_name(stack):
+    swapped = stack.predict(DATA.only(["audio", "text"]))
+    np.testing.assert_array_equal(swapped.score, stack.predict(DATA).score)
+    with pytest.raises(DataError, match="asked for"):
+        stack.predict(DATA.only(["audio"]))
+    wide = replace(DATA, x={**DATA.x, "text": np.zeros((len(DATA), 9), np.float32)})
+    with pytest.raises(DataError, match="the model was trained on"):
+        stack.predict(wide)
+
+
+def test_rules_without_weights_predict_none():
+    found = fit(DATA, replace(TINY, rule="gmu", epochs=1), [0]).predict(DATA)
+    assert found.weights is None and found.score.shape == (1, len(DATA))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_gpu_trains_the_same_models(stack):
+    there = fit(DATA, STACK, range(4), device="cuda")
+    np.testing.assert_allclose(there.curves["valid"][:3], stack.curves["valid"][:3], atol=1e-3)
+    assert there.model.head.bias.is_cuda and there.predict(DATA).score.shape == (12, len(DATA))
+
+
+# Saved and loaded
+
+
+def corpus(n=80, d=3, seed=1):
+    """Two feature sequences, one of them missing here and there."""
+    rng = np.random.default_rng(seed)
+    label = rng.uniform(-2, 2, n)
+    lengths = {"audio": rng.integers(2, 5, n), "vision": rng.integers(0, 3, n)}
+    sequences = {
+        m: Sequences(
+            rng.standard_normal((t.sum(), d)) + np.repeat(label, t)[:, None], t, tuple("abcde"[:d])
+        )
+        for m, t in lengths.items()
+    }
+    split = np.resize(["train", "train", "valid", "test"], n)
+    ids = tuple(f"u{i}" for i in range(n))
+    return Corpus("toy", "seed 1", ids, ids, split, label, sequences=sequences,
+                  checksums={"toy.csv": "abc"})  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", ["daf", "lmf"])
+def test_saved_and_loaded_predicts_the_same(tmp_path, rule):
+    toy = corpus()
+    data = build(toy, layers="last")
+    found = fit(data, replace(TINY, rule=rule), range(3))
+    path = saved.save(found, data, tmp_path / "new" / "toy.safetensors")
+    assert sorted(p.name for p in path.parent.iterdir()) == ["toy.json", "toy.safetensors"]
+
+    loaded, expected = saved.load(path), found.predict(data)
+    some = np.arange(5, 50)
+    table = loaded.predict(toy.take(some))
+    assert table["id"].tolist() == list(toy.ids[5:50])
+    np.testing.assert_allclose(table["score"], expected.score.mean(0)[some], atol=1e-6)
+    np.testing.assert_allclose(table["score_sd"], expected.score.std(0, ddof=1)[some], atol=1e-6)
+    assert loaded.about["data"] == {"name": "toy", "variant": "seed 1",
+                                    "checksums": {"toy.csv": "abc"}}  # fmt: skip
+    assert loaded.about["encoder"] == {"layers": "last"}
+    assert [one["seed"] for one in loaded.about["members"]] == [0, 1, 2]
+    if rule == "lmf":
+        assert list(table) == ["id", "score", "score_sd"]
+        return
+    names = [f"{what}_{m}" for what in ("weight", "opinion") for m in ("audio", "vision")]
+    assert list(table) == ["id", "score", "score_sd", *names]
+    absent = toy.sequences["vision"].lengths[some] == 0
+    assert absent.any() and (table["weight_vision"][absent] == 0).all()
+    assert (table["opinion_vision"].isna() == absent).all()
+
+
+def test_a_single_member_has_no_spread(tmp_path):
+    data = build(corpus())
+    path = saved.save(fit(data, TINY, [7]), data, tmp_path / "one.safetensors")
+    assert (saved.load(path).predict(corpus())["score_sd"] == 0).all()
+
+
+@pytest.fixture
+def on_disk(tmp_path):
+    data = build(corpus())
+    return saved.save(fit(data, TINY, [0]), data, tmp_path / "toy.safetensors")
+
+
+def flip_a_byte(path):
+    blob = bytearray(path.read_bytes())
+    blob[-1] ^= 1
+    path.write_bytes(blob)
+
+
+@pytest.mark.parametrize(
+    "harm, says",
+    [
+        (flip_a_byte, "damaged, or not what"),
+        (lambda p: p.write_bytes(p.read_bytes()[:50]), "damaged, or not what"),
+        (lambda p: p.unlink(), "toy.safetensors is missing"),
+        (lambda p: p.with_suffix(".json").unlink(), "toy.json is missing"),
+        (lambda p: p.with_suffix(".json").write_text('{"rule": "daf'), "toy.json is damaged"),
+        (lambda p: p.with_suffix(".json").write_text("[]"), "damaged, or not what"),
+        (lambda p: edit(p, '"width": 4', '"width": 5'), "damaged, or not what"),
+        (lambda p: edit(p, '"rule": "daf"', '"rule": "mean"'), "damaged, or not what"),
+    ],
+)
+def test_a_damaged_save_says_so(on_disk, harm, says):
+    harm(on_disk)
+    with pytest.raises(ValueError, match=says) as caught:
+        saved.load(on_disk)
+    assert "\n" not in str(caught.value)
+
+
+def edit(path, old, new):
+    about = path.with_suffix(".json")
+    assert old in about.read_text()
+    about.write_text(about.read_text().replace(old, new))
+
+
+def test_bad_input_of_save(tmp_path, on_disk):
+    data = build(corpus())
+    found = fit(data, TINY, [0])
+    with pytest.raises(ValueError, match=r"is named NAME\.safetensors"):
+        saved.save(found, data, tmp_path / "model.pt")
+    with pytest.raises(ValueError, match="the model was trained on features"):
+        saved.save(found, data.only(["audio"]), tmp_path / "x.safetensors")
+    with pytest.raises(DataError, match="audio has 10 features, training had 6"):
+        saved.load(on_disk).predict(corpus(d=5))
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_an_interrupted_save_leaves_the_old_one(on_disk, monkeypatch):
+    before = saved.load(on_disk).predict(corpus())
+    data = build(corpus())
+    other = fit(data, TINY, [1])
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(saved.os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        saved.save(other, data, on_disk)
+    assert len(list(on_disk.parent.iterdir())) == 2
+    pd.testing.assert_frame_equal(saved.load(on_disk).predict(corpus()), before)
