@@ -19,7 +19,7 @@ import torch
 from filelock import FileLock
 
 from mmlib import daf, features, train
-from mmlib.data import DataError, load
+from mmlib.data import load
 from mmlib.features import Features
 from mmlib.paths import RUNS
 from mmlib.train import Settings
@@ -80,12 +80,16 @@ def table(dataset: str) -> list[dict]:
 
 def store(dataset: str, modalities: Sequence[str], rule: str, entry: dict) -> None:
     """Add one choice to the file, atomically; two runs may write at once."""
+    FILE.parent.mkdir(parents=True, exist_ok=True)
+    partial = FILE.with_suffix(".partial")
     with FileLock(FILE.with_suffix(".lock")):
         everything = _read(FILE)
         everything.setdefault(dataset, {}).setdefault(variant(modalities), {})[rule] = entry
-        partial = FILE.with_suffix(".partial")
-        partial.write_text(json.dumps(everything, indent=1) + "\n")
-        os.replace(partial, FILE)
+        try:
+            partial.write_text(json.dumps(everything, indent=1) + "\n")
+            os.replace(partial, FILE)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _read(file: Path) -> dict:
@@ -93,28 +97,32 @@ def _read(file: Path) -> dict:
         return json.loads(file.read_text())
     except FileNotFoundError:
         return {}
+    except ValueError:
+        raise ValueError(f"{file} is damaged; restore it, or delete it and tune again") from None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m mmlib.tune", description=__doc__)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--modalities", nargs="+", help="default: all that the data set has")
-    parser.add_argument("--utterances", type=int, help="at most so many, whole groups")
+    parser.add_argument("--utterances", type=int, help="only the first so many")
     parser.add_argument("--rules", nargs="+", choices=daf.RULES, default=list(daf.RULES))
     given = parser.parse_args()
     torch.set_num_threads(1)
     try:
-        corpus = load(given.dataset)
-        if given.utterances:
-            corpus = corpus.take(np.arange(min(given.utterances, len(corpus))))
-        data = features.build(corpus, given.modalities)
-    except DataError as problem:
+        _tune_all(given.dataset, given.modalities, given.utterances, given.rules)
+    except ValueError as problem:
         raise SystemExit(f"mmlib.tune: {problem}") from None
-    for rule in ["mean"] if len(data.modalities) == 1 else given.rules:
+
+
+def _tune_all(dataset: str, modalities: Sequence[str], first: int | None, rules: list[str]) -> None:
+    corpus = load(dataset)
+    data = features.build(corpus.take(np.arange(len(corpus))[:first]), modalities)
+    for rule in ["mean"] if len(data.modalities) == 1 else rules:
         entry = tune(data, rule)
-        store(given.dataset, data.modalities, rule, entry)
+        store(dataset, data.modalities, rule, entry)
         spread = np.ptp([one["cv_mae"] for one in entry["tried"]])
-        print(f"{given.dataset} {variant(data.modalities)} {rule}: CV MAE {entry['cv_mae']:.4f},",
+        print(f"{dataset} {variant(data.modalities)} {rule}: CV MAE {entry['cv_mae']:.4f},",
               f"candidates spread over {spread:.4f}", flush=True)  # fmt: skip
 
 
