@@ -1,0 +1,272 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 08 · What was found, beside what was published
+#
+# Seconds; nothing is trained or scored here. The numbers were stored by the notebooks before it,
+# when they were run at full size (20 seeds a model) by
+#
+# ```
+# make run RUN=mosi       PARAMS=papermill_runs/params/mosi.yaml
+# make run RUN=mosi-leak  PARAMS=papermill_runs/params/mosi-leak.yaml
+# make run RUN=mosei-text PARAMS=papermill_runs/params/mosei-text.yaml
+# make run RUN=mmmo       PARAMS=papermill_runs/params/mmmo.yaml
+# ```
+#
+# after `python -m mmlib.tune` had spent the same budget on every rule. A run leaves
+# `papermill_runs/<run>/metrics.json`, `comparisons.json` and `provenance.json`; this notebook reads
+# those files and `mmlib/reported.toml`, which holds what the papers and their peers report.
+# Before this: `02_daf`, `03_daf_ablations`, `04_daf_interpretability`.
+
+# %% tags=["parameters"]
+metrics: str = "mae corr acc2_non0 f1_non0 f1_has0 acc7"  # columns of the tables of scores
+run: str = "interactive"  # a run to show besides the stored ones; interactive: none
+
+# %%
+import pandas as pd
+from IPython.display import Markdown, display
+
+from mmlib import plots, results, tune
+from mmlib.metrics import METRICS
+from mmlib.paths import RUNS
+
+plots.style()
+pd.set_option("display.max_rows", None, "display.max_columns", None, "display.width", 240)
+pd.set_option("display.max_colwidth", 90, "display.precision", 3)
+
+# %% [markdown]
+# ## 1 · Which runs, and where they came from
+#
+# A run is kept with the project if its parameter file is. `dirty` would mean that the code had
+# changes which no commit holds.
+
+# %%
+kept = [name for name in results.runs() if (RUNS / "params" / f"{name}.yaml").exists()]
+shown = kept + [run] * (run in results.runs() and run not in (*kept, "interactive"))
+frames = {name: results.load(name) for name in shown}
+print("runs:", ", ".join(shown) or "none yet; the commands above make them")
+
+# %%
+origins = [{"run": name, "notebook": notebook, **origin}
+           for name in shown for notebook, origin in results.origins(name).items()]  # fmt: skip
+columns = ["run", "notebook", "commit", "dirty", "device", "seconds", "command"]
+facts = pd.DataFrame(origins, columns=columns)
+facts.assign(commit=facts["commit"].str[:9]).set_index(["run", "notebook"])
+
+# %%
+versions = pd.DataFrame([{"run": o["run"], **o["versions"]} for o in origins])
+data = {(o["run"], file): sha[:16] for o in origins for file, sha in o["data"].items()}
+display(
+    versions.drop_duplicates(ignore_index=True),
+    pd.Series(data, name="sha256, first 16", dtype=str).to_frame(),
+)
+
+# %% [markdown]
+# ## 2 · Scores
+#
+# On the test split: mean over seeds [95 % interval] ± standard deviation over seeds. The interval
+# resamples videos and seeds, so it answers "other videos, other seeds"; the deviation answers
+# "other seeds" alone. `variant` names the modalities (`ta`: text and audio; `n`: a modality of pure
+# noise; `a>b`: trained on a, tested on b). `constant` is the training median: the base rate of each
+# table.
+
+
+# %%
+def scores(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a data set, model, variant and metric: that with the most seeds, test split."""
+    test = frame[frame["split"] == "test"]
+    most = test.sort_values("n_seeds", ascending=False, kind="stable")
+    return most.drop_duplicates(["dataset", "model", "variant", "metric"])
+
+
+def wide(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Scores as text, best MAE first within a data set."""
+    line = ["dataset", "model", "variant", "n_seeds"]
+    order = table[table["metric"] == "mae"].sort_values(["dataset", "mean"])[line]
+    form = "{:.3f} [{:.3f}, {:.3f}] ± {:.3f}".format
+    text = [form(*row) for row in table[["mean", "ci_low", "ci_high", "sd"]].values]
+    cells = table.assign(text=text).pivot(index=line, columns="metric", values="text")
+    return cells.loc[pd.MultiIndex.from_frame(order), columns]
+
+
+# %%
+for name, frame in frames.items():
+    display(Markdown(f"**{name}**"))
+    display(wide(scores(frame), metrics.split()))
+
+# %% [markdown]
+# The same as pictures. Models that are nearer to the constant than to the best one are in the
+# table only, so that the others can be told apart. The dotted line in `mosi` is the best published
+# system with frozen text (MulT in MMSA's table).
+
+# %%
+ledger = results.ledger()
+for name, frame in frames.items():
+    mae = scores(frame).query("metric == 'mae' and not dataset.str.contains('>')")
+    base = mae.loc[mae["model"] == "constant", "mean"].max()
+    near = mae[~(mae["mean"] > (mae["mean"].min() + base) / 2)].sort_values("mean")
+    peer = ledger.query("dataset == 'mosi' and metric == 'mae' and system == 'MulT'")["reported"]
+    figure = plots.intervals(near, "mae", reference={"MulT": peer.item()} if name == "mosi" else {})
+    figure.axes[0].set_title(f"{name}, test split", loc="left")
+    _ = plots.save(figure, f"08_{name}", run)
+
+# %% [markdown]
+# ## 3 · Who beats whom
+#
+# Two intervals may overlap where the difference is in no doubt, since both models saw the same
+# videos. So each pair is tested as a pair: interval of the difference, permutation test within
+# videos, Holm over all of a run's pairs. A model is called better if the interval excludes zero and
+# Holm's $p$ is below .05.
+
+
+# %%
+def verdict(pair: pd.Series) -> str:
+    """Which of the two is better, if either."""
+    told_apart = pair["p_holm"] < 0.05 and pair["ci_low"] * pair["ci_high"] > 0
+    if not told_apart:
+        return "not told apart"
+    first = (pair["diff"] < 0) == (METRICS[pair["metric"]].better == "low")
+    return f"{pair['a'] if first else pair['b']} better"
+
+
+pairs = pd.concat([results.load_comparisons(name).assign(run=name) for name in shown] or
+                  [pd.DataFrame(columns=[*results.COMPARISON, "run"])])  # fmt: skip
+pairs["verdict"] = [verdict(pair) for _, pair in pairs.iterrows()]
+pairs[["run", "a", "b", "metric", "diff", "ci_low", "ci_high", "p", "p_holm", "verdict"]].set_index(
+    ["run", "a", "b", "metric"]
+)
+
+# %% [markdown]
+# ## 4 · What the tuning cost
+#
+# A comparison is worth as much as the care given to the loser. Every rule chose among equally many
+# candidates, its own learning rate included, by cross-validation over the videos of training and
+# validation; `worst` is the error of the worst candidate.
+
+# %%
+tuned = {key: tune.table(key) for key in ("mosi", "mosi-leak", "mosei", "mmmo", "synthetic")}
+budget = pd.concat([pd.DataFrame(lines).assign(data=key) for key, lines in tuned.items()])
+if len(budget):
+    assert budget.groupby(["data", "variant"])["candidates"].nunique().eq(1).all()
+    budget = budget.set_index(["data", "variant", "rule"])
+budget
+
+# %% [markdown]
+# ## 5 · The ledger
+#
+# A line for each published number and claim. A number is `inside` if it lies in our 95 % interval;
+# a claim "a beats b" is `inside` if our difference goes that way, excludes zero and survives Holm.
+# `outside` is no accusation: `reason` says what differs. `constant` is the base rate on the data it
+# was tested on.
+
+# %%
+rates = {(row.dataset, row.metric): row.mean for name in kept if name != "mosi-leak"
+         for row in scores(frames[name]).query("model == 'constant'").itertuples()}  # fmt: skip
+rows = zip(ledger["tested_on"], ledger["metric"], strict=True)
+ledger["constant"] = [rates.get(row, float("nan")) for row in rows]
+assert set(ledger["verdict"]) <= {"inside", "outside", "not testable here"}
+ledger.groupby(["paper", "verdict"]).size().unstack(fill_value=0)
+
+# %%
+ledger["n_seeds"] = ledger["n_seeds"].astype("Int64")
+first = ["system", "dataset", "metric", "reported", "mean", "ci_low", "ci_high", "constant"]
+rest = ["n_seeds", "verdict", "reason", "tested_on", "command", "hardware", "source"]
+entries = ledger[[*first, *rest]].round(3).astype(object)
+entries = entries.where(entries.notna(), "")
+for paper in ledger["paper"].unique():
+    display(Markdown(f"**{paper}**"), entries[ledger["paper"] == paper].set_index("system"))
+
+# %% [markdown]
+# ## 6 · Peers on CMU-MOSI, beside ours
+#
+# MMSA's table (means of 5 seeds) and our run `mosi` on the same split. **The encoders differ**: the
+# peers read BERT's token sequences, audio and vision; ours reads pooled states of MiniLM and
+# utterance means of COVAREP, no vision. So this compares systems, not fusion rules; within our rows
+# the encoder is the same for all.
+
+# %%
+peers = ledger[ledger["paper"].eq("MMSA") & ledger["dataset"].eq("mosi")]
+peers = peers.pivot(index=["system", "source"], columns="metric", values="reported")
+mosi = scores(frames["mosi"] if "mosi" in kept else pd.DataFrame(columns=results.ROW))
+mosi = mosi[mosi["dataset"] == "mosi"]
+here = mosi[mosi["variant"].isin(["t", "a", "ta"])]
+ours = here.assign(source="here, " + here["variant"], system=here["model"]).pivot_table(
+    index=["system", "source"], columns="metric", values="mean"
+)
+beside = pd.concat([peers, ours]).reindex(columns=metrics.split())
+beside.sort_values("mae").round(3)
+
+# %% [markdown]
+# ## 7 · What failed
+#
+# First the bars that were set before the runs on CMU-MOSI, then every claim of the paper that did
+# not come out, and every rule that DAF did not beat.
+
+
+# %%
+def value(model: str, variant: str, metric: str) -> float:
+    """Our mean on CMU-MOSI's test split, NaN if it was not run."""
+    row = mosi.query("model == @model and variant == @variant and metric == @metric")
+    return next(iter(row["mean"]), float("nan"))
+
+
+bars = []
+if "mosi" in kept:
+    text, daf = value("text", "t", "mae"), value("daf", "ta", "mae")
+    against = pairs.query("run == 'mosi' and a == 'daf' and b == 'text' and metric == 'corr'")
+    mult = peers.xs("MulT").iloc[0]
+    bars = [
+        ("DAF, MAE", daf, "at most", 0.865),
+        ("DAF, Corr", value("daf", "ta", "corr"), "at least", 0.73),
+        ("DAF - text, Corr, low end", against["ci_low"].item(), "at least", -0.01),
+        ("DAF, MAE, against MulT", daf, "at most", mult["mae"]),
+        ("DAF, Corr, against MulT", value("daf", "ta", "corr"), "at least", mult["corr"]),
+        ("cost of noise beside text, MAE", value("daf", "tn", "mae") - text, "at most", 0.005),
+        ("cost of noise and audio, MAE", value("daf", "tan", "mae") - text, "at most", 0.005),
+    ]
+bars = pd.DataFrame(bars, columns=["what", "found", "bar", "limit"])
+sign = bars["bar"].map({"at most": 1, "at least": -1}).astype(float)
+room = sign * (bars["limit"] - bars["found"])
+bars["met"] = (room >= 0).map({True: "yes", False: "NO"}).where(room.notna(), "not run")
+bars.set_index("what").round(3)
+
+# %%
+lost = ledger[ledger["verdict"] == "outside"]
+for line in lost[lost["reported"].isna()].itertuples():
+    print(f"not confirmed: {line.system}, {line.metric} = {line.mean:+.3f} "
+          f"[{line.ci_low:+.3f}, {line.ci_high:+.3f}] on {line.tested_on}")  # fmt: skip
+for name, group in pairs[pairs["a"].eq("daf") & pairs["metric"].eq("mae")].groupby("run"):
+    for said in ("not told apart", *sorted(set(group["b"] + " better"))):
+        others = group.loc[group["verdict"] == said, "b"]
+        if len(others):
+            print(f"{name}: DAF and {', '.join(others)}, MAE: {said}")
+
+# %% [markdown]
+# ## Takeaways
+
+# %%
+count = ledger["verdict"].value_counts()
+print(f"1. Of {len(ledger)} published numbers and claims, {count.get('inside', 0)} lie inside, "
+      f"{count.get('outside', 0)} outside, {count.get('not testable here', 0)} cannot be tested "
+      "with the data at hand.")  # fmt: skip
+decided = pairs[pairs["a"].eq("daf") & pairs["verdict"].ne("not told apart")]
+print(f"2. DAF was compared in {pairs['a'].eq('daf').sum()} pairs; {len(decided)} are decided, "
+      f"{decided['verdict'].eq('daf better').sum()} of them for DAF.")  # fmt: skip
+print(f"3. Of {len(bars)} bars set before the runs, {bars['met'].eq('yes').sum()} are met.")
+
+# %% [markdown]
+# To add a number that is published elsewhere, or a row that would test one, edit
+# `mmlib/reported.toml`. To see a run of your own here: `make run DATASET=mosi RUN=mine`, and its
+# table and its pairs stand beside the stored ones.

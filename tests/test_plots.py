@@ -1,0 +1,121 @@
+"""Figures: what is drawn is what was given, names are told apart in grey, files are whole."""
+
+from itertools import combinations, pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from mmlib import plots, results
+
+RNG = np.random.default_rng(0)
+TABLE = pd.DataFrame(
+    {"model": ["text", "daf"], "variant": ["t", "ta"], "metric": "mae", "mean": [0.9, 0.8],
+     "ci_low": [0.85, 0.7], "ci_high": [0.95, 0.9]}
+)  # fmt: skip
+ALPHA = RNG.dirichlet([1, 2, 3], 200)
+BY = RNG.normal(size=200)
+MODALITIES = ("text", "audio", "vision")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(plots, "FIGURES", tmp_path)
+    with plt.rc_context():
+        plots.style()
+        yield tmp_path
+    plt.close("all")
+
+
+def draw_all():
+    yield plots.intervals(TABLE, "mae", reference={"MulT": 0.88})
+    yield plots.weights(ALPHA, BY, MODALITIES)
+    yield plots.curves([0, 1], {"daf": [[1, 0, 2], [2, 1, 3]], "mine": [1, 2]})
+    yield plots.heatmap(np.eye(3), MODALITIES, MODALITIES)
+    yield plots.learning({"train": ALPHA, "valid": ALPHA}, best_epoch=[3, 4])
+
+
+def test_every_model_and_modality_has_a_look_of_its_own():
+    assert set(results.MODELS) | set(MODALITIES) <= set(plots.LOOKS)
+    for group in (MODALITIES, results.FUSION):
+        for a, b in combinations(map(plots.look, group), 2):  # each sign alone tells them apart
+            assert all(one != other for one, other in zip(a, b, strict=True))
+    assert plots.look("mine", 0) != plots.look("yours", 1)
+
+
+def test_a_figure_is_written_whole_and_the_same_each_time(folder):
+    for first, second in zip(draw_all(), draw_all(), strict=True):
+        one, two = plots.save(first, "one", "mosi"), plots.save(second, "two", "mosi")
+        assert one == folder / "mosi" / "one.png" and one.read_bytes() == two.read_bytes()
+    assert sorted(path.name for path in one.parent.iterdir()) == ["one.png", "two.png"]
+
+
+def test_a_failed_save_leaves_the_old_file(folder, monkeypatch):
+    path = plots.save(plots.heatmap(np.eye(2), "ab", "ab"), "map", "mosi")
+    before = path.read_bytes()
+
+    def fail(self, file, **_):
+        file.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(plots.Figure, "savefig", fail)
+    with pytest.raises(OSError, match="disk full"):
+        plots.save(plots.heatmap(-np.eye(2), "ab", "ab"), "map", "mosi")
+    assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("name", "run"), [("../x", "mosi"), ("x", ".."), ("", "mosi"), ("x", "")])
+def test_names_that_leave_the_folder_are_refused(name, run, folder):
+    with pytest.raises(ValueError, match="use letters, digits"):
+        plots.save(plt.figure(), name, run)
+    assert not list(folder.iterdir())
+
+
+def test_intervals_draws_mean_and_ends_of_each_row():
+    ax = plots.intervals(TABLE, "mae").axes[0]
+    drawn = [line.get_xdata() for line in ax.lines]
+    assert np.allclose(np.concatenate(drawn), [0.85, 0.95, 0.9, 0.7, 0.9, 0.8])
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["text (t)", "daf (ta)"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first row stands on top"
+    with pytest.raises(ValueError, match=r"no row of metric 'corr'; there are \['mae'\]"):
+        plots.intervals(TABLE, "corr")
+
+
+@pytest.mark.parametrize(("bins", "counts"), [(4, [50] * 4), ([-9, 0, 9], None), ([0, 1], None)])
+def test_weights_stacks_the_mean_of_each_bin(bins, counts):
+    ax = plots.weights(ALPHA, BY, MODALITIES, bins=bins).axes[0]
+    n = len(ax.containers[0])
+    edges = np.quantile(BY, np.linspace(0, 1, n + 1)) if isinstance(bins, int) else bins
+    ends = ax.get_xticklabels()
+    for i, (low, high) in enumerate(pairwise(edges)):
+        inside = (low <= BY) & (high >= BY)
+        heights = [bars[i].get_height() for bars in ax.containers]
+        assert np.allclose(heights, ALPHA[inside].mean(axis=0), atol=0.02)  # the edges' own ties
+        assert ends[i].get_text().endswith(f"n={counts[i] if counts else inside.sum()}")
+        assert np.isclose(ax.containers[-1][i].get_y() + heights[-1], 1)
+
+
+def test_weights_with_nothing_inside_says_so():
+    with pytest.raises(ValueError, match="no value falls into the bins"):
+        plots.weights(ALPHA, BY, MODALITIES, bins=[50, 60])
+
+
+def test_curves_draws_lines_with_and_without_a_band():
+    ax = plots.curves([0, 1], {"daf": [[1, 0, 2], [2, 1, 3]], "mine": [1, 2]}).axes[0]
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[1, 2], [1, 2]]
+    assert len(ax.collections) == 1
+    assert ax.collections[0].get_paths()[0].get_extents().intervaly.tolist() == [0, 3]
+
+
+def test_learning_shows_median_and_range_from_epoch_one():
+    values = np.array([[3.0, 4, 9], [1, 2, 8]])  # (epochs, s)
+    ax = plots.learning({"valid": values}).axes[0]
+    assert ax.lines[0].get_xydata().tolist() == [[1, 4], [2, 2]]
+    assert ax.collections[0].get_paths()[0].get_extents().intervaly.tolist() == [1, 9]
+
+
+def test_figures_can_share_one_sheet():
+    figure, axes = plt.subplots(1, 2)
+    assert plots.weights(ALPHA, BY, MODALITIES, ax=axes[0]) is figure
+    assert plots.heatmap(np.eye(3), MODALITIES, MODALITIES, ax=axes[1]) is figure
