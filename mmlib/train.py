@@ -29,14 +29,14 @@ class Settings:
     rule: str = "daf"
     shape: Mapping[str, float] = field(default_factory=dict)  # e.g. width, scorer_width, rank
     lr: float = 3e-4
-    fusion_lr: float = 3.0  # rate of the fusion rule's own parameters, as a multiple of lr
+    fusion_lr: float = 1.0  # rate of the fusion rule's own parameters, as a multiple of lr
     weight_decay: float = 1e-2
     feature_dropout: float = 0.5
-    dropout: float = 0.3
+    dropout: float = 0.1
     modality_dropout: float = 0.0
     batch: int = 128
-    epochs: int = 40
-    patience: int = 8
+    epochs: int = 60
+    patience: int = 10
 
 
 class Streams(NamedTuple):

@@ -22,7 +22,7 @@ from mmlib.data.corpus import Corpus, DataError, Sequences
 MODALITIES = ("text", "audio", "vision")
 GRID = np.arange(-9, 10) / 3  # (19,), the values a label can take
 CLEAR, UNCLEAR = 0.4, 6.0  # noise of the evidence at informativeness 1 and 0
-CONTROL = {"text": 0.75, "audio": 0.45, "vision": 0.35}  # informativeness, control corpus
+CONTROL = {"text": 0.8, "audio": 0.75, "vision": 0.7}  # informativeness, control corpus
 MISSING = 0.05  # share of utterances without audio, and without vision
 PER_GROUP = 20  # utterances a speaker
 
