@@ -369,7 +369,7 @@ tested[["diff", "ci_low", "ci_high", "p_holm"]].round(3)
 
 # %%
 leaked = results.load("mosi-leak").query("metric == 'mae'").groupby(["model", "variant"])["mean"]
-leaked.first().round(3).unstack("variant").fillna("")
+leaked.first().round(3).unstack("variant")
 
 # %% [markdown]
 # ## Takeaways
