@@ -27,8 +27,8 @@ run: setup  ## execute the notebooks (DATASET=mosi RUN=mosi ONLY="02_daf 08_resu
 	@$(BIN)/python -m mmlib.runs --run $(RUN) $(if $(DATASET),--dataset $(DATASET)) \
 	  $(if $(PARAMS),--params $(PARAMS)) $(if $(ONLY),--only $(ONLY))
 
-# One thread: the stored outputs are the same on every machine of a kind.
-notebooks test: export OMP_NUM_THREADS := 1
+# One thread: the same numbers in a run, the stored outputs and the tests, whatever the machine.
+run notebooks test: export OMP_NUM_THREADS := 1
 
 notebooks: setup  ## make the reference run: every .ipynb anew from its .py (ONLY=02_daf)
 	@set -e; for source in $(SOURCES); do \
