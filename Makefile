@@ -27,7 +27,7 @@ run: setup  ## execute the notebooks (DATASET=mosi RUN=mosi ONLY="02_daf 08_resu
 	@$(BIN)/python -m mmlib.runs --run $(RUN) $(if $(DATASET),--dataset $(DATASET)) \
 	  $(if $(PARAMS),--params $(PARAMS)) $(if $(ONLY),--only $(ONLY))
 
-# One thread: the same numbers in a run, the stored outputs and the tests, whatever the machine.
+# One thread: sums keep their order, so that a run, the stored outputs and the tests agree.
 run notebooks test: export OMP_NUM_THREADS := 1
 
 notebooks: setup  ## make the reference run: every .ipynb anew from its .py (ONLY=02_daf)
