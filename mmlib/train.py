@@ -15,9 +15,10 @@ from sklearn.model_selection import GroupKFold
 from torch import Tensor
 
 from mmlib import daf
-from mmlib.daf import Fusion, Masks, Noise
+from mmlib.daf import Fusion, Noise
 from mmlib.data import DataError
 from mmlib.features import Features, Scaler
+from mmlib.stack import Masks
 
 BLOCK = 1024  # utterances a forward pass when predicting
 

@@ -101,7 +101,8 @@ def test_imports_run_one_way():
         "paths": set(),
         "metrics": set(),
         "stats": set(),
-        "daf": set(),
+        "stack": set(),
+        "daf": {"stack"},
         "data": {"paths"},
         "results": {"metrics", "stats", "paths", "provenance"},
     }.items():
