@@ -19,7 +19,7 @@ class Scaler:
     """Mean and scale of each feature over the training utterances that have it."""
 
     mean: Mapping[str, np.ndarray]  # modality -> (d,)
-    scale: Mapping[str, np.ndarray]  # modality -> (d,); 1 where a training column is constant
+    scale: Mapping[str, np.ndarray]  # modality -> (d,); inf: constant in training, becomes 0
 
     @classmethod
     def fit(cls, x: Mapping[str, np.ndarray], present: np.ndarray, train: np.ndarray) -> "Scaler":
@@ -31,7 +31,7 @@ class Scaler:
                 raise DataError(f"no training utterance has {m}; leave it out of modalities")
             sd = rows.std(axis=0)
             mean[m] = rows.mean(axis=0)
-            scale[m] = np.where(sd > 1e-6, sd, 1).astype(np.float32)
+            scale[m] = np.where(sd > 1e-6, sd, np.inf).astype(np.float32)
         return cls(mean, scale)
 
     def apply(self, x: Mapping[str, np.ndarray], present: np.ndarray) -> dict[str, np.ndarray]:
@@ -111,15 +111,17 @@ class Features:
 def pool(sequences: Sequences) -> np.ndarray:
     """Mean and standard deviation over the valid frames, (n, 2 d); (n, d) if no t exceeds 1.
 
-    No padding enters: sums run over each utterance's own frames. An utterance without frames is 0.
+    Neither padding nor a frame of zeros enters: trackers write zeros where they have lost the face
+    or the voice. An utterance without a valid frame is 0.
     """
-    t = np.maximum(sequences.lengths, 1)[:, None]  # (n, 1)
-    mean = _sum(sequences.values, sequences.lengths) / t  # (n, d)
+    valid = sequences.values.any(axis=1)  # (frames,)
+    at = np.repeat(np.arange(len(sequences)), sequences.lengths)[valid]  # utterance of each frame
+    values, lengths = sequences.values[valid], np.bincount(at, minlength=len(sequences))
+    t = np.maximum(lengths, 1)[:, None]  # (n, 1)
+    mean = _sum(values, lengths) / t  # (n, d)
     if sequences.lengths.max(initial=0) <= 1:
         return mean.astype(np.float32)
-    at = np.repeat(np.arange(len(t)), sequences.lengths)  # utterance of each frame
-    centred = sequences.values - mean.astype(np.float32)[at]  # (frames, d)
-    sd = np.sqrt(_sum(centred**2, sequences.lengths) / t)
+    sd = np.sqrt(_sum((values - mean.astype(np.float32)[at]) ** 2, lengths) / t)
     return np.concatenate([mean, sd], axis=1).astype(np.float32)
 
 
@@ -144,7 +146,7 @@ def raw(
             x[m] = states.reshape(len(states), -1)
         else:
             x[m] = pool(corpus.sequences[m])
-            present[:, i] = corpus.sequences[m].lengths > 0
+            present[:, i] = x[m].any(axis=1)  # without a valid frame all is zero
     return x, present
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from sklearn.model_selection import GroupKFold
 from torch import Tensor
+from torch.nn.functional import smooth_l1_loss
 
 from mmlib import daf, loop
 from mmlib.daf import Fusion, Noise
@@ -22,7 +23,14 @@ from mmlib.features import Features, Scaler
 from mmlib.loop import Member, OnStep, Streams
 
 BLOCK = 1024  # utterances a forward pass when predicting
-SHAPE = ("rule", "shape", "batch", "epochs", "patience")  # what members of one stack share
+SHAPE = (
+    "rule",
+    "shape",
+    "corner",
+    "batch",
+    "epochs",
+    "patience",
+)  # what members of one stack share
 
 
 @dataclass(frozen=True)
@@ -37,9 +45,20 @@ class Settings:
     feature_dropout: float = 0.5
     dropout: float = 0.1
     modality_dropout: float = 0.0
+    corner: float = 0.5  # errors below it count quadratically (smooth L1); 0: the absolute error
     batch: int = 128
     epochs: int = 60
     patience: int = 10
+
+
+def error(score: Tensor, label: Tensor, corner: float) -> Tensor:
+    """The training loss of each score: its absolute error with a rounded corner.
+
+    |e| - corner / 2, and e^2 / (2 corner) where |e| < corner. At a sharp corner the gradient of an
+    utterance that is predicted well changes its sign with the last bit of its features, and after
+    some hundred steps two machines have trained two models.
+    """
+    return smooth_l1_loss(score, label, beta=corner, reduction="none")
 
 
 class Prediction(NamedTuple):
@@ -58,7 +77,7 @@ class Fit:
     members: list[Member]
     valid_mae: np.ndarray  # (s,), at the best epoch
     best_epoch: np.ndarray  # (s,)
-    curves: dict[str, np.ndarray]  # "train", "valid": MAE (epochs, s), constant once stopped
+    curves: dict[str, np.ndarray]  # "train": loss, "valid": MAE; (epochs, s), constant once stopped
     scaler: Scaler
 
     def predict(self, features: Features) -> Prediction:
@@ -99,9 +118,9 @@ def fit(
     streams = [Streams.of(member.seed) for member in members]
     model = daf.build(settings[0].rule, features.dims, len(members), **settings[0].shape)
     model.reset([own.weights for own in streams]).to(device)
-    best = loop.run(_Data(features, device), model, members, streams, on_step)
-    mae = {name: losses[..., 0] for name, losses in best.curves.items()}
-    return Fit(model, members, best.loss, best.epoch, mae, features.scaler)
+    best = loop.run(_Data(features, settings[0].corner, device), model, members, streams, on_step)
+    curves = {name: losses[..., 0] for name, losses in best.curves.items()}
+    return Fit(model, members, best.loss, best.epoch, curves, features.scaler)
 
 
 def tensors(features: Features, device: str = "cpu") -> tuple[dict[str, Tensor], Tensor, Tensor]:
@@ -119,7 +138,8 @@ class _Data(loop.Task):
 
     noise = staticmethod(noise)
 
-    def __init__(self, features: Features, device: str) -> None:
+    def __init__(self, features: Features, corner: float, device: str) -> None:
+        self.corner = corner
         self.x, self.present, self.label = tensors(features, device)
         self.memory = {m: v.new_empty(0) for m, v in self.x.items()}
 
@@ -133,9 +153,10 @@ class _Data(loop.Task):
         return x, self.present[rows], self.label[rows]
 
     def losses(self, model: Fusion, rows: Tensor, noise: Noise | None = None) -> Tensor:
-        """Absolute errors, (s, 1, b)."""
+        """`error` while training, absolute errors when validating, (s, 1, b)."""
         x, present, label = self[rows]
-        return (model(x, present, noise).score - label).abs()[:, None]
+        corner = self.corner if noise else 0
+        return error(model(x, present, noise).score, label, corner)[:, None]
 
 
 def _folds(features: Features, k: int) -> list[tuple[np.ndarray, np.ndarray]]:

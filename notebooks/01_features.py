@@ -110,7 +110,7 @@ for m, sequences in corpus.sequences.items():
 # sentiment $y$ (multiples of 1/3, about a fifth zeros, as in CMU-MOSEI), and each modality $m$ an
 # informativeness $q_m \in [0, 1]$ which decides how noisy its evidence is:
 #
-# $$s_m = 0.4^{\,q_m}\, 6^{\,1-q_m}, \qquad e_m = \mathrm{clip}(y + s_m \varepsilon,\, -3,\, 3)$$
+# $$s_m = 0.2^{\,q_m}\, 6^{\,1-q_m}, \qquad e_m = \mathrm{clip}(y + s_m \varepsilon,\, -3,\, 3)$$
 #
 # The evidence $e_m$ is what words, voice and face then say. A modality with low $q_m$ often says
 # something wrong. Check: where little was clipped, the spread of $e_m - y$ is $s_m$.
@@ -136,9 +136,10 @@ for i in examples:
 
 # %%
 audio, vision = embedded.sequences["audio"], embedded.sequences["vision"]
-lost = np.all(vision.values == 0, axis=1, keepdims=True)  # (sum t, 1): no face in this frame
+lost = pd.Series(np.all(vision.values == 0, axis=1))  # (sum t,): no face in this frame
+spoken_by = np.repeat(np.arange(len(embedded)), vision.lengths)  # utterance of each frame
 voiced = features.pool(audio)[:, audio.columns.index("VUV")]  # (n,)
-unseen = features.pool(Sequences(lost, vision.lengths, ("lost",)))[:, 0]  # (n,)
+unseen = lost.groupby(spoken_by).mean().reindex(range(len(embedded)), fill_value=0)  # (n,)
 for name, at, sign in (("voiced frames", 1, voiced), ("frames without a face", 2, -unseen)):
     here = q[:, at] > 0  # 0 stands for a missing modality
     rank = spearmanr(sign[here], q[here, at])[0]
@@ -356,7 +357,8 @@ print(f"{worded.name}: the two ways of holding out {'agree' if agree else 'DISAG
 # ## 6 · Pooling frames, and what padding costs
 #
 # Audio and vision come as $T$ frames, another $T$ for each utterance. We keep the mean and the
-# standard deviation over the frames that are really there:
+# standard deviation over the frames that are really there; a frame of zeros is none, since trackers
+# write zeros where they have lost the face:
 #
 # $$\mu = \frac{1}{T} \sum_{t \le T} x_t, \qquad
 #   \sigma^2 = \frac{1}{T} \sum_{t \le T} (x_t - \mu)^2$$
@@ -367,6 +369,7 @@ for sequences in (sequences for source in sources for sequences in source.sequen
     pooled, d = features.pool(sequences), len(sequences.columns)
     for i in np.flatnonzero(sequences.lengths)[:20]:
         x = sequences[i].astype(float)  # (t, d)
+        x = x[x.any(axis=1)]
         assert np.allclose(pooled[i, :d], x.mean(0), rtol=1e-4, atol=1e-4)
         assert pooled.shape[1] == d or np.allclose(pooled[i, d:], x.std(0), rtol=1e-3, atol=1e-3)
     print(f"{sequences.values.shape} frames -> {pooled.shape}")

@@ -79,6 +79,16 @@ def test_no_padding_enters():
     np.testing.assert_allclose(pool(s)[1, :3], averaged[1], rtol=1e-5)
 
 
+def test_frames_of_zeros_are_no_frames():
+    values = np.array([[1, 2], [0, 0], [3, 4], [0, 0], [0, 0]])
+    s = Sequences(values, np.array([3, 2]), ("a", "b"))
+    np.testing.assert_allclose(pool(s), [[2, 3, 1, 1], [0, 0, 0, 0]])
+    lost = replace(corpus(words=False), sequences={"audio": Sequences(
+        np.zeros((6, 2)), np.ones(6, int), ("a", "b"))})  # fmt: skip
+    with pytest.raises(DataError, match="no training utterance has audio"):
+        build(lost)
+
+
 # Scaling
 
 
@@ -94,7 +104,7 @@ def test_scaler_sees_training_rows_that_have_the_modality():
     used = x["audio"][[0, 1, 3, 4]]
     np.testing.assert_allclose(found.mean["audio"], used.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(found.scale["audio"][:3], used.std(axis=0)[:3], rtol=1e-5)
-    assert (found.mean["audio"] == again.mean["audio"]).all() and found.scale["audio"][3] == 1
+    assert (found.mean["audio"] == again.mean["audio"]).all() and np.isinf(found.scale["audio"][3])
     z = again.apply(spoilt, present)["audio"]
     assert (z[2] == 0).all() and (z[5:, :3] == CLIP).all() and (z[:2, 3] == 0).all()
 

@@ -23,7 +23,7 @@ def file(tmp_path, monkeypatch):
 def quick(monkeypatch):
     """Two candidates a rule, one epoch each."""
     tiny = Settings(shape={"width": 2}, epochs=1, patience=1)
-    for name in ("CANDIDATES", "UNIMODAL"):
+    for name in ("CANDIDATES", "WITHOUT_FUSION"):
         monkeypatch.setattr(tune, name, [tiny, replace(tiny, lr=1e-2)])
 
 

@@ -41,18 +41,19 @@ ASPECTS = (
 OPENINGS = ("", "so ", "well ", "okay so ", "and ", "you know ", "to be honest ", "overall ")
 TIMES = ("last week", "yesterday", "on friday", "this summer", "last month", "in the morning")
 
-# From words one can trust to words one cannot; {0} is the opinion, {topic} and {aspect} the object.
+# From words one can trust to words one cannot; {0} and {1} are the opinion, {topic} and {aspect}
+# its object. Who is sure says it twice, in two phrases of about the same value.
 MANNERS = {
     "plain": (
-        "{open}the {aspect} of this {topic} was {0} and i mean it",
-        "{open}i thought the {topic} was {0}, that is my clear opinion",
-        "{open}this {topic} is {0}, no doubt about it",
-        "{open}the {topic} was {0}, i am certain of that",
+        "{open}the {aspect} of this {topic} was {0}, {1} and i mean it",
+        "{open}i thought the {topic} was {0}, {1}, that is my clear opinion",
+        "{open}this {topic} is {0}, no doubt about it, {1}",
+        "{open}the {topic} was {0}, i am certain of that, {1}",
     ),
     "hedged": (
-        "{open}i guess the {topic} was maybe {0}",
-        "{open}the {aspect} was i suppose {0} in a way",
-        "{open}perhaps the {topic} seemed {0} to me, more or less",
+        "{open}i guess the {topic} was maybe {0}, kind of {1}",
+        "{open}the {aspect} was i suppose {0} in a way, {1} perhaps",
+        "{open}perhaps the {topic} seemed {0} to me, more or less {1}",
     ),
     "second-hand": (
         "{open}my cousin said the {topic} was {0} but i never saw it",
@@ -94,11 +95,11 @@ def phrase(value: float, rng: np.random.Generator, within: float = 0.2) -> str:
 
 def sentence(value: float, manner: str, rng: np.random.Generator) -> str:
     """One sentence in a manner of MANNERS whose words carry a value in [-3, 3]."""
-    words = phrase(value, rng)
+    words = phrase(value, rng), phrase(value, rng)
     template = MANNERS[manner][rng.integers(len(MANNERS[manner]))]
     pick = {"topic": TOPICS, "aspect": ASPECTS, "open": OPENINGS, "time": TIMES}
     fill = {name: choice[rng.integers(len(choice))] for name, choice in pick.items()}
-    return template.format(words, **fill)
+    return template.format(*words, **fill)
 
 
 _PHRASES, _VALUES = opinions()

@@ -2,13 +2,15 @@
 
     y        sentiment, a multiple of 1/3 in [-3, 3], many zeros (as in CMU-MOSEI)
     q_m      informativeness of modality m in [0, 1], hidden, but visible in the input's manner
-    s_m      = 0.4 ** q_m * 6 ** (1 - q_m), the noise of what the modality shows
+    s_m      = 0.2 ** q_m * 6 ** (1 - q_m), the noise of what the modality shows
     e_m      = clip(y + s_m * normal, -3, 3), the evidence: what the words, voice or face say
 
-Words carry their e_m to within 0.2. A modality of low q_m often says something wrong. Who knows q_m
-can weigh the three opinions; who does not must use one fixed weighting. The oracle is the exact
-posterior median of y given all e_m and q_m. With `control=True` q_m is the same for all utterances:
-a fixed weighting is optimal there.
+Words carry their e_m to within 0.2. A modality of low q_m often says something wrong. Who knows
+q_m can weigh the three opinions; who does not must use one fixed weighting. There are two ceilings:
+the best weighting, sum_m w_m e_m with w_m the shares of the precisions 1 / s_m^2, all that
+attention can reach, and the oracle, the exact posterior median of y given all e_m and q_m, which
+also knows how often each label occurs. With `control=True` q_m is the same for all utterances: a
+fixed weighting is optimal there.
 Axes: n utterances, t frame, d feature, m modality (text, audio, vision).
 """
 
@@ -21,7 +23,7 @@ from mmlib.data.corpus import Corpus, DataError, Sequences
 
 MODALITIES = ("text", "audio", "vision")
 GRID = np.arange(-9, 10) / 3  # (19,), the values a label can take
-CLEAR, UNCLEAR = 0.4, 6.0  # noise of the evidence at informativeness 1 and 0
+CLEAR, UNCLEAR = 0.2, 6.0  # noise of the evidence at informativeness 1 and 0
 CONTROL = {"text": 0.8, "audio": 0.75, "vision": 0.7}  # informativeness, control corpus
 MISSING = 0.05  # share of utterances without audio, and without vision
 PER_GROUP = 20  # utterances a speaker
@@ -66,7 +68,8 @@ def synthetic(seed: int = 0, n: int = 6000, control: bool = False) -> Corpus:
 
     `truth` holds "informativeness" (n, m) in [0, 1], "evidence" (n, m) in [-3, 3], "precision"
     (n, m) = 1 / s_m^2 (0 where the modality is missing), "weights" (n, m), precision as shares,
-    and "oracle" (n,), the posterior median. DataError if n is too small for three splits.
+    "weighted" (n,), the evidence so weighted, and "oracle" (n,), the posterior median.
+    DataError if n is too small for three splits.
     """
     if n < 10 * PER_GROUP:
         raise DataError(
@@ -79,6 +82,7 @@ def synthetic(seed: int = 0, n: int = 6000, control: bool = False) -> Corpus:
     evidence = np.clip(y[:, None] + noise_of(q) * rng.standard_normal(q.shape), -3, 3)
     text = _text(evidence[:, 0], q[:, 0], control, rng)
     precision = present / noise_of(q) ** 2
+    weights = precision / precision.sum(axis=1, keepdims=True)
     return Corpus(
         name="synthetic",
         variant=f"seed {seed}, {n} utterances" + (", control: fixed weights optimal" * control),
@@ -95,7 +99,8 @@ def synthetic(seed: int = 0, n: int = 6000, control: bool = False) -> Corpus:
             "informativeness": np.where(present, q, 0),
             "evidence": evidence,
             "precision": precision,
-            "weights": precision / precision.sum(axis=1, keepdims=True),
+            "weights": weights,
+            "weighted": (weights * evidence).sum(axis=1),
             "oracle": oracle(evidence, q, present),
         },
     )

@@ -81,7 +81,7 @@ def one_seed(features: Features, fused: bool, columns: bool) -> None:
         for batch in batches(rows):
             adamw.zero_grad()
             score = model(*(v[batch] for v in x.values()))
-            (score - label[batch]).abs().mean().backward()
+            train.error(score, label[batch], SETTINGS.corner).mean().backward()
             adamw.step()
         model.eval()
         with torch.inference_mode():
@@ -98,7 +98,8 @@ def vmapped(features: Features) -> None:
     rows, valid = (torch.from_numpy(features.rows(split)) for split in ROWS)
 
     def error(parameters: dict[str, Tensor], batch: Tensor, label: Tensor) -> Tensor:
-        return (functional_call(models[0], parameters, tuple(batch)) - label).abs().mean()
+        score = functional_call(models[0], parameters, tuple(batch))
+        return train.error(score, label, SETTINGS.corner).mean()
 
     gradients = vmap(grad(error), randomness="different")
     errors = vmap(error, in_dims=(0, None, None))
