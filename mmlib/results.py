@@ -96,7 +96,8 @@ def review_rows(
     place: notebook, dataset, model, variant, split. ValueError as in `review_scores`.
     """
     groups, lines = list(groups), []
-    for end, share in (("", None), (NATURAL, weights))[: 1 if weights is None else 2]:
+    shares = {"": None} if weights is None else {"": None, NATURAL: weights}
+    for end, share in shares.items():
         for name, values in review_scores(pred, truth, share).items():
             p, y = asked(name, pred, truth)
             interval = stats.interval(METRICS[name], p, y, groups, weights=share)
@@ -139,8 +140,9 @@ def review_comparisons(
 ) -> list[dict]:
     """`comparisons` of reviews' predictions, clustered by hotel; Holm over all of them.
 
-    predictions: as in `review_rows`, by model name (`dyfulm`, `dyfulm:no_gate`). metrics may hold
-    `acc_fine_natural` and the like, which take the weights (n,); ValueError where there are none.
+    predictions: as in `review_rows`, by model name (`dyfulm`, `dyfulm:no_gate`); those of shape
+    (n,) have no randomness and are paired with every seed. metrics may hold `acc_fine_natural` and
+    the like, which take the weights (n,); ValueError where there are none.
     """
     groups, table = list(groups), []
     for a, b in pairs:
@@ -149,6 +151,8 @@ def review_comparisons(
             if share is None and name.endswith(NATURAL):
                 raise ValueError(f"{name} needs weights: pass those of the reviews, (n,)")
             (x, y), (z, _) = (asked(name, predictions[model], truth) for model in (a, b))
+            if x.ndim != z.ndim:
+                x, z = np.broadcast_arrays(x, z)
             result = stats.compare(named(name), x, z, y, groups, weights=share)._asdict()
             table.append({**place, "a": a, "b": b, "metric": name, **result})
     return _with_holm(table)

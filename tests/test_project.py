@@ -104,6 +104,7 @@ def test_imports_run_one_way():
         "stack": set(),
         "daf": {"stack"},
         "data": {"paths"},
+        "tfidf": {"data"},
         "results": {"metrics", "stats", "paths", "provenance"},
         "ledger": {"metrics", "results"},
     }.items():

@@ -9,7 +9,7 @@ import pytest
 
 from mmlib.data import SPLITS, DataError, Scale, load, passport
 from mmlib.data.reviews import NATURAL, natural_weights, plain
-from mmlib.data.targets import PAPER_SD, Targets, intensity_table, lexicon, targets
+from mmlib.data.targets import PAPER_SD, Targets, constant, intensity_table, lexicon, targets
 
 N = 60
 
@@ -301,6 +301,14 @@ def test_the_paper_s_target_is_narrower_than_stars():
     assert natural["mean"] == pytest.approx(np.average((label - 1) / 4, weights=weights))
     assert natural["mae"] == pytest.approx(1 - natural["mean"])  # the median is five stars
     assert 0.162 < PAPER_SD < 0.164 and balanced["sd_to_paper"] > natural["sd_to_paper"] > 1.5
+
+
+def test_the_best_constant_depends_on_the_shares():
+    label = np.repeat([1.0, 2, 3, 4, 5], [30, 20, 20, 20, 20])
+    known = targets(corpus_of(label, Scale("stars", 1, 5)))
+    plain, natural = (constant(known, 3, w) for w in (None, natural_weights(label)))
+    assert [part.tolist() for part in plain] == [[0] * 3, [0] * 3, [0.5] * 3]
+    assert [part.tolist() for part in natural] == [[2] * 3, [4] * 3, [1] * 3]
 
 
 @pytest.mark.parametrize(

@@ -89,15 +89,25 @@ def intensity_table(
     return frame.assign(sd_to_paper=frame["sd"] / PAPER_SD)
 
 
+def constant(known: Targets, n: int, weights: np.ndarray | None = None) -> Targets:
+    """The best constant of known targets, said n times: most frequent classes, median intensity.
+
+    weights: of the known ones, where the constant is to be the best under natural shares.
+    """
+    coarse, fine = (np.bincount(y, weights).argmax() for y in (known.coarse, known.fine))
+    middle = _median(known.intensity, weights)
+    return Targets(np.full(n, coarse), np.full(n, fine), np.full(n, middle, np.float32))
+
+
 def _width(values: np.ndarray, weights: np.ndarray | None) -> dict[str, float]:
-    share = np.ones(len(values)) if weights is None else np.asarray(weights, float)
-    share = share / share.sum()
-    values = values.astype(float)
-    order = np.argsort(values)
-    median = values[order][np.searchsorted(share[order].cumsum(), 0.5)]
-    mean = share @ values
-    mse = share @ (values - mean) ** 2
-    return {"mean": mean, "sd": mse**0.5, "mae": share @ abs(values - median), "mse": mse}
+    mean = np.average(values.astype(float), weights=weights)
+    mse = np.average((values - mean) ** 2, weights=weights)
+    mae = np.average(abs(values - _median(values, weights)), weights=weights)
+    return {"mean": mean, "sd": mse**0.5, "mae": mae, "mse": mse}
+
+
+def _median(values: np.ndarray, weights: np.ndarray | None) -> float:
+    return np.quantile(values, 0.5, weights=weights, method="inverted_cdf")
 
 
 def _five(fine: np.ndarray, intensity: np.ndarray) -> Targets:
