@@ -1,0 +1,60 @@
+"""The linear reference learns from training, chooses on validation, and never sees the test."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mmlib import tfidf
+from mmlib.data import DataError, load
+from mmlib.data.targets import constant, targets
+from mmlib.metrics import review_scores
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return load("synthetic_reviews", n=800)
+
+
+def scores(model, corpus, split="test"):
+    held = corpus.take(corpus.rows(split))
+    return review_scores(model.predict(held), targets(held))
+
+
+def test_it_beats_the_constant_and_not_the_truth(corpus):
+    found = scores(tfidf.fit(corpus, targets(corpus)), corpus)
+    test, known = corpus.rows("test"), targets(corpus)
+    base = review_scores(constant(known.take(corpus.rows("train")), len(test)), known.take(test))
+    best = np.mean(corpus.truth["fine"] == known.fine)
+    assert base["acc_fine"] + 0.1 < found["acc_fine"] < best - 0.2
+    assert found["mae"] < base["mae"] and found["r2"] > 0.15 > base["r2"]
+
+
+def test_the_test_split_is_never_read(corpus):
+    rows = corpus.rows("test")
+    text, label = list(corpus.text), corpus.label.copy()
+    label[rows] = label[rows[::-1]]
+    for i in rows:
+        text[i] = "zebra " * 5
+    other = replace(corpus, text=tuple(text), label=label)
+    one, two = (tfidf.fit(c, targets(c)) for c in (corpus, other))
+    assert "zebra" not in two.words.vocabulary_
+    valid = corpus.take(corpus.rows("valid"))
+    for a, b in zip(one.predict(valid), two.predict(valid), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_strength_is_the_best_on_validation(corpus, monkeypatch):
+    chosen = scores(tfidf.fit(corpus, targets(corpus)), corpus, "valid")
+    for strength in tfidf.STRENGTHS:
+        with monkeypatch.context() as patch:
+            patch.setattr(tfidf, "STRENGTHS", (strength,))
+            alone = scores(tfidf.fit(corpus, targets(corpus)), corpus, "valid")
+        for name in ("acc_coarse", "acc_fine"):
+            assert chosen[name] >= alone[name]
+
+
+def test_no_text_is_said():
+    corpus = load("synthetic", n=200)
+    with pytest.raises(DataError, match="synthetic has no text for TF-IDF"):
+        tfidf.fit(replace(corpus, text=None), targets(corpus))
