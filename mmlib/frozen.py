@@ -36,6 +36,7 @@ class States:
     split: np.ndarray  # (n,)
     a: np.ndarray  # (n, l, d) float32
     b: np.ndarray
+    scaler: Scaler
     origin: Mapping[str, object] = field(default_factory=dict)  # variant, checksums, encoders
 
     def __len__(self) -> int:
@@ -65,25 +66,31 @@ class States:
         )
 
 
-def states(corpus: Corpus, a: str | Path, b: str | Path, **options: object) -> States:
+def states(
+    corpus: Corpus, a: str | Path, b: str | Path, scaler: Scaler | None = None, **options: object
+) -> States:
     """Pooled states of every layer of encoders `a` and `b`, scaled by the training split.
 
-    options: of `mmlib.text.encode`, the same for both. DataError where the corpus has no text.
+    options: of `mmlib.text.encode`, the same for both. scaler: of the states that a model was
+    trained on, for another corpus. DataError where the corpus has no text, or the scaler is that
+    of other encoders.
     """
     if corpus.text is None:
         raise DataError(f"{corpus.name} has no text; DyFuLM reads nothing else")
     options = {**options, "layers": "all"}
-    pooled = (_scaled(corpus, text.encode(corpus.text, one, **options)) for one in (a, b))
+    x, parts, present = {}, [], np.ones((len(corpus), 1), dtype=bool)
+    for name, encoder in (("a", a), ("b", b)):
+        pooled = text.encode(corpus.text, encoder, **options)  # (n, l, d)
+        flat = {name: pooled.reshape(len(pooled), -1)}  # each feature of each layer by itself
+        parts.append(scaler or Scaler.fit(flat, present, corpus.rows("train")))
+        x[name] = parts[-1].apply(flat, present)[name].reshape(pooled.shape)
+    first, second = parts
+    both = Scaler({**first.mean, **second.mean}, {**first.scale, **second.scale})
     origin = {"variant": corpus.variant, "checksums": dict(corpus.checksums)}
     origin["encoders"] = {"a": str(a), "b": str(b), **options}
-    return States(corpus.name, corpus.ids, corpus.groups, corpus.split, *pooled, origin)
-
-
-def _scaled(corpus: Corpus, x: np.ndarray) -> np.ndarray:
-    """x (n, l, d) with each feature of each layer standardised and clipped."""
-    flat, present = {"text": x.reshape(len(x), -1)}, np.ones((len(x), 1), dtype=bool)
-    scaler = Scaler.fit(flat, present, corpus.rows("train"))
-    return scaler.apply(flat, present)["text"].reshape(x.shape)
+    return States(
+        corpus.name, corpus.ids, corpus.groups, corpus.split, **x, scaler=both, origin=origin
+    )
 
 
 @dataclass(frozen=True)
@@ -97,8 +104,8 @@ class Settings:
     lr: float = 1e-3
     fusion_lr: float = 1.0  # rate of layer weights, gate and guidance, as a multiple of lr
     weight_decay: float = 1e-2
-    feature_dropout: float = 0.2
-    dropout: float = 0.2
+    feature_dropout: float = 0.5
+    dropout: float = 0.3
     batch: int = 128
     epochs: int = 40
     patience: int = 6

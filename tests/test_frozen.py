@@ -9,6 +9,7 @@ import torch
 from mmlib import frozen, loop, multitask, text
 from mmlib.data import Corpus, DataError
 from mmlib.dyfulm import DyFuLM
+from mmlib.features import Scaler
 from mmlib.frozen import Settings, States, fit
 from mmlib.loop import Member, Streams
 from mmlib.multitask import WEIGHTINGS, Targets
@@ -28,9 +29,8 @@ def data(seed=0):
     fine = np.digitize(sentiment, [-0.8, -0.3, 0.3, 0.8])
     targets = Targets(np.sign(fine - 2) + 1, fine, (sentiment.astype(np.float32) + 1) / 2)
     names = tuple(f"r{i}" for i in range(n))
-    return States(
-        "random", names, names, np.repeat(list(SIZES), list(SIZES.values())), a, b
-    ), targets
+    split = np.repeat(list(SIZES), list(SIZES.values()))
+    return States("random", names, names, split, a, b, Scaler({}, {})), targets
 
 
 STATES, TARGETS = data()
@@ -198,6 +198,10 @@ def test_states_are_scaled_by_the_training_split(monkeypatch):
     for x in (found.a, found.b):
         np.testing.assert_allclose(x[toy.split == "train"].mean(axis=0), 0, atol=1e-5)
         np.testing.assert_allclose(x[toy.split == "train"].std(axis=0), 1, atol=1e-4)
+    other = frozen.states(toy.take(np.arange(4)), "one", "second", found.scaler)
+    np.testing.assert_allclose(other.a, found.a[:4], atol=1e-6)  # not scaled anew
+    with pytest.raises(DataError, match="b has 6 features, training had 12"):
+        frozen.states(toy, "one", "two", found.scaler)
     some = found.take(np.array([3, 1]))
     assert some.ids == ("r3", "r1") and (some.a == found.a[[3, 1]]).all()
 
