@@ -20,6 +20,7 @@ from mmlib.frozen import Fit, Learner, Prediction, States
 from mmlib.multitask import TASKS, Targets
 
 NEAR = 0.05  # a gate value this close to .5 mixes without choosing
+Row = tuple[str, str, float, bool]  # of a diagnosis: signature, measure, value, alarm
 
 # The gate
 
@@ -179,9 +180,6 @@ def diagnosis(
             gain = _accuracy(said, targets, task) - _accuracy(other, targets, task)
             rows.append(("layer fusion without effect", f"gain in acc_{task}", gain, gain < 0.001))
     return pd.DataFrame(rows, columns=["signature", "measure", "value", "alarm"])
-
-
-Row = tuple[str, str, float, bool]
 
 
 def _of_gate(said: Prediction) -> list[Row]:
