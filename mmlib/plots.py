@@ -52,6 +52,9 @@ LOOKS = {
     "tfidf": Look("#CC79A7", "P", "---", ":"),
     "constant": Look("#BBBBBB", "|", "", ":"),
     "oracle": Look("#000000", "X", "", "--"),
+    "coarse": Look("#0072B2", "o", "", "-"),
+    "fine": Look("#D55E00", "D", "///", "--"),
+    "intensity": Look("#009E73", "^", "...", ":"),
 }
 
 
@@ -194,6 +197,32 @@ def heatmap(
         cbar_kws={"label": label},
     )  # fmt: skip
     ax.tick_params(axis="y", rotation=0)
+    return ax.figure
+
+
+def distribution(
+    values: Mapping[str, np.ndarray],
+    *,
+    bins: int | Sequence[float] = 20,
+    limits: tuple[float, float] = (0, 1),
+    band: tuple[float, float] | None = None,
+    xlabel: str = "",
+    ax: Axes | None = None,
+) -> Figure:
+    """Outlined histograms of several arrays of any shape, as shares, e.g. of gate values by seed.
+
+    bins: how many between the limits, or their edges; band: a stretch of the x axis to shade.
+    """
+    ax = ax or _axes()
+    if band is not None:
+        ax.axvspan(*band, color="black", alpha=0.1, lw=0)
+    for i, (name, numbers) in enumerate(values.items()):
+        counts, edges = np.histogram(np.ravel(numbers), bins, limits)
+        at = look(name, i)
+        ax.stairs(counts / max(1, np.size(numbers)), edges, color=at.colour, ls=at.line, lw=1.8,
+                  label=name)  # fmt: skip
+    ax.set(xlim=limits, xlabel=xlabel, ylabel="share")
+    ax.legend()
     return ax.figure
 
 

@@ -1,7 +1,7 @@
 """Stacks: s models of one shape in one module, trained at once and never mixed.
 
 Every parameter has a leading stack axis, so that a batched matrix product computes all members;
-s = 1 is the plain model. Axes: s stack member, b batch, d feature, h hidden.
+s = 1 is the plain model. Axes: s stack member, b batch, l layer, d feature, h hidden.
 """
 
 import math
@@ -19,7 +19,7 @@ class Stacked(nn.Module):
     def reset(self, streams: Sequence[np.random.Generator]) -> Self:
         """Fresh initial weights, each member's from its own stream."""
         for layer in self.modules():
-            if isinstance(layer, Linear):
+            if isinstance(layer, Layer):
                 layer.reset(streams)
         return self
 
@@ -32,26 +32,62 @@ class Stacked(nn.Module):
             setattr(owner, leaf, nn.Parameter(values) if is_learned else values)
 
 
-class Linear(nn.Module):
+class Layer(nn.Module):
+    """Parameters (s, ...) that start uniform in +-bound."""
+
+    def __init__(self, bound: float) -> None:
+        super().__init__()
+        self.bound = bound
+
+    def reset(self, streams: Sequence[np.random.Generator]) -> None:
+        """Fresh values, each member's from its own stream."""
+        for parameter in self.parameters():
+            draws = [rng.uniform(-self.bound, self.bound, parameter.shape[1:]) for rng in streams]
+            parameter.data.copy_(torch.from_numpy(np.stack(draws)))
+
+
+class Linear(Layer):
     """s independent affine maps, (s, ..., d) -> (s, ..., h)."""
 
     def __init__(self, s: int, d: int, h: int, bias: bool = True) -> None:
-        super().__init__()
+        super().__init__(bound=d**-0.5)  # torch's own default
         self.weight = nn.Parameter(torch.zeros(s, d, h))
         self.bias = nn.Parameter(torch.zeros(s, 1, h)) if bias else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        flat = x.flatten(1, -2)  # (s, b, d)
-        bias, weight = self.bias, self.weight
+    def forward(self, x: Tensor, factor: Tensor | None = None) -> Tensor:
+        """`factor` (s, d) multiplies the inputs, by way of the weights, which are smaller."""
+        flat, bias = x.flatten(1, -2), self.bias  # (s, b, d)
+        weight = self.weight if factor is None else self.weight * factor[..., None]
         y = flat @ weight if bias is None else torch.baddbmm(bias, flat, weight)
         return y.view(*x.shape[:-1], y.shape[-1])
 
-    def reset(self, streams: Sequence[np.random.Generator]) -> None:
-        """Uniform in +-1/sqrt(d) (torch's own default), each member from its own stream."""
-        bound = self.weight.shape[1] ** -0.5
-        for parameter in self.parameters():
-            draws = [rng.uniform(-bound, bound, parameter.shape[1:]) for rng in streams]
-            parameter.data.copy_(torch.from_numpy(np.stack(draws)))
+
+class BiLSTM(Layer):
+    """s independent bidirectional LSTMs over l, (s, b, l, d) -> (s, b, l, 2 h).
+
+    torch.nn.LSTM's equations with one bias, and the gates in the order i, f, o, g. The two
+    directions are members of one stack of 2 s: the second reads from the end.
+    """
+
+    def __init__(self, s: int, d: int, h: int) -> None:
+        super().__init__(bound=h**-0.5)  # torch's own default
+        self.weight = nn.Parameter(torch.zeros(s, 2, d, 4 * h))
+        self.bias = nn.Parameter(torch.zeros(s, 2, 1, 4 * h))
+        self.recurrent = nn.Parameter(torch.zeros(s, 2, h, 4 * h))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias, recurrent = (p.flatten(0, 1) for p in self.parameters())  # (2 s, ...)
+        h, steps, states, cell = recurrent.shape[1], x.unbind(2), [], 0
+        for ahead, back in zip(steps, reversed(steps), strict=True):
+            seen = torch.stack([ahead, back], dim=1).flatten(0, 1)  # (2 s, b, d)
+            gates = torch.baddbmm(bias, seen, weight)
+            if states:
+                gates = torch.baddbmm(gates, states[-1], recurrent)
+            i, f, o = gates[..., : 3 * h].sigmoid().chunk(3, dim=-1)
+            cell = f * cell + i * gates[..., 3 * h :].tanh()
+            states.append(o * cell.tanh())
+        ahead, back = torch.stack(states, dim=2).unflatten(0, (-1, 2)).unbind(1)
+        return torch.cat([ahead, back.flip(2)], dim=-1)
 
 
 class Masks:

@@ -17,6 +17,7 @@ TABLE = pd.DataFrame(
 ALPHA = RNG.dirichlet([1, 2, 3], 200)
 BY = RNG.normal(size=200)
 MODALITIES = ("text", "audio", "vision")
+TASKS = ("coarse", "fine", "intensity")
 
 
 @pytest.fixture(autouse=True)
@@ -33,12 +34,13 @@ def draw_all():
     yield plots.weights(ALPHA, BY, MODALITIES)
     yield plots.curves([0, 1], {"daf": [[1, 0, 2], [2, 1, 3]], "mine": [1, 2]})
     yield plots.heatmap(np.eye(3), MODALITIES, MODALITIES)
+    yield plots.distribution({"gate": ALPHA, "b": BY}, band=(0.45, 0.55))
     yield plots.learning({"train": ALPHA, "valid": ALPHA}, best_epoch=[3, 4])
 
 
 def test_every_model_and_modality_has_a_look_of_its_own():
     assert set(results.MODELS) | set(MODALITIES) <= set(plots.LOOKS)
-    for group in (MODALITIES, results.FUSION, (*results.DYFULM, "tfidf")):
+    for group in (MODALITIES, TASKS, results.FUSION, (*results.DYFULM, "tfidf")):
         for a, b in combinations(map(plots.look, group), 2):  # each sign alone tells them apart
             assert all(one != other for one, other in zip(a, b, strict=True))
     assert plots.look("mine", 0) != plots.look("yours", 1)
@@ -106,6 +108,12 @@ def test_curves_draws_lines_with_and_without_a_band():
     assert [line.get_ydata().tolist() for line in ax.lines] == [[1, 2], [1, 2]]
     assert len(ax.collections) == 1
     assert ax.collections[0].get_paths()[0].get_extents().intervaly.tolist() == [0, 3]
+
+
+def test_distribution_draws_shares_of_any_shape():
+    ax = plots.distribution({"gate": np.array([[0.1, 0.1], [0.6, 0.9]])}, bins=2).axes[0]
+    drawn = ax.patches[0].get_data()
+    assert drawn.values.tolist() == [0.5, 0.5] and drawn.edges.tolist() == [0, 0.5, 1]
 
 
 def test_learning_shows_median_and_range_from_epoch_one():

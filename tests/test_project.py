@@ -103,6 +103,8 @@ def test_imports_run_one_way():
         "stats": set(),
         "stack": set(),
         "daf": {"stack"},
+        "dyfulm": {"stack"},
+        "multitask": {"dyfulm"},
         "data": {"paths"},
         "tfidf": {"data"},
         "results": {"metrics", "stats", "paths", "provenance"},
