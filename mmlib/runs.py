@@ -60,10 +60,11 @@ def declared(notebook: Path) -> dict[str, dict]:
 
 def plan(run: str, dataset: str | None, given: Mapping, only: list[str]) -> list[Point]:
     """The notebooks in reading order with checked parameters, or a ValueError in one line."""
-    known = {path: declared(path) for path in select(only)}
-    stems = {path.stem for path in select([])}
+    every = {path: declared(path) for path in select([])}
+    known = {path: every[path] for path in select(only)}
+    stems = {path.stem for path in every}
     shared = {name: value for name, value in given.items() if name not in stems}
-    _refuse_unknown(shared, {name for names in known.values() for name in names}, "any notebook")
+    _refuse_unknown(shared, {name for names in every.values() for name in names}, "any notebook")
     dataset = dataset or shared.pop("dataset", None)
     listed = sorted({c for names in known.values() if "dataset" in names for c in choices(names)})
     if dataset and dataset not in listed:

@@ -158,9 +158,11 @@ assert torch.allclose(flat(x, present).score, mean(x, present).score, atol=1e-6)
 # Ours, as the paper names no loss: the absolute error, AdamW, early stopping on the validation
 # split, and three kinds of dropout. The corner of $|e|$ is rounded ($e^2$ below $|e| = 1/2$): at a
 # sharp corner the gradient of an utterance that is predicted well changes its sign with the last
-# bit of its features, and after some hundred steps two machines have trained two models. **Features**: one mask of columns a batch. **Hidden**: the
-# usual. **Modality dropout** hides whole modalities of single utterances, so that no modality is
-# relied on by habit. The encoders stay frozen. This is the whole loop for one seed:
+# bit of its features, and after some hundred steps two machines have trained two models.
+#
+# **Features**: one mask of columns a batch. **Hidden**: the usual. **Modality dropout** hides whole
+# modalities of single utterances, so that no modality is relied on by habit. The encoders stay
+# frozen. This is the whole loop for one seed:
 
 # %%
 settings = tune.settings(dataset, data.modalities, "daf")
