@@ -16,6 +16,10 @@ from torch import Tensor
 from mmlib.data import DataError
 from mmlib.stack import Masks, Stacked
 
+# AdamW divides a gradient by its own size + EPS. With torch's 1e-8 a gradient that is zero but for
+# rounding moves its weight by up to the learning rate, in a direction that rounding decides.
+EPS = 1e-6
+
 OnStep = Callable[[int, Any], None]  # (number of updates so far, the model)
 
 
@@ -168,7 +172,7 @@ class Optimizer:
                 self.slices += part
                 values = [one.values for one in part]
                 groups.append({"params": values, "lr": rate, "weight_decay": at.weight_decay})
-        self.adamw = torch.optim.AdamW(groups, fused=True)
+        self.adamw = torch.optim.AdamW(groups, eps=EPS, fused=True)
 
     def step(self, loss: Tensor) -> None:
         """One update from the sum of the members' losses; FloatingPointError if not finite."""

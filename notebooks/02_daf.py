@@ -42,6 +42,7 @@ import torch
 
 from mmlib import daf, features, plots, results, train, tune
 from mmlib.data import load
+from mmlib.loop import EPS
 from mmlib.metrics import sentiment_scores
 from mmlib.train import Streams
 
@@ -176,7 +177,7 @@ def plain_loop(seed: int, steps: int) -> daf.Fusion:
     own = dict(model.fusion_parameters())
     rest = [p for name, p in model.named_parameters() if name not in own]
     rates = [{"params": rest}, {"params": own.values(), "lr": settings.lr * settings.fusion_lr}]
-    adamw = torch.optim.AdamW(rates, lr=settings.lr, weight_decay=settings.weight_decay)
+    adamw = torch.optim.AdamW(rates, settings.lr, eps=EPS, weight_decay=settings.weight_decay)
     masks, (x, present, label) = train.noise([member], [streams]), train.tensors(data)
     order = streams.order.permutation(rows["train"])
     for batch in order[: len(order) // settings.batch * settings.batch].reshape(-1, settings.batch)[

@@ -55,7 +55,9 @@ def plain_loop(settings: Settings, seed: int, steps: int) -> dict[str, torch.Ten
     own = dict(model.fusion_parameters())
     rest = [p for name, p in model.named_parameters() if name not in own]
     groups = [{"params": rest}, {"params": own.values(), "lr": settings.lr * settings.fusion_lr}]
-    adamw = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
+    adamw = torch.optim.AdamW(
+        groups, lr=settings.lr, weight_decay=settings.weight_decay, eps=loop.EPS
+    )
     noise = frozen.noise([Member(settings, seed, ROWS["train"], ROWS["valid"])], [streams])
     order = torch.from_numpy(
         np.concatenate([streams.order.permutation(ROWS["train"])[:48] for _ in range(steps // 3)])

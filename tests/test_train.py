@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mmlib import daf, saved, train
+from mmlib import daf, loop, saved, train
 from mmlib.data import Corpus, DataError, Sequences
 from mmlib.features import Features, Scaler, build
 from mmlib.train import Member, Settings, Streams, fit
@@ -55,7 +55,9 @@ def plain_loop(settings: Settings, seed: int, steps: int) -> dict[str, torch.Ten
     own = dict(model.fusion_parameters())
     rest = [p for name, p in model.named_parameters() if name not in own]
     groups = [{"params": rest}, {"params": own.values(), "lr": settings.lr * settings.fusion_lr}]
-    adamw = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay)
+    adamw = torch.optim.AdamW(
+        groups, lr=settings.lr, weight_decay=settings.weight_decay, eps=loop.EPS
+    )
     masks, (x, present, label) = train.noise([member], [streams]), train.tensors(DATA)
     done = 0
     while done < steps:

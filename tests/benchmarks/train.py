@@ -17,6 +17,7 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 
 from mmlib import train
 from mmlib.features import Features, Scaler
+from mmlib.loop import EPS
 from mmlib.train import Settings
 
 ROWS = {"train": 1281, "valid": 229}
@@ -73,7 +74,7 @@ def batches(rows: Tensor) -> tuple[Tensor, ...]:
 def one_seed(features: Features, fused: bool, columns: bool) -> None:
     """The usual loop over batches, one model, torch's own random numbers."""
     model = Plain(features.dims, columns).to(DEVICE)
-    adamw = torch.optim.AdamW(model.parameters(), SETTINGS.lr, fused=fused or None)
+    adamw = torch.optim.AdamW(model.parameters(), SETTINGS.lr, eps=EPS, fused=fused or None)
     x, _, label = train.tensors(features, DEVICE)
     rows, valid = (torch.from_numpy(features.rows(split)) for split in ROWS)
     for _ in range(SETTINGS.epochs):
@@ -93,7 +94,7 @@ def vmapped(features: Features) -> None:
     models = [Plain(features.dims, columns=True) for _ in range(SEEDS)]
     state, _ = stack_module_state(models)
     state = {name: value.detach().to(DEVICE) for name, value in state.items()}
-    adamw = torch.optim.AdamW(state.values(), SETTINGS.lr, fused=True)
+    adamw = torch.optim.AdamW(state.values(), SETTINGS.lr, eps=EPS, fused=True)
     x, _, label = train.tensors(features, DEVICE)
     rows, valid = (torch.from_numpy(features.rows(split)) for split in ROWS)
 
