@@ -108,8 +108,8 @@ def encode(
     texts = _checked(texts)
     options = _Options(layers, pooling, max_length, dtype, attention)
     folder = locate(encoder)
-    files = _identity(folder, is_minilm=encoder == "minilm")
-    settings = asdict(options) | files | _versions()
+    files = identity(folder, is_minilm=encoder == "minilm")
+    settings = asdict(options) | files | versions()
     store = Store(settings) if cache else None
 
     distinct = list(dict.fromkeys(texts))
@@ -183,7 +183,7 @@ def _from_hub(repo: str) -> Path:
         ) from None
 
 
-def _identity(folder: Path, is_minilm: bool) -> dict[str, dict[str, str]]:
+def identity(folder: Path, is_minilm: bool) -> dict[str, dict[str, str]]:
     """SHA-256 of every file the encoder's numbers depend on."""
     weights = next((found for kind in WEIGHT_FILES if (found := sorted(folder.glob(kind)))), [])
     tokenizer = sorted({path for kind in TOKENIZER_FILES for path in folder.glob(kind)})
@@ -209,7 +209,7 @@ def _sha256_of(path: Path, size: int, modified: int) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     return {name: version(name).split(".")[0] for name in ("torch", "transformers", "tokenizers")}
 
 
@@ -225,7 +225,7 @@ def _load(folder: Path, dtype: str, attention: str, device: str | None, files: s
     from transformers import AutoModel, AutoTokenizer
 
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    with _quiet():
+    with quiet():
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model, loading = AutoModel.from_pretrained(
             folder,
@@ -248,7 +248,7 @@ def _check_length(max_length: int, encoder: _Encoder) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the bar and the table that transformers prints for each model it loads."""
     from transformers.utils import logging as chatter
 
