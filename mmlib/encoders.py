@@ -100,9 +100,9 @@ def _renamed(state: dict[str, Tensor], deberta: DebertaV2Model) -> dict[str, Ten
 def small(
     texts: Sequence[str],
     *,
-    vocabulary: int = 4000,
+    vocabulary: int = 2000,
     width: int = 128,
-    depth: int = 4,
+    depth: int = 3,
     steps: int = 200,
     seed: int = 0,
 ) -> Path:
@@ -181,10 +181,10 @@ def _guess_masked(
 ) -> None:
     """Masked-language modelling; the words' own embeddings score the guesses."""
     bias = nn.Parameter(torch.zeros(len(tokenizer)))
-    optimizer = torch.optim.AdamW([*model.parameters(), bias], lr=1e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, steps, pct_start=0.1)
+    optimizer = torch.optim.AdamW([*model.parameters(), bias], lr=3e-3, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps, pct_start=0.1)
     special = torch.tensor(tokenizer.all_special_ids)
-    model.train()
+
     for _ in range(steps):
         tokens = blocks[torch.randint(len(blocks), (b,))]  # (b, t)
         chosen = (torch.rand(tokens.shape) < MASKED) & ~torch.isin(tokens, special)
