@@ -12,18 +12,17 @@ The head is affine and the weights sum to one, so y = sum_m alpha_m (u . h_m + u
 exactly the weighted mean of what each modality would say alone (its opinion). An utterance without
 any modality has no weights (all 0) and the score u_0.
 
-Every layer has a leading stack axis: s models of one shape live in one module and never mix, so a
-batched matrix product trains all seeds at once; s = 1 is the plain model.
+Models are stacks (`mmlib.stack`): all seeds of one shape in one module.
 Axes: s stack member, b batch, m modality, d feature, h hidden, r rank.
 """
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+
+from mmlib.stack import Linear, Masks, Stacked
 
 NEVER = -1e9  # the score of an absent modality: its softmax weight is exactly zero
 
@@ -36,56 +35,6 @@ class Output(NamedTuple):
     opinions: Tensor  # (s, b, m): the head applied to each modality's embedding alone, absent too
 
 
-class Linear(nn.Module):
-    """s independent affine maps, (s, b, d) -> (s, b, h)."""
-
-    def __init__(self, s: int, d: int, h: int, bias: bool = True) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(s, d, h))
-        self.bias = nn.Parameter(torch.zeros(s, 1, h)) if bias else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.bias is None:
-            return x @ self.weight  # (s, b, h)
-        return torch.baddbmm(self.bias, x, self.weight)
-
-    def reset(self, streams: Sequence[np.random.Generator]) -> None:
-        """Uniform in +-1/sqrt(d) (torch's own default), each member from its own stream."""
-        bound = self.weight.shape[1] ** -0.5
-        for parameter in self.parameters():
-            draws = [rng.uniform(-bound, bound, parameter.shape[1:]) for rng in streams]
-            parameter.data.copy_(torch.from_numpy(np.stack(draws)))
-
-
-class Masks:
-    """Random zero/scale masks from one stream a stack member, so that members never interact.
-
-    Random bytes are compared with a threshold: a rate is a multiple of 1/256. numpy draws them on
-    the CPU, hence the same masks on every device.
-    """
-
-    def __init__(self, streams: Sequence[np.random.Generator], rates: Sequence[float]) -> None:
-        """`rates` (s,): the share of values set to zero, in [0, 1). ValueError outside."""
-        for rate in rates:
-            if not 0 <= round(256 * rate) < 256:
-                raise ValueError(f"a dropout rate of {rate} drops all or nothing; use 0 to 0.99")
-        self.streams = streams
-        self.cuts = torch.tensor([round(256 * rate) for rate in rates], dtype=torch.uint8)
-        self.idle = not self.cuts.any()
-
-    def keep(self, shape: Sequence[int]) -> Tensor:
-        """True where a value is kept, (s, *shape)."""
-        size = math.prod(shape)
-        raw = bytearray(b"".join(rng.bytes(size) for rng in self.streams))
-        drawn = torch.from_numpy(np.frombuffer(raw, np.uint8)).view(len(self.streams), *shape)
-        return drawn >= self.cuts.view(-1, *[1] * len(shape))
-
-    def scale(self, shape: Sequence[int]) -> Tensor:
-        """Dropout's factor: 0, or 1 / (1 - rate), (s, *shape) float32."""
-        gain = 256 / (256 - self.cuts.float())
-        return self.keep(shape) * gain.view(-1, *[1] * len(shape))
-
-
 class Noise(NamedTuple):
     """The three random parts of training; evaluation passes none."""
 
@@ -94,7 +43,7 @@ class Noise(NamedTuple):
     modalities: Masks  # whole modalities, one utterance at a time
 
 
-class Fusion(nn.Module):
+class Fusion(Stacked):
     """Projections, a fusion rule, an affine head; a subclass is one rule."""
 
     def __init__(self, dims: Mapping[str, int], width: int = 64, s: int = 1) -> None:
@@ -144,19 +93,6 @@ class Fusion(nn.Module):
     def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, Tensor | None]:
         """h (s, b, m, h), zero where absent -> z (s, b, h), weights (s, b, m) or None."""
         raise NotImplementedError
-
-    def reset(self, streams: Sequence[np.random.Generator]) -> "Fusion":
-        """Fresh initial weights, each member's from its own stream."""
-        for layer in self.modules():
-            if isinstance(layer, Linear):
-                layer.reset(streams)
-        return self
-
-    def replace(self, state: Mapping[str, Tensor]) -> None:
-        """Take parameters of another number of members, name -> (s, ...), as they are."""
-        for name, values in state.items():
-            layer, _, leaf = name.rpartition(".")
-            setattr(self.get_submodule(layer), leaf, nn.Parameter(values))
 
     def fusion_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Those of the rule itself: they may learn at a rate of their own."""

@@ -1,11 +1,12 @@
 """Training small fusion models: all seeds, folds and settings of one shape as one stack.
 
 Each member has random streams of its own (initial weights, order of batches, three kinds of
-masks), a loss of its own and early stopping of its own, so a member's result does not depend on
-which seeds and settings share its stack. Axes: s stack member, n utterances, b batch, m modality.
+masks), a loss of its own and early stopping of its own (`mmlib.loop`), so a member's result does
+not depend on which seeds and settings share its stack.
+Axes: s stack member, n utterances, b batch, m modality.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,17 +15,19 @@ import torch
 from sklearn.model_selection import GroupKFold
 from torch import Tensor
 
-from mmlib import daf
-from mmlib.daf import Fusion, Masks, Noise
+from mmlib import daf, loop
+from mmlib.daf import Fusion, Noise
 from mmlib.data import DataError
 from mmlib.features import Features, Scaler
+from mmlib.loop import Member, OnStep, Streams
 
 BLOCK = 1024  # utterances a forward pass when predicting
+SHAPE = ("rule", "shape", "batch", "epochs", "patience")  # what members of one stack share
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a model is and how it learns. Members of one stack share `rule`, `shape`, `batch`."""
+    """What a model is and how it learns."""
 
     rule: str = "daf"
     shape: Mapping[str, float] = field(default_factory=dict)  # e.g. width, scorer_width, rank
@@ -37,30 +40,6 @@ class Settings:
     batch: int = 128
     epochs: int = 60
     patience: int = 10
-
-
-class Streams(NamedTuple):
-    """The independent random streams of one seed."""
-
-    weights: np.random.Generator
-    order: np.random.Generator
-    features: np.random.Generator
-    hidden: np.random.Generator
-    modalities: np.random.Generator
-
-    @classmethod
-    def of(cls, seed: int) -> "Streams":
-        parts = np.random.SeedSequence(seed).spawn(len(cls._fields))
-        return cls(*(np.random.Generator(np.random.SFC64(part)) for part in parts))
-
-
-class Member(NamedTuple):
-    """One model of a stack."""
-
-    settings: Settings
-    seed: int
-    train: np.ndarray  # row numbers
-    valid: np.ndarray
 
 
 class Prediction(NamedTuple):
@@ -89,15 +68,10 @@ class Fit:
 
 def noise(members: Sequence[Member], streams: Sequence[Streams]) -> Noise:
     """The masks of a stack, each member at its own rates from its own streams."""
-
-    def masks(stream: str, rate: str) -> Masks:
-        rates = [getattr(member.settings, rate) for member in members]
-        return Masks([getattr(own, stream) for own in streams], rates)
-
     return Noise(
-        masks("features", "feature_dropout"),
-        masks("hidden", "dropout"),
-        masks("modalities", "modality_dropout"),
+        loop.masks(members, streams, "features", "feature_dropout"),
+        loop.masks(members, streams, "hidden", "dropout"),
+        loop.masks(members, streams, "modalities", "modality_dropout"),
     )
 
 
@@ -107,7 +81,7 @@ def fit(
     seeds: Sequence[int] = range(5),
     folds: int | None = None,
     device: str = "cpu",
-    on_step: Callable[[int, Fusion], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Fit:
     """Train settings x folds x seeds as one stack, early stopping on the mean absolute error.
 
@@ -119,39 +93,15 @@ def fit(
     FloatingPointError where a loss is not finite.
     """
     settings = [settings] if isinstance(settings, Settings) else list(settings)
-    _same_shape(settings)
-    splits = _folds(features, folds) if folds else [_rows(features, ("train", "valid"))]
+    loop.same_shape(settings, SHAPE)
+    splits = _folds(features, folds) if folds else [loop.rows_of(features, ("train", "valid"))]
     members = [Member(one, seed, *rows) for one in settings for rows in splits for seed in seeds]
     streams = [Streams.of(member.seed) for member in members]
     model = daf.build(settings[0].rule, features.dims, len(members), **settings[0].shape)
     model.reset([own.weights for own in streams]).to(device)
-    return _run(model, members, streams, features, device, on_step)
-
-
-def _run(model, members, streams, features, device, on_step) -> Fit:
-    data, best, step = _Data(features, device), _Best(model, members), 0
-    optimizer, running = Optimizer(model, members), np.arange(len(members))
-    n = min(len(member.train) for member in members)
-    for epoch in range(members[0].settings.epochs):
-        here, own = [members[k] for k in running], [streams[k] for k in running]
-        masks, losses = noise(here, own), []
-        for rows in _batches(here, own, n):  # (s, b)
-            x, present, label = data[rows]
-            loss = (model(x, present, masks).score - label).abs().mean(dim=1)  # (s,)
-            optimizer.step(loss.sum())
-            losses.append(loss.detach())
-            step += 1
-            if on_step:
-                on_step(step, model)
-        best.see(epoch, running, torch.stack(losses).mean(0), _valid(model, here, data))
-        running, before = best.running(epoch), running
-        if not len(running):
-            break
-        if len(running) < len(before):
-            optimizer.keep(np.searchsorted(before, running))
-    model.replace(best.state)
-    curves = {name: np.array(rows) for name, rows in best.curves.items()}
-    return Fit(model, members, best.mae, best.epoch, curves, features.scaler)
+    best = loop.run(_Data(features, device), model, members, streams, on_step)
+    mae = {name: losses[..., 0] for name, losses in best.curves.items()}
+    return Fit(model, members, best.loss, best.epoch, mae, features.scaler)
 
 
 def tensors(features: Features, device: str = "cpu") -> tuple[dict[str, Tensor], Tensor, Tensor]:
@@ -164,8 +114,10 @@ def tensors(features: Features, device: str = "cpu") -> tuple[dict[str, Tensor],
     )
 
 
-class _Data:
+class _Data(loop.Task):
     """Features on a device; each batch is gathered into the memory of the last one."""
+
+    noise = staticmethod(noise)
 
     def __init__(self, features: Features, device: str) -> None:
         self.x, self.present, self.label = tensors(features, device)
@@ -180,141 +132,17 @@ class _Data:
         x = {m: v.view(*rows.shape, -1) for m, v in self.memory.items()}
         return x, self.present[rows], self.label[rows]
 
-
-def _same_shape(settings: list[Settings]) -> None:
-    shapes = {(s.rule, str(s.shape), s.batch, s.epochs, s.patience) for s in settings}
-    if len(shapes) != 1:
-        raise ValueError(
-            f"{len(shapes)} different shapes in one stack; rule, shape, batch, epochs and "
-            "patience must agree: train the others in a call of their own"
-        )
-
-
-def _rows(features: Features, splits: Sequence[str]) -> list[np.ndarray]:
-    """Row numbers of each split; DataError where one is empty."""
-    rows = [features.rows(split) for split in splits]
-    for split, found in zip(splits, rows, strict=True):
-        if not len(found):
-            raise DataError(f"{features.name} has no utterance in split {split}; training needs it")
-    return rows
+    def losses(self, model: Fusion, rows: Tensor, noise: Noise | None = None) -> Tensor:
+        """Absolute errors, (s, 1, b)."""
+        x, present, label = self[rows]
+        return (model(x, present, noise).score - label).abs()[:, None]
 
 
 def _folds(features: Features, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Training and held-out rows of each fold of train + valid, cut by group."""
-    rows = np.concatenate(_rows(features, ("train", "valid")))
+    rows = np.concatenate(loop.rows_of(features, ("train", "valid")))
     groups = np.array(features.groups)[rows]
     return [(rows[a], rows[b]) for a, b in GroupKFold(k).split(rows, groups=groups)]
-
-
-def _batches(members: Sequence[Member], streams: Sequence[Streams], n: int):
-    """Whole batches of an epoch of n rows, (s, b) row numbers; the rest of an order is left out."""
-    orders = [own.order.permutation(m.train) for m, own in zip(members, streams, strict=True)]
-    batch = min(members[0].settings.batch, n)
-    order = torch.from_numpy(np.stack([order[: n - n % batch] for order in orders]))
-    yield from order.split(batch, dim=1)
-
-
-def _valid(model: Fusion, members: Sequence[Member], data: _Data) -> np.ndarray:
-    """Mean absolute error of each member on its validation rows, (s,)."""
-    longest = max(len(member.valid) for member in members)
-    rows = torch.from_numpy(np.stack([np.resize(m.valid, longest) for m in members]))  # (s, n)
-    counts = np.array([[len(member.valid)] for member in members])  # (s, 1)
-    errors = []
-    with torch.inference_mode():
-        for part in rows.split(members[0].settings.batch, dim=1):  # (s, b)
-            x, present, label = data[part]
-            errors.append((model(x, present).score - label).abs())
-    error = torch.cat(errors, dim=1).cpu().numpy()  # (s, n)
-    real = np.arange(longest) < counts  # np.resize repeats the first rows
-    return (error * real).sum(axis=1) / counts[:, 0]
-
-
-class Optimizer:
-    """AdamW with one learning rate and weight decay a member, by torch's fused kernel.
-
-    Neighbouring members with equal settings share a slice of each parameter, so a stack of seeds
-    costs the same kernel calls as one model.
-    """
-
-    def __init__(self, model: Fusion, members: Sequence[Member]) -> None:
-        self.model, self.slices, groups = model, [], []
-        own = dict(model.fusion_parameters())
-        rest = {name: p for name, p in model.named_parameters() if name not in own}
-        starts = [k for k in range(len(members)) if not k or _differ(members, k)]
-        for first, last in zip(starts, [*starts[1:], len(members)], strict=True):
-            at = members[first].settings
-            for parameters, rate in ((rest, at.lr), (own, at.lr * at.fusion_lr)):
-                part = [
-                    _Slice(n, first, last, p.detach()[first:last]) for n, p in parameters.items()
-                ]
-                self.slices += part
-                values = [one.values for one in part]
-                groups.append({"params": values, "lr": rate, "weight_decay": at.weight_decay})
-        self.adamw = torch.optim.AdamW(groups, fused=True)
-
-    def step(self, loss: Tensor) -> None:
-        """One update from the sum of the members' losses; FloatingPointError if not finite."""
-        if not torch.isfinite(loss):
-            raise FloatingPointError("the loss is not finite: lower lr, or look at the passport")
-        self.model.zero_grad(set_to_none=True)
-        loss.backward()
-        parameters = dict(self.model.named_parameters())
-        for one in self.slices:
-            one.values.grad = parameters[one.name].grad[one.first : one.last]
-        self.adamw.step()
-
-    def keep(self, rows: np.ndarray) -> None:
-        """Go on with the members `rows` (ascending) of the stack; the others leave the model."""
-        self.model.replace({n: p.detach()[rows] for n, p in self.model.named_parameters()})
-        parameters = dict(self.model.named_parameters())
-        for one in self.slices:
-            first, last = np.searchsorted(rows, (one.first, one.last))
-            moments, within = self.adamw.state[one.values], rows[first:last] - one.first
-            moments |= {name: moments[name][within] for name in ("exp_avg", "exp_avg_sq")}
-            one.first, one.last, one.values.grad = first, last, None
-            one.values.data = parameters[one.name].detach()[first:last]
-
-
-@dataclass
-class _Slice:
-    """The part of a parameter that belongs to neighbouring members."""
-
-    name: str
-    first: int
-    last: int
-    values: Tensor  # (last - first, ...), in the parameter's memory
-
-
-def _differ(members: Sequence[Member], k: int) -> bool:
-    a, b = members[k - 1].settings, members[k].settings
-    return (a.lr, a.fusion_lr, a.weight_decay) != (b.lr, b.fusion_lr, b.weight_decay)
-
-
-class _Best:
-    """Each member's parameters at its lowest validation error, and who has patience left."""
-
-    def __init__(self, model: Fusion, members: Sequence[Member]) -> None:
-        self.model, self.patience = model, members[0].settings.patience
-        self.state = {name: p.detach().clone() for name, p in model.named_parameters()}
-        self.mae = np.full(len(members), np.inf)
-        self.epoch = np.zeros(len(members), dtype=int)
-        self.now = {name: np.full(len(members), np.nan) for name in ("train", "valid")}
-        self.curves: dict[str, list] = {name: [] for name in self.now}
-
-    def see(self, epoch: int, running: np.ndarray, train: Tensor, valid: np.ndarray) -> None:
-        """Errors (s,) of the members `running`, those that are in the model, after an epoch."""
-        better = valid < self.mae[running]
-        at = running[better]
-        for name, parameter in self.model.named_parameters():
-            self.state[name][at] = parameter.detach()[better]
-        self.mae[at], self.epoch[at] = valid[better], epoch
-        for name, values in (("train", train.cpu().numpy()), ("valid", valid)):
-            self.now[name][running] = values
-            self.curves[name].append(self.now[name].copy())
-
-    def running(self, epoch: int) -> np.ndarray:
-        """Members whose best epoch is less than `patience` epochs ago."""
-        return np.flatnonzero(epoch - self.epoch < self.patience)
 
 
 def predict(model: Fusion, features: Features) -> Prediction:

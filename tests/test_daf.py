@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmlib.daf import RULES, Masks, Noise, build
+from mmlib.daf import RULES, Noise, build
+from mmlib.stack import Masks
 from mmlib.train import Streams
 
 DIMS = {"text": 5, "audio": 3, "vision": 2}

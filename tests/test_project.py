@@ -101,7 +101,10 @@ def test_imports_run_one_way():
         "paths": set(),
         "metrics": set(),
         "stats": set(),
-        "daf": set(),
+        "stack": set(),
+        "daf": {"stack"},
+        "dyfulm": {"stack"},
+        "multitask": {"dyfulm"},
         "data": {"paths"},
         "results": {"metrics", "stats", "paths", "provenance"},
     }.items():

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from mmlib import daf, train, tune
+from mmlib import daf, loop, train, tune
 from mmlib.data import Corpus, Sequences
 from mmlib.features import build
 from mmlib.train import Settings
@@ -44,7 +44,7 @@ def test_every_rule_has_the_same_budget():
         assert all(one.rule == "gmu" for one in tune.candidates("gmu", modalities))
     for found in (tune.candidates("daf", "t"), tune.candidates("daf", "ta")):
         assert len({json.dumps(asdict(one)) for one in found}) == len(found)
-        train._same_shape(found)
+        loop.same_shape(found, train.SHAPE)
 
 
 def test_the_best_candidate_is_stored_and_read(quick, monkeypatch):
