@@ -40,7 +40,7 @@ READERS: dict[str, dict[str, Callable[..., Corpus]]] = {
     "sst5": {"sst5.csv.gz": read_sst5},
 }
 # made from a seed by the function of that name in mmlib.data.<name>, imported when asked for
-EMBEDDED = ("synthetic",)
+EMBEDDED = ("synthetic", "synthetic_reviews")
 NAMES = (*EMBEDDED, *READERS)
 
 
