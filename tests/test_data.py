@@ -309,7 +309,7 @@ def test_root_defaults_to_mmlib_data(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("mosy", {}, "unknown data set 'mosy'.*synthetic, mosi, mosei, mmmo, meld"),
+        ("mosy", {}, "unknown data set 'mosy'.*synthetic, .*mosi, mosei, mmmo, meld, hotel, sst5"),
         ("mosei", {}, "label.csv, aligned_50.pkl, unaligned_50.pkl, .*MMLIB_DATA"),
         ("mosi", {"file": "mosi.xlsx"}, "no file 'mosi.xlsx'.*there: mosi.csv.gz"),
         ("mosi", {"splitt": "bclstm"}, "unknown option 'splitt'.*file, split, modalities"),

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from mmlib.data import SPLITS, load, passport
+from mmlib.data.reviews import natural_weights
+from mmlib.data.targets import intensity_table, targets
 from mmlib.paths import data_root
 
 SIZES = {
@@ -11,6 +13,8 @@ SIZES = {
     "mosei": (16274, 1861, 4653),
     "mmmo": (220, 40, 80),
     "meld": (9989, 1109, 2610),
+    "hotel": (31053, 3416, 5531),
+    "sst5": (8544, 1101, 2210),
 }
 
 
@@ -77,3 +81,22 @@ def test_meld(real):
     classes = passport(corpus).frames["classes"]
     assert classes.loc["test", ["-1", "0", "+1"]].tolist() == [833, 1256, 521]
     assert not any(set(text) & set("‘’“”\x92") for text in corpus.text)
+
+
+def test_hotel(real):
+    corpus = real("hotel")
+    assert np.bincount(corpus.label.astype(int))[1:].tolist() == [8000] * 5
+    assert not passport(corpus).crossing_groups and len(set(corpus.groups)) == 229
+    assert np.median([len(text.split()) for text in corpus.text]) == 108
+    found = targets(corpus)
+    assert np.bincount(found.coarse).tolist() == [16000, 8000, 16000]
+    for weights, sd in ((None, 0.354), (natural_weights(corpus.label), 0.259)):
+        assert intensity_table(corpus, weights, ["label"])["sd"].item() == pytest.approx(
+            sd, abs=1e-3
+        )
+
+
+def test_sst5(real):
+    corpus = real("sst5")
+    assert np.bincount(targets(corpus).fine).tolist() == [1510, 3140, 2242, 3111, 1852]
+    assert passport(corpus).duplicate_texts == {"train & valid": 1, "train & test": 2}

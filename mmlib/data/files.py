@@ -27,9 +27,9 @@ def choose(folder: Path, patterns: Sequence[str], file: str | None = None) -> tu
             f"no file {file!r} in {folder}; there: {', '.join(names)} (accepted: {accepted})"
         )
     path = folder / (file or names[0])
-    patterns_there = set(found.values())
-    if file is None and len(patterns_there) > 1:
-        others = [p.name for p, pattern in found.items() if pattern != found[path]]
+    together = path.suffix == ".csd"  # one data set in several files, read as a folder
+    others = [p.name for p in found if p != path and not (together and found[p] == found[path])]
+    if file is None and others:
         print(f"{folder.name}: reading {path.name}; file= names another: {', '.join(others)}")
     return path, found[path]
 

@@ -1,7 +1,8 @@
-"""`load`: a name in, a sound `Corpus` out. The table below is the whole layout on disk."""
+"""`load`: a name in, a sound `Corpus` out. The tables below say from where."""
 
 import inspect
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 from mmlib.data.check import check
@@ -9,6 +10,7 @@ from mmlib.data.corpus import Corpus, DataError
 from mmlib.data.csd import read_csd
 from mmlib.data.files import choose
 from mmlib.data.mmsa import read_mmsa
+from mmlib.data.reviews import read_reviews, read_sst5
 from mmlib.data.tables import read_meld, read_mmmo, read_mosei, read_mosi
 from mmlib.paths import data_root
 
@@ -28,25 +30,34 @@ READERS: dict[str, dict[str, Callable[..., Corpus]]] = {
     },
     "mmmo": {"train.npz": read_mmmo},
     "meld": {"train_sent_emo.csv": read_meld},
+    "hotel": {
+        "*.csv.gz": read_reviews,
+        "*.csv": read_reviews,
+        "*.tsv": read_reviews,
+        "*.tsv.gz": read_reviews,
+        "*.parquet": read_reviews,
+    },
+    "sst5": {"sst5.csv.gz": read_sst5},
 }
-NAMES = ("synthetic", *READERS)
+# made from a seed by the function of that name in mmlib.data.<name>, imported when asked for
+EMBEDDED = ("synthetic", "synthetic_reviews")
+NAMES = (*EMBEDDED, *READERS)
 
 
 def load(name: str, root: Path | str | None = None, **options: object) -> Corpus:
     """The data set `name` (one of NAMES), read from ROOT/<name>/ and checked.
 
     `root` defaults to `mmlib.paths.data_root()`. Options: `file` names one of several accepted
-    files; the others are the reader's own (`read_mosi`, `read_mmsa`, `read_csd`) or, for
-    "synthetic", those of `mmlib.data.synthetic.synthetic`, which reads no file.
+    files; the others are the reader's own (`read_mosi`, `read_mmsa`, `read_csd`, `read_reviews`)
+    or, for an embedded corpus, those of the function that makes it.
     Raises DataError, one line, with the choices or the remedy.
     """
     if name not in NAMES:
         raise DataError(f"unknown data set {name!r}; choose one of {', '.join(NAMES)}")
-    if name == "synthetic":
-        from mmlib.data.synthetic import synthetic
-
-        _known(name, synthetic, options)
-        return check(synthetic(**options))
+    if name in EMBEDDED:
+        make = getattr(import_module(f"mmlib.data.{name}"), name)
+        _known(name, make, options)
+        return check(make(**options))
     file = options.pop("file", None)
     folder = Path(root or data_root()).expanduser() / name
     path, pattern = choose(folder, list(READERS[name]), file)

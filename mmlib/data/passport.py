@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mmlib.data.check import crossing_groups
-from mmlib.data.corpus import SPLITS, Corpus, Sequences
+from mmlib.data.corpus import SPLITS, Corpus, Scale, Sequences
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def passport(corpus: Corpus) -> Passport:
     """The passport of a corpus; column statistics over all its frames.
 
     Base rates are scores of the constants "train median", "train mean" and "positive" (the top of
-    the scale) under the definitions of `mmlib.metrics`.
+    the scale) under the definitions of `mmlib.metrics`. Signs count only on a scale that has both.
     """
     warnings = [n.removeprefix("warning: ") for n in corpus.notes if n.startswith("warning: ")]
     columns = _columns(corpus)
@@ -115,16 +115,18 @@ def _splits(corpus: Corpus) -> pd.DataFrame:
 
 
 def _classes(corpus: Corpus) -> pd.DataFrame:
-    """Counts by sign, then by class rounded half to even."""
+    """Counts by sign if the scale has two, then by class rounded half to even."""
     rounded = np.round(corpus.label).astype(int)
     classes = range(int(corpus.scale.low), int(corpus.scale.high) + 1)
+    signed = corpus.scale.low < 0
+    signs = {"negative": -1, "zero": 0, "positive": 1} if signed else {}
 
     def facts(split: str) -> dict:
         rows = corpus.rows(split)
         sign = np.sign(corpus.label[rows])
-        signs = {"negative": -1, "zero": 0, "positive": 1}
         counts = {name: int((sign == value).sum()) for name, value in signs.items()}
-        return counts | {f"{c:+d}" if c else "0": int((rounded[rows] == c).sum()) for c in classes}
+        names = {c: f"{c:+d}" if signed and c else str(c) for c in classes}
+        return counts | {names[c]: int((rounded[rows] == c).sum()) for c in classes}
 
     return _by_split([facts(split) for split in SPLITS])
 
@@ -141,7 +143,7 @@ def _base_rates(corpus: Corpus) -> pd.DataFrame:
             "split": split,
             "constant": name,
             "value": value,
-            **_constant_scores(value, label, int(corpus.scale.high)),
+            **_constant_scores(value, label, corpus.scale),
         }
         for split in SPLITS
         for label in [corpus.label[corpus.rows(split)].astype(float)]
@@ -150,18 +152,23 @@ def _base_rates(corpus: Corpus) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index(["split", "constant"])
 
 
-def _constant_scores(value: float, label: np.ndarray, top: int) -> dict[str, float]:
+def _constant_scores(value: float, label: np.ndarray, scale: Scale) -> dict[str, float]:
     """Scores of a constant prediction. Where a share s of the truth is in the class it predicts,
     its accuracy is s and its weighted F1 is s * 2 s / (1 + s)."""
+    scores = {"mae": float(np.abs(label - value).mean())}
+    for convention, s in _shares(value, label).items() if scale.low < 0 else ():
+        scores |= {f"acc2_{convention}": float(s), f"f1_{convention}": float(2 * s * s / (1 + s))}
+    classes = int(scale.high - scale.low) + 1
+    return scores | {f"acc{classes}": float(np.mean(np.round(label) == np.round(value)))}
+
+
+def _shares(value: float, label: np.ndarray) -> dict[str, float]:
+    """Share of the labels whose sign is that of the value, zeros dropped and kept."""
     signed = label[label != 0]
-    shares = {
+    return {
         "non0": np.mean((signed > 0) == (value > 0)) if len(signed) else np.nan,
         "has0": np.mean((label >= 0) == (value >= 0)),
     }
-    scores = {"mae": float(np.abs(label - value).mean())}
-    for convention, s in shares.items():
-        scores |= {f"acc2_{convention}": float(s), f"f1_{convention}": float(2 * s * s / (1 + s))}
-    return scores | {f"acc{2 * top + 1}": float(np.mean(np.round(label) == np.round(value)))}
 
 
 def _arrays(corpus: Corpus) -> pd.DataFrame:

@@ -1,7 +1,5 @@
 """Readers of plain tables and arrays: MOSI, MOSEI and MELD as csv, MMMO as npz."""
 
-import gzip
-import io
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -10,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mmlib.data.cells import numbers, table
 from mmlib.data.columns import COVAREP, names
 from mmlib.data.corpus import SPLITS, Corpus, DataError, Scale
 from mmlib.data.files import sha256
@@ -20,6 +19,7 @@ LEAK = (
     "bclstm_split train: on the standard split they leak into test, and inside bclstm_split train "
     "they predict labels they have seen; no model can be trained honestly on them"
 )
+_STRAIGHT = str.maketrans("‘’“”", "''\"\"")
 
 
 def read_mosi(
@@ -36,7 +36,7 @@ def read_mosi(
     _one_of("modality", modalities, ("text", *groups))
     asked = [m for m in modalities if m != "text"]
     features = [c for m in asked for c in groups[m]]
-    rows = _table(path, ["id", "video_id", "text", "label", f"{split}_split", *features])
+    rows = table(path, ["id", "video_id", "text", "label", f"{split}_split", *features])
     rows = rows.rename(columns={f"{split}_split": "split"})
     empty = (rows[["label", "text", "split"]] == "").any(axis=1)
     rows, dropped = rows[~empty], rows["id"][empty]
@@ -46,7 +46,7 @@ def read_mosi(
         notes.append("validation split cut from train: each sixth video in order of ids")
     sequences = {}
     for modality in asked:
-        values = _numbers(path, rows, list(groups[modality]))
+        values = numbers(path, rows, list(groups[modality]))
         owner = np.arange(len(rows))
         sequences[modality], found = pack(modality, values, owner, len(rows), groups[modality])
         notes += found
@@ -56,7 +56,7 @@ def read_mosi(
         ids=tuple(rows["id"]),
         groups=tuple(rows["video_id"]),
         split=rows["split"].replace("dev", "valid"),
-        label=_numbers(path, rows, ["label"])[:, 0],
+        label=numbers(path, rows, ["label"])[:, 0],
         text=tuple(rows["text"]) if "text" in modalities else None,
         sequences=sequences,
         notes=(*notes, *([LEAK] if "vision" in asked else [])),
@@ -66,14 +66,14 @@ def read_mosi(
 
 def read_mosei(path: Path) -> Corpus:
     """CMU-MOSEI's label.csv: text and labels only, no audio or visual features."""
-    rows = _table(path, ["video_id", "clip_id", "text", "label", "mode"])
+    rows = table(path, ["video_id", "clip_id", "text", "label", "mode"])
     return Corpus(
         name="mosei",
         variant=f"{path.name}, text only",
         ids=tuple(rows["video_id"] + "$_$" + rows["clip_id"]),
         groups=tuple(rows["video_id"]),
         split=rows["mode"].replace("dev", "valid"),
-        label=_numbers(path, rows, ["label"])[:, 0],
+        label=numbers(path, rows, ["label"])[:, 0],
         text=tuple(rows["text"]),
         notes=("text and labels only: the file holds no audio or visual features",),
         checksums={path.name: sha256(path)},
@@ -118,7 +118,7 @@ def read_meld(path: Path) -> Corpus:
     needed = ["Utterance", "Sentiment", "Dialogue_ID", "Utterance_ID"]
     values = {"negative": -1.0, "neutral": 0.0, "positive": 1.0}
     files = [path.with_name(f"{split}_sent_emo.csv") for split in ("train", "dev", "test")]
-    parts = [_table(f, needed).assign(split=s) for f, s in zip(files, SPLITS, strict=True)]
+    parts = [table(f, needed).assign(split=s) for f, s in zip(files, SPLITS, strict=True)]
     rows = pd.concat(parts, ignore_index=True)
     unknown = sorted(set(rows["Sentiment"]) - set(values))
     if unknown:
@@ -147,46 +147,6 @@ def _cut_validation(rows: pd.DataFrame) -> pd.Series:
 def _one_of(what: str, asked: Sequence[str], known: Sequence[str]) -> None:
     if unknown := [name for name in asked if name not in known]:
         raise DataError(f"unknown {what} {unknown[0]!r}; choose from {', '.join(known)}")
-
-
-def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """The named columns of a csv, each cell as it stands ("" if empty; "None" is a word)."""
-    if not path.exists():
-        raise DataError(f"missing file {path}; put it beside the others")
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        rows = pd.read_csv(io.StringIO(_decode(raw)), dtype=str, keep_default_na=False)
-    except (
-        OSError,
-        EOFError,
-        zlib.error,
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-    ) as error:
-        raise DataError(f"{path.name}: not a readable csv ({error}); fetch it again") from None
-    if missing := [c for c in columns if c not in rows.columns]:
-        raise DataError(f"{path.name}: missing column(s) {', '.join(missing[:5])}; fetch it again")
-    return rows[list(columns)]
-
-
-def _decode(raw: bytes) -> str:
-    """UTF-8, with Windows-1252 for each byte that is none, or that was taken for a control."""
-    return raw.decode("utf-8-sig", errors="surrogateescape").translate(_REPAIRED)
-
-
-_CP1252 = {byte: bytes([byte]).decode("cp1252", errors="ignore") for byte in range(0x80, 0x100)}
-_REPAIRED = {0xDC00 + byte: char for byte, char in _CP1252.items()} | {
-    byte: char for byte, char in _CP1252.items() if byte < 0xA0
-}
-_STRAIGHT = str.maketrans("‘’“”", "''\"\"")
-
-
-def _numbers(path: Path, rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
-    """The columns as float32 (n, d); an empty cell is NaN."""
-    try:
-        return rows[list(columns)].replace("", "nan").to_numpy(dtype=np.float32)
-    except ValueError as error:
-        raise DataError(f"{path.name}: {error} in {columns[0]}..{columns[-1]}") from None
 
 
 def _npz(path: Path, widths: Mapping[str, int]) -> dict[str, np.ndarray]:

@@ -1,0 +1,79 @@
+"""Tables as they stand in their file: every cell a string, "" where it is empty."""
+
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mmlib.data.corpus import DataError
+
+
+def table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """The named columns (all if None) of a csv, tsv (either also .gz) or parquet file.
+
+    Each cell is as it stands ("None" is a word). DataError, one line, if the file is missing, not
+    readable or lacks a column.
+    """
+    if not path.exists():
+        raise DataError(f"missing file {path}; put it beside the others")
+    rows = _parquet(path) if path.suffix == ".parquet" else _separated(path)
+    columns = list(rows.columns) if columns is None else list(columns)
+    if missing := [c for c in columns if c not in rows.columns]:
+        raise DataError(f"{path.name}: missing column(s) {', '.join(missing[:5])}; fetch it again")
+    return rows[columns]
+
+
+def numbers(path: Path, rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
+    """The columns as float32 (n, d); an empty cell is NaN."""
+    try:
+        return rows[list(columns)].replace("", "nan").to_numpy(dtype=np.float32)
+    except ValueError as error:
+        raise DataError(f"{path.name}: {error} in {columns[0]}..{columns[-1]}") from None
+
+
+def _separated(path: Path) -> pd.DataFrame:
+    separator = "\t" if ".tsv" in path.suffixes else ","
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        text = io.StringIO(_decode(raw))
+        return pd.read_csv(text, sep=separator, dtype=str, keep_default_na=False)
+    except (
+        OSError,
+        EOFError,
+        zlib.error,
+        pd.errors.ParserError,
+        pd.errors.EmptyDataError,
+    ) as error:
+        raise DataError(f"{path.name}: not a readable csv ({error}); fetch it again") from None
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    try:
+        rows = pd.read_parquet(path)
+    except ImportError:
+        raise DataError(
+            f"{path.name}: reading parquet needs pyarrow; pip install 'mmlib[parquet]', or save "
+            "the table as csv"
+        ) from None
+    except (OSError, ValueError) as error:
+        words = " ".join(str(error).split())
+        raise DataError(f"{path.name}: not a readable parquet ({words}); fetch it again") from None
+    return rows.astype(object).where(rows.notna(), "").astype(str)
+
+
+def _decode(raw: bytes) -> str:
+    """UTF-8, with Windows-1252 for each byte that is none, or that was taken for a control."""
+    text = raw.decode("utf-8-sig", errors="surrogateescape")
+    return _BROKEN.sub(lambda found: _REPAIRED[ord(found[0])], text)  # translate is 20x slower
+
+
+_CP1252 = {byte: bytes([byte]).decode("cp1252", errors="ignore") for byte in range(0x80, 0x100)}
+_REPAIRED = {0xDC00 + byte: char for byte, char in _CP1252.items()} | {
+    byte: char for byte, char in _CP1252.items() if byte < 0xA0
+}
+_BROKEN = re.compile("[\x80-\x9f\udc80-\udcff]")

@@ -1,0 +1,134 @@
+"""What DyFuLM predicts, made from any label in one place: coarse, fine and intensity.
+
+    label                  coarse (3)               fine (5)                 intensity
+    stars 1..5             1-2, 3, 4-5              one a star               (stars - 1) / 4
+    five classes 0..4      0-1, 2, 3-4              as they are              label / 4
+    sentiment -3..3        sign                     round, clip to -2..2     (label + 3) / 6
+
+Stars with fractions are rounded (half to even, as the field's acc5 does) to get the classes; fine
+is then a refinement of coarse. Of sentiment it is not: .3 is positive, but fine calls it neutral.
+The paper does not say how its labels and its intensity were made: all this is our reading. Its
+intensity is no function of stars (see `PAPER_SD`), so a lexicon can stand in for them.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from mmlib.data.corpus import Corpus, DataError
+
+COARSE = ("negative", "neutral", "positive")
+FINE = ("very negative", "negative", "neutral", "positive", "very positive")
+INTENSITIES = ("label", "lexicon", "lexicon_sentences")
+PAPER_SD = (0.0082 / (1 - 0.6903)) ** 0.5  # .163, of its target: R2 = 1 - MSE / sd^2
+
+
+class Targets(NamedTuple):
+    """Three targets of n utterances."""
+
+    coarse: np.ndarray  # (n,) int64, 0..2 as COARSE
+    fine: np.ndarray  # (n,) int64, 0..4 as FINE
+    intensity: np.ndarray  # (n,) float32 in [0, 1], 1 the most positive
+
+    def take(self, rows: np.ndarray) -> "Targets":
+        """The utterances `rows`, in that order."""
+        return Targets(*(target[rows] for target in self))
+
+
+def targets(corpus: Corpus, intensity: str = "label") -> Targets:
+    """Targets of a corpus with stars, five classes or sentiment.
+
+    intensity: "label", or from the words alone by VADER's lexicon (Hutto and Gilbert 2014):
+    "lexicon" scores the whole text, "lexicon_sentences" is the mean over its sentences, which its
+    authors advise for long texts. DataError for another scale, an unknown intensity, no text to
+    score, or vaderSentiment not installed.
+    """
+    if corpus.scale.name not in _RULES:
+        raise DataError(
+            f"{corpus.name}: no targets for labels of scale {corpus.scale.name!r}; "
+            f"there are rules for {', '.join(_RULES)}"
+        )
+    found = _RULES[corpus.scale.name](corpus.label)
+    if intensity not in INTENSITIES:
+        raise DataError(f"unknown intensity {intensity!r}; choose one of {', '.join(INTENSITIES)}")
+    if intensity == "label":
+        return found
+    if corpus.text is None:
+        raise DataError(f"{corpus.name} has no text for a lexicon to score; use intensity='label'")
+    return found._replace(intensity=lexicon(corpus.text, intensity == "lexicon_sentences"))
+
+
+def lexicon(texts: Sequence[str], by_sentence: bool = False) -> np.ndarray:
+    """VADER's compound score as (score + 1) / 2 in [0, 1], (n,); about 1.5 ms a review.
+
+    by_sentence: the mean over the sentences of each text.
+    """
+    try:
+        from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+    except ImportError:
+        raise DataError("a lexicon needs vaderSentiment: pip install 'mmlib[lexicon]'") from None
+    score = SentimentIntensityAnalyzer().polarity_scores
+    parts = [_sentences(text) if by_sentence else [text] for text in texts]
+    means = [np.mean([score(part)["compound"] for part in of_one]) for of_one in parts]
+    return ((np.array(means) + 1) / 2).astype(np.float32)
+
+
+def intensity_table(
+    corpus: Corpus, weights: np.ndarray | None = None, intensities: Sequence[str] = INTENSITIES
+) -> pd.DataFrame:
+    """How wide each intensity of a corpus is and what its best constant scores, one line each.
+
+    Columns: mean, sd, mae (of the median), mse (of the mean, sd squared) and sd_to_paper, its ratio
+    to PAPER_SD. weights (n,): the same under `natural_weights`, say.
+    """
+    lines = {name: _width(targets(corpus, name).intensity, weights) for name in intensities}
+    frame = pd.DataFrame.from_dict(lines, orient="index").rename_axis("intensity")
+    return frame.assign(sd_to_paper=frame["sd"] / PAPER_SD)
+
+
+def _width(values: np.ndarray, weights: np.ndarray | None) -> dict[str, float]:
+    share = np.ones(len(values)) if weights is None else np.asarray(weights, float)
+    share = share / share.sum()
+    values = values.astype(float)
+    order = np.argsort(values)
+    median = values[order][np.searchsorted(share[order].cumsum(), 0.5)]
+    mean = share @ values
+    mse = share @ (values - mean) ** 2
+    return {"mean": mean, "sd": mse**0.5, "mae": share @ abs(values - median), "mse": mse}
+
+
+def _five(fine: np.ndarray, intensity: np.ndarray) -> Targets:
+    """Five ordered classes: two negative, one neutral, two positive."""
+    return Targets(np.sign(fine - 2) + 1, fine, _in_unit(intensity))
+
+
+def _of_stars(label: np.ndarray) -> Targets:
+    return _five(np.round(label).astype(np.int64) - 1, (label - 1) / 4)
+
+
+def _of_classes(label: np.ndarray) -> Targets:
+    return _five(np.round(label).astype(np.int64), label / 4)
+
+
+def _of_sentiment(label: np.ndarray) -> Targets:
+    fine = np.round(np.clip(label, -2, 2)).astype(np.int64) + 2
+    coarse = np.sign(label).astype(np.int64) + 1
+    return Targets(coarse, fine, _in_unit((label + 3) / 6))
+
+
+def _in_unit(values: np.ndarray) -> np.ndarray:
+    return values.clip(0, 1).astype(np.float32)  # a label may miss its scale's end by 1e-4
+
+
+def _sentences(text: str) -> list[str]:
+    return [part for part in re.split(r"(?<=[.!?])\s+", text) if part.strip()]
+
+
+_RULES: dict[str, Callable[[np.ndarray], Targets]] = {
+    "stars": _of_stars,
+    "five classes": _of_classes,
+    "sentiment": _of_sentiment,
+}

@@ -1,0 +1,322 @@
+"""Review tables of every layout and every bad one, and the targets made from labels."""
+
+import gzip
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mmlib.data import SPLITS, DataError, Scale, load, passport
+from mmlib.data.reviews import NATURAL, natural_weights, plain
+from mmlib.data.targets import PAPER_SD, Targets, intensity_table, lexicon, targets
+
+N = 60
+
+
+def reviews(**columns):
+    """60 reviews of 20 hotels, each star twelve times; `columns` replace or add."""
+    rows = {
+        "review_id": [f"r{i}" for i in range(N)],
+        "hotel_id": [f"h{i % 20}" for i in range(N)],
+        "rating": [1 + i % 5 for i in range(N)],
+        "text": [f"The room was number {i}." for i in range(N)],
+    }
+    return pd.DataFrame({**rows, **columns})
+
+
+def changed(name, value, row=2):
+    column = reviews()[name].astype(object)
+    column[row] = value
+    return reviews(**{name: column})
+
+
+def written(root, rows, name="reviews.csv"):
+    folder = root / "hotel"
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    if name.endswith("parquet"):
+        rows.to_parquet(path)
+    else:
+        rows.to_csv(path, index=False, sep="\t" if ".tsv" in name else ",")
+    return path
+
+
+def read(root, rows=None, name="reviews.csv", **options):
+    written(root, reviews() if rows is None else rows, name)
+    return load("hotel", root, **options)
+
+
+# Layouts
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.tsv", "a.tsv.gz", "a.parquet"])
+def test_every_kind_of_file_is_the_same_corpus(tmp_path, name):
+    corpus = read(tmp_path, name=name)
+    assert corpus.ids == tuple(reviews()["review_id"]) and corpus.text == tuple(reviews()["text"])
+    assert corpus.label.tolist() == reviews()["rating"].tolist()
+    assert corpus.scale == Scale("stars", 1, 5) and list(corpus.checksums) == [name]
+
+
+def tripadvisor():
+    return pd.DataFrame({"Review": reviews()["text"], "Rating": reviews()["rating"]})
+
+
+def datafiniti():
+    rows = {"reviews.text": "text", "reviews.rating": "rating", "name": "hotel_id"}
+    return pd.DataFrame({new: reviews()[old] for new, old in rows.items()}).assign(id="x", city="y")
+
+
+def booking():
+    rows = reviews()
+    return pd.DataFrame(
+        {
+            "Hotel_Name": rows["hotel_id"],
+            "Negative_Review": [" No Negative" if i % 3 else " Small room" for i in range(N)],
+            "Positive_Review": ["No Positive" if i % 3 == 2 else " Kind staff " for i in range(N)],
+            "Reviewer_Score": np.linspace(2.5, 10, N),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "hotels"), [(tripadvisor, None), (datafiniti, 20), (booking, 20), (reviews, 20)]
+)
+def test_known_layouts_are_recognised_by_their_columns(tmp_path, rows, hotels):
+    corpus = read(tmp_path, rows())
+    assert len(set(corpus.groups)) == (hotels or len(corpus)) and len(corpus) >= 40
+    assert corpus.label.min() == 1 and 4.9 < corpus.label.max() <= 5
+    unit = "hotels" if hotels else "reviews (no hotel is named)"
+    assert f"split made here: 80/10/10 of whole {unit}, seed 0" in corpus.notes
+
+
+def test_booking_joins_praise_and_complaint_and_maps_its_score(tmp_path):
+    corpus = read(tmp_path, booking())
+    assert corpus.text[:2] == ("Kind staff. Small room", "Kind staff")
+    assert corpus.notes[0] == "20 rows without text left out"  # nothing said on either side
+    assert corpus.scale.origin == "1 + 4 (score - 2.5) / 7.5 of a score in 2.5..10"
+    assert corpus.label[1] == pytest.approx(1 + 4 / 59)
+
+
+def test_columns_can_be_named(tmp_path):
+    rows = reviews().rename(columns={"text": "said", "rating": "mark", "hotel_id": "where"})
+    corpus = read(tmp_path, rows, text="said", stars="Mark", hotel="where")
+    assert len(corpus) == N and len(set(corpus.groups)) == 20
+
+
+# Splits
+
+
+def test_split_is_by_whole_hotels_seeded_and_near_its_shares(tmp_path):
+    rows = pd.concat([reviews(review_id=[f"{k}-{i}" for i in range(N)]) for k in range(10)])
+    rows["hotel_id"] = [f"h{i % 100}" for i in range(len(rows))]
+    first, again, other = (read(tmp_path, rows, seed=seed) for seed in (0, 0, 1))
+    assert (first.split == again.split).all() and (first.split != other.split).any()
+    hotels = [{first.groups[i] for i in first.rows(s)} for s in SPLITS]
+    assert sum(map(len, hotels)) == len(set(first.groups)) == 100
+    shares = [len(first.rows(s)) / len(first) for s in SPLITS]
+    assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.02)
+
+
+def test_a_split_column_is_kept(tmp_path):
+    split = np.repeat(["train", "dev", "test"], 20)
+    rows = reviews(split=split, hotel_id=split)
+    assert read(tmp_path, rows).split.tolist() == ["train"] * 20 + ["valid"] * 20 + ["test"] * 20
+
+
+# What is cleaned, and what is refused
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("Great<br />stay &amp; <b>kind</b> staff", "Great stay & kind staff"),
+        ("one <!-- hidden --> two<script>x = '<p>';</script>", "one two"),
+        ("&lt;p&gt;caf&#233;", "café"),
+        ("i <3 it, 5 < 6 > 4, R&D & AT&T", "i <3 it, 5 < 6 > 4, R&D & AT&T"),
+        ("write <me@hotel.example>  or", "write <me@hotel.example>  or"),
+    ],
+)
+def test_html_goes_and_all_else_stays(text, want):
+    assert plain(text) == want
+
+
+def test_what_is_changed_or_left_out_is_noted(tmp_path):
+    text = reviews()["text"].tolist()
+    text[:4] = ["<p>Fine.</p>", "<br>", "  ", ""]
+    stars = reviews()["rating"].astype(object).tolist()
+    stars[5] = ""
+    corpus = read(tmp_path, reviews(text=text, rating=stars))
+    assert corpus.notes[:3] == (
+        "HTML taken out of 2 texts",
+        "3 rows without text left out",
+        "1 rows without stars left out",
+    )
+    assert len(corpus) == N - 4 and corpus.text[0] == "Fine."
+
+
+def test_a_review_of_20000_words_is_read_whole(tmp_path):
+    assert len(read(tmp_path, changed("text", "word " * 20_000)).text[2].split()) == 20_000
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (changed("rating", 6), r"stars '6' in row 3 are no number in 1..5 \(1 such rows\)"),
+        (changed("rating", 0), "stars '0' in row 3"),
+        (changed("rating", "five"), "stars 'five' in row 3"),
+        (reviews(text=""), r"no review is left \(60 rows without text"),
+        (reviews()[:0], "no review is left .no row"),
+        (reviews().drop(columns="text"), "no column text or review or .* for text; pass text= one"),
+        (reviews().drop(columns="rating"), "for stars; pass stars= .*hotel_id"),
+        (reviews(review_id="r"), "id 'r' occurs 60 times"),
+        (reviews(hotel_id="h"), "1 hotels are too few for hotel-disjoint splits"),
+        (reviews(split=np.tile(["train", "valid", "test"], 20), hotel_id="h"), "group 'h' is in"),
+        (reviews(split="all"), "unknown split 'all'"),
+        (booking().assign(Reviewer_Score=11), "stars '5.53.*' in row 1"),
+    ],
+)
+def test_bad_tables_are_refused_in_one_line(tmp_path, rows, words):
+    with pytest.raises(DataError, match=words) as error:
+        read(tmp_path, rows)
+    assert "\n" not in str(error.value)
+
+
+def test_bad_files_and_options_are_refused_in_one_line(tmp_path, monkeypatch):
+    path = written(tmp_path, reviews(), "a.parquet")
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"a\.parquet: not a readable parquet") as error:
+        load("hotel", tmp_path)
+    assert "\n" not in str(error.value)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(DataError, match=r"pip install 'mmlib\[parquet\]'"):
+        load("hotel", tmp_path)
+    written(tmp_path, reviews())
+    with pytest.raises(DataError, match="no column Mark for stars"):
+        load("hotel", tmp_path, file="reviews.csv", stars="Mark")
+
+
+def test_of_several_tables_the_choice_is_printed(tmp_path, capsys):
+    written(tmp_path, reviews(), "b.csv")
+    read(tmp_path, name="a.csv")
+    assert capsys.readouterr().out == "hotel: reading a.csv; file= names another: b.csv\n"
+
+
+def test_passport_counts_stars_and_holds_no_text(tmp_path):
+    facts = passport(read(tmp_path))
+    assert facts.table().loc[:, "1":"5"].to_numpy().sum() == N
+    assert set(facts.frames["base_rates"]) == {"value", "mae", "acc5"}
+    assert "number" not in str(facts) and "scale: stars [1, 5]" in str(facts)
+
+
+# SST-5
+
+
+def sst5(root, rows):
+    (root / "sst5").mkdir()
+    text = pd.DataFrame(rows, columns=["split", "label5", "text"]).to_csv(index=False)
+    (root / "sst5" / "sst5.csv.gz").write_bytes(gzip.compress(text.encode()))
+    return load("sst5", root)
+
+
+def test_sst5_is_read_and_its_duplicates_are_counted(tmp_path):
+    rows = [(s, k, f"{s} {k}") for s in ("train", "dev", "test") for k in range(5)]
+    corpus = sst5(tmp_path, [*rows, ("train", 3, "twice"), ("test", 3, "Twice")])
+    assert [len(corpus.rows(s)) for s in SPLITS] == [6, 5, 6]
+    assert passport(corpus).duplicate_texts == {"train & test": 1}
+    with pytest.raises(DataError, match=r"label 5 of 'sst5-00000' is not in \[0, 4\]"):
+        sst5(tmp_path / "sst5", [("train", 5, "x"), *rows])
+
+
+# Natural shares
+
+
+def test_weights_restore_the_natural_shares():
+    stars = np.random.default_rng(0).integers(1, 6, 500)
+    weights = natural_weights(stars)
+    shares = np.bincount(stars, weights)[1:] / len(stars)
+    assert shares == pytest.approx(NATURAL / NATURAL.sum()) and weights.mean() == pytest.approx(1)
+    with pytest.raises(DataError, match="no review of 4 stars"):
+        natural_weights(stars[stars != 4])
+
+
+# Targets
+
+
+def corpus_of(labels, scale, texts=None):
+    """The labels as a corpus' training split, in their order."""
+    from mmlib.data import Corpus
+
+    ids = tuple(map(str, range(len(labels))))
+    split = np.repeat("train", len(labels))
+    return Corpus("made", "made", ids, ids, split, np.array(labels), texts, scale=scale)
+
+
+@pytest.mark.parametrize(
+    ("scale", "label", "coarse", "fine", "intensity"),
+    [
+        (Scale("stars", 1, 5), [1, 2, 3, 4, 5], [0, 0, 1, 2, 2], range(5), [0, 0.25, 0.5, 0.75, 1]),
+        (Scale("stars", 1, 5), [2.5, 3.5, 4.4], [0, 2, 2], [1, 3, 3], [0.375, 0.625, 0.85]),
+        (Scale("five classes", 0, 4), range(5), [0, 0, 1, 2, 2], range(5), np.arange(5) / 4),
+        (
+            Scale("sentiment", -3, 3),
+            [-3, -1.5, -0.4, 0, 0.5, 0.6, 2.9],
+            [0, 0, 0, 1, 2, 2, 2],
+            [0, 0, 2, 2, 2, 3, 4],
+            [0, 0.25, 2.6 / 6, 0.5, 3.5 / 6, 0.6, 5.9 / 6],
+        ),
+    ],
+)
+def test_targets_are_the_rules_of_the_table(scale, label, coarse, fine, intensity):
+    found = targets(corpus_of(label, scale))
+    assert found.coarse.tolist() == list(coarse) and found.fine.tolist() == list(fine)
+    assert found.intensity == pytest.approx(np.array(intensity), abs=1e-6)
+    assert [part.dtype for part in found] == [np.int64, np.int64, np.float32]
+
+
+def test_targets_can_be_taken():
+    found = targets(corpus_of([1, 3, 5], Scale("stars", 1, 5))).take(np.array([2, 0]))
+    assert isinstance(found, Targets) and found.fine.tolist() == [4, 0]
+
+
+TEXTS = ("Wonderful stay. The staff was great!", "A terrible, dirty room.", "There is a door.")
+
+
+def test_a_lexicon_reads_the_words_alone():
+    corpus = corpus_of([1, 5, 3], Scale("stars", 1, 5), TEXTS)
+    plain, worded = targets(corpus), targets(corpus, "lexicon")
+    assert (worded.fine == plain.fine).all() and (worded.coarse == plain.coarse).all()
+    good, bad, none = worded.intensity
+    assert 0 <= bad < 0.3 < none == 0.5 < 0.7 < good <= 1
+    apart = lexicon(["Wonderful stay.", "The staff was great!"])
+    assert lexicon(TEXTS[:1], by_sentence=True) == pytest.approx(apart.mean())
+
+
+def test_the_paper_s_target_is_narrower_than_stars():
+    label = np.repeat([1.0, 2, 3, 4, 5], 20)
+    corpus = corpus_of(label, Scale("stars", 1, 5))
+    weights = natural_weights(label)
+    balanced, natural = (intensity_table(corpus, w, ["label"]).iloc[0] for w in (None, weights))
+    assert balanced["sd"] == pytest.approx(0.125**0.5) and balanced["mae"] == pytest.approx(0.3)
+    assert natural["mean"] == pytest.approx(np.average((label - 1) / 4, weights=weights))
+    assert natural["mae"] == pytest.approx(1 - natural["mean"])  # the median is five stars
+    assert 0.162 < PAPER_SD < 0.164 and balanced["sd_to_paper"] > natural["sd_to_paper"] > 1.5
+
+
+@pytest.mark.parametrize(
+    ("scale", "options", "words"),
+    [
+        (Scale("stars", 1, 5), {"intensity": "stars"}, "unknown intensity 'stars'; choose one of"),
+        (Scale("stars", 1, 5), {"intensity": "lexicon"}, "made has no text for a lexicon"),
+        (Scale("mood", 1, 5), {}, "no targets for labels of scale 'mood'; .* stars, five classes"),
+    ],
+)
+def test_impossible_targets_are_refused_in_one_line(scale, options, words):
+    with pytest.raises(DataError, match=words):
+        targets(corpus_of([1, 5], scale), **options)
+
+
+def test_a_missing_lexicon_names_its_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "vaderSentiment.vaderSentiment", None)
+    with pytest.raises(DataError, match=r"pip install 'mmlib\[lexicon\]'"):
+        lexicon(TEXTS)
