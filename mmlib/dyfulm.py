@@ -14,6 +14,7 @@ The paper (arXiv 2512.01410) in its letters; layers l = 0 (embeddings) to L, enc
 
 What it leaves open is our reading:
 - one affine map an encoder, shared by its layers, brings H^(l) to the common width;
+- the BiLSTM has a quarter of that width each way: all it is to say is one score a layer;
 - alpha is one an utterance, from the states' mean over its positions (scope "utterance"), or one a
   position (scope "token"); the gate works at each position, the heads on the mean over positions;
 - the heads are affine, the intensity's followed by a sigmoid, for targets in [0, 1];
@@ -82,8 +83,8 @@ class LayerFusion(nn.Module):
         self.layers, self.how, self.scope = layers, how, scope
         self.project = Linear(s, d, width)
         if how == "bilstm":
-            self.bilstm = BiLSTM(s, width, width // 2)
-            self.w = Linear(s, width, 1, bias=False)  # the softmax does not feel a bias
+            self.bilstm = BiLSTM(s, width, width // 4)
+            self.w = Linear(s, width // 2, 1, bias=False)  # the softmax does not feel a bias
         if how == "static":
             self.theta = nn.Parameter(torch.zeros(s, 1, layers))
 
@@ -125,7 +126,7 @@ class DyFuLM(Stacked):
     ) -> None:
         """`dims` and `layers` of encoders A and B, embeddings counted as a layer.
 
-        ValueError for a choice that is not in CHOICES, or an odd width.
+        ValueError for a choice that is not in CHOICES, or a width that is no multiple of 4.
         """
         super().__init__()
         _check(width, layer_fusion=layer_fusion, gate=gate, guidance=guidance, scope=scope)
@@ -225,8 +226,8 @@ def _check(width: int, **given: object) -> None:
         if value not in CHOICES[name]:
             choices = ", ".join(map(str, CHOICES[name]))
             raise ValueError(f"{name}={value!r} is unknown; choose one of {choices}")
-    if width % 2:
-        raise ValueError(f"width={width} is odd; the two directions of the BiLSTM share it")
+    if width % 4:
+        raise ValueError(f"width={width} must be a multiple of 4: the BiLSTM has a quarter of it")
 
 
 def _check_states(name: str, x: Tensor | None, expected: tuple[int, int]) -> None:

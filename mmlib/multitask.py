@@ -83,6 +83,23 @@ def losses(
     return each(output, targets, regression, class_weights).mean(dim=-1)
 
 
+def constant_losses(
+    targets: Targets, regression: str = "l2", class_weights: ClassWeights | None = None
+) -> Tensor:
+    """Mean losses (3,) of who says the class shares and the mean intensity of targets (n,)."""
+    shares = (
+        labels.bincount(minlength=k) / len(labels)
+        for labels, k in ((targets.coarse, COARSE), (targets.fine, FINE))
+    )
+    coarse, fine = (
+        share.clamp(min=1e-9).log().expand(1, len(targets.fine), -1) for share in shares
+    )
+    intensity = targets.intensity.mean().expand(1, len(targets.intensity))
+    constant = Output(coarse, intensity, fine, None, None, None, None)
+    here = Targets(*(values[None] for values in targets))
+    return losses(constant, here, regression, class_weights)[0]
+
+
 class Static(nn.Module):
     """The sum of the losses with fixed weights; the interface of all weightings."""
 

@@ -71,32 +71,23 @@ class BiLSTM(Layer):
 
     def __init__(self, s: int, d: int, h: int) -> None:
         super().__init__(bound=h**-0.5)  # torch's own default
-        self.weight = nn.Parameter(torch.zeros(s, d, 8 * h))  # forward's 4 h, then backward's
-        self.bias = nn.Parameter(torch.zeros(s, 1, 8 * h))
+        self.weight = nn.Parameter(torch.zeros(s, 2, d, 4 * h))
+        self.bias = nn.Parameter(torch.zeros(s, 2, 1, 4 * h))
         self.recurrent = nn.Parameter(torch.zeros(s, 2, h, 4 * h))
 
     def forward(self, x: Tensor) -> Tensor:
-        s, b, steps, _ = x.shape
-        inputs = torch.baddbmm(self.bias, x.flatten(1, 2), self.weight)
-        ahead, back = inputs.view(s, b, steps, 2, -1).unbind(3)
-        inputs = torch.stack([ahead, back.flip(2)], dim=1).flatten(0, 1)  # (2 s, b, l, 4 h)
-        states = self._unroll(inputs, self.recurrent.flatten(0, 1)).unflatten(0, (s, 2))
-        return torch.cat([states[:, 0], states[:, 1].flip(2)], dim=-1)
-
-    @staticmethod
-    def _unroll(inputs: Tensor, recurrent: Tensor) -> Tensor:
-        """States (2 s, b, l, h) from the inputs' part of the gates (2 s, b, l, 4 h)."""
-        h = recurrent.shape[1]
-        state = cell = inputs.new_zeros(())
-        states = []
-        for gates in inputs.unbind(2):
+        weight, bias, recurrent = (p.flatten(0, 1) for p in self.parameters())  # (2 s, ...)
+        h, steps, states, cell = recurrent.shape[1], x.unbind(2), [], 0
+        for ahead, back in zip(steps, reversed(steps), strict=True):
+            seen = torch.stack([ahead, back], dim=1).flatten(0, 1)  # (2 s, b, d)
+            gates = torch.baddbmm(bias, seen, weight)
             if states:
-                gates = torch.baddbmm(gates, state, recurrent)
+                gates = torch.baddbmm(gates, states[-1], recurrent)
             i, f, o = gates[..., : 3 * h].sigmoid().chunk(3, dim=-1)
             cell = f * cell + i * gates[..., 3 * h :].tanh()
-            state = o * cell.tanh()
-            states.append(state)
-        return torch.stack(states, dim=2)
+            states.append(o * cell.tanh())
+        ahead, back = torch.stack(states, dim=2).unflatten(0, (-1, 2)).unbind(1)
+        return torch.cat([ahead, back.flip(2)], dim=-1)
 
 
 class Masks:

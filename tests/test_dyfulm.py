@@ -213,7 +213,7 @@ def test_parameters_are_sorted_by_what_they_are_for():
         ({"layer_fusion": "max"}, "layer_fusion='max' is unknown; choose one of bilstm, last"),
         ({"gate": "c"}, "gate='c' is unknown; choose one of gate, mean"),
         ({"scope": "word"}, "scope='word' is unknown"),
-        ({"width": 7}, "width=7 is odd"),
+        ({"width": 6}, "width=6 must be a multiple of 4"),
     ],
 )
 def test_bad_arguments(given, says):

@@ -29,15 +29,12 @@ def test_linear_takes_any_number_of_axes_and_a_factor():
 
 def torchs_lstm(layer: BiLSTM, s: int) -> torch.nn.LSTM:
     """The same member as torch has it: (4 h, d), gates i, f, g, o, two biases."""
-    order = [0, 1, 3, 2]  # from ours: i, f, o, g
     theirs = torch.nn.LSTM(D, H, bidirectional=True, batch_first=True)
-    parts = {"weight_ih": layer.weight[s], "bias_ih": layer.bias[s, 0]}
+    parts = {"weight_ih": layer.weight, "bias_ih": layer.bias, "weight_hh": layer.recurrent}
     for way, suffix in enumerate(("_l0", "_l0_reverse")):
-        own = {name: p.unflatten(-1, (2, 4, H))[..., way, :, :] for name, p in parts.items()}
-        own["weight_hh"] = layer.recurrent[s, way].unflatten(-1, (4, H))
-        for name, values in own.items():
-            flat = values[..., order, :].flatten(-2)
-            getattr(theirs, name + suffix).data = flat.T if flat.ndim == 2 else flat
+        for name, values in parts.items():
+            gates = values[s, way].unflatten(-1, (4, H))[:, [0, 1, 3, 2]]  # ours: i, f, o, g
+            getattr(theirs, name + suffix).data = gates.flatten(1).T.squeeze(-1)
         getattr(theirs, "bias_hh" + suffix).data.zero_()
     return theirs
 
