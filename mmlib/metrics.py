@@ -1,15 +1,17 @@
-"""Scores of sentiment predictions, in every convention the field uses, side by side.
+"""Scores of predictions: of sentiment in every convention the field uses, of reviews' targets.
 
 Papers share names ("F1", "Acc-7") for different quantities: zeros dropped or kept, classes cut at
 > 0 or >= 0, rounding to even or away from zero. `METRICS` gives each quantity a name of its own.
 
 Every score here is a function of sums over utterances, so it is written as two steps: what one
 utterance adds (`parts`), and what the sums mean (`combine`). A resample of utterances or videos
-then costs one matrix product (see `mmlib.stats`). Axes: s seed, n utterances, k parts.
+then costs one matrix product (see `mmlib.stats`), and weights are a product more. Axes: s seed,
+n utterances, k parts.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -27,8 +29,19 @@ class Metric:
     definition: str  # of a prediction p for a label y
     whose: str
 
-    def __call__(self, pred: np.ndarray, truth: np.ndarray) -> np.ndarray:
-        return self.combine(self.parts(pred, truth).sum(axis=-2))
+    def __call__(
+        self, pred: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None
+    ) -> np.ndarray:
+        parts = self.parts(pred, truth)  # (..., n, k)
+        return self.combine(parts.sum(axis=-2) if weights is None else weights @ parts)
+
+
+class Answers(Protocol):
+    """What is said of n reviews: predictions (s, n) or (n,), or the truth (n,)."""
+
+    coarse: np.ndarray  # classes 0..2
+    fine: np.ndarray  # classes 0..4
+    intensity: np.ndarray  # in [0, 1]
 
 
 # Which utterances count, and into which classes values fall
@@ -48,6 +61,10 @@ def _positive(x: np.ndarray) -> np.ndarray:
 
 def _not_negative(x: np.ndarray) -> np.ndarray:
     return x >= 0
+
+
+def _as_is(x: np.ndarray) -> np.ndarray:
+    return x
 
 
 def _half_to_even(bound: float) -> Rule:
@@ -91,6 +108,20 @@ def _moments(keep: Rule) -> Parts:
     return parts
 
 
+def _squares(p: np.ndarray, y: np.ndarray) -> np.ndarray:
+    z = y - y[:1]  # shifted as in `_moments`
+    return _stack((p - y) ** 2, z, z * z, counted=_everything(y))
+
+
+def _classes(k: int) -> Parts:
+    def parts(p: np.ndarray, y: np.ndarray) -> np.ndarray:
+        said, true = ([x == c for c in range(k)] for x in (p, y))
+        both = [a & b for a, b in zip(said, true, strict=True)]
+        return _stack(*both, *said, *true, counted=_everything(y))
+
+    return parts
+
+
 # What the sums mean
 
 
@@ -115,6 +146,23 @@ def _swapped_f1(sums: np.ndarray) -> np.ndarray:
     return _weighted_f1(sums, by_truth=False)
 
 
+def _mean_of_first(sums: np.ndarray) -> np.ndarray:
+    return _divide(sums[..., 0], sums[..., -1])
+
+
+def _r2(sums: np.ndarray) -> np.ndarray:
+    square, y, yy, n = np.moveaxis(sums, -1, 0)
+    spread = yy - _divide(y * y, n)
+    real = spread > 1e-12 * yy  # else the truth is a constant
+    return real * (1 - _divide(square, np.where(real, spread, 1)))
+
+
+def _macro_f1(sums: np.ndarray) -> np.ndarray:
+    both, said, true = np.split(sums[..., :-1], 3, axis=-1)  # (..., k) each
+    occurs = said + true > 0
+    return _divide(_divide(2 * both, said + true).sum(axis=-1), occurs.sum(axis=-1))
+
+
 def _pearson(sums: np.ndarray) -> np.ndarray:
     p, y, pp, yy, py, n = np.moveaxis(sums, -1, 0)
     spread_p, spread_y = pp - _divide(p * p, n), yy - _divide(y * y, n)
@@ -123,6 +171,7 @@ def _pearson(sums: np.ndarray) -> np.ndarray:
     return _divide((py - _divide(p * y, n)) * real, np.sqrt(np.where(real, spread_p * spread_y, 1)))
 
 
+_MACRO = "mean of the F1 of all classes that occur in y or p"
 _SIGN = "y = 0 dropped, classes > 0 and <= 0"
 _MMSA = "MMSA, Self-MM, ALMT"
 _MAG = "MAG-BERT"
@@ -185,7 +234,34 @@ METRICS: dict[str, Metric] = {
     "acc2_positive": Metric(
         _agreement(_positive), _mean, "high", "classes > 0 and <= 0, y = 0 kept", "MultiBench"
     ),
+    "acc_coarse": Metric(_agreement(_as_is), _mean, "high", "same of 3 classes", "DyFuLM"),
+    "acc_fine": Metric(_agreement(_as_is), _mean, "high", "same of 5 classes", "DyFuLM"),
+    "f1_coarse": Metric(_classes(3), _macro_f1, "high", _MACRO, "scikit-learn"),
+    "f1_fine": Metric(_classes(5), _macro_f1, "high", _MACRO, "scikit-learn"),
+    "mse": Metric(_squares, _mean_of_first, "low", "mean of (p - y)^2", "DyFuLM"),
+    "r2": Metric(_squares, _r2, "high", "1 - MSE / variance of y; 0 if y is constant", "DyFuLM"),
 }
+
+# Which of `Answers` a score of reviews is about; `mae` is the same score as for sentiment.
+REVIEW = {
+    "acc_coarse": "coarse",
+    "acc_fine": "fine",
+    "f1_coarse": "coarse",
+    "f1_fine": "fine",
+    "mae": "intensity",
+    "mse": "intensity",
+    "r2": "intensity",
+}
+SENTIMENT = tuple(name for name in METRICS if name == "mae" or name not in REVIEW)
+CLASSES = {"coarse": 3, "fine": 5}
+NATURAL = "_natural"  # ends the name of a score whose reviews are weighted to natural shares
+
+
+def named(name: str) -> Metric:
+    """The metric of that name, weighted (`mae_natural`) or not; ValueError with the choices."""
+    if (metric := METRICS.get(name.removesuffix(NATURAL))) is None:
+        raise ValueError(f"unknown metric {name!r}; choose one of {', '.join(METRICS)}")
+    return metric
 
 
 def checked(pred: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -209,21 +285,48 @@ def checked(pred: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def score(name: str, pred: np.ndarray, truth: np.ndarray) -> float | np.ndarray:
     """One score of `METRICS` by its name; shapes and errors as in `sentiment_scores`."""
-    if name not in METRICS:
-        raise ValueError(f"unknown metric {name!r}; choose one of {', '.join(METRICS)}")
+    metric = named(name)
     pred, truth = checked(pred, truth)
-    if not METRICS[name].parts(truth, truth)[:, -1].any():
+    if not metric.parts(truth, truth)[:, -1].any():
         raise ValueError(f"{name} counts no utterance: all {len(truth)} labels are 0")
-    value = METRICS[name](pred, truth)
+    value = metric(pred, truth)
     return value if pred.ndim == 2 else float(value)
 
 
 def sentiment_scores(pred: np.ndarray, truth: np.ndarray) -> dict[str, float | np.ndarray]:
-    """All scores of `METRICS` for sentiment on [-3, 3].
+    """All scores of `SENTIMENT` for sentiment on [-3, 3].
 
     pred: (n,), or (s, n) for s seeds at once; truth: (n,). Values are floats, or (s,) arrays.
     Correlation of a constant is 0; F1 of a class that never occurs is 0. ValueError for shapes
     that do not fit, no utterance, NaN or infinity, and labels that are all 0.
     The first eight are MMSA's (its utils/metricsTop.py, regression on MOSI and MOSEI).
     """
-    return {name: score(name, pred, truth) for name in METRICS}
+    return {name: score(name, pred, truth) for name in SENTIMENT}
+
+
+def asked(name: str, pred: Answers, truth: Answers) -> tuple[np.ndarray, np.ndarray]:
+    """What a score of `REVIEW` compares, checked: prediction (n,) or (s, n) and truth (n,)."""
+    of = REVIEW[name.removesuffix(NATURAL)]
+    p, y = checked(getattr(pred, of), getattr(truth, of))
+    if of in CLASSES:
+        for what, x in (("predictions", p), ("labels", y)):
+            bad = x[~np.isin(x, range(CLASSES[of]))]
+            if len(bad):
+                raise ValueError(
+                    f"{len(bad)} of {x.size} {of} {what} are no class 0..{CLASSES[of] - 1}: "
+                    f"the first is {bad[0]:g}"
+                )
+    return p, y
+
+
+def review_scores(
+    pred: Answers, truth: Answers, weights: np.ndarray | None = None
+) -> dict[str, float | np.ndarray]:
+    """All scores of `REVIEW`: accuracy and macro-F1 of both class sets; MAE, MSE, R2 of intensity.
+
+    Values are floats, or (s,) arrays for predictions (s, n). weights (n,) of the reviews, say
+    `mmlib.data.reviews.natural_weights`. A constant intensity has R2 <= 0, a class that nobody
+    names counts in no F1. ValueError for what is no class, and as `sentiment_scores`.
+    """
+    scores = {name: METRICS[name](*asked(name, pred, truth), weights) for name in REVIEW}
+    return {name: x if np.ndim(x) else float(x) for name, x in scores.items()}

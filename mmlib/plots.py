@@ -46,6 +46,10 @@ LOOKS = {
     "lmf": Look("#E69F00", "<", "ooo", (0, (3, 1, 1, 1))),
     "tfn": Look("#F0E442", ">", "OOO", (0, (1, 2))),
     "crossmodal": Look("#666666", "*", "***", (0, (7, 2, 1, 2))),
+    "dyfulm": Look("#D55E00", "D", "", "-"),
+    "single_a": Look("#0072B2", "o", "///", "--"),
+    "single_b": Look("#009E73", "^", "...", "-."),
+    "tfidf": Look("#CC79A7", "P", "---", ":"),
     "constant": Look("#BBBBBB", "|", "", ":"),
     "oracle": Look("#000000", "X", "", "--"),
 }

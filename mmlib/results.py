@@ -1,4 +1,4 @@
-"""Stored results: rows of scores, paired comparisons, where they came from, the papers' ledger.
+"""Stored results: rows of scores, paired comparisons, where they came from.
 
 A run is a folder `papermill_runs/<run>/` with `metrics.json` (rows), `comparisons.json` (paired
 tests) and `provenance.json` (by notebook). Every notebook that computes scores saves its own rows;
@@ -10,7 +10,6 @@ import json
 import math
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -19,23 +18,29 @@ import pandas as pd
 from filelock import FileLock
 
 from mmlib import provenance, stats
-from mmlib.metrics import METRICS, checked, sentiment_scores
+from mmlib.metrics import (
+    METRICS,
+    NATURAL,
+    Answers,
+    asked,
+    checked,
+    named,
+    review_scores,
+    sentiment_scores,
+)
 from mmlib.paths import RUNS
 
 UNIMODAL = ("text", "audio", "vision")
 FUSION = ("mean", "static", "concat", "gmu", "lmf", "tfn", "crossmodal", "daf")
-REFERENCE = ("constant", "oracle")  # the best constant; the embedded corpus' best possible
-MODELS = UNIMODAL + FUSION + REFERENCE
+DYFULM = ("dyfulm", "single_a", "single_b")  # both encoders, one alone
+REFERENCE = ("constant", "oracle", "tfidf")  # the best constant and the best possible; word counts
+MODELS = UNIMODAL + FUSION + DYFULM + REFERENCE
 SPLITS = ("test", "valid")
 
 PLACE = ("notebook", "dataset", "model", "variant", "split", "metric")
 ROW = (*PLACE, "mean", "sd", "ci_low", "ci_high", "n_seeds", "per_seed")
 PAIR = ("notebook", "dataset", "a", "b", "variant", "split", "metric")
 COMPARISON = (*PAIR, "diff", "ci_low", "ci_high", "p", "p_holm")
-
-PUBLISHED = ("paper", "system", "dataset", "metric", "reported")
-OURS = ("mean", "ci_low", "ci_high", "n_seeds", "verdict", "reason", "tested_on")
-LEDGER = (*PUBLISHED, *OURS, "command", "hardware", "source")
 
 
 # Rows
@@ -76,6 +81,29 @@ def rows(pred: np.ndarray, truth: np.ndarray, groups: Iterable[str], **place: st
     ]
 
 
+def review_rows(
+    pred: Answers,
+    truth: Answers,
+    groups: Iterable[str],
+    *,
+    weights: np.ndarray | None = None,
+    **place: str,
+) -> list[dict]:
+    """A row for every score of reviews, clustered by `groups` (n,), the hotels.
+
+    pred: coarse, fine and intensity, (s, n) or (n,) each; truth: the same, (n,). With weights (n,)
+    (`mmlib.data.reviews.natural_weights`) each score stands a second time as `<metric>_natural`.
+    place: notebook, dataset, model, variant, split. ValueError as in `review_scores`.
+    """
+    groups, lines = list(groups), []
+    for end, share in (("", None), (NATURAL, weights))[: 1 if weights is None else 2]:
+        for name, values in review_scores(pred, truth, share).items():
+            p, y = asked(name, pred, truth)
+            interval = stats.interval(METRICS[name], p, y, groups, weights=share)
+            lines.append(row(np.atleast_1d(values), interval, metric=name + end, **place))
+    return lines
+
+
 def comparisons(
     predictions: Mapping[str, np.ndarray],
     pairs: Iterable[tuple[str, str]],
@@ -96,6 +124,38 @@ def comparisons(
             x, y = (checked(predictions[model], truth)[0] for model in (a, b))
             result = stats.compare(METRICS[name], x, y, truth, groups)._asdict()
             table.append({**place, "a": a, "b": b, "metric": name, **result})
+    return _with_holm(table)
+
+
+def review_comparisons(
+    predictions: Mapping[str, Answers],
+    pairs: Iterable[tuple[str, str]],
+    truth: Answers,
+    groups: Iterable[str],
+    *,
+    metrics: Iterable[str] = ("acc_coarse", "acc_fine", "mae"),
+    weights: np.ndarray | None = None,
+    **place: str,
+) -> list[dict]:
+    """`comparisons` of reviews' predictions, clustered by hotel; Holm over all of them.
+
+    predictions: as in `review_rows`, by model name (`dyfulm`, `dyfulm:no_gate`). metrics may hold
+    `acc_fine_natural` and the like, which take the weights (n,); ValueError where there are none.
+    """
+    groups, table = list(groups), []
+    for a, b in pairs:
+        for name in metrics:
+            share = weights if name.endswith(NATURAL) else None
+            if share is None and name.endswith(NATURAL):
+                raise ValueError(f"{name} needs weights: pass those of the reviews, (n,)")
+            (x, y), (z, _) = (asked(name, predictions[model], truth) for model in (a, b))
+            result = stats.compare(named(name), x, z, y, groups, weights=share)._asdict()
+            table.append({**place, "a": a, "b": b, "metric": name, **result})
+    return _with_holm(table)
+
+
+def _with_holm(table: list[dict]) -> list[dict]:
+    """Comparisons with p values adjusted for all of them, rounded for storing."""
     for line, p in zip(table, stats.holm([line["p"] for line in table]), strict=True):
         line["p_holm"] = float(p)
     numbers = set(COMPARISON) - set(PAIR)
@@ -132,7 +192,7 @@ def _check_names(entry: dict, notebook: str, where: str) -> None:
     for what, names, known in (
         ("notebook", [entry["notebook"]], [notebook]),
         ("model", models, MODELS),
-        ("metric", [entry["metric"]], METRICS),
+        ("metric", [entry["metric"].removesuffix(NATURAL)], METRICS),
         ("split", [entry["split"]], SPLITS),
     ):
         for name in names:
@@ -213,6 +273,11 @@ def origins(run: str) -> dict[str, dict]:
     return _stored(run, "provenance.json")
 
 
+def entries(run: str, name: str) -> list[dict]:
+    """What `metrics.json` or `comparisons.json` of a run holds; nothing if it is not stored."""
+    return _read(folder(run) / name, [])
+
+
 def _stored(run: str, name: str):
     path = folder(run) / name
     if not path.exists():
@@ -228,80 +293,3 @@ def table(frame: pd.DataFrame, metrics=("mae", "corr", "acc2_non0", "f1_non0")) 
     line = ["notebook", "dataset", "model", "variant"]
     wide = test.assign(text=text).pivot(index=line, columns="metric", values="text")
     return wide.reindex(columns=[m for m in metrics if m in wide]).fillna("")
-
-
-# The papers' numbers and claims beside ours
-
-
-def ledger() -> pd.DataFrame:
-    """A line for each published number and claim, with a verdict computed from the stored rows.
-
-    A number is "inside" if it lies in our 95 % interval. A claim "a beats b" is "inside" if our
-    difference goes that way, its interval excludes 0 and its Holm-adjusted p is below .05: then
-    mean and interval are those of the difference. Else "outside"; "not testable here" where no
-    row is stored. What is published, and which rows test it, stands in `reported.toml`.
-    """
-    reported = tomllib.loads(Path(__file__).with_name("reported.toml").read_text())
-    numbers = [_judge_number(n, m, v) for n in reported["number"] for m, v in n["values"].items()]
-    claims = [
-        _judge_claim(claim, b, metric)
-        for claim in reported["claim"]
-        for b in claim["tested_by"]["b"]
-        for metric in claim["metrics"]
-    ]
-    return pd.DataFrame(claims + numbers, columns=list(LEDGER))
-
-
-def _judge_number(entry: dict, metric: str, value: float) -> dict:
-    found = _find("metrics.json", entry, dataset=entry["dataset"], metric=metric)
-    line = {**entry, "metric": metric, "reported": value}
-    if not found:
-        return _untested(line)
-    gap = found["mean"] - value
-    inside = found["ci_low"] <= value <= found["ci_high"]
-    reason = "" if inside else f"ours lies {abs(gap):.3f} {'above' if gap > 0 else 'below'}"
-    return _tested(line, found, inside, reason)
-
-
-def _judge_claim(entry: dict, b: str, metric: str) -> dict:
-    found = _find("comparisons.json", entry, b=b, metric=metric)
-    line = {
-        **entry,
-        "system": entry["claim"],
-        "metric": f"{metric}: {entry['tested_by']['a']} - {b}",
-    }
-    if not found:
-        return _untested(line)
-    beats = found["ci_high"] < 0 if METRICS[metric].better == "low" else found["ci_low"] > 0
-    reason = f"p {found['p_holm']:.3f} after Holm"
-    return _tested({**line, "mean": found["diff"]}, found, beats and found["p_holm"] < 0.05, reason)
-
-
-def _untested(line: dict) -> dict:
-    blank = dict.fromkeys(("tested_on", "command", "hardware"), "")
-    return {**line, **blank, "verdict": "not testable here", "reason": line["missing"]}
-
-
-def _tested(line: dict, found: dict, inside: bool, reason: str) -> dict:
-    origin = _read(folder(line["tested_by"]["run"]) / "provenance.json", {})[found["notebook"]]
-    return {
-        **line,
-        **found,
-        "verdict": "inside" if inside else "outside",
-        "reason": "; ".join(text for text in (reason, line.get("caveat")) if text),
-        "dataset": line["dataset"],
-        "metric": line["metric"],
-        "tested_on": found["dataset"],
-        "command": origin["command"],
-        "hardware": origin["device"],
-    }
-
-
-def _find(name: str, entry: dict, **wanted: str) -> dict | None:
-    """The stored test row that tests an entry, the one with the most seeds, if there is one."""
-    if "tested_by" not in entry:
-        return None
-    wanted = {"split": "test", **entry["tested_by"], **wanted}
-    stored = _read(folder(wanted.pop("run")) / name, [])
-    found = [row for row in stored if all(row[key] == wanted[key] for key in wanted)]
-    return max(found, key=lambda row: row.get("n_seeds", 0), default=None)

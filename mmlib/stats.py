@@ -58,13 +58,14 @@ class Summary(NamedTuple):
     ci_high: float
 
 
-def _video_sums(metric: Additive, pred, truth, groups) -> np.ndarray:
-    """What each video adds to the metric's sums, (s, g, k)."""
+def _video_sums(metric: Additive, pred, truth, groups, weights=None) -> np.ndarray:
+    """What each video adds to the metric's sums, (s, g, k), utterances weighted if asked."""
     pred, truth = np.atleast_2d(np.asarray(pred, float)), np.asarray(truth, float)
-    if not pred.shape[-1] == len(truth) == len(groups):
+    weights = np.ones(len(truth)) if weights is None else np.asarray(weights, float)
+    if not pred.shape[-1] == len(truth) == len(groups) == len(weights):
         raise ValueError(
-            f"{pred.shape[-1]} predictions, {len(truth)} labels and {len(groups)} groups: "
-            "give one of each for every utterance"
+            f"{pred.shape[-1]} predictions, {len(truth)} labels, {len(groups)} groups and "
+            f"{len(weights)} weights: give one of each for every utterance"
         )
     names, code = np.unique(np.asarray(groups), return_inverse=True)
     if len(names) < 2:
@@ -74,7 +75,8 @@ def _video_sums(metric: Additive, pred, truth, groups) -> np.ndarray:
         )
     order = np.argsort(code, kind="stable")
     first = np.flatnonzero(np.diff(code[order], prepend=-1))
-    sums = np.add.reduceat(metric.parts(pred, truth)[:, order], first, axis=1)
+    parts = metric.parts(pred, truth) * weights[:, None]  # (s, n, k)
+    sums = np.add.reduceat(parts[:, order], first, axis=1)
     if not np.isfinite(sums).all():
         raise ValueError("predictions or labels hold NaN or infinity: did training diverge?")
     return sums
@@ -105,29 +107,44 @@ def _percentiles(values: np.ndarray) -> Interval:
 
 
 def interval(
-    metric: Additive, pred, truth, groups, *, resamples: int = RESAMPLES, seed: int = 0
+    metric: Additive,
+    pred,
+    truth,
+    groups,
+    *,
+    weights=None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Interval:
     """Percentile interval of the mean score over seeds: other videos AND other seeds.
 
-    pred (s, n) or (n,), truth (n,), groups (n,) names of videos. Both factors are resampled (the
-    pigeonhole bootstrap, Owen 2007, which errs on the wide side); one seed has no seed part.
-    ValueError where lengths differ or there is one video only.
+    pred (s, n) or (n,), truth (n,), groups (n,) names of videos, weights (n,) of utterances. Both
+    factors are resampled (the pigeonhole bootstrap, Owen 2007, which errs on the wide side); one
+    seed has no seed part. ValueError where lengths differ or there is one video only.
     """
-    sums = _video_sums(metric, pred, truth, groups)  # (s, g, k)
+    sums = _video_sums(metric, pred, truth, groups, weights)  # (s, g, k)
     s, g, _ = sums.shape
     return _percentiles(_bootstrap(lambda w: _weighted(metric, sums, w), s, g, resamples, seed))
 
 
 def compare(
-    metric: Additive, a, b, truth, groups, *, resamples: int = RESAMPLES, seed: int = 0
+    metric: Additive,
+    a,
+    b,
+    truth,
+    groups,
+    *,
+    weights=None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Difference:
     """Score of model a minus score of model b on the same utterances, mean over the same seeds.
 
-    a, b: (s, n) or (n,). The interval draws videos and seeds as `interval` does, the same ones for
-    both models. p is a two-sided permutation test: were the models alike, they could be swapped
-    within any video; it holds the trained seeds fixed.
+    a, b: (s, n) or (n,); weights (n,) of utterances. The interval draws videos and seeds as
+    `interval` does, the same ones for both models. p is a two-sided permutation test: were the
+    models alike, they could be swapped within any video; it holds the trained seeds fixed.
     """
-    sums_a, sums_b = (_video_sums(metric, x, truth, groups) for x in (a, b))
+    sums_a, sums_b = (_video_sums(metric, x, truth, groups, weights) for x in (a, b))
     if sums_a.shape != sums_b.shape:
         raise ValueError(f"{len(sums_a)} seeds against {len(sums_b)}: pair as many of each")
     s, g, _ = sums_a.shape

@@ -39,7 +39,8 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from mmlib import plots, results, tune
-from mmlib.metrics import METRICS
+from mmlib.ledger import judged
+from mmlib.metrics import named
 from mmlib.paths import RUNS
 
 plots.style()
@@ -112,7 +113,7 @@ for name, frame in frames.items():
 # system with frozen text (MulT in MMSA's table).
 
 # %%
-ledger = results.ledger()
+ledger = judged()
 for name, frame in frames.items():
     mae = scores(frame).query("metric == 'mae' and not dataset.str.contains('>')")
     base = mae.loc[mae["model"] == "constant", "mean"].max()
@@ -137,7 +138,7 @@ def verdict(pair: pd.Series) -> str:
     told_apart = pair["p_holm"] < 0.05 and pair["ci_low"] * pair["ci_high"] > 0
     if not told_apart:
         return "not told apart"
-    first = (pair["diff"] < 0) == (METRICS[pair["metric"]].better == "low")
+    first = (pair["diff"] < 0) == (named(pair["metric"]).better == "low")
     return f"{pair['a'] if first else pair['b']} better"
 
 

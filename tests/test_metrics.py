@@ -2,9 +2,16 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    mean_absolute_error,
+    mean_squared_error,
+    r2_score,
+)
 
-from mmlib.metrics import METRICS, score, sentiment_scores
+from mmlib.data.targets import Targets
+from mmlib.metrics import METRICS, REVIEW, SENTIMENT, named, review_scores, score, sentiment_scores
 
 rng = np.random.default_rng(0)
 TRUTH = rng.integers(-9, 10, 400) / 3  # multiples of 1/3 with many zeros, as MOSEI's labels
@@ -37,7 +44,7 @@ def by_definition(p: np.ndarray, y: np.ndarray) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", SENTIMENT)
 def test_each_score_is_its_definition_for_one_and_for_many_seeds(name):
     want = [by_definition(p, TRUTH)[name] for p in PRED]
     assert sentiment_scores(PRED, TRUTH)[name] == pytest.approx(want, abs=1e-12)
@@ -84,3 +91,65 @@ def test_bad_input_is_named_in_one_line(pred, truth, message):
 def test_an_unknown_metric_names_the_choices():
     with pytest.raises(ValueError, match=r"unknown metric 'f1'; choose one of mae, .*f1_non0"):
         score("f1", np.ones(2), np.ones(2))
+
+
+# Reviews: two sets of classes and an intensity
+
+CLASSES = [rng.integers(k, size=(3, 400)) for k in (3, 5)]
+CLASSES[1][:, :300] = np.arange(300) % 4  # class 4 is rare
+SAID = Targets(CLASSES[0][:2], CLASSES[1][:2], rng.random((2, 400)))
+TRUE = Targets(CLASSES[0][2], CLASSES[1][2], rng.random(400) * 0.4 + 0.5)
+WEIGHTS = rng.random(400) * 5
+BY_SCIKIT = {
+    "acc_coarse": accuracy_score,
+    "acc_fine": accuracy_score,
+    "f1_coarse": lambda y, p, **w: f1_score(y, p, average="macro", **w),
+    "f1_fine": lambda y, p, **w: f1_score(y, p, average="macro", **w),
+    "mae": mean_absolute_error,
+    "mse": mean_squared_error,
+    "r2": r2_score,
+}
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["plain", "weighted"])
+@pytest.mark.parametrize("name", REVIEW)
+def test_scores_of_reviews_are_scikit_learns(name, weights):
+    y, p = getattr(TRUE, REVIEW[name]), getattr(SAID, REVIEW[name])
+    want = [BY_SCIKIT[name](y, one, sample_weight=weights) for one in p]
+    assert review_scores(SAID, TRUE, weights)[name] == pytest.approx(want, abs=1e-12)
+    one = review_scores(Targets(*(part[0] for part in SAID)), TRUE, weights)[name]
+    assert isinstance(one, float) and one == pytest.approx(want[0], abs=1e-12)
+    assert named(name + "_natural") is METRICS[name]
+
+
+def test_constants_score_what_they_should():
+    mean = TRUE.intensity.mean()
+    fours = Targets(np.full(400, 2), np.full(400, 4), np.full(400, mean))
+    scores = review_scores(fours, TRUE)
+    assert scores["acc_fine"] == pytest.approx(np.mean(TRUE.fine == 4))
+    assert scores["f1_coarse"] < scores["acc_coarse"]  # two classes are never named
+    assert scores["r2"] == pytest.approx(0, abs=1e-12)
+    assert scores["mse"] == pytest.approx(TRUE.intensity.var())
+    flat = TRUE._replace(intensity=np.full(400, 0.3))
+    assert review_scores(SAID, flat)["r2"].tolist() == [0, 0]
+    assert set(review_scores(TRUE, TRUE).values()) == {1, 0}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"fine": np.full(400, 5)},
+            r"400 of 400 fine predictions are no class 0..4",
+        ),
+        ({"coarse": np.full(400, 0.5)}, r"400 of 400 coarse predictions are no class 0..2"),
+        ({"intensity": np.full(400, np.nan)}, "400 of 400 predictions are NaN"),
+        ({"coarse": np.zeros(3)}, "shape"),
+    ],
+)
+def test_what_is_no_prediction_of_a_review_is_named(change, message):
+    with pytest.raises(ValueError, match=message) as error:
+        review_scores(TRUE._replace(**change), TRUE)
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match="empty"):
+        review_scores(TRUE.take([]), TRUE.take([]))

@@ -38,7 +38,7 @@ def draw_all():
 
 def test_every_model_and_modality_has_a_look_of_its_own():
     assert set(results.MODELS) | set(MODALITIES) <= set(plots.LOOKS)
-    for group in (MODALITIES, results.FUSION):
+    for group in (MODALITIES, results.FUSION, (*results.DYFULM, "tfidf")):
         for a, b in combinations(map(plots.look, group), 2):  # each sign alone tells them apart
             assert all(one != other for one, other in zip(a, b, strict=True))
     assert plots.look("mine", 0) != plots.look("yours", 1)

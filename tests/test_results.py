@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from mmlib import results, stats
-from mmlib.metrics import METRICS, sentiment_scores
+from mmlib.data.reviews import natural_weights
+from mmlib.data.targets import Targets
+from mmlib.ledger import judged
+from mmlib.metrics import METRICS, REVIEW, SENTIMENT, review_scores, sentiment_scores
 
 rng = np.random.default_rng(0)
 GROUPS = [f"v{i // 5}" for i in range(200)]
@@ -34,7 +37,7 @@ def against(a=GOOD, b=POOR, other="concat"):
 
 def test_rows_hold_each_score_with_its_seeds_and_interval():
     table = rows()
-    assert [r["metric"] for r in table] == list(METRICS)
+    assert [r["metric"] for r in table] == list(SENTIMENT)
     mae = table[0]
     assert set(mae) == set(results.ROW)
     assert mae["per_seed"] == pytest.approx(sentiment_scores(GOOD, TRUTH)["mae"], abs=1e-6)
@@ -138,14 +141,14 @@ def results_of(table):
 
 
 def verdicts(**wanted):
-    ledger = results.ledger()
+    ledger = judged()
     for key, value in wanted.items():
         ledger = ledger[ledger[key] == value]
     return ledger.set_index("metric")["verdict"].to_dict()
 
 
 def test_ledger_without_rows_says_why_nothing_is_testable():
-    ledger = results.ledger()
+    ledger = judged()
     assert set(ledger["verdict"]) == {"not testable here"} and ledger["reason"].str.len().min() > 20
     assert not ledger.duplicated(["paper", "system", "dataset", "metric"]).any()
     daf = ledger[(ledger["system"] == "DAF")].set_index("metric")["reported"]
@@ -157,9 +160,7 @@ def test_ledger_verdicts_are_computed_from_stored_rows(runs_folder):
     results.save(lmf, "mosi", "02_daf")
     for metric, verdict in verdicts(system="LMF", dataset="mosi").items():
         mine = next(r for r in lmf if r["metric"] == metric)
-        ledger = results.ledger().query(
-            f"system == 'LMF' and dataset == 'mosi' and metric == '{metric}'"
-        )
+        ledger = judged().query(f"system == 'LMF' and dataset == 'mosi' and metric == '{metric}'")
         value = ledger["reported"].item()
         assert verdict == ("inside" if mine["ci_low"] <= value <= mine["ci_high"] else "outside")
     assert set(verdicts(system="LMF", dataset="mosei").values()) == {"not testable here"}
@@ -183,3 +184,68 @@ def test_a_claim_holds_only_if_the_paired_test_says_so(a, b, verdict):
 def test_the_validation_split_is_never_evidence():
     results.save(rows(POOR, model="lmf", split="valid"), "mosi", "02_daf")
     assert set(verdicts(system="LMF", dataset="mosi").values()) == {"not testable here"}
+
+
+# Reviews: classes and intensities
+
+STARS = rng.integers(0, 5, 200)
+REAL = Targets(np.sign(STARS - 2) + 1, STARS, STARS / 4)
+SHARES = natural_weights(STARS + 1)
+HOTEL = {**PLACE, "dataset": "hotel", "model": "dyfulm", "variant": "full"}
+
+
+def guesses(right: float) -> Targets:
+    """Predictions of four seeds, so many of them right."""
+    fine = np.where(rng.random((4, 200)) < right, STARS, rng.integers(0, 5, (4, 200)))
+    return Targets(np.sign(fine - 2) + 1, fine, (fine / 4 + STARS / 4) / 2)
+
+
+def test_rows_of_reviews_stand_plain_and_under_natural_shares():
+    said = guesses(0.6)
+    plain = results.review_rows(said, REAL, GROUPS, **HOTEL)
+    both = results.review_rows(said, REAL, GROUPS, weights=SHARES, **HOTEL)
+    names = [line["metric"] for line in both]
+    assert names == [*REVIEW, *(f"{name}_natural" for name in REVIEW)] and both[:7] == plain
+    for line in both:
+        weights = SHARES if line["metric"].endswith("_natural") else None
+        want = review_scores(said, REAL, weights)[line["metric"].removesuffix("_natural")]
+        assert line["per_seed"] == pytest.approx(want, abs=1e-6)
+        assert line["ci_low"] < line["mean"] < line["ci_high"]
+    best = Targets(*(np.full(200, value) for value in (2, 4, 1.0)))  # five stars
+    alone = results.review_rows(best, REAL, GROUPS, weights=SHARES, **HOTEL)
+    natural = {line["metric"]: line["mean"] for line in alone}
+    assert natural["acc_fine_natural"] == pytest.approx(0.512 / 0.999, abs=1e-6)
+    assert natural["acc_coarse_natural"] == pytest.approx(0.812 / 0.999, abs=1e-6)
+
+
+def test_pairs_of_reviews_models_are_tested_by_hotel_with_holm(runs_folder):
+    models = {"dyfulm": guesses(0.8), "dyfulm:none": guesses(0.4), "tfidf": guesses(0.8)}
+    pairs = [("dyfulm", "dyfulm:none"), ("dyfulm", "tfidf")]
+    place = {**PAIRED, "dataset": "hotel", "variant": "full"}
+    table = results.review_comparisons(
+        models, pairs, REAL, GROUPS, metrics=["acc_fine", "mae_natural"], weights=SHARES, **place
+    )
+    results.save([], "hotel", "02_daf", comparisons=table)
+    frame = results.load_comparisons("hotel")
+    assert frame["p_holm"].to_numpy() == pytest.approx(stats.holm(frame["p"]), abs=1e-5)
+    assert frame.loc[0, "ci_low"] > 0 > frame.loc[1, "ci_high"]
+    mae = [review_scores(models[name], REAL, SHARES)["mae"].mean() for name in pairs[0]]
+    assert frame.loc[1, "diff"] == pytest.approx(mae[0] - mae[1], abs=1e-6)
+    claim = verdicts(system="each module adds accuracy")
+    assert claim["acc_fine: dyfulm - dyfulm:none"] == "inside"
+    assert claim["acc_coarse: dyfulm - dyfulm:none"] == "not testable here"
+    with pytest.raises(ValueError, match="mae_natural needs weights"):
+        results.review_comparisons(models, pairs, REAL, GROUPS, metrics=["mae_natural"], **place)
+
+
+def test_dyfulms_numbers_stand_under_both_distributions_and_in_every_reading(runs_folder):
+    found = judged().query("paper == 'DyFuLM' and dataset == 'hotel'").dropna(subset="reported")
+    full = found[found["system"] == "DyFuLM"].set_index("metric")["reported"]
+    assert full["acc_coarse"] == full["acc_coarse_natural"] == 0.8264 and len(full) == 10
+    gaps = (full["acc_coarse"] - found.query("metric == 'acc_coarse'")["reported"]).round(4)
+    assert sorted(gaps * 100) == pytest.approx([0, 0.73, 0.75, 0.75, 0.78, 0.91, 0.91])
+    rows = results.review_rows(guesses(0.6), REAL, GROUPS, weights=SHARES, **HOTEL)
+    results.save(rows, "hotel", "02_daf")
+    tested = judged().query("system == 'DyFuLM'").set_index("metric")
+    assert set(tested["verdict"]) <= {"inside", "outside"} and len(tested) == 10
+    assert "sd .163" in tested.loc["r2_natural", "reason"]

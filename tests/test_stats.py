@@ -32,6 +32,17 @@ def test_resampled_sums_are_scores_of_resampled_utterances(name):
     assert got == pytest.approx(metric(pred[:, rows], TRUTH[rows]), abs=1e-12)
 
 
+@pytest.mark.parametrize("name", ["f1_fine", "r2", "mae"])
+def test_a_weight_of_two_is_an_utterance_twice(name):
+    truth, pred = (np.random.default_rng(k).integers(0, 5, G * PER) for k in (0, 1))
+    weights = 1 + (np.arange(G * PER) % 3 == 0)
+    twice = np.repeat(np.arange(G * PER), weights)
+    for call, said in ((stats.interval, [pred]), (stats.compare, [pred, truth[::-1]])):
+        weighted = call(METRICS[name], *said, truth, GROUPS, weights=weights)
+        doubled = call(METRICS[name], *(x[twice] for x in [*said, truth, GROUPS]))
+        assert weighted == pytest.approx(doubled, abs=1e-12)
+
+
 def test_interval_agrees_with_scipy_where_utterances_are_the_clusters():
     error = np.abs(noisy(0, 0, 1)[0] - TRUTH)
     want = scipy_stats.bootstrap((error,), np.mean, method="percentile", rng=0).confidence_interval
@@ -120,6 +131,7 @@ def test_summary_over_seeds_is_the_t_interval():
     [
         (lambda m: stats.interval(m, np.ones(3), np.ones(3), ["v"] * 3), "1 video"),
         (lambda m: stats.interval(m, np.ones(3), np.ones(3), ["v", "w"]), "2 groups"),
+        (lambda m: stats.interval(m, *[np.ones(2)] * 2, [0, 1], weights=[1]), "1 weights"),
         (lambda m: stats.compare(m, np.ones((2, 2)), np.ones((3, 2)), [1, 2], [0, 1]), "2 seeds"),
         (lambda m: stats.interval(m, np.array([1, np.nan]), np.ones(2), [0, 1]), "NaN"),
     ],
