@@ -73,7 +73,7 @@ def align(text: str, a: Reading, b: Reading) -> Aligned:
     alike[of[0][both[0]][differ]] = False
     places = [_places(w, seen, alike) for w, seen in zip(of, inside, strict=True)]
     if (places[0] == NOWHERE).all():
-        return Aligned(*(np.zeros_like(side) for side in places), np.array([[0, len(text)]]))
+        return _whole(text, a.ids, b.ids)
     return Aligned(*places, _extents(places[0], spans[0]))
 
 
@@ -118,10 +118,28 @@ def _extents(places: np.ndarray, spans: np.ndarray) -> np.ndarray:
     return np.stack([spans[tokens[first], 0], spans[tokens[last], 1]], axis=1)
 
 
-def pooling(places: Tensor, positions: int) -> Tensor:
-    """Weights (b, p, t) that take token states (b, t, d) to the mean at each position.
+def tokens(text: str, reading: Reading) -> Aligned:
+    """Positions of one reading alone: each token that has characters."""
+    space = np.fromiter(map(str.isspace, text), bool, len(text))
+    spans = _trimmed(reading.spans, space)
+    inside = spans[:, 1] > spans[:, 0]
+    if not inside.any():
+        return _whole(text, reading.ids, reading.ids)
+    places = np.where(inside, np.cumsum(inside) - 1, NOWHERE)
+    return Aligned(places, places, spans[inside])
 
-    places: (b, t), NOWHERE where a token counts for none. Rows of positions without a token are 0.
+
+def _whole(text: str, *ids: np.ndarray) -> Aligned:
+    return Aligned(*(np.zeros(len(side), dtype=int) for side in ids), np.array([[0, len(text)]]))
+
+
+def pool(states: Tensor, places: Tensor, positions: int) -> Tensor:
+    """Mean state at each position, (b, p, ...), of token states (b, t, ...).
+
+    places: (b, t), NOWHERE where a token counts for none. Positions without a token get 0.
     """
-    chosen = places[:, None] == torch.arange(positions, device=places.device)[:, None]  # (b, p, t)
-    return chosen / chosen.sum(dim=-1, keepdim=True).clamp(min=1)
+    at = torch.arange(positions, device=places.device)
+    chosen = (places[:, None] == at[:, None]).to(states.dtype)  # (b, p, t)
+    sums = chosen @ states.flatten(2)  # one matrix product for all layers
+    means = sums / chosen.sum(dim=-1, keepdim=True).clamp(min=1)
+    return means.unflatten(2, states.shape[2:])

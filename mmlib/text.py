@@ -117,8 +117,8 @@ def encode(
     cached = len(rows)
     if missing := [text for text in distinct if text not in rows]:
         loaded = _load(folder, dtype, attention, device, str(files))
-        _check_length(max_length, loaded)
-        bar = _is_watched() if progress is None else progress
+        check_length(max_length, loaded.model, loaded.tokenizer)
+        bar = is_watched() if progress is None else progress
         rows |= _compute(missing, loaded, options, store, bar)
 
     states = np.stack([rows[text]["states"] for text in texts])  # (n, l, d)
@@ -222,9 +222,18 @@ class _Encoder:
 
 @lru_cache(maxsize=1)  # `files` is in the key: a folder whose files changed is loaded anew
 def _load(folder: Path, dtype: str, attention: str, device: str | None, files: str) -> _Encoder:
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model, tokenizer = load(folder, dtype, attention)
+    return _Encoder(model.eval().to(place), tokenizer, place)
+
+
+def load(folder: Path, dtype: str = "float32", attention: str = "sdpa") -> tuple[Any, Any]:
+    """Model and tokenizer of an encoder's folder, as transformers makes them.
+
+    ValueError where weights are missing, or it has a decoder.
+    """
     from transformers import AutoModel, AutoTokenizer
 
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     with quiet():
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model, loading = AutoModel.from_pretrained(
@@ -237,12 +246,13 @@ def _load(folder: Path, dtype: str, attention: str, device: str | None, files: s
         raise ValueError(f"{folder} has no weights for {lost[0]} ({len(lost)} in all); save again")
     if model.config.is_encoder_decoder:
         raise ValueError(f"{folder} has a decoder; use an encoder such as BERT, RoBERTa or DeBERTa")
-    return _Encoder(model.eval().to(place), tokenizer, place)
+    return model, tokenizer
 
 
-def _check_length(max_length: int, encoder: _Encoder) -> None:
-    positions = getattr(encoder.model.config, "max_position_embeddings", max_length)
-    limit = min(positions, encoder.tokenizer.model_max_length)
+def check_length(max_length: int, model: Any, tokenizer: Any) -> None:
+    """ValueError where an encoder cannot take texts of `max_length` tokens."""
+    positions = getattr(model.config, "max_position_embeddings", max_length)
+    limit = min(positions, tokenizer.model_max_length)
     if max_length > limit:
         raise ValueError(f"max_length={max_length} exceeds what this encoder takes; use {limit}")
 
@@ -277,7 +287,7 @@ def _compute(
     with _pool(workers) as pool, tqdm(total=total, unit="token", disable=not bar) as progress:
         jobs = {
             pool.submit(_pooled, [ids[i] for i in batch], encoder, options): batch
-            for batch in _bucket(ids, budget)
+            for batch in bucket([len(row) for row in ids], budget)
         }
         for job in as_completed(jobs):
             names = [texts[i] for i in jobs[job]]
@@ -323,19 +333,19 @@ def _tokenize(
     return ids, lengths
 
 
-def _bucket(ids: list[list[int]], budget: int) -> Iterator[list[int]]:
+def bucket(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Indices of texts of like length, longest first; a batch is at most `budget` tokens padded.
 
     It also ends when its padding has cost more than the start of a batch, about budget / 16.
     """
     batch, longest, padding = [], 0, 0
-    for i in sorted(range(len(ids)), key=lambda i: -len(ids[i])):
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         if batch and ((len(batch) + 1) * longest > budget or padding > budget // 16):
             yield batch
             batch, padding = [], 0
-        longest = longest if batch else len(ids[i])
+        longest = longest if batch else lengths[i]
         batch.append(i)
-        padding += longest - len(ids[i])
+        padding += longest - lengths[i]
     yield batch
 
 
@@ -358,7 +368,7 @@ def _pooled(ids: list[list[int]], encoder: _Encoder, options: _Options) -> np.nd
     return torch.cat([weight @ state.float() for state in states], dim=1).cpu().numpy()
 
 
-def _is_watched() -> bool:
+def is_watched() -> bool:
     """Whether a person watches: a terminal, or a notebook whose front end can be asked for input.
 
     papermill and nbval run the same kernel but cannot answer it.

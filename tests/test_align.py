@@ -6,7 +6,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import CanineTokenizer, PreTrainedTokenizerFast
 
-from mmlib.align import NOWHERE, align, pooling, read
+from mmlib.align import NOWHERE, align, pool, read, tokens
 
 TEXTS = [
     "The room wasn't clean, and we didn't get our money back!",
@@ -104,9 +104,10 @@ def test_a_position_is_a_token_where_both_cut_alike_else_a_word(tokenizers, text
 @pytest.mark.parametrize("name", ["gpt2", "sentencepiece"])
 def test_one_tokenizer_twice_gives_its_tokens(tokenizers, name):
     for text, reading in zip(TEXTS, read(tokenizers[name], TEXTS, 512), strict=True):
-        aligned = align(text, reading, reading)
-        np.testing.assert_array_equal(aligned.a, aligned.b)
-        placed = aligned.a[aligned.a != NOWHERE]
+        twice, once = align(text, reading, reading), tokens(text, reading)
+        for left, right in zip(twice, once, strict=True):
+            np.testing.assert_array_equal(left, right)
+        placed = once.a[once.a != NOWHERE]
         np.testing.assert_array_equal(placed, np.arange(len(placed)))
         blank = [i for i, (s, e) in enumerate(reading.spans) if not text[s:e].strip()]
         assert len(placed) == len(reading.ids) - len(blank)
@@ -158,15 +159,15 @@ def test_text_without_a_common_position_is_one(tokenizers):
     assert aligned.spans.tolist() == [[0, 4]] and set(aligned.a) | set(aligned.b) == {0}
 
 
-def test_pooling_is_the_mean_of_a_positions_tokens():
+def test_pool_is_the_mean_of_a_positions_tokens():
     places = torch.tensor([[NOWHERE, 0, 1, 1, NOWHERE], [0, 0, 0, 1, 2]])
-    states = torch.arange(20.0).view(2, 5, 2)
-    pooled = pooling(places, 3) @ states
+    states = torch.arange(60.0).view(2, 5, 3, 2)
     expected = [
-        [states[0, 1], states[0, 2:4].mean(0), torch.zeros(2)],
+        [states[0, 1], states[0, 2:4].mean(0), torch.zeros(3, 2)],
         [states[1, :3].mean(0), states[1, 3], states[1, 4]],
     ]
-    torch.testing.assert_close(pooled, torch.stack([torch.stack(row) for row in expected]))
+    expected = torch.stack([torch.stack(row) for row in expected])
+    torch.testing.assert_close(pool(states, places, 3), expected)
 
 
 def test_tokenizer_without_offsets_is_refused():
