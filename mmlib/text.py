@@ -108,8 +108,8 @@ def encode(
     texts = _checked(texts)
     options = _Options(layers, pooling, max_length, dtype, attention)
     folder = locate(encoder)
-    files = _identity(folder, is_minilm=encoder == "minilm")
-    settings = asdict(options) | files | _versions()
+    files = identity(folder, is_minilm=encoder == "minilm")
+    settings = asdict(options) | files | versions()
     store = Store(settings) if cache else None
 
     distinct = list(dict.fromkeys(texts))
@@ -117,8 +117,8 @@ def encode(
     cached = len(rows)
     if missing := [text for text in distinct if text not in rows]:
         loaded = _load(folder, dtype, attention, device, str(files))
-        _check_length(max_length, loaded)
-        bar = _is_watched() if progress is None else progress
+        check_length(max_length, loaded.model, loaded.tokenizer)
+        bar = is_watched() if progress is None else progress
         rows |= _compute(missing, loaded, options, store, bar)
 
     states = np.stack([rows[text]["states"] for text in texts])  # (n, l, d)
@@ -183,7 +183,7 @@ def _from_hub(repo: str) -> Path:
         ) from None
 
 
-def _identity(folder: Path, is_minilm: bool) -> dict[str, dict[str, str]]:
+def identity(folder: Path, is_minilm: bool) -> dict[str, dict[str, str]]:
     """SHA-256 of every file the encoder's numbers depend on."""
     weights = next((found for kind in WEIGHT_FILES if (found := sorted(folder.glob(kind)))), [])
     tokenizer = sorted({path for kind in TOKENIZER_FILES for path in folder.glob(kind)})
@@ -209,7 +209,7 @@ def _sha256_of(path: Path, size: int, modified: int) -> str:
         return file_digest(file, "sha256").hexdigest()
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     return {name: version(name).split(".")[0] for name in ("torch", "transformers", "tokenizers")}
 
 
@@ -222,10 +222,19 @@ class _Encoder:
 
 @lru_cache(maxsize=1)  # `files` is in the key: a folder whose files changed is loaded anew
 def _load(folder: Path, dtype: str, attention: str, device: str | None, files: str) -> _Encoder:
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model, tokenizer = load(folder, dtype, attention)
+    return _Encoder(model.eval().to(place), tokenizer, place)
+
+
+def load(folder: Path, dtype: str = "float32", attention: str = "sdpa") -> tuple[Any, Any]:
+    """Model and tokenizer of an encoder's folder, as transformers makes them.
+
+    ValueError where weights are missing, or it has a decoder.
+    """
     from transformers import AutoModel, AutoTokenizer
 
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    with _quiet():
+    with quiet():
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model, loading = AutoModel.from_pretrained(
             folder,
@@ -237,18 +246,19 @@ def _load(folder: Path, dtype: str, attention: str, device: str | None, files: s
         raise ValueError(f"{folder} has no weights for {lost[0]} ({len(lost)} in all); save again")
     if model.config.is_encoder_decoder:
         raise ValueError(f"{folder} has a decoder; use an encoder such as BERT, RoBERTa or DeBERTa")
-    return _Encoder(model.eval().to(place), tokenizer, place)
+    return model, tokenizer
 
 
-def _check_length(max_length: int, encoder: _Encoder) -> None:
-    positions = getattr(encoder.model.config, "max_position_embeddings", max_length)
-    limit = min(positions, encoder.tokenizer.model_max_length)
+def check_length(max_length: int, model: Any, tokenizer: Any) -> None:
+    """ValueError where an encoder cannot take texts of `max_length` tokens."""
+    positions = getattr(model.config, "max_position_embeddings", max_length)
+    limit = min(positions, tokenizer.model_max_length)
     if max_length > limit:
         raise ValueError(f"max_length={max_length} exceeds what this encoder takes; use {limit}")
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the bar and the table that transformers prints for each model it loads."""
     from transformers.utils import logging as chatter
 
@@ -277,7 +287,7 @@ def _compute(
     with _pool(workers) as pool, tqdm(total=total, unit="token", disable=not bar) as progress:
         jobs = {
             pool.submit(_pooled, [ids[i] for i in batch], encoder, options): batch
-            for batch in _bucket(ids, budget)
+            for batch in bucket([len(row) for row in ids], budget)
         }
         for job in as_completed(jobs):
             names = [texts[i] for i in jobs[job]]
@@ -323,19 +333,19 @@ def _tokenize(
     return ids, lengths
 
 
-def _bucket(ids: list[list[int]], budget: int) -> Iterator[list[int]]:
+def bucket(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Indices of texts of like length, longest first; a batch is at most `budget` tokens padded.
 
     It also ends when its padding has cost more than the start of a batch, about budget / 16.
     """
     batch, longest, padding = [], 0, 0
-    for i in sorted(range(len(ids)), key=lambda i: -len(ids[i])):
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         if batch and ((len(batch) + 1) * longest > budget or padding > budget // 16):
             yield batch
             batch, padding = [], 0
-        longest = longest if batch else len(ids[i])
+        longest = longest if batch else lengths[i]
         batch.append(i)
-        padding += longest - len(ids[i])
+        padding += longest - lengths[i]
     yield batch
 
 
@@ -358,7 +368,7 @@ def _pooled(ids: list[list[int]], encoder: _Encoder, options: _Options) -> np.nd
     return torch.cat([weight @ state.float() for state in states], dim=1).cpu().numpy()
 
 
-def _is_watched() -> bool:
+def is_watched() -> bool:
     """Whether a person watches: a terminal, or a notebook whose front end can be asked for input.
 
     papermill and nbval run the same kernel but cannot answer it.

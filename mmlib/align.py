@@ -1,0 +1,145 @@
+"""Common positions of two tokenizers, by the characters their tokens come from.
+
+A gate mixes two encoders' states at one position of the text, so both need states there. In words
+that the tokenizers cut alike, each token is a position. In the others the word is one (what stands
+between two spaces, so a contraction or a URL is whole), with the mean of its tokens' states. Two
+tokenizers that agree everywhere thus give tokens, and nothing is pooled.
+Axes: b batch, t token, p position; c counts the characters of a text.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+NOWHERE = -1  # the position of special tokens, of bare spaces, and of what the other cut off
+
+
+class Reading(NamedTuple):
+    """A text as one tokenizer reads it."""
+
+    ids: np.ndarray  # (t,) int64
+    spans: np.ndarray  # (t, 2): first character and one past the last; equal for special tokens
+    cut: bool  # whether tokens were left out at the end
+
+
+class Aligned(NamedTuple):
+    """Where the tokens of two readings of a text lie on their common positions."""
+
+    a: np.ndarray  # (t_a,) position of each token, or NOWHERE
+    b: np.ndarray  # (t_b,)
+    spans: np.ndarray  # (p, 2) characters of each position
+
+
+def read(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[Reading]:
+    """Ids and character offsets of each text, at most `max_length` tokens, special ones included.
+
+    ValueError for a tokenizer that cannot tell offsets.
+    """
+    if not tokenizer.is_fast:
+        raise ValueError(
+            f"{type(tokenizer).__name__} is no fast tokenizer, so its tokens have no place in the "
+            "text; use an encoder with a tokenizer.json"
+        )
+    found = tokenizer(list(texts), truncation=True, max_length=max_length, verbose=False)
+    return [_reading(encoding) for encoding in found.encodings]
+
+
+def _reading(encoding: Any) -> Reading:
+    special = np.array(encoding.special_tokens_mask, dtype=bool)[:, None]
+    spans = np.where(special, 0, np.array(encoding.offsets).reshape(-1, 2))
+    return Reading(np.array(encoding.ids), spans, bool(encoding.overflowing))
+
+
+def align(text: str, a: Reading, b: Reading) -> Aligned:
+    """Positions that both readings of a text reach, in order.
+
+    Where there is none (both cut within the first word), the whole text is one.
+    """
+    space = np.fromiter(map(str.isspace, text), bool, len(text))  # (c,)
+    spans = [_trimmed(reading.spans, space) for reading in (a, b)]
+    word = _words(space, np.concatenate(spans))  # (c + 1,)
+    inside = [ends[:, 1] > ends[:, 0] for ends in spans]
+    of = [word[ends[:, 0]] for ends in spans]  # word of each token, where it has characters
+    counts = [np.bincount(w[seen], minlength=len(word)) for w, seen in zip(of, inside, strict=True)]
+    inside = [
+        seen & (counts[0] > 0)[w] & (counts[1] > 0)[w] for w, seen in zip(of, inside, strict=True)
+    ]
+    alike = counts[0] == counts[1]  # of each word: whether it is cut the same way
+    both = [seen & alike[w] for w, seen in zip(of, inside, strict=True)]
+    differ = (spans[0][both[0]] != spans[1][both[1]]).any(axis=1)
+    alike[of[0][both[0]][differ]] = False
+    places = [_places(w, seen, alike) for w, seen in zip(of, inside, strict=True)]
+    if (places[0] == NOWHERE).all():
+        return _whole(text, a.ids, b.ids)
+    return Aligned(*places, _extents(places[0], spans[0]))
+
+
+def _trimmed(spans: np.ndarray, space: np.ndarray) -> np.ndarray:
+    """Without the spaces that some tokenizers count to the token before or behind them."""
+    c = len(space)
+    at = np.arange(c)
+    following = np.minimum.accumulate(np.where(space, c, at)[::-1])[::-1]
+    preceding = np.maximum.accumulate(np.where(space, 0, at + 1))
+    start = np.append(following, c)[spans[:, 0]]
+    end = np.insert(preceding, 0, 0)[spans[:, 1]]
+    return np.stack([start, np.maximum(start, end)], axis=1)
+
+
+def _words(space: np.ndarray, spans: np.ndarray) -> np.ndarray:
+    """Number of the word of each character and of the end, (c + 1,).
+
+    Words that a token bridges count as one.
+    """
+    first = ~space & np.insert(space, 0, True)[:-1]
+    word = np.cumsum(first)
+    spans = spans[spans[:, 1] > spans[:, 0]]
+    for start, end in spans[word[spans[:, 0]] != word[spans[:, 1] - 1]]:
+        first[start + 1 : end] = False
+    return np.append(np.cumsum(first), 0)
+
+
+def _places(word: np.ndarray, inside: np.ndarray, alike: np.ndarray) -> np.ndarray:
+    """Position of each token: its own in words cut alike, else its word's."""
+    word = word[inside]
+    begins = alike[word] | (np.diff(word, prepend=-1) != 0)
+    places = np.full(len(inside), NOWHERE)
+    places[inside] = np.cumsum(begins) - 1
+    return places
+
+
+def _extents(places: np.ndarray, spans: np.ndarray) -> np.ndarray:
+    """First and last character of each position, (p, 2)."""
+    tokens = np.flatnonzero(places != NOWHERE)
+    _, first, counts = np.unique(places[tokens], return_index=True, return_counts=True)
+    last = first + counts - 1
+    return np.stack([spans[tokens[first], 0], spans[tokens[last], 1]], axis=1)
+
+
+def tokens(text: str, reading: Reading) -> Aligned:
+    """Positions of one reading alone: each token that has characters."""
+    space = np.fromiter(map(str.isspace, text), bool, len(text))
+    spans = _trimmed(reading.spans, space)
+    inside = spans[:, 1] > spans[:, 0]
+    if not inside.any():
+        return _whole(text, reading.ids, reading.ids)
+    places = np.where(inside, np.cumsum(inside) - 1, NOWHERE)
+    return Aligned(places, places, spans[inside])
+
+
+def _whole(text: str, *ids: np.ndarray) -> Aligned:
+    return Aligned(*(np.zeros(len(side), dtype=int) for side in ids), np.array([[0, len(text)]]))
+
+
+def pool(states: Tensor, places: Tensor, positions: int) -> Tensor:
+    """Mean state at each position, (b, p, ...), of token states (b, t, ...).
+
+    places: (b, t), NOWHERE where a token counts for none. Positions without a token get 0.
+    """
+    at = torch.arange(positions, device=places.device)
+    chosen = (places[:, None] == at[:, None]).to(states.dtype)  # (b, p, t)
+    sums = chosen @ states.flatten(2)  # one matrix product for all layers
+    means = sums / chosen.sum(dim=-1, keepdim=True).clamp(min=1)
+    return means.unflatten(2, states.shape[2:])

@@ -1,0 +1,82 @@
+"""What a fine-tuning run is: a YAML file of names and values, checked before anything starts."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import yaml
+
+CHOICES = {"device": ("auto", "cpu", "cuda"), "precision": ("auto", "float32", "bfloat16")}
+# These may change from one part of a run to the next: they move results by rounding at most.
+ELSEWHERE = ("device", "processes", "budget", "save_every", "checkpointing", "compile")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One run. A YAML file holds the same names; `encoders` has no default."""
+
+    encoders: list[str]  # one or two: minilm, carried, small, a folder or a hub id
+    dataset: str = "hotel"
+    utterances: int = 0  # only the first so many of each split; 0: all
+    max_length: int = 128
+    intensity: str = "label"
+    # DyFuLM's switches
+    layer_fusion: str = "bilstm"
+    gate: str = "gate"
+    guidance: bool = True
+    scope: str = "utterance"
+    width: int = 64
+    # losses
+    weighting: str = "uncertainty"
+    regression: str = "l2"
+    class_weights: bool = False
+    # learning
+    epochs: int = 1
+    batch: int = 32  # examples a step, all processes together
+    lr: float = 1e-4  # of the encoders
+    head_lr: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.06  # share of the steps
+    clip: float = 1.0
+    dropout: float = 0.1  # of DyFuLM
+    encoder_dropout: float = 0.0
+    patience: int = 2  # evaluations
+    evaluate_every: int = 0  # steps; 0: at the end of each epoch only
+    save_every: int = 200  # steps
+    seed: int = 0
+    # what it runs on
+    device: str = "auto"  # auto, cpu or cuda
+    precision: str = "auto"  # auto, float32 or bfloat16
+    processes: int = 1
+    budget: int = 4096  # tokens of one batch in memory, padding included
+    attention: str = "sdpa"
+    checkpointing: bool = False
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.encoders, list) or len(self.encoders) not in (1, 2):
+            raise ValueError(f"encoders={self.encoders!r}; name one or two in a list")
+        for name, choices in CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(choices)}")
+        for name in ("max_length", "epochs", "batch", "save_every", "processes", "budget"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name}={value!r} must be at least 1")
+
+
+def read_config(path: Path) -> Config:
+    """A configuration file; ValueError, one line, for what it cannot be."""
+    try:
+        given = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+    if not isinstance(given, dict) or "encoders" not in given:
+        raise ValueError(f"{path}: write `name: value` lines, `encoders: [minilm]` at least")
+    known = {field.name: field.type for field in fields(Config)}
+    for name, value in given.items():
+        if name not in known:
+            raise ValueError(f"{path}: unknown name {name!r}; there are {', '.join(known)}")
+        kind = {float: (float, int), list[str]: list}.get(known[name], known[name])
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            hint = " (YAML reads 1e-4 as text: write 0.0001)" if isinstance(value, str) else ""
+            raise ValueError(f"{path}: {name} cannot be {value!r}{hint}")
+    return Config(**given)

@@ -1,0 +1,411 @@
+"""Fine-tuning two encoders under DyFuLM, or one alone: `python -m mmlib.finetune CONFIG.yaml`.
+
+The encoders compute in bfloat16 where the device has it, DyFuLM and the losses in float32. Losses
+are weighed by examples, so batches of any size and any number of processes
+(`torchrun --nproc_per_node N -m mmlib.finetune CONFIG.yaml`) add up to the same. All random numbers
+follow from the seed and the number of the step, so a run that was killed goes on from its last
+state as if nothing had happened.
+"""
+
+import argparse
+import ctypes
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from mmlib import batches, checkpoints, encoders, multitask, pair, text
+from mmlib.config import ELSEWHERE, Config, read_config
+from mmlib.data import SPLITS, Corpus, load
+from mmlib.data.targets import targets
+from mmlib.dyfulm import Noise
+from mmlib.multitask import ClassWeights, Targets
+from mmlib.paths import cache_root
+from mmlib.precision import Masters
+from mmlib.stack import Masks
+
+log = logging.getLogger(__name__)
+
+
+def finetune(config: Config, folder: Path, corpus: Corpus | None = None) -> Path:
+    """Train, or go on training, the run in `folder`, and return it.
+
+    It will hold `best.safetensors`, the weights of the best evaluation (see `Run.evaluate`),
+    `valid.npz` and `test.npz` (what those say, see `mmlib.pair.say`, with ids, groups and targets),
+    `log.jsonl` and `config.yaml`. ValueError, one line, for what cannot be trained so;
+    FloatingPointError where a loss is not finite.
+    """
+    corpus = _first(corpus or load(config.dataset), config.utterances)
+    config = replace(config, encoders=[str(_located(name, corpus)) for name in config.encoders])
+    with torch.random.fork_rng():
+        run = Run(config, folder, corpus)
+        run.train()
+        run.write_predictions()
+    return folder
+
+
+def _first(corpus: Corpus, n: int) -> Corpus:
+    """The first n utterances of each split; all if n is 0."""
+    return corpus.take(np.concatenate([corpus.rows(split)[: n or None] for split in SPLITS]))
+
+
+def _located(encoder: str, corpus: Corpus) -> Path:
+    if encoder == "carried":
+        return encoders.carried()
+    if encoder == "small":
+        return encoders.small([corpus.text[i] for i in corpus.rows("train")])
+    return text.locate(encoder)
+
+
+class Run:
+    """A run: its data, its model, its optimizer, and where it stands."""
+
+    def __init__(self, config: Config, folder: Path, corpus: Corpus) -> None:
+        self.config, self.folder, self.corpus = config, folder, corpus
+        self.accelerator = _accelerator(config)
+        self.device = self.accelerator.device
+        self.is_main = self.accelerator.is_main_process
+        self.pair, tokenizers = pair.build(config)
+        self.rows = {split: corpus.rows(split) for split in SPLITS}
+        self.tokens = batches.tokenize(corpus.text, tokenizers, config.max_length)
+        is_short = _is_short(config.precision, self.device)
+        self._check_memory(is_short)
+        self.masters = self._placed(is_short)
+        self._set_targets()
+        self.optimizer = self._optimizer()
+        self.step, self.sums = 0, np.zeros(3)  # of the epoch's losses, by example
+        self.best = {"loss": float("inf"), "step": 0, "waited": 0}
+        self._begin()
+
+    def _check_memory(self, is_short: bool) -> None:
+        """ValueError where the largest batch cannot fit."""
+        config, longest = self.config, int(self.tokens.lengths.max())
+        share = -(-config.batch // config.processes)
+        rows = min(share, max(1, config.budget // longest))
+        self.estimate = pair.needs(self.pair, rows, longest, is_short, config.checkpointing)
+        if self.estimate > (free := pair.free(self.device)):
+            raise ValueError(self._too_large(f"{free / 2**30:.1f} GiB are free"))
+
+    def _too_large(self, what: str) -> str:
+        return (
+            f"a batch of {self.config.budget} tokens needs about {self.estimate / 2**30:.1f} GiB, "
+            f"{what}; set budget lower, or checkpointing: true"
+        )
+
+    def _placed(self, is_short: bool) -> Masters:
+        """The model on its device, in its precision."""
+        self.pair.to(self.device)
+        masters = Masters(self.pair, self.pair.encoders if is_short else [])
+        for encoder in self.pair.encoders:
+            if self.config.checkpointing:
+                encoder.gradient_checkpointing_enable()
+            if self.config.compile:
+                encoder.compile(dynamic=True)
+        return masters
+
+    def _set_targets(self) -> None:
+        """Targets and losses of the corpus; those of the test split are not looked at."""
+        made = targets(self.corpus, self.config.intensity)
+        self.targets = Targets(*(torch.as_tensor(v, device=self.device) for v in made))
+        known = Targets(*(values[self.rows["train"]] for values in self.targets))
+        weights = ClassWeights.balanced(*known[:2]) if self.config.class_weights else None
+        self.options = {"regression": self.config.regression, "class_weights": weights}
+        self.constant = multitask.constant_losses(known, **self.options)  # (3,)
+        self.weighting = multitask.weighting(self.config.weighting).to(self.device)
+
+    def _optimizer(self) -> torch.optim.AdamW:
+        """Two rates; biases, normalisations and the weighting are not decayed."""
+        config, groups = self.config, {}
+        named = self.masters.parameters()
+        named |= {f"weighting.{n}": p for n, p in self.weighting.named_parameters()}
+        for name, parameter in named.items():
+            is_encoder = name.startswith("encoders.")
+            is_decayed = not name.startswith("weighting.") and parameter.squeeze().ndim > 1
+            groups.setdefault((is_encoder, is_decayed), []).append(parameter)
+        self.parameters = list(named.values())
+        return torch.optim.AdamW(
+            [
+                {"params": some, "lr": rate, "rate": rate, "weight_decay": decay}
+                for (is_encoder, is_decayed), some in groups.items()
+                for rate in [config.lr if is_encoder else config.head_lr]
+                for decay in [config.weight_decay if is_decayed else 0.0]
+            ],
+            fused=True,
+        )
+
+    # Where it stands
+
+    def _begin(self) -> None:
+        """Go on from the state in the folder, if there is one."""
+        self.about = {n: v for n, v in asdict(self.config).items() if n not in ELSEWHERE}
+        if state := checkpoints.load_state(self.folder, self.about):
+            self.masters.load(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.weighting.load_state_dict(state["weighting"])
+            self.step, self.best = state["step"], state["best"]
+            self.sums = np.array(state["sums"])
+        self.accelerator.wait_for_everyone()
+        if self.is_main:
+            checkpoints.begin(self.folder, self.step, asdict(self.config))
+
+    def save(self) -> None:
+        """Write what `_begin` reads; no random state, since they follow from seed and step."""
+        if self.is_main:
+            state = {"config": self.about, "step": self.step, "best": self.best}
+            state["sums"] = self.sums.tolist()
+            parts = {
+                "model": self.masters,
+                "optimizer": self.optimizer,
+                "weighting": self.weighting,
+            }
+            state |= {name: part.state_dict() for name, part in parts.items()}
+            checkpoints.save_state(self.folder, state)
+
+    def _log(self, **line: object) -> None:
+        if self.is_main:
+            checkpoints.log_line(self.folder, {"step": self.step, **line})
+
+    # Training
+
+    def train(self) -> None:
+        """The steps that are left, until the last one or until patience is out."""
+        config, lengths, plan = self.config, self.tokens.lengths[self.rows["train"]], None
+        per_epoch = -(-len(lengths) // config.batch)
+        self.total = per_epoch * config.epochs
+        every = config.evaluate_every or per_epoch
+        self._tell()
+        with self._bar(len(lengths) * config.epochs, self.step * config.batch) as bar:
+            while self.step < self.total and self.best["waited"] < config.patience:
+                epoch, k = divmod(self.step, per_epoch)
+                if k == 0 or plan is None:
+                    plan = batches.steps(lengths, config.batch, config.seed, epoch)
+                loss = self._guarded(self.rows["train"][plan[k]])
+                bar.update(len(plan[k]))
+                bar.set_postfix(loss=f"{loss:.3f}")
+                if is_over := k + 1 == per_epoch:
+                    means = torch.tensor(self.sums[None] / len(lengths), dtype=torch.float32)
+                    self.weighting.epoch_ends(means.to(self.device))
+                    self.sums = np.zeros(3)
+                if is_due := is_over or self.step % every == 0:
+                    self.evaluate()
+                if is_due or self.step % config.save_every == 0:
+                    self.save()
+
+    def _guarded(self, rows: np.ndarray) -> float:
+        """One update, or the state before it and an error that says what to do."""
+        try:
+            return self.update(rows)
+        except FloatingPointError:
+            self.optimizer.zero_grad()
+            self.save()
+            raise FloatingPointError(
+                f"the loss of step {self.step + 1} is not finite; the state before it is kept in "
+                f"{self.folder}: start another run with a lower lr, or look at the texts"
+            ) from None
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+                raise ValueError(self._too_large("more than there is")) from None
+            raise
+
+    def update(self, rows: np.ndarray) -> float:
+        """One step on the examples `rows`; their mean loss."""
+        began = time.perf_counter()
+        sums = torch.zeros(4, device=self.device)  # the tasks' mean losses, and as weighed
+        self.pair.train()
+        for k, part in enumerate(self._share(rows, self.config.budget)):
+            share = len(part) / len(rows)
+            losses = self._losses(part, k)  # (1, 3)
+            loss = self.weighting(losses)  # (1,)
+            (share * loss.sum()).backward()
+            self.masters.gather()
+            sums += share * torch.cat([losses[0], loss]).detach()
+        norm = self._reduced_gradients()
+        *losses, loss, norm = torch.cat([self.accelerator.reduce(sums), norm[None]]).tolist()
+        if not np.isfinite(loss + norm):
+            raise FloatingPointError
+        rates = self._schedule()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.masters.publish()
+        self.step += 1
+        self.sums += len(rows) * np.array(losses)
+        now = {"loss": loss, "losses": losses, "norm": norm, "lr": rates, "examples": len(rows)}
+        now["weights"] = self.weighting.weights[0].tolist()
+        self._log(**now, seconds=round(time.perf_counter() - began, 4))
+        return loss
+
+    def _share(self, rows: np.ndarray, budget: int) -> Iterator[np.ndarray]:
+        process, processes = self.accelerator.process_index, self.accelerator.num_processes
+        return batches.share(self.tokens.lengths, rows, budget, process, processes)
+
+    def _losses(self, rows: np.ndarray, k: int) -> Tensor:
+        """Mean losses (1, 3) of the texts `rows`, the k-th batch of this step and process."""
+        said = self.pair(self.tokens.batch(rows).to(self.device), self._noise(k))
+        return multitask.losses(said, self._known(rows), **self.options)
+
+    def _known(self, rows: np.ndarray) -> Targets:
+        at = torch.as_tensor(rows, device=self.device)
+        return Targets(*(values[at][None] for values in self.targets))
+
+    def _noise(self, k: int) -> Noise:
+        """The random numbers of the k-th batch of this step and process."""
+        place = [self.config.seed, self.step, self.accelerator.process_index, k]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+        stream = [np.random.default_rng(place)]
+        return Noise(Masks(stream, [0.0]), Masks(stream, [self.config.dropout]))
+
+    def _reduced_gradients(self) -> Tensor:
+        """Sum the gradients over processes, clip them; their norm before."""
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        if self.accelerator.num_processes > 1:
+            summed = self.accelerator.reduce([parameter.grad for parameter in self.parameters])
+            for parameter, grad in zip(self.parameters, summed, strict=True):
+                parameter.grad = grad
+        return torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+
+    def _schedule(self) -> list[float]:
+        """Set the rates of this step: a linear rise, then a linear fall to 0."""
+        warm = max(1, round(self.config.warmup * self.total))
+        left = (self.total - self.step) / max(1, self.total - warm)
+        factor = min((self.step + 1) / warm, left)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["rate"] * factor
+        return sorted({group["lr"] for group in self.optimizer.param_groups})
+
+    # Looking at it
+
+    def evaluate(self) -> None:
+        """Losses on the valid split; the best weights so far are kept.
+
+        Best is the lowest mean over the tasks of the loss divided by that of the best constant, as
+        in `mmlib.frozen`.
+        """
+        said, known = self.predict("valid"), self._known(self.rows["valid"])
+        output = pair.as_output(said, self.device)
+        losses = multitask.losses(output, known, **self.options)[0]  # (3,)
+        loss = float((losses / self.constant).mean())
+        right = {f"acc_{n}": float(np.mean(said[n] == getattr(known, n)[0].cpu().numpy()))
+                 for n in ("coarse", "fine")}  # fmt: skip
+        self.best = {**self.best, "waited": self.best["waited"] + 1}
+        if loss < self.best["loss"]:
+            self.best = {"loss": loss, "step": self.step, "waited": 0}
+            if self.is_main:
+                checkpoints.save_weights(self.folder, self.masters.state_dict())
+        self._log(valid=loss, losses=losses.tolist(), **right)
+        log.info("step %d: valid loss %.4f, fine accuracy %.3f", self.step, loss, right["acc_fine"])
+
+    def predict(self, split: str) -> dict[str, np.ndarray]:
+        """What the model says of a split, see `mmlib.pair.say`."""
+        share = (self.accelerator.process_index, self.accelerator.num_processes)
+        said = pair.say(self.pair, self.tokens, self.rows[split], self.config.budget, *share)
+        return {name: x.cpu().numpy() for name, x in self.accelerator.reduce(said).items()}
+
+    def write_predictions(self) -> None:
+        """valid.npz and test.npz by the best weights."""
+        self.accelerator.wait_for_everyone()
+        self.masters.load_state_dict(checkpoints.load_weights(self.folder, self.pair))
+        for split in ("valid", "test"):
+            rows, said = self.rows[split], self.predict(split)
+            known = {f"true_{n}": x.cpu().numpy() for n, x in self.targets._asdict().items()}
+            said |= {name: values[rows] for name, values in known.items()}
+            said |= {n: np.array(getattr(self.corpus, n))[rows] for n in ("ids", "groups")}
+            said["cut"] = self.tokens.cut[rows]
+            if self.is_main:
+                checkpoints.save_arrays(self.folder / f"{split}.npz", said)
+
+    def _tell(self) -> None:
+        """What it runs on, before it does."""
+        precision = "bfloat16" if self.masters.copies else "float32"
+        is_gpu = self.device.type == "cuda"
+        threads = f"CPU, {torch.get_num_threads()} thread(s) each"
+        where = torch.cuda.get_device_name(self.device) if is_gpu else threads
+        cut, n = int(self.tokens.cut.sum()), len(self.tokens.cut)
+        log.info("%s, %s, %d process(es); %d of %d texts cut at %d tokens; step %d of %d",
+                 where, precision, self.config.processes, cut, n, self.config.max_length,
+                 self.step, self.total)  # fmt: skip
+
+    def _bar(self, total: int, done: int) -> tqdm:
+        hidden = not (self.is_main and text.is_watched())
+        return tqdm(total=total, initial=min(done, total), unit="text", disable=hidden)
+
+
+def _accelerator(config: Config) -> Accelerator:
+    """The processes and the device asked for, or a ValueError: never quietly less."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device: cuda, but torch finds no GPU here; use device: cpu")
+    accelerator = Accelerator(cpu=config.device == "cpu" or None)
+    if accelerator.num_processes != config.processes:
+        raise ValueError(
+            f"processes: {config.processes}, but {accelerator.num_processes} run; start with "
+            f"torchrun --nproc_per_node {config.processes} -m mmlib.finetune CONFIG.yaml"
+        )
+    return accelerator
+
+
+def _is_short(precision: str, device: torch.device) -> bool:
+    """Whether encoders compute in bfloat16; "auto": where the device has instructions for it."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported()
+
+
+def export(folder: Path, into: Path) -> list[Path]:
+    """The encoders of a finished run as folders that `mmlib.text` reads.
+
+    One encoder: `into` itself; two: `into`/a and `into`/b.
+    """
+    model, tokenizers = pair.build(read_config(folder / checkpoints.CONFIG))
+    model.load_state_dict(checkpoints.load_weights(folder, model))
+    names = [""] if len(tokenizers) == 1 else ["a", "b"]
+    part = into.with_name(f".{into.name}.part")
+    for name, encoder, tokenizer in zip(names, model.encoders, tokenizers, strict=True):
+        with text.quiet():
+            encoder.save_pretrained(part / name)
+            tokenizer.save_pretrained(part / name)
+    os.replace(part, into)
+    return [into / name for name in names]
+
+
+def _keep_memory() -> None:
+    """Let glibc keep what is freed: taking a step's memory anew each time costs a third of it."""
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        for option, value in ((-3, 1 << 30), (-1, 1 << 31 - 1), (-2, 1 << 28)):
+            mallopt(option, value)  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m mmlib.finetune", description=__doc__)
+    parser.add_argument("config", type=Path, help="YAML file of names and values")
+    parser.add_argument("--out", type=Path, help="folder of the run")
+    parser.add_argument("--export", type=Path, help="folder for the fine-tuned encoders")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    _keep_memory()
+    try:
+        config = read_config(given.config)
+        if given.export and given.export.exists():
+            raise ValueError(f"{given.export} exists; choose another folder")
+        folder = finetune(config, given.out or cache_root() / "finetuned" / given.config.stem)
+        if given.export and int(os.environ.get("RANK", 0)) == 0:
+            export(folder, given.export)
+    except (ValueError, FloatingPointError) as problem:
+        raise SystemExit(f"mmlib.finetune: {problem}") from None
+
+
+if __name__ == "__main__":
+    main()
