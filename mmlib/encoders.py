@@ -40,6 +40,13 @@ class Difference(NamedTuple):
     distance: float  # mean distance as a share of the mean length; NaN where widths differ
 
 
+def named(encoder: str | Path, texts: Sequence[str]) -> Path:
+    """Folder of an encoder: "small" (made from `texts`), "carried", or as `mmlib.text.locate`."""
+    if encoder == "small":
+        return small(texts)
+    return carried() if encoder == "carried" else locate(encoder)
+
+
 def carried(encoder: str | Path = "minilm", buckets: int = 32, seed: int = 0) -> Path:
     """Folder of a DeBERTa-v2 that computes what a BERT does, and can learn more.
 
@@ -103,14 +110,14 @@ def small(
     vocabulary: int = 2000,
     width: int = 128,
     depth: int = 3,
-    steps: int = 200,
+    steps: int = 100,
     seed: int = 0,
 ) -> Path:
     """Folder of a small DeBERTa-v2 with a tokenizer of its own, both learnt from `texts`.
 
     The tokenizer is byte-pair encoding over pieces that carry their leading space, as sentencepiece
     has it. The model learns to guess masked words (Devlin et al. 2019: 15 % of the tokens, 80 / 10
-    / 10), 200 steps in well under a minute on one core. It is kept under the hash of texts, options
+    / 10), 100 steps in half a minute on one core. It is kept under the hash of texts, options
     and versions. ValueError where the texts are too few to learn from.
     """
     options = {"vocabulary": vocabulary, "width": width, "depth": depth, "steps": steps}

@@ -46,7 +46,9 @@ def finetune(config: Config, folder: Path, corpus: Corpus | None = None) -> Path
     FloatingPointError where a loss is not finite.
     """
     corpus = _first(corpus or load(config.dataset), config.utterances)
-    config = replace(config, encoders=[str(_located(name, corpus)) for name in config.encoders])
+    words = [corpus.text[i] for i in corpus.rows("train")]
+    folders = [str(encoders.named(name, words)) for name in config.encoders]
+    config = replace(config, encoders=folders)
     with torch.random.fork_rng():
         run = Run(config, folder, corpus)
         run.train()
@@ -57,14 +59,6 @@ def finetune(config: Config, folder: Path, corpus: Corpus | None = None) -> Path
 def _first(corpus: Corpus, n: int) -> Corpus:
     """The first n utterances of each split; all if n is 0."""
     return corpus.take(np.concatenate([corpus.rows(split)[: n or None] for split in SPLITS]))
-
-
-def _located(encoder: str, corpus: Corpus) -> Path:
-    if encoder == "carried":
-        return encoders.carried()
-    if encoder == "small":
-        return encoders.small([corpus.text[i] for i in corpus.rows("train")])
-    return text.locate(encoder)
 
 
 class Run:
