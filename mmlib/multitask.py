@@ -118,16 +118,23 @@ class Static(nn.Module):
 class Uncertainty(nn.Module):
     """Homoscedastic uncertainty (Kendall et al. 2018): v = log sigma^2 of each task is learned.
 
-    Cross-entropies enter as exp(-v) L + v / 2, the regression as exp(-v) L / 2 + v / 2.
+    Cross-entropies enter as exp(-v) L + v / 2, the regression as exp(-v) L / 2 + v / 2. Adam's
+    steps are the same size for all parameters, and v has about 3 to go where weights have .1: v is
+    10 times its parameter, or a short training would end with the weights it began with.
     """
 
     def __init__(self, s: int = 1) -> None:
         super().__init__()
-        self.log_variance = nn.Parameter(torch.zeros(s, len(TASKS)))
+        self.tenth = nn.Parameter(torch.zeros(s, len(TASKS)))
+
+    @property
+    def log_variance(self) -> Tensor:
+        """v, (s, 3)."""
+        return 10 * self.tenth
 
     @property
     def weights(self) -> Tensor:
-        return torch.exp(-self.log_variance) * self.log_variance.new_tensor([1, 1, 0.5])
+        return torch.exp(-self.log_variance) * self.tenth.new_tensor([1, 1, 0.5])
 
     def forward(self, losses: Tensor) -> Tensor:
         return (self.weights * losses + self.log_variance / 2).sum(dim=-1)

@@ -28,7 +28,7 @@ def data(seed=0):
 
 
 STATES, TARGETS = data()
-TINY = Settings(shape={"width": 8}, batch=20, epochs=20, patience=20, lr=3e-2)
+TINY = Settings({"width": 8}, "static", batch=20, epochs=20, patience=20, lr=3e-2)
 
 
 @pytest.fixture(scope="module")
