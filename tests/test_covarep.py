@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import fft, signal
 from scipy.io import wavfile
 
 from mmlib.covarep import (
@@ -146,13 +147,13 @@ def test_rd_search_takes_brents_steps():
     np.testing.assert_allclose(found, alone, atol=1e-9)
 
 
-def test_median_and_sums_along_frames():
-    rows = np.random.default_rng(0).normal(size=(30, 4))
+def test_median_and_smoothing_along_frames():
+    rows = np.random.default_rng(0).normal(size=(80, 4))
     padded = np.pad(rows, ((4, 4), (0, 0)))
-    plain = [np.median(padded[i : i + 9], axis=0) for i in range(30)]
+    plain = [np.median(padded[i : i + 9], axis=0) for i in range(len(rows))]
     np.testing.assert_array_equal(phase.median_of_nine(rows), plain)
-    plain = [rows[i : i + 25].sum(axis=0) for i in range(6)]
-    np.testing.assert_allclose(phase.running_sum(rows, 25), plain)
+    plain = signal.filtfilt(phase.BOX25, 1, rows, axis=0, padlen=3 * 24)
+    np.testing.assert_allclose(phase.both_ways(rows, phase.BOX25), plain, atol=1e-12)
 
 
 def test_phase_statistics_do_not_depend_on_the_parts():
@@ -160,7 +161,21 @@ def test_phase_statistics_do_not_depend_on_the_parts():
     whole = phase.window_statistics(distortion, 16000)
     parts = np.split(distortion, [70, 110, 250])
     found = np.concatenate(list(phase.statistics(parts, 300, 16000)))
-    np.testing.assert_allclose(found, whole, atol=1e-12)
+    np.testing.assert_allclose(found, whole, atol=1e-5)  # angles of short vectors, single precision
+
+
+def test_cosine_sums_are_transforms():
+    random = np.random.default_rng(0)
+    spectrum, cepstra = random.normal(size=(2, 2049)), random.normal(size=(2, 60))
+    tables = envelope.factors(60)
+    wide = np.pad(spectrum, ((0, 0), (0, envelope.BLOCK - 1)), mode="reflect").astype(np.float32)
+    plain = fft.irfft(spectrum, axis=1)
+    np.testing.assert_allclose(envelope.power(wide), np.sum(plain**2, axis=1), rtol=1e-5)
+    found = envelope.mean_cosines(wide, *tables)
+    np.testing.assert_allclose(found, plain[:, :60], atol=1e-6)
+    found = envelope.cosine_sum(cepstra.astype(np.float32), *tables, out=wide)[:, :2049]
+    plain = fft.dct(cepstra, 1, n=2049, axis=1)
+    np.testing.assert_allclose(found, (plain + cepstra[:, :1]) / 2, atol=1e-4)
 
 
 def test_envelope_lies_on_the_harmonics():
