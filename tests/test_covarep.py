@@ -1,5 +1,6 @@
 """The 74 features on known values and on synthetic voices of known pitch and glottal shape."""
 
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from mmlib.covarep import (
     wavelets,
     zoom,
 )
+from mmlib.covarep.__main__ import main
 from mmlib.covarep.extract import Stages
 from mmlib.covarep.sinusoids import harmonic_analysis, spectral_peaks
 from mmlib.covarep.voice import synthesise
@@ -373,3 +375,12 @@ def test_two_recordings_of_one_name_are_refused(folder):
     (folder / "good.wav").write_bytes((folder / "in" / "good.wav").read_bytes())
     with pytest.raises(CovarepError, match="rename one"):
         extract_files([folder / "good.wav", folder / "in" / "good.wav"], folder / "out")
+
+
+@pytest.mark.parametrize("files, message", [([], "no name.wav"), (["a.wav"], "not the 74 columns")])
+def test_agreement_wants_a_folder_of_pairs(tmp_path, monkeypatch, capsys, files, message):
+    for name in files:
+        wavfile.write(tmp_path / name, 16000, voice("man").wave)
+    (tmp_path / "a.csv").write_text("F0,VUV\n100,1\n")
+    monkeypatch.setattr(sys, "argv", ["mmlib.covarep", "--agreement", str(tmp_path)])
+    assert main() == 2 and message in capsys.readouterr().err

@@ -21,7 +21,7 @@ NYQUIST = BINS // 2
 CLOSE = 2 * np.log(10) / 20  # 2 dB: the envelope may lie this far below a peak
 MOST = 200  # iterations
 GROUP = 48  # frames of similar order iterated together: they stay in the processor's cache
-BLOCK = 128  # bins
+BLOCK = 64  # bins
 WIDE = NYQUIST + BLOCK  # bins 0..NYQUIST in whole blocks
 
 
@@ -30,13 +30,12 @@ def factors(top: int) -> tuple[np.ndarray, np.ndarray]:
     """The cosines cos(2 pi q k / BINS), q < top and k < WIDE, as a product of two thin matrices.
 
     Shared functions (j, BLOCK) within a block, and each cosine's weights on them in each block,
-    (top, blocks * j); their product is exact to single precision.
+    (top, blocks * j); their product is exact to a millionth.
     """
     k = np.arange(WIDE)
     cosines = np.cos(2 * np.pi / BINS * (np.arange(top)[:, None] * k % BINS))
     _, size, functions = np.linalg.svd(cosines.reshape(-1, BLOCK), full_matrices=False)
-    needed = int(np.sum(size > 1e-7 * size[0]))
-    functions = functions[: -(-needed // 8) * 8]  # products are fastest in steps of 8
+    functions = functions[size > 1e-6 * size[0]]
     weights = cosines.reshape(-1, BLOCK) @ functions.T
     return weights.reshape(top, -1).astype(np.float32), functions.astype(np.float32)
 

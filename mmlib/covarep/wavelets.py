@@ -15,7 +15,7 @@ from mmlib.covarep.conventions import rnd, windows
 from mmlib.covarep.iaif import cycle_lengths
 
 HALF = 1000  # samples, half the length of a wavelet
-POINTS = 1 << 14  # of the transforms
+POINTS = 1 << 13  # of the transforms
 
 
 def wavelet(scale: int) -> np.ndarray:
