@@ -30,7 +30,9 @@ from mmlib.covarep import (
 from mmlib.covarep.__main__ import main
 from mmlib.covarep.extract import Stages
 from mmlib.covarep.sinusoids import harmonic_analysis, spectral_peaks
+from mmlib.covarep.spoken import spoken
 from mmlib.covarep.voice import synthesise
+from mmlib.data import load
 
 EXPECTED = Path(__file__).with_name("covarep_expected.csv")
 VOICES = {  # sample rate, F0 from, to, Rd
@@ -334,6 +336,33 @@ def test_utterance_means():
     assert means["F0"].tolist() == [24.5, 74.5]
     with pytest.raises(CovarepError, match="no frame from 2 to 3 s"):
         utterance_means(frame, 2, 3)
+
+
+# The embedded corpus, spoken.
+
+
+def test_spoken_utterances_are_measured_as_the_corpus_says():
+    corpus = load("synthetic", n=200)
+    clear = np.flatnonzero(corpus.truth["informativeness"][:, 1] > 0.95)[:2]
+    found = spoken(corpus, clear)
+    assert (
+        found.ids == tuple(corpus.ids[i] for i in clear) and found.modalities == corpus.modalities
+    )
+    for place, i in enumerate(clear):
+        said, heard = (
+            pd.DataFrame(c.sequences["audio"][k], columns=FEATURES)
+            for c, k in ((corpus, i), (found, place))
+        )
+        assert len(heard) == 10 * len(said)
+        said, heard = (f.loc[f["VUV"] >= 0.5, ["F0", "Rd"]].mean() for f in (said, heard))
+        assert abs(heard["F0"] - said["F0"]) < 15 and abs(heard["Rd"] - said["Rd"]) < 0.4
+
+
+def test_an_utterance_without_audio_cannot_be_spoken():
+    corpus = load("synthetic", n=200)
+    missing = int(np.flatnonzero(corpus.sequences["audio"].lengths == 0)[0])
+    with pytest.raises(CovarepError, match=f"utterance {missing} has no audio"):
+        spoken(corpus, [missing])
 
 
 # Files.
