@@ -1,11 +1,13 @@
 """The 74 features on known values and on synthetic voices of known pitch and glottal shape."""
 
+import sys
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import fft, signal
 from scipy.io import wavfile
 
 from mmlib.covarep import (
@@ -25,9 +27,12 @@ from mmlib.covarep import (
     wavelets,
     zoom,
 )
+from mmlib.covarep.__main__ import main
 from mmlib.covarep.extract import Stages
 from mmlib.covarep.sinusoids import harmonic_analysis, spectral_peaks
+from mmlib.covarep.spoken import spoken
 from mmlib.covarep.voice import synthesise
+from mmlib.data import load
 
 EXPECTED = Path(__file__).with_name("covarep_expected.csv")
 VOICES = {  # sample rate, F0 from, to, Rd
@@ -146,13 +151,13 @@ def test_rd_search_takes_brents_steps():
     np.testing.assert_allclose(found, alone, atol=1e-9)
 
 
-def test_median_and_sums_along_frames():
-    rows = np.random.default_rng(0).normal(size=(30, 4))
+def test_median_and_smoothing_along_frames():
+    rows = np.random.default_rng(0).normal(size=(80, 4))
     padded = np.pad(rows, ((4, 4), (0, 0)))
-    plain = [np.median(padded[i : i + 9], axis=0) for i in range(30)]
+    plain = [np.median(padded[i : i + 9], axis=0) for i in range(len(rows))]
     np.testing.assert_array_equal(phase.median_of_nine(rows), plain)
-    plain = [rows[i : i + 25].sum(axis=0) for i in range(6)]
-    np.testing.assert_allclose(phase.running_sum(rows, 25), plain)
+    plain = signal.filtfilt(phase.BOX25, 1, rows, axis=0, padlen=3 * 24)
+    np.testing.assert_allclose(phase.both_ways(rows, phase.BOX25), plain, atol=1e-12)
 
 
 def test_phase_statistics_do_not_depend_on_the_parts():
@@ -160,7 +165,21 @@ def test_phase_statistics_do_not_depend_on_the_parts():
     whole = phase.window_statistics(distortion, 16000)
     parts = np.split(distortion, [70, 110, 250])
     found = np.concatenate(list(phase.statistics(parts, 300, 16000)))
-    np.testing.assert_allclose(found, whole, atol=1e-12)
+    np.testing.assert_allclose(found, whole, atol=1e-5)  # angles of short vectors, single precision
+
+
+def test_cosine_sums_are_transforms():
+    random = np.random.default_rng(0)
+    spectrum, cepstra = random.normal(size=(2, 2049)), random.normal(size=(2, 60))
+    tables = envelope.factors(60)
+    wide = np.pad(spectrum, ((0, 0), (0, envelope.BLOCK - 1)), mode="reflect").astype(np.float32)
+    plain = fft.irfft(spectrum, axis=1)
+    np.testing.assert_allclose(envelope.power(wide), np.sum(plain**2, axis=1), rtol=1e-5)
+    found = envelope.mean_cosines(wide, *tables)
+    np.testing.assert_allclose(found, plain[:, :60], atol=1e-6)
+    found = envelope.cosine_sum(cepstra.astype(np.float32), *tables, out=wide)[:, :2049]
+    plain = fft.dct(cepstra, 1, n=2049, axis=1)
+    np.testing.assert_allclose(found, (plain + cepstra[:, :1]) / 2, atol=1e-4)
 
 
 def test_envelope_lies_on_the_harmonics():
@@ -319,6 +338,33 @@ def test_utterance_means():
         utterance_means(frame, 2, 3)
 
 
+# The embedded corpus, spoken.
+
+
+def test_spoken_utterances_are_measured_as_the_corpus_says():
+    corpus = load("synthetic", n=200)
+    clear = np.flatnonzero(corpus.truth["informativeness"][:, 1] > 0.95)[:2]
+    found = spoken(corpus, clear)
+    assert (
+        found.ids == tuple(corpus.ids[i] for i in clear) and found.modalities == corpus.modalities
+    )
+    for place, i in enumerate(clear):
+        said, heard = (
+            pd.DataFrame(c.sequences["audio"][k], columns=FEATURES)
+            for c, k in ((corpus, i), (found, place))
+        )
+        assert len(heard) == 10 * len(said)
+        said, heard = (f.loc[f["VUV"] >= 0.5, ["F0", "Rd"]].mean() for f in (said, heard))
+        assert abs(heard["F0"] - said["F0"]) < 15 and abs(heard["Rd"] - said["Rd"]) < 0.4
+
+
+def test_an_utterance_without_audio_cannot_be_spoken():
+    corpus = load("synthetic", n=200)
+    missing = int(np.flatnonzero(corpus.sequences["audio"].lengths == 0)[0])
+    with pytest.raises(CovarepError, match=f"utterance {missing} has no audio"):
+        spoken(corpus, [missing])
+
+
 # Files.
 
 
@@ -358,3 +404,12 @@ def test_two_recordings_of_one_name_are_refused(folder):
     (folder / "good.wav").write_bytes((folder / "in" / "good.wav").read_bytes())
     with pytest.raises(CovarepError, match="rename one"):
         extract_files([folder / "good.wav", folder / "in" / "good.wav"], folder / "out")
+
+
+@pytest.mark.parametrize("files, message", [([], "no name.wav"), (["a.wav"], "not the 74 columns")])
+def test_agreement_wants_a_folder_of_pairs(tmp_path, monkeypatch, capsys, files, message):
+    for name in files:
+        wavfile.write(tmp_path / name, 16000, voice("man").wave)
+    (tmp_path / "a.csv").write_text("F0,VUV\n100,1\n")
+    monkeypatch.setattr(sys, "argv", ["mmlib.covarep", "--agreement", str(tmp_path)])
+    assert main() == 2 and message in capsys.readouterr().err

@@ -1,15 +1,18 @@
 """The 74 features against the original program's own output on real speech."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from mmlib.covarep import CovarepError, extract, read_wav
-from mmlib.covarep.agreement import compare, table, trustworthy
+from mmlib.covarep import CovarepError, agreement, extract, read_wav
+from mmlib.covarep.__main__ import main
+from mmlib.covarep.agreement import compare, pair, table
 from mmlib.paths import data_root
 
+ROOT = Path(__file__).parents[1]
 FOLDER = data_root().parent / "covarep" / "reference"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="no data")
 SPEECH = sorted(FOLDER.glob("*.wav"))
@@ -37,32 +40,14 @@ CRITERIA = {
 }
 
 
-def near_silence(wave: np.ndarray, positions: np.ndarray, rate: int) -> np.ndarray:
-    """Rows within 1000 samples of 25 ms of exact zeros."""
-    run = int(0.025 * rate)
-    quiet = np.convolve(wave == 0, np.ones(run), "same") > run - 0.5
-    reach = np.ones(2 * (1000 + run) + 1)
-    return (np.convolve(quiet, reach, "same") > 0.5)[positions]
-
-
-def load(path: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Ours, the reference, and which cells of it can be compared."""
-    wave, rate = read_wav(path)
-    ours, reference = extract(wave, rate), pd.read_csv(path.with_suffix(".csv"))
-    assert list(ours) == list(reference) and len(ours) == len(reference)
-    reference.index = ours.index
-    positions = np.rint(ours.index * rate).astype(int) - 1
-    return ours, reference, trustworthy(reference, near_silence(wave, positions, rate))
-
-
 @pytest.fixture(scope="module")
-def pairs():
-    return {path: load(path) for path in (*SPEECH, *RATES)}
+def measured():
+    return {path: pair(path) for path in (*SPEECH, *RATES)}
 
 
 @pytest.mark.parametrize("paths", [SPEECH, RATES], ids=["speech", "rates"])
-def test_features_meet_the_specification(pairs, paths):
-    found = compare(pairs[path] for path in paths)
+def test_features_meet_the_specification(measured, paths):
+    found = compare(measured[path] for path in paths)
     relative = found["median"] / found["sd"]
     for name, (r, median) in CRITERIA.items():
         assert found.loc[name, "r"] >= r and relative[name] <= median, found.loc[name]
@@ -76,21 +61,45 @@ def test_features_meet_the_specification(pairs, paths):
 
 
 @pytest.mark.parametrize("path", SPEECH + RATES, ids=lambda path: path.stem)
-def test_every_file_is_finite_and_equally_voiced(pairs, path):
-    ours, reference, _ = pairs[path]
+def test_every_file_is_finite_and_equally_voiced(measured, path):
+    ours, reference, _ = measured[path]
     assert np.isfinite(ours.to_numpy()).all()
     assert (ours["VUV"] == reference["VUV"]).mean() >= 0.99
 
 
-def test_agreement_is_inside_the_noise_floor_of_the_original(pairs):
-    found = table(compare(pairs[path] for path in SPEECH))
+def test_agreement_is_inside_the_noise_floor_of_the_original(measured):
+    found = table(compare(measured[path] for path in SPEECH))
     assert (found["r"] >= found["shift_r"] - 1e-4).all()
     assert (found["median"] <= found[["shift_median", "repeat_median"]].max(axis=1) + 1e-5).all()
 
 
+def cells(text: str) -> dict[str, list[float]]:
+    """Numbers of each feature of a table of agreement somewhere in a text."""
+    lines = [line.lstrip("# ") for line in text.splitlines()]
+    table = lines[lines.index(agreement.HEADER) + 2 :][: len(agreement.NOISE_FLOOR)]
+    rows = [line.strip("| ").split(" | ") for line in table]
+    return {name: [float(value) for value in values] for name, *values in rows}
+
+
+@pytest.mark.parametrize("place", ["README.md", "notebooks/01_features.py"])
+def test_agreement_stands_in_the_texts_as_the_command_prints_it(
+    measured, place, monkeypatch, capsys
+):
+    monkeypatch.setattr(agreement, "pair", measured.__getitem__)
+    monkeypatch.setattr(sys, "argv", ["mmlib.covarep", "--agreement", str(FOLDER)])
+    assert main() == 0
+    printed, written = cells(capsys.readouterr().out), cells((ROOT / place).read_text())
+    assert list(printed) == list(written)
+    for name, values in printed.items():
+        (median, p95, r), floor = values[:3], values[3:]
+        assert floor == written[name][3:] and abs(r - written[name][2]) < 2e-5
+        # Rounding differs from machine to machine.
+        np.testing.assert_allclose((median, p95), written[name][:2], rtol=0.5, atol=1e-5)
+
+
 @pytest.mark.parametrize("path", EDGES, ids=lambda path: path.stem)
 def test_noise_and_short_files_agree(path):
-    ours, reference, good = load(path)
+    ours, reference, good = pair(path)
     columns = [name for name in ours if not name.startswith(("HMPD", "QOQ"))]
     apart = (ours - reference).abs().where(good)[columns]
     assert apart.median().max() < 1e-5
@@ -99,7 +108,7 @@ def test_noise_and_short_files_agree(path):
 
 @pytest.mark.parametrize("path", SILENCE, ids=lambda path: path.stem)
 def test_digital_silence(path):
-    ours, reference, good = load(path)
+    ours, reference, good = pair(path)
     pd.testing.assert_series_equal(ours["F0"], reference["F0"], atol=1e-6)
     assert (ours["F0"] == 1).sum() >= 10 and (ours["VUV"][ours["F0"] == 1] == 0).all()
     names = ["NAQ", "MDQ", "peakSlope", "Rd", *(f"MCEP_{i}" for i in range(25))]

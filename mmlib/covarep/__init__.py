@@ -2,6 +2,7 @@
 
 One idea a file: pitch (SRH), gci (SEDREAMS), iaif and glottal (NAQ, QOQ, H1-H2, PSP), wavelets
 (MDQ, peakSlope), sinusoids, lf and rd, envelope (MCEP), phase (HMPD); extract puts them together.
+voice synthesises speech of known truth; spoken gives it to utterances of the embedded corpus.
 """
 
 from mmlib.covarep.conventions import CovarepError

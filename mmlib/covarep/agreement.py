@@ -1,16 +1,24 @@
-"""How far features are from a reference, beside how far the reference is from itself."""
+"""How far features are from a reference, beside how far the reference is from itself.
+
+The reference is the original program's output: name.csv of 74 columns beside each name.wav.
+"""
 
 from collections.abc import Iterable
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from mmlib.covarep.conventions import wrap
-from mmlib.covarep.extract import FEATURES
+from mmlib.covarep.conventions import CovarepError, wrap
+from mmlib.covarep.extract import FEATURES, extract
+from mmlib.covarep.recording import read_wav
 
 EVERYWHERE = {"F0", "VUV", "peakSlope"}  # compared in all rows, like MCEP; others where voiced
 ENDS = 15  # rows of HMPDD at each end that hang on rounding errors
+HEADER = (
+    "| feature | ours: median | p95 | r | again: median | r | one sample later: median | p95 | r |"
+)
 
 # The original run twice on seven recordings, unchanged and delayed by one sample: median and 95 %
 # point of the differences in standard deviations, and the correlation; the worst of a group.
@@ -69,8 +77,36 @@ def trustworthy(reference: pd.DataFrame, near_silence: np.ndarray | None = None)
     return good
 
 
+def near_silence(wave: np.ndarray, positions: np.ndarray, rate: int) -> np.ndarray:
+    """Whether each position (samples) is within 1000 samples of 25 ms of exact zeros."""
+    run = int(0.025 * rate)
+    quiet = np.convolve(wave == 0, np.ones(run), "same") > run - 0.5
+    reach = np.ones(2 * (1000 + run) + 1)
+    return (np.convolve(quiet, reach, "same") > 0.5)[positions]
+
+
+def pair(path: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Ours, the reference, and which cells of it can be compared, of one WAV file."""
+    wave, rate = read_wav(path)
+    ours, reference = extract(wave, rate), pd.read_csv(path.with_suffix(".csv"))
+    if list(ours) != list(reference) or len(ours) != len(reference):
+        raise CovarepError(f"{path.with_suffix('.csv')}: not the 74 columns and rows of {path}")
+    reference.index = ours.index
+    positions = np.rint(ours.index * rate).astype(int) - 1
+    return ours, reference, trustworthy(reference, near_silence(wave, positions, rate))
+
+
+def pairs(folder: str | Path) -> list[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]]:
+    """`pair` of each WAV file of a folder that has its .csv; CovarepError if there is none."""
+    waves = sorted(Path(folder).glob("*.wav"))
+    paths = [path for path in waves if path.with_suffix(".csv").exists()]
+    if not paths:
+        raise CovarepError(f"{folder}: no name.wav with the original's name.csv beside it")
+    return [pair(path) for path in paths]
+
+
 def compare(
-    pairs: Iterable[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]],
+    found: Iterable[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]],
 ) -> pd.DataFrame:
     """Agreement of each feature, pooled over (ours, reference, trustworthy cells) of recordings.
 
@@ -78,17 +114,17 @@ def compare(
     absolute differences, in feature units (HMPDM wrapped). r: correlation. cosine: mean cosine of
     the differences of HMPDM. close: share of rows that differ by at most 0.5 (F0), 0.02 (others).
     """
-    pairs = list(pairs)
-    voiced = [(ours["VUV"] == 1) & (theirs["VUV"].to_numpy() == 1) for ours, theirs, _ in pairs]
+    found = list(found)
+    voiced = [(ours["VUV"] == 1) & (theirs["VUV"].to_numpy() == 1) for ours, theirs, _ in found]
     table = {}
     for name in FEATURES:
         everywhere = name in EVERYWHERE or name.startswith("MCEP")
         kept = [
             good[name].to_numpy() & (everywhere | both.to_numpy())
-            for (_, _, good), both in zip(pairs, voiced, strict=True)
+            for (_, _, good), both in zip(found, voiced, strict=True)
         ]
         a, b = (
-            np.concatenate([p[i][name].to_numpy()[k] for p, k in zip(pairs, kept, strict=True)])
+            np.concatenate([p[i][name].to_numpy()[k] for p, k in zip(found, kept, strict=True)])
             for i in (0, 1)
         )
         a = b + wrap(a - b) if name.startswith("HMPDM") else a
@@ -121,3 +157,17 @@ def table(compared: pd.DataFrame) -> pd.DataFrame:
             "r": part["r"].min(),
         }
     return pd.DataFrame(rows).T.join(NOISE_FLOOR)
+
+
+def markdown(found: pd.DataFrame) -> str:
+    """The `table` as it stands in the README."""
+    names = ("median", "p95", "r")
+    columns = [*names, "repeat_median", "repeat_r", *(f"shift_{name}" for name in names)]
+    lines = [HEADER, "|---" * (len(columns) + 1) + "|"]
+    for group, row in found[columns].iterrows():
+        cells = [
+            f"{v:.5f}" if name.endswith("r") else f"{v:.0e}".replace("e-0", "e-") if v else "0"
+            for name, v in row.items()
+        ]
+        lines.append(f"| {' | '.join([str(group), *cells])} |")
+    return "\n".join(lines)

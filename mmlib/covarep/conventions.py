@@ -56,6 +56,16 @@ def interpolate(known: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np
     return np.where(inside, between, np.nan)
 
 
+def windows(rows: np.ndarray, width: int, step: int = 1) -> np.ndarray:
+    """Pieces (..., i, width) of contiguous rows (..., n), one every `step`, without a copy.
+
+    numpy's sliding_window_view takes longer than the work on short rows.
+    """
+    count = (rows.shape[-1] - width) // step + 1
+    strides = *rows.strides[:-1], step * rows.itemsize, rows.itemsize
+    return np.ndarray((*rows.shape[:-1], count, width), rows.dtype, rows, strides=strides)
+
+
 def peaks(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Interior local maxima of each row (f, n): row numbers and positions, in order.
 
@@ -83,6 +93,7 @@ def nearest(
     return np.where(wanted - known[left] <= known[right] - wanted, left, right)
 
 
+@lru_cache(maxsize=8)
 def elliptic_highpass(edge: float, stop: float, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
     """Numerator and denominator of an elliptic high-pass, 3 dB ripple, 60 dB attenuation.
 

@@ -3,9 +3,10 @@
 A. Roebel, X. Rodet, "Efficient spectral envelope estimation and its application to pitch shifting
 and envelope preservation", DAFx 2005, with the larger steps of F. Villavicencio and A. Roebel.
 
-Spectra are real and even, so their cepstra are cosine sums. Bins k and BINS / 2 - k share their
-cosines up to the sign (-1)^q: spectra are kept as (f, 2, k) halves, lower and mirrored upper, whose
-sum and difference give the even and the odd cepstral coefficients.
+Spectra are real and even, so their cepstra are cosine sums, over bins 0..NYQUIST with the ends
+counted half. On BLOCK neighbouring bins all cosines of low quefrency are sums of a few functions:
+the sums over bins and over quefrencies go by way of these, at a fraction of a transform's cost.
+Single precision: with the mean level taken out it resolves a millionth of CLOSE.
 """
 
 from functools import lru_cache
@@ -19,98 +20,96 @@ from mmlib.covarep.sinusoids import BINS
 NYQUIST = BINS // 2
 CLOSE = 2 * np.log(10) / 20  # 2 dB: the envelope may lie this far below a peak
 MOST = 200  # iterations
-GROUP = 48  # frames of similar order iterated together
-SIGNS = np.where(np.arange(NYQUIST // 2 + 1) % 2, -1.0, 1.0).astype(np.float32)
+GROUP = 48  # frames of similar order iterated together: they stay in the processor's cache
+BLOCK = 64  # bins
+WIDE = NYQUIST + BLOCK  # bins 0..NYQUIST in whole blocks
 
 
-@lru_cache(maxsize=8)
-def cosines(top: int) -> tuple[np.ndarray, np.ndarray]:
-    """cos(2 pi q k / BINS) for k = 0..NYQUIST / 2, q = 0, 2 .. and 1, 3 .. below `top`."""
-    k = np.arange(NYQUIST // 2 + 1)
-    angle = 2 * np.pi / BINS * (np.arange(top)[:, None] * k % BINS)
-    rows = np.cos(angle).astype(np.float32)
-    return rows[::2].copy(), rows[1::2].copy()
+@lru_cache(maxsize=32)
+def factors(top: int) -> tuple[np.ndarray, np.ndarray]:
+    """The cosines cos(2 pi q k / BINS), q < top and k < WIDE, as a product of two thin matrices.
 
-
-def fold(spectrum: np.ndarray) -> np.ndarray:
-    """Half spectra (f, NYQUIST + 1) as lower and mirrored upper halves (f, 2, NYQUIST / 2 + 1)."""
-    middle = NYQUIST // 2
-    return np.stack([spectrum[:, : middle + 1], spectrum[:, : middle - 1 : -1]], axis=1)
-
-
-def unfold(halves: np.ndarray) -> np.ndarray:
-    """The inverse of `fold`."""
-    return np.concatenate([halves[:, 0], halves[:, 1, -2::-1]], axis=1)
-
-
-def cosine_sum(state: np.ndarray, even: np.ndarray, odd: np.ndarray) -> np.ndarray:
-    """Folded log spectra (f, 2, k) of cepstra (f, q)."""
-    first, second = state[:, ::2] @ even, state[:, 1::2] @ odd
-    halves = np.empty((len(state), 2, first.shape[1]), first.dtype)
-    np.add(first, second, out=halves[:, 0])
-    np.subtract(first, second, out=halves[:, 1])
-    return halves
-
-
-def cepstrum(
-    halves: np.ndarray, even: np.ndarray, odd: np.ndarray, twice: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cepstra (f, q) of folded log spectra, times `twice` (f, q), and the power left out (f,).
-
-    By Parseval the power past the order is known without those coefficients.
+    Shared functions (j, BLOCK) within a block, and each cosine's weights on them in each block,
+    (top, blocks * j); their product is exact to a millionth.
     """
-    lower, upper = halves[:, 0], halves[:, 1]
-    total, contrast = lower + upper, lower - upper
-    power = 2 * (np.vecdot(lower, lower) + np.vecdot(upper, upper))  # all BINS, but these twice:
-    power -= lower[:, 0] ** 2 + upper[:, 0] ** 2 + 2 * lower[:, -1] ** 2
-    last = 2 * (total @ SIGNS) - total[:, 0] - total[:, -1] * SIGNS[-1]  # coefficient NYQUIST
-    total[:, [0, -1]] /= 2
-    contrast[:, 0] /= 2
-    c = np.empty(twice.shape)
-    c[:, ::2], c[:, 1::2] = total @ even.T, contrast @ odd.T
-    c *= twice * (2 / BINS)
-    inside = np.vecdot(c, c) - c[:, 0] ** 2
-    outside = 2 * (power / BINS - c[:, 0] ** 2 - (last / BINS) ** 2) - inside
-    return c, np.maximum(outside, 0)
+    k = np.arange(WIDE)
+    cosines = np.cos(2 * np.pi / BINS * (np.arange(top)[:, None] * k % BINS))
+    _, size, functions = np.linalg.svd(cosines.reshape(-1, BLOCK), full_matrices=False)
+    functions = functions[size > 1e-6 * size[0]]
+    weights = cosines.reshape(-1, BLOCK) @ functions.T
+    return weights.reshape(top, -1).astype(np.float32), functions.astype(np.float32)
 
 
-def smooth(target: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """True envelope (f, 2, k) of folded log spectra: cepstrally smooth, no more than 2 dB below.
+def cosine_sum(
+    cepstra: np.ndarray, weights: np.ndarray, functions: np.ndarray, out: np.ndarray
+) -> np.ndarray:
+    """Log spectra (f, WIDE) of cepstra (f, q), into `out`."""
+    parts = (cepstra @ weights).reshape(-1, len(functions))
+    np.matmul(parts, functions, out=out.reshape(-1, BLOCK))
+    return out
 
-    `order` (f,) counts cepstral coefficients; the frames should be of similar order. Each frame
-    takes steps towards the cepstrum of max(spectrum, envelope) until it is close enough.
+
+def mean_cosines(spectrum: np.ndarray, weights: np.ndarray, functions: np.ndarray) -> np.ndarray:
+    """Cepstra (f, q) of log spectra (f, WIDE)."""
+    parts = (spectrum.reshape(-1, BLOCK) @ functions.T).reshape(len(spectrum), -1)
+    j = len(functions)
+    parts[:, :j] -= spectrum[:, :1] / 2 * functions[:, 0]
+    parts[:, -j:] = spectrum[:, NYQUIST, None] / 2 * functions[:, 0]  # nothing past NYQUIST
+    return parts @ weights.T * np.float32(2 / BINS)
+
+
+def power(spectrum: np.ndarray) -> np.ndarray:
+    """Mean square (f,) of log spectra (f, WIDE) over all BINS."""
+    half = spectrum[:, : NYQUIST + 1]
+    return (2 * np.vecdot(half, half) - half[:, 0] ** 2 - half[:, -1] ** 2) / BINS
+
+
+def smooth(spectrum: np.ndarray, level: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """True envelope of log spectra (f, WIDE): cepstrally smooth, no more than 2 dB below.
+
+    Both are relative to `level` (f,). `order` (f,) counts cepstral coefficients; the frames should
+    be of similar order. Each frame takes steps towards the cepstrum of max(spectrum, envelope)
+    until it is close enough.
     """
     q = np.arange(order.max() + 1)
-    tables = cosines(-(-len(q) // 128) * 128)
-    even, odd = (c[: (len(q) + 1 - i) // 2] for i, c in enumerate(tables))
-    used = q <= order[:, None]
-    taper = used * (0.54 + 0.46 * np.cos(np.pi * q / order[:, None]))  # half a Hamming window
-    twice = used * np.where(q == 0, 1, 2)  # (f, q)
+    weights, functions = factors(-(-len(q) // 16) * 16)
+    tables = weights[: len(q)], functions
+    used = (q <= order[:, None]).astype(np.float32)
+    taper = used * (0.54 + 0.46 * np.cos(np.pi * q / order[:, None], dtype=np.float32))  # Hamming
+    twice = used * np.where(q == 0, 1, 2).astype(np.float32)  # (f, q)
 
-    # With the mean level taken out, single precision resolves a millionth of the 2 dB.
-    level = target.mean(axis=(1, 2))
-    target = (target - level[:, None, None]).astype(np.float32)
-    envelope, raised = np.empty_like(target), target.copy()
-    state = np.zeros(twice.shape)
+    level = level.astype(np.float32)
+    raised, least = spectrum.copy(), spectrum - np.float32(CLOSE)
+    result, room = np.empty((2, *spectrum.shape), np.float32)
+    state = np.zeros(twice.shape, np.float32)
     state[:, 0] = -level
-    rows = np.arange(len(order))  # still open
+    rows = np.arange(len(order))  # of the frames still open
     for step in range(MOST):
-        doubled, outside = cepstrum(raised, even, odd, twice)
-        whole = (doubled[:, 0] + level[rows]) ** 2
-        inside = np.vecdot(doubled, doubled) - doubled[:, 0] ** 2 + whole
-        gain = 1 + np.sqrt(outside / inside)
-        state += gain[:, None] * taper * (doubled - state)
-        current = cosine_sum(state.astype(np.float32), even, odd)
-        far = (target - current).reshape(len(rows), -1).max(axis=1) > CLOSE
-        done = ~far | (step == MOST - 1)
-        if done.any():
-            envelope[rows[done]] = current[done]
-            rows, state, taper, twice = rows[far], state[far], taper[far], twice[far]
-            raised, target, current = raised[far], target[far], current[far]
-        if not len(rows):
-            break
+        c = mean_cosines(raised, *tables) * twice
+        inside = np.vecdot(c, c) - c[:, 0] ** 2
+        # By Parseval the power past the order is known without those coefficients.
+        outside = np.maximum(2 * (power(raised) - c[:, 0] ** 2) - inside, 0)
+        gain = 1 + np.sqrt(outside / (inside + (c[:, 0] + level[rows]) ** 2))
+        state += gain[:, None] * taper * (c - state)
+        current = cosine_sum(state, *tables, out=room[: len(rows)])
+        far = (least > current).any(axis=1) & (step < MOST - 1)
         np.maximum(raised, current, out=raised)
-    return envelope + level[:, None, None].astype(np.float32)
+        if not far.all():
+            result[rows[~far]] = current[~far]
+            arrays = rows, state, taper, twice, least, raised
+            rows, state, taper, twice, least, raised = closed_up(far, *arrays)
+            if not len(rows):
+                break
+    return result
+
+
+def closed_up(kept: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
+    """The kept rows (f,) of the arrays, in any order, moved in place: few rows are copied."""
+    count = np.count_nonzero(kept)
+    holes, movers = np.flatnonzero(~kept[:count]), count + np.flatnonzero(kept[count:])
+    for array in arrays:
+        array[holes] = array[movers]
+    return [array[:count] for array in arrays]
 
 
 def true_envelope(log_spectrum: np.ndarray, order: np.ndarray) -> np.ndarray:
@@ -122,14 +121,19 @@ def true_envelope(log_spectrum: np.ndarray, order: np.ndarray) -> np.ndarray:
     enlarged = np.minimum(rnd(1.2 * np.minimum(order, NYQUIST - 1)), NYQUIST - 1)
     result = np.empty(log_spectrum.shape, np.float32)
     by_order = np.argsort(enlarged, kind="stable")
-    k = np.arange(NYQUIST // 2 + 1)
     for part in batches(len(by_order), GROUP):
         rows = by_order[part]
-        target = fold(log_spectrum[rows])
-        coarse = smooth(target, rnd(1.2 * rnd(enlarged[rows] / 2)))
-        width = rnd(0.25 * BINS / enlarged[rows])[:, None]
-        edge = np.stack([k < width, k < width - 1], axis=1)
-        result[rows] = unfold(smooth(np.where(edge, coarse, target), enlarged[rows]))
+        spectrum = log_spectrum[rows]
+        level = spectrum[:, ::16].mean(axis=1)
+        target = np.empty((len(rows), WIDE), np.float32)
+        np.subtract(spectrum, level[:, None], out=target[:, : NYQUIST + 1], casting="same_kind")
+        target[:, NYQUIST + 1 :] = target[:, NYQUIST - 1 : NYQUIST - BLOCK : -1]  # mirrored
+        coarse = smooth(target, level, rnd(1.2 * rnd(enlarged[rows] / 2)))
+        for to, by, k in zip(target, coarse, rnd(0.25 * BINS / enlarged[rows]), strict=True):
+            to[:k] = by[:k]
+            to[NYQUIST + 2 - k : NYQUIST + k - 1] = by[NYQUIST + 2 - k : NYQUIST + k - 1]
+        envelope = smooth(target, level, enlarged[rows])[:, : NYQUIST + 1]
+        result[rows] = envelope + level[:, None].astype(np.float32)
     return result
 
 
@@ -163,12 +167,18 @@ def warped_cepstrum(amplitude: np.ndarray, sample_rate: int, order: int) -> np.n
     Coefficients from 1 on are doubled: they sum up the log amplitude as cosines. Natural log.
     """
     left, share = warping(amplitude.shape[1] - 1, sample_rate)
-    here = amplitude[:, left]
-    warped = here + share * (amplitude[:, left + 1] - here)
-    return np.log(warped) @ cepstral_matrix(amplitude.shape[1] - 1, order)
+    matrix = cepstral_matrix(amplitude.shape[1] - 1, order)
+    share, matrix = (v.astype(amplitude.dtype, copy=False) for v in (share, matrix))
+    here = amplitude.take(left, axis=1)
+    warped = amplitude.take(left + 1, axis=1)
+    warped -= here
+    warped *= share
+    warped += here
+    return np.log(warped, out=warped) @ matrix
 
 
 def mel_cepstra(log_spectrum: np.ndarray, f0: np.ndarray, sample_rate: int) -> np.ndarray:
     """MCEP_0 .. MCEP_24 (f, 25) of log amplitude spectra (f, NYQUIST + 1), ln amplitude."""
     envelope = true_envelope(log_spectrum, rnd(0.5 * sample_rate / f0))
-    return warped_cepstrum(np.exp(envelope), sample_rate, 24)
+    parts = (np.exp(envelope[part]) for part in batches(len(envelope), GROUP))
+    return np.concatenate([warped_cepstrum(part, sample_rate, 24) for part in parts])

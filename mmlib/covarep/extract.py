@@ -34,7 +34,7 @@ GROUPS = {
     ),
 }
 FEATURES = tuple(name for names in GROUPS.values() for name in names)
-PART = 256  # sinusoidal frames worked on together
+PART = 512  # sinusoidal frames worked on together
 
 
 class Stages:

@@ -11,10 +11,12 @@ from scipy import fft
 
 from mmlib.covarep.conventions import decibel, hamming, nearest, peaks, rnd
 from mmlib.covarep.iaif import cycle_lengths, similar
+from mmlib.covarep.lpc import batches
 from mmlib.covarep.zoom import power_spectrum
 
 SLOWEST, FASTEST = 20, 500  # Hz; other cycles get 0
 FIRST_BINS = 96
+FEW = 64  # cycles whose spectra stay in the processor's cache
 
 
 def pulse_shape(
@@ -108,7 +110,8 @@ def h1_h2(
     levels, found, rounds = harmonic_levels(power_spectrum(frames, sample_rate, top), f0)
     unsure = np.flatnonzero((found < 5) | (rounds > 6))
     if len(unsure):
-        whole = np.abs(fft.fft(frames[unsure], sample_rate, axis=1)) ** 2
+        half = np.abs(fft.rfft(frames[unsure], sample_rate, axis=1)) ** 2
+        whole = np.concatenate([half, half[:, (sample_rate - 1) // 2 : 0 : -1]], axis=1)
         levels[:, unsure], found[unsure], _ = harmonic_levels(whole, f0[unsure])
     levels = decibel(2**15 * np.sqrt(levels))
     return np.where(found >= 5, levels[0] - levels[1], 0.0)
@@ -153,8 +156,8 @@ def psp(
     width, angle = np.minimum(periods, 2047)[:, None], np.pi * np.arange(1, bins) / 2048
     flat = np.sin(width * angle) / (periods[:, None] * np.sin(angle))  # but at 0 Hz
     flat = np.concatenate([width / periods[:, None], flat], axis=1)
-    spectrum = fft.rfft(pulse, 2048, axis=1)[:, :bins]
-    (a, found), (b, flat_found) = parabola(decibel(spectrum)), parabola(decibel(flat))
+    level = decibel(np.sqrt(power_spectrum(pulse, 2048, bins)))
+    (a, found), (b, flat_found) = parabola(level), parabola(decibel(flat))
     ratio = a / b[which]
     every = int((sample_rate / 2 - 1) * 2047 / (sample_rate - 1)) + 1
     unsure = np.flatnonzero(~(found & flat_found[which]))
@@ -181,7 +184,9 @@ def glottal_parameters(
         values[rows, 0], values[rows, 1] = pulse_shape(
             flow, derivative, start[rows], gci[rows], period[rows], sample_rate
         )
-        values[rows, 2] = h1_h2(derivative, gci[rows], period[rows], sample_rate)
+        for part in batches(len(rows), FEW):
+            few = rows[part]
+            values[few, 2] = h1_h2(derivative, gci[few], period[few], sample_rate)
         values[rows, 3] = psp(flow, start[rows], gci[rows], sample_rate)
     values[0, 3] = 0
     return values

@@ -5,9 +5,10 @@ Speech Communication 11, 1992.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
-from scipy import signal
+from scipy import fft, signal
 
 from mmlib.covarep.conventions import CovarepError, hann, rnd
 from mmlib.covarep.lpc import lpc, prediction_error
@@ -15,7 +16,7 @@ from mmlib.covarep.lpc import lpc, prediction_error
 LEAK = 0.99  # of the integrator that undoes lip radiation
 
 
-def similar(lengths: np.ndarray, budget: int = 20_000) -> Iterator[np.ndarray]:
+def similar(lengths: np.ndarray, budget: int = 30_000) -> Iterator[np.ndarray]:
     """Row numbers in groups of similar length, each at most `budget` samples when padded."""
     order = np.argsort(lengths, kind="stable")
     while len(order):
@@ -34,12 +35,21 @@ def cycle_lengths(gci: np.ndarray) -> np.ndarray:
     return np.concatenate([periods[:1], periods])
 
 
+@lru_cache(maxsize=8)
 def highpass_taps(sample_rate: int) -> np.ndarray:
     """Least-squares linear-phase high-pass, stop 0-40 Hz, pass from 70 Hz; odd number of taps."""
     order = rnd(300 * sample_rate / 16000)
     order += order % 2
     edges = [0, 40, 70, sample_rate / 2]
     return signal.firls(order + 1, edges, [0, 0, 1, 1], weight=[1, 1], fs=sample_rate)
+
+
+def without_delay(frames: np.ndarray, taps: np.ndarray) -> np.ndarray:
+    """Frames (f, n) through a symmetric filter, its delay removed, same length."""
+    n, half = frames.shape[1], len(taps) // 2
+    points = fft.next_fast_len(n + half, real=True)  # what wraps around falls on the delay
+    spectrum = fft.rfft(frames, points, axis=1) * fft.rfft(taps, points)
+    return fft.irfft(spectrum, points, axis=1)[:, half : half + n]
 
 
 def hann_rows(lengths: np.ndarray, width: int) -> np.ndarray:
@@ -63,9 +73,6 @@ def inverse_filter(
     window = hann_rows(lengths, frames.shape[1])
     inside = np.arange(frames.shape[1]) < lengths[:, None]
 
-    def without(a: np.ndarray) -> np.ndarray:
-        return prediction_error(led, a)
-
     def integrated(error: np.ndarray) -> np.ndarray:
         return signal.lfilter([1.0], [1.0, -LEAK], error, axis=1)
 
@@ -73,9 +80,11 @@ def inverse_filter(
         return lpc(error[:, tract + 1 :] * window, order)
 
     tilt = predictor(led, 1)
-    first_tract = predictor(without(tilt), tract)
-    glottis = predictor(integrated(without(first_tract)), source)
-    derivative = without(predictor(integrated(without(glottis)), tract))
+    first_tract = predictor(prediction_error(led, tilt), tract)
+    smooth = integrated(led)  # before or after the filter, the integral is the same
+    glottis = predictor(prediction_error(smooth, first_tract), source)
+    second_tract = predictor(prediction_error(smooth, glottis), tract)
+    derivative = prediction_error(led, second_tract)
     flow = integrated(derivative)
     return flow[:, tract + 1 :] * inside, derivative[:, tract + 1 :] * inside
 
@@ -101,8 +110,7 @@ def glottal_flow(
         frames = hann_rows(lengths[rows], width)
         for row, a, n in zip(frames, start[rows], lengths[rows], strict=True):
             row[:n] *= wave[a : a + n]
-        frames = signal.oaconvolve(frames, taps[None], mode="full", axes=1)
-        frames = frames[:, len(taps) // 2 :][:, :width] * (np.arange(width) < lengths[rows, None])
+        frames = without_delay(frames, taps) * (np.arange(width) < lengths[rows, None])
         parts = inverse_filter(frames, lengths[rows], tract, source)
         for total, part in zip((flow, derivative), parts, strict=True):
             for row, a, n in zip(part, start[rows], lengths[rows], strict=True):

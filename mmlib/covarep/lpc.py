@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
-from mmlib.covarep.conventions import CovarepError
+from mmlib.covarep.conventions import CovarepError, windows
 
 BATCH = 64  # frames worked on together: they stay in the processor's cache
 BLOCK = 16  # samples
@@ -16,15 +15,16 @@ def levinson(r: np.ndarray) -> np.ndarray:
 
     Levinson-Durbin recursion in all frames together; a frame of zeros gives NaN.
     """
+    r = np.ascontiguousarray(r.T)  # few coefficients, many frames: frames side by side
     a = np.zeros_like(r)
-    a[:, 0] = 1
-    error = r[:, 0].copy()
+    a[0] = 1
+    error = r[0].copy()
     with np.errstate(invalid="ignore", divide="ignore"):
-        for k in range(1, r.shape[1]):
-            reflection = -np.vecdot(a[:, :k], r[:, k:0:-1]) / error
-            a[:, 1 : k + 1] += reflection[:, None] * a[:, k - 1 :: -1][:, :k]
+        for k in range(1, len(r)):
+            reflection = -np.einsum("kf,kf->f", a[:k], r[k:0:-1]) / error
+            a[1 : k + 1] += reflection * a[k - 1 :: -1]
             error *= 1 - reflection**2
-    return a
+    return a.T
 
 
 def autocorrelation(frames: np.ndarray, order: int) -> np.ndarray:
@@ -53,10 +53,10 @@ def prediction_error(frames: np.ndarray, a: np.ndarray) -> np.ndarray:
     order, blocks = a.shape[1] - 1, -(-n // BLOCK)
     led = np.zeros((count, order + blocks * BLOCK))
     led[:, order : order + n] = frames
-    pieces = sliding_window_view(led, BLOCK + order, axis=1)[:, ::BLOCK]
+    pieces = windows(led, BLOCK + order, BLOCK)
     taps = np.zeros((count, order + 2 * BLOCK - 1))
     taps[:, BLOCK - 1 : BLOCK + order] = a[:, ::-1]
-    toeplitz = sliding_window_view(taps, BLOCK + order, axis=1)[:, ::-1]
+    toeplitz = windows(taps, BLOCK + order)[:, ::-1]
     error = np.ascontiguousarray(pieces) @ np.ascontiguousarray(toeplitz).mT
     return error.reshape(count, -1)[:, :n]
 
@@ -79,20 +79,25 @@ def residual(
     taper = np.hanning(window + 1)
     count = len(range(0, len(wave) - window - 1, shift))
     frames, known = (
-        sliding_window_view(v, window + 1)[::shift][:count]  # (f, n), without a copy
+        windows(v, window + 1, shift)[:count]  # (f, n), without a copy
         for v in (wave, wave if predictor is None else predictor)
     )
     r = np.concatenate([autocorrelation(known[part] * taper, order) for part in batches(count)])
     a = levinson(r)
-    total = np.zeros(len(wave))
+    hops = -(-(window + 1) // shift)
+    total = np.zeros((count + hops - 1, shift))  # (f, n), the end of the wave apart
     for part in batches(count):
         tapered = frames[part] * taper
         error = prediction_error(tapered, a[part])
         with np.errstate(invalid="ignore", divide="ignore"):
             gain = np.sqrt(np.vecdot(tapered, tapered) / np.vecdot(error, error))
-        error *= gain[:, None]
-        for start, piece in enumerate(error, part.start):
-            total[start * shift : start * shift + window + 1] += piece
-    largest = max(np.nanmax(total, initial=0), -np.nanmin(total, initial=0))
-    total /= largest or 1
-    return total
+        pieces = np.zeros((len(error), hops * shift))
+        np.multiply(error, gain[:, None], out=pieces[:, : window + 1])
+        for hop, piece in enumerate(np.split(pieces, hops, axis=1), part.start):
+            total[hop : hop + len(error)] += piece
+    result = np.zeros(len(wave))
+    inside = min(total.size, len(wave))
+    result[:inside] = total.ravel()[:inside]
+    largest = max(np.nanmax(result, initial=0), -np.nanmin(result, initial=0))
+    result /= largest or 1
+    return result

@@ -7,7 +7,8 @@ As in the original the frames are taken as four per period, and the deviation's 
 frames (0.14 s) hang on rounding errors.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import numpy as np
 from scipy import fft
@@ -22,6 +23,10 @@ HALF = BINS // 2
 LEAST = 73  # frames, what the longest smoothing needs
 OVERLAP = 32  # frames, more than any smoothing reaches
 MEANS, DEVIATIONS = 25, 13  # columns
+STEP = 32  # frames smoothed by one product
+FEW = 129  # bins worked on together: they stay in the processor's cache
+BOX25, BOX9 = (1 / 25,) * 25, (1 / 9,) * 9
+HANN9 = tuple(np.hanning(9)[1:-1] / 4)  # the outer two are 0
 
 
 def frequencies(sample_rate: int) -> np.ndarray:
@@ -29,11 +34,14 @@ def frequencies(sample_rate: int) -> np.ndarray:
     return np.arange(HALF + 1) * sample_rate / BINS
 
 
-def between_harmonics(values: np.ndarray, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Neighbouring values (f, k) and the share of the right one, at fractional columns (f, k)."""
-    left = np.minimum(position.astype(np.int64), values.shape[1] - 2)
-    row = np.arange(len(values))[:, None]
-    return values[row, left], values[row, left + 1], position - left
+def between_harmonics(values: np.ndarray, rise: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Values at fractional columns (f, k), single precision; `rise` leads to the next column."""
+    left = np.minimum(position.astype(np.int32), values.shape[1] - 1)
+    share = (position - left).astype(np.float32)
+    left += values.shape[1] * np.arange(len(values), dtype=np.int32)[:, None]  # when flattened
+    share *= rise.astype(np.float32).take(left)
+    share += values.astype(np.float32).take(left)
+    return share
 
 
 def vocal_tract_phase(sinusoids: Sinusoids, sample_rate: int) -> np.ndarray:
@@ -42,11 +50,10 @@ def vocal_tract_phase(sinusoids: Sinusoids, sample_rate: int) -> np.ndarray:
     Constant below the first harmonic and above the last.
     """
     level = np.log(np.maximum(sinusoids.amplitude, FLOOR))
+    rise = np.nan_to_num(np.diff(level, axis=1, append=np.nan))  # none after the last harmonic
     position = frequencies(sample_rate) / sinusoids.step[:, None]
-    here, there, share = between_harmonics(level, np.clip(position, 1, sinusoids.count[:, None]))
-    # At the last harmonic itself the share is 0 and the right neighbour may not exist.
-    envelope = here + np.where(share > 0, share * (there - here), 0)
-    cepstrum = fft.irfft(envelope, BINS, axis=1)
+    position = np.clip(position, 1, sinusoids.count[:, None], out=position)
+    cepstrum = fft.irfft(between_harmonics(level, rise, position), BINS, axis=1)
     cepstrum[:, 1:HALF] *= 2
     cepstrum[:, HALF + 1 :] = 0
     return fft.rfft(cepstrum, axis=1).imag
@@ -55,7 +62,7 @@ def vocal_tract_phase(sinusoids: Sinusoids, sample_rate: int) -> np.ndarray:
 def phase_distortion(
     sinusoids: Sinusoids, sample_rate: int, random: np.random.Generator
 ) -> np.ndarray:
-    """Phase differences of neighbouring harmonics less that of the first, (f, 513), -pi..pi.
+    """Phase differences of neighbouring harmonics less that of the first, (f, 513), rad.
 
     Vocal tract removed; linear between harmonics; 0 below the first. Above the last harmonic
     there is none to compare with: the original draws the phase there at random, and so do we.
@@ -74,42 +81,32 @@ def phase_distortion(
     distortion[:, 1] = 0
     rows = np.arange(len(phase))
     distortion[rows, sinusoids.count + 1] = random.uniform(-np.pi, np.pi, len(rows))
-    here, there, share = between_harmonics(
-        distortion, frequencies(sample_rate) / sinusoids.f0[:, None]
-    )
-    return wrap(here + share * wrap(there - here))
+    rise = wrap(np.diff(distortion, axis=1, append=0))
+    position = frequencies(sample_rate) / sinusoids.f0[:, None]
+    return between_harmonics(distortion, rise, position)
 
 
-def running_sum(rows: np.ndarray, n: int) -> np.ndarray:
-    """Sums of n consecutive rows, from sums of half as many.
+@lru_cache(maxsize=8)
+def band(taps: tuple[float, ...], dtype: np.dtype) -> np.ndarray:
+    """Matrix (STEP, STEP + 2 reach) that filters forwards and backwards, without the ends."""
+    twice = np.convolve(taps, taps)
+    matrix = np.zeros((STEP, STEP + len(twice)), dtype)
+    matrix[:, : len(twice)] = twice
+    return matrix.ravel()[:-STEP].reshape(STEP, -1)  # each row starts one column later
+
+
+def both_ways(rows: np.ndarray, taps: tuple[float, ...]) -> np.ndarray:
+    """Smoothing along the frames (f, k), forwards and backwards, odd extension at the ends.
 
     Not from cumulative sums, whose rounding errors would pass for a deviation.
     """
-    if n == 1:
-        return rows
-    half = running_sum(rows, n // 2)
-    pairs = half[: -(n // 2)] + half[n // 2 :]
-    return pairs[:-1] + rows[n - 1 :] if n % 2 else pairs
-
-
-def box(n: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Mean over n frames, without the ends."""
-    return lambda rows: running_sum(rows, n) / n
-
-
-def hann(rows: np.ndarray) -> np.ndarray:
-    """Hann-weighted mean over 9 frames, of which the outer two count nothing; without the ends."""
-    taps, size = np.hanning(9) / 4, len(rows) - 8
-    sides = [taps[i] * (rows[i : i + size] + rows[8 - i : 8 - i + size]) for i in range(1, 4)]
-    return taps[4] * rows[4:-4] + sum(sides)
-
-
-def both_ways(
-    rows: np.ndarray, smooth: Callable[[np.ndarray], np.ndarray], reach: int
-) -> np.ndarray:
-    """Smoothing along the frames (f, k), forwards and backwards, odd extension by `reach`."""
+    matrix, reach = band(taps, rows.dtype), len(taps) - 1
     first, last = 2 * rows[:1] - rows[reach:0:-1], 2 * rows[-1:] - rows[-2 : -reach - 2 : -1]
-    return smooth(smooth(np.concatenate([first, rows, last])))
+    padded, smooth = np.concatenate([first, rows, last]), np.empty_like(rows)
+    for part in batches(len(rows), STEP):
+        here = padded[part.start : part.stop + 2 * reach]
+        np.matmul(matrix[: len(here) - 2 * reach, : len(here)], here, out=smooth[part])
+    return smooth
 
 
 def median_of_nine(rows: np.ndarray) -> np.ndarray:
@@ -118,43 +115,56 @@ def median_of_nine(rows: np.ndarray) -> np.ndarray:
     Three neighbours are sorted, then three such triples compared: the median is that of the
     largest minimum, the middle median and the smallest maximum.
     """
-    padded = np.pad(rows, ((4, 4), (0, 0)))
+    padded = np.zeros((len(rows) + 8, rows.shape[1]), rows.dtype)
+    padded[4:-4] = rows
     a, b, c = padded[:-2], padded[1:-1], padded[2:]
-    low, high = np.minimum(a, b), np.maximum(a, b)
-    triple = np.minimum(low, c), np.maximum(low, np.minimum(high, c)), np.maximum(high, c)
-    least, centre, most = ([v[i : i + len(rows)] for i in (0, 3, 6)] for v in triple)
-    largest_least = np.maximum(np.maximum(*least[:2]), least[2])
-    smallest_most = np.minimum(np.minimum(*most[:2]), most[2])
+    least, most = np.minimum(a, b), np.maximum(a, b)
+    centre = np.minimum(most, c)
+    np.maximum(least, centre, out=centre)
+    np.minimum(least, c, out=least)
+    np.maximum(most, c, out=most)
+    least, centre, most = ([v[i : i + len(rows)] for i in (0, 3, 6)] for v in (least, centre, most))
+    largest_least, smallest_most = np.maximum(*least[:2]), np.minimum(*most[:2])
+    np.maximum(largest_least, least[2], out=largest_least)
+    np.minimum(smallest_most, most[2], out=smallest_most)
     return middle(largest_least, middle(*centre), smallest_most)
 
 
 def middle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Median of three."""
-    return np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
+    least, most = np.minimum(a, b), np.maximum(a, b)
+    np.minimum(most, c, out=most)
+    return np.maximum(least, most, out=most)
 
 
 def direction(sine: np.ndarray, cosine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sine and cosine of the angle of (cosine, sine); 0 and 1 for a vector of no length."""
     length = np.sqrt(sine * sine + cosine * cosine)
-    known = length > 0
-    length[~known] = 1
-    return sine / length, np.where(known, cosine / length, 1)
+    none = length == 0
+    if none.any():
+        length, cosine = np.where(none, 1, length), np.where(none, 1, cosine)
+    return sine / length, cosine / length
 
 
 def mean_direction(sine: np.ndarray, cosine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sine and cosine (f, k) of the mean phase over 25 frames, both ways."""
-    return direction(both_ways(sine, box(25), 24), both_ways(cosine, box(25), 24))
+    return direction(both_ways(sine, BOX25), both_ways(cosine, BOX25))
 
 
 def deviation(sine: np.ndarray, cosine: np.ndarray) -> np.ndarray:
-    """Circular standard deviation (f, k), rad, around the running median, 9 frames both ways."""
-    trend = direction(*(both_ways(median_of_nine(v), hann, 8) for v in (sine, cosine)))
-    around_sine = sine * trend[1] - cosine * trend[0]
-    around_cosine = cosine * trend[1] + sine * trend[0]
-    s, c = both_ways(around_sine, box(9), 8), both_ways(around_cosine, box(9), 8)
-    square = s * s + c * c
-    # A constant phase has length 1 up to rounding: that is no deviation.
-    return np.sqrt(-np.log(np.where(square > 1 - 2e-14, 1.0, square)))
+    """Circular standard deviation (f, k), rad, around the running median, 9 frames both ways.
+
+    Sines and cosines may be of single precision: their vectors are brought to length 1 in double
+    precision, so that a small deviation is not lost in the rounding.
+    """
+    trend = (both_ways(median_of_nine(v), HANN9) for v in (sine, cosine))
+    trend_sine, trend_cosine = direction(*(v.astype(float) for v in trend))
+    sine, cosine = direction(sine.astype(float), cosine.astype(float))
+    around_sine = both_ways(sine * trend_cosine - cosine * trend_sine, BOX9)
+    around_cosine = both_ways(cosine * trend_cosine + sine * trend_sine, BOX9)
+    square = around_sine**2 + around_cosine**2
+    square[square > 1 - 2e-14] = 1  # a constant phase, up to rounding: that is no deviation
+    return np.sqrt(-np.log(square, out=square), out=square)
 
 
 def bin_groups() -> np.ndarray:
@@ -181,14 +191,14 @@ def warp_deviation(values: np.ndarray, sample_rate: int) -> np.ndarray:
 
 def window_statistics(distortion: np.ndarray, sample_rate: int) -> np.ndarray:
     """HMPDM and HMPDD (f, 38) of the phase distortion (f, 513)."""
-    results = np.empty((3, *distortion.shape))
-    for bins in batches(distortion.shape[1], 64):  # few enough to stay in the processor's cache
-        part = np.ascontiguousarray(distortion[:, bins])
+    means = np.empty((2, *distortion.shape), np.float32)
+    deviations = np.empty(distortion.shape)
+    for bins in batches(distortion.shape[1], FEW):
+        part = distortion[:, bins].astype(np.float32)
         sine, cosine = np.sin(part), np.cos(part)
-        results[0, :, bins], results[1, :, bins] = mean_direction(sine, cosine)
-        results[2, :, bins] = deviation(sine, cosine)
-    means = compress(results[0], results[1])
-    return np.concatenate([means, warp_deviation(results[2], sample_rate)], axis=1)
+        means[:, :, bins] = mean_direction(sine, cosine)
+        deviations[:, bins] = deviation(sine, cosine)
+    return np.concatenate([compress(*means), warp_deviation(deviations, sample_rate)], axis=1)
 
 
 def statistics(parts: Iterable[np.ndarray], total: int, sample_rate: int) -> Iterator[np.ndarray]:
@@ -196,7 +206,8 @@ def statistics(parts: Iterable[np.ndarray], total: int, sample_rate: int) -> Ite
 
     The smoothing reaches no further than OVERLAP frames, so only these are kept from part to part.
     """
-    window, start, done = np.zeros((0, HALF + 1)), 0, 0  # window: frames from `start` on
+    window = np.zeros((0, HALF + 1), np.float32)  # frames from `start` on
+    start = done = 0
     for part in parts:
         window = np.concatenate([window, part])
         end = start + len(window)

@@ -4,19 +4,20 @@ T. Drugman, A. Alwan, "Joint Robust Voicing Detection and Pitch Estimation Based
 Harmonics", Interspeech 2011.
 """
 
+from functools import lru_cache
 from math import ceil, gcd
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from scipy import signal
 
-from mmlib.covarep.conventions import CovarepError, blackman, interpolate, rnd
+from mmlib.covarep.conventions import CovarepError, blackman, interpolate, rnd, windows
 from mmlib.covarep.lpc import batches, residual
 from mmlib.covarep.zoom import power_spectrum
 
 LOW, HIGH = 50, 500  # Hz, the range searched
 TOP = 5 * HIGH  # Hz, the highest harmonic looked at
+FEW = 32  # frames whose spectra stay in the processor's cache
 RATE = 16000  # Hz, faster recordings are brought to it
 
 
@@ -50,18 +51,25 @@ def to_16k(wave: np.ndarray, sample_rate: int) -> np.ndarray:
     return signal.resample_poly(wave, up, down, window=taps)
 
 
+@lru_cache(maxsize=8)
+def last_bin(length: int, rate: int) -> np.ndarray:
+    """Cosine and sine (n, 2) of the DFT's bin at half the rate."""
+    angle = 2 * np.pi * (rate // 2) / rate * np.arange(length)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+
+
 def residual_spectra(frames: np.ndarray, rate: int) -> np.ndarray:
     """Amplitudes (f, TOP) at 0, 1, 2 ... Hz of windowed frames; of unit norm over 0..rate / 2."""
-    windowed = frames * blackman(frames.shape[1])
+    windowed = frames * blackman(frames.shape[1]).astype(frames.dtype)
     windowed -= windowed.mean(axis=1, keepdims=True)
     power = power_spectrum(windowed, rate, TOP)
     # Parseval: the norm over all bins below the last one, without computing them.
-    angle = 2 * np.pi * (rate // 2) / rate * np.arange(frames.shape[1])
-    last = windowed @ np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    last = windowed @ last_bin(frames.shape[1], rate)
     both = rate * np.vecdot(windowed, windowed) + power[:, 0]
     norm = both / 2 - np.vecdot(last, last) * (0.5 if rate % 2 == 0 else 1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.sqrt(power / norm[:, None])
+        power /= norm[:, None]
+        return np.sqrt(power, out=power)
 
 
 def criterion(spectra: np.ndarray) -> np.ndarray:
@@ -69,10 +77,11 @@ def criterion(spectra: np.ndarray) -> np.ndarray:
 
     As in the original, bins are numbered from 1, so every amplitude is read 1 Hz low.
     """
-    f0 = np.arange(LOW, HIGH + 1)
     total = sum(spectra[:, h * LOW - 1 : h * HIGH : h] for h in range(1, 6))
-    for h in range(1, 5):
-        total -= spectra[:, rnd((h + 0.5) * f0) - 1]
+    for h in (3, 5, 7, 9):  # twice the valley's number; every other F0 falls between two bins
+        for odd in (0, 1):
+            valley = spectra[:, (h * (LOW + odd) + 1) // 2 - 1 : (h * HIGH + 1) // 2 : h]
+            total[:, odd::2] -= valley
     return total
 
 
@@ -81,11 +90,12 @@ def search(
 ) -> tuple[np.ndarray, np.ndarray]:
     """F0 in low..high Hz of the largest criterion, and that, of frames of `length` at `start` (f,).
 
-    1 Hz and 0 where no value is positive.
+    1 Hz and 0 where no value is positive. In single precision: the values of neighbouring Hz differ
+    by far more.
     """
     f0, strength = np.ones(len(start)), np.zeros(len(start))
-    frames = sliding_window_view(excitation, length)
-    for part in batches(len(start)):
+    frames = windows(excitation.astype(np.float32), length)
+    for part in batches(len(start), FEW):
         spectra = residual_spectra(frames[start[part]], rate)
         values = criterion(spectra)[:, low - LOW : high - LOW + 1]
         values = np.nan_to_num(values, nan=-1.0)

@@ -22,6 +22,8 @@ LOWEST, HIGHEST, TOLERANCE, EVALUATIONS = 0.3, 2.5, 0.01, 33
 GOLDEN = (3 - np.sqrt(5)) / 2
 TOP = 8000  # Hz, harmonics above are not used
 USED = 8  # harmonics whose phases are compared
+# Which of three ranked points and a new one (3) stay if the new one comes first .. fourth.
+INSERTED = np.array([[3, 0, 1], [0, 3, 1], [0, 1, 3], [0, 1, 2]]).T
 GRID = np.linspace(LOWEST, HIGHEST, 441)
 
 
@@ -137,21 +139,10 @@ def ranked(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The three points kept, and their values, (3, f), once the error at u is known."""
     (x, w, v), (fx, fw, fv) = points, values
-    first = fu <= fx
-    second = ~first & ((fu <= fw) | (w == x))
-    third = ~first & ~second & ((fu <= fv) | (v == x) | (v == w))
-
-    def choose(new, x, w, v):
-        cases = [first, second, third]
-        return np.stack(
-            [
-                np.select(cases, [new, x, x], x),
-                np.select(cases, [x, new, w], w),
-                np.select(cases, [w, w, new], v),
-            ]
-        )
-
-    return choose(u, x, w, v), choose(fu, fx, fw, fv)
+    place = np.where((fu <= fv) | (v == x) | (v == w), 2, 3)
+    place = np.where((fu <= fw) | (w == x), 1, place)
+    kept = INSERTED[:, np.where(fu <= fx, 0, place)]  # (3, f)
+    return tuple(np.take_along_axis(np.vstack(a), kept, 0) for a in ((points, u), (values, fu)))
 
 
 def tolerance(x: np.ndarray) -> np.ndarray:

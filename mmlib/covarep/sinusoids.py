@@ -3,16 +3,17 @@
 Peak picking after R. McAulay, T. Quatieri, IEEE TASSP 34(4), 1986, tied to the harmonics.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy import fft
 
-from mmlib.covarep.conventions import blackman, nearest, peaks, rnd, wrap
+from mmlib.covarep.conventions import nearest, peaks, rnd, wrap
 from mmlib.covarep.lpc import batches
 
 BINS = 4096  # of the spectrum
-FEW = 32  # frames whose spectra stay in the processor's cache
+FEW = 64  # frames whose spectra stay in the processor's cache
 FLOOR = 1e-20  # amplitudes below it (an exact 0) count as this
 
 
@@ -27,6 +28,12 @@ class Sinusoids(NamedTuple):
     log_spectrum: np.ndarray  # (f, 2049) natural log amplitude
 
 
+@lru_cache(maxsize=2048)
+def unit_blackman(length: int) -> np.ndarray:
+    """Blackman window of unit sum."""
+    return np.blackman(length) / np.blackman(length).sum()
+
+
 def half_length(f0: np.ndarray, sample_rate: int) -> np.ndarray:
     """Samples each side of the centre of a window of three periods."""
     return rnd(1.5 * sample_rate / f0)
@@ -38,11 +45,11 @@ def centred_spectra(
     """Half spectra (f, 2049) of windows around the centre samples; phases refer to the centre."""
     frames = np.zeros((len(centre), BINS))
     for frame, middle, half in zip(frames, centre, half_length(f0, sample_rate), strict=True):
-        window = blackman(2 * half + 1)
-        piece = (wave[middle - half : middle + half + 1] * window)[:BINS] / window.sum()
-        frame[: len(piece) - half] = piece[half:]
-        frame[-half:] = piece[:half]
-    return fft.rfft(frames, axis=1)
+        window = unit_blackman(2 * half + 1)
+        right = min(half + 1, BINS - half)
+        np.multiply(wave[middle : middle + right], window[half : half + right], out=frame[:right])
+        np.multiply(wave[middle - half : middle], window[:half], out=frame[-half:])
+    return fft.rfft(frames, axis=1, overwrite_x=True)
 
 
 def spectral_peaks(log_spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -69,7 +76,8 @@ def analyse(wave: np.ndarray, centre: np.ndarray, f0: np.ndarray, sample_rate: i
     """`harmonic_analysis` of a few frames."""
     spectrum = centred_spectra(wave, centre, f0, sample_rate)
     power = spectrum.real**2 + spectrum.imag**2
-    log_spectrum = np.log(np.maximum(power, FLOOR**2)) / 2
+    log_spectrum = np.log(np.maximum(power, FLOOR**2, out=power), out=power)
+    log_spectrum /= 2
     step = BINS * f0 / sample_rate  # bins from harmonic to harmonic
     count = rnd((sample_rate / 2 - f0 / 2) / f0)
     harmonic = np.arange(count.max() + 1)

@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from scipy import fft
 
-from mmlib.covarep.conventions import rnd
+from mmlib.covarep.conventions import rnd, windows
 from mmlib.covarep.iaif import cycle_lengths
 
 HALF = 1000  # samples, half the length of a wavelet
-POINTS = 1 << 14  # of the transforms
+POINTS = 1 << 13  # of the transforms
 
 
 def wavelet(scale: int) -> np.ndarray:
@@ -92,7 +91,7 @@ def peak_slope(wave: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarr
     largest = []
     for start, stop, y in bands(wave, (64, 32, 16, 8, 4, 2, 1), length):
         here = first[(first >= start) & (first < stop)] - start
-        largest.append(sliding_window_view(np.abs(y), length, axis=1)[:, here].max(axis=2))
+        largest.append(windows(np.abs(y), length)[:, here].max(axis=2))
     peak = np.concatenate(largest, axis=1)  # (s, f)
     # Where the shortest wavelet meets no sample at all, what is left is rounding errors.
     loud = any_within(wave != 0, first - 9, first + length + 9) & (peak.min(axis=0) > 0)

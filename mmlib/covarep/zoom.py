@@ -9,8 +9,9 @@ B. Sutton, IEEE TSP 51(2), 2003), exact to 1e-11 of the largest value.
 from functools import lru_cache
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from scipy import fft
+
+from mmlib.covarep.conventions import windows
 
 REACH = 6  # coarse bins each side that count
 BLOCK = 16  # coarse bins interpolated by one product
@@ -33,10 +34,22 @@ def compensation(length: int, coarse: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=32)
-def weights(step: int) -> np.ndarray:
+def weights(step: int, dtype: np.dtype) -> np.ndarray:
     """From coarse bins -REACH .. BLOCK + REACH to BLOCK * step fine bins from 0."""
     coarse = np.arange(-REACH, BLOCK + REACH + 1)
-    return kernel(np.arange(BLOCK * step) / step - coarse[:, None])
+    return kernel(np.arange(BLOCK * step) / step - coarse[:, None]).astype(dtype)
+
+
+@lru_cache(maxsize=128)
+def around(coarse: int, blocks: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which coarse bins stand for -REACH .. blocks * BLOCK + REACH, and the imaginary part's sign.
+
+    Bins below 0 and above half the rate are mirror images.
+    """
+    bins = np.arange(-REACH, blocks * BLOCK + REACH + 1)
+    place = np.abs(bins) % coarse
+    sign = np.where((bins < 0) ^ (place > coarse // 2), -1, 1).astype(np.int8)
+    return np.minimum(place, coarse - place), sign
 
 
 @lru_cache(maxsize=128)
@@ -46,26 +59,26 @@ def coarseness(length: int, points: int) -> int:
 
 
 def power_spectrum(frames: np.ndarray, points: int, top: int) -> np.ndarray:
-    """|DFT of `points` points|^2 of frames (f, n), bins 0 .. top - 1 (at most points / 2)."""
+    """|DFT of `points` points|^2 of frames (f, n), bins 0 .. top - 1 (at most points / 2).
+
+    In the frames' precision. A few frames at a time stay in the processor's cache.
+    """
     length = frames.shape[1]
     step = coarseness(length, points)
     if step == 1:
         spectrum = fft.rfft(frames, points, axis=1)[:, :top]
         return spectrum.real**2 + spectrum.imag**2
-    coarse = points // step
-    half = length // 2
-    shaped = frames * compensation(length, coarse)
-    centred = np.zeros((len(frames), coarse))
-    centred[:, : length - half], centred[:, coarse - half :] = shaped[:, half:], shaped[:, :half]
-    blocks = -(-top // (BLOCK * step))
+    coarse, half = points // step, length // 2
+    shape = compensation(length, coarse).astype(frames.dtype)
+    centred = np.zeros((len(frames), coarse), frames.dtype)
+    np.multiply(frames[:, half:], shape[half:], out=centred[:, : length - half])
+    np.multiply(frames[:, :half], shape[:half], out=centred[:, coarse - half :])
     spectrum = fft.rfft(centred, axis=1)
-    # Bins below 0 and above half the rate are mirror images.
-    around = np.abs(np.arange(-REACH, blocks * BLOCK + REACH + 1)) % coarse
-    mirrored = np.minimum(around, coarse - around)
-    signs = np.where((np.arange(len(around)) < REACH) ^ (around > coarse // 2), -1, 1)
+    mirrored, sign = around(coarse, -(-top // (BLOCK * step)))
     total = 0
-    for part in (spectrum.real[:, mirrored], spectrum.imag[:, mirrored] * signs):
-        pieces = sliding_window_view(part, BLOCK + 2 * REACH + 1, axis=1)[:, ::BLOCK]
-        fine = pieces.reshape(-1, pieces.shape[2]) @ weights(step)
-        total = total + fine.reshape(len(frames), -1)[:, :top] ** 2
-    return total
+    for part in (spectrum.real.take(mirrored, axis=1), spectrum.imag.take(mirrored, axis=1) * sign):
+        pieces = windows(part.astype(frames.dtype, copy=False), BLOCK + 2 * REACH + 1, BLOCK)
+        pieces = pieces.reshape(-1, BLOCK + 2 * REACH + 1)
+        fine = (pieces @ weights(step, frames.dtype)).reshape(len(frames), -1)
+        total += np.multiply(fine, fine, out=fine)
+    return total[:, :top]
