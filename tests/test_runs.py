@@ -6,7 +6,10 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from mmlib import results, runs
+from mmlib import paths, results
+from mmlib.runs.__main__ import main
+from mmlib.runs.execute import check_kernel
+from mmlib.runs.plan import plan
 
 CORPUS = 'dataset: str = "synthetic"  # synthetic | mosi: which corpus\n'
 
@@ -29,15 +32,15 @@ def project(tmp_path, monkeypatch):
     write(
         folder, "03_c", 'dataset: str = "synthetic"  # synthetic', "import sys; print(sys.prefix)"
     )
-    monkeypatch.setattr(runs, "NOTEBOOKS", folder)
-    monkeypatch.setattr(runs, "ROOT", tmp_path)
-    monkeypatch.setattr(runs, "FIGURES", tmp_path / "figures")
+    monkeypatch.setattr(paths, "NOTEBOOKS", folder)
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
     monkeypatch.setattr(results, "RUNS", tmp_path / "papermill_runs")
     return tmp_path
 
 
 def test_a_notebook_follows_the_data_set_only_if_it_lists_it(project):
-    points = runs.plan("r", "mosi", {}, [])
+    points = plan("r", "mosi", {}, [])
     assert [(p.notebook.stem, p.dataset) for p in points] == [
         ("01_a", "mosi"),
         ("02_b", ""),
@@ -49,10 +52,10 @@ def test_a_notebook_follows_the_data_set_only_if_it_lists_it(project):
 
 def test_parameters_go_to_every_notebook_that_has_them_or_to_one(project):
     given = {"lr": 1, "dataset": "mosi", "02_b": {"seeds": 20, "fast": True}}
-    one, two = runs.plan("r", None, given, ["01", "02_b"])
+    one, two = plan("r", None, given, ["01", "02_b"])
     assert one.parameters == {"lr": 1, "run": "r", "dataset": "mosi"}
     assert two.parameters == {"seeds": 20, "fast": True, "run": "r"}
-    assert runs.plan("r", "synthetic", given, ["01"])[0].dataset == "synthetic"
+    assert plan("r", "synthetic", given, ["01"])[0].dataset == "synthetic"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +74,7 @@ def test_parameters_go_to_every_notebook_that_has_them_or_to_one(project):
 )
 def test_what_does_not_fit_is_refused_before_anything_starts(project, arguments, message):
     with pytest.raises(ValueError, match=message) as error:
-        runs.plan(*arguments)
+        plan(*arguments)
     assert "\n" not in str(error.value)
 
 
@@ -79,7 +82,7 @@ def test_command_line_refuses_in_one_line(project, capsys):
     bad = project / "bad.yaml"
     bad.write_text("seeds: [1\n")
     for arguments in (["--params", str(bad)], ["--params", "none.yaml"], ["--run", "../up"]):
-        assert runs.main(arguments) == 64
+        assert main(arguments) == 64
         error = capsys.readouterr().err
         assert error.startswith("error: ") and error.count("\n") == 1
     assert not (project / "papermill_runs").exists()
@@ -88,7 +91,7 @@ def test_command_line_refuses_in_one_line(project, capsys):
 def test_a_failure_is_counted_and_the_others_still_run(project, capsys):
     params = project / "p.yaml"
     params.write_text("seeds: 3\n")
-    assert runs.main(["--run", "r", "--dataset", "mosi", "--params", str(params)]) == 1
+    assert main(["--run", "r", "--dataset", "mosi", "--params", str(params)]) == 1
     there = {p.name for p in (project / "papermill_runs" / "r").iterdir()}
     assert there == {"01_a.ipynb", "02_b.failed.ipynb", "03_c.ipynb"}
     assert outputs(project, "01_a") == "mosi r 0.1\n"
@@ -96,7 +99,7 @@ def test_a_failure_is_counted_and_the_others_still_run(project, capsys):
     assert "ZeroDivisionError: division by zero" in printed and "Where to look next" in printed
 
     params.write_text("seeds: 4\n")
-    assert runs.main(["--run", "r", "--only", "02", "--params", str(params)]) == 0
+    assert main(["--run", "r", "--only", "02", "--params", str(params)]) == 0
     there = {p.name for p in (project / "papermill_runs" / "r").iterdir()}
     assert there == {"01_a.ipynb", "02_b.ipynb", "03_c.ipynb"}
 
@@ -107,7 +110,7 @@ def outputs(project, name: str) -> str:
 
 
 def test_notebooks_run_in_this_python(project):
-    assert runs.main(["--run", "r", "--only", "03"]) == 0
+    assert main(["--run", "r", "--only", "03"]) == 0
     assert outputs(project, "03_c").strip() == sys.prefix
 
 
@@ -117,4 +120,4 @@ def test_another_python_behind_the_kernel_is_refused(tmp_path, monkeypatch):
     kernel.write_text('{"argv": ["/bin/sh"], "display_name": "x", "language": "python"}')
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     with pytest.raises(RuntimeError, match="ipykernel install --sys-prefix"):
-        runs.check_kernel()
+        check_kernel()
