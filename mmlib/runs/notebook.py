@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import nbformat
@@ -25,6 +26,11 @@ def select(only: list[str]) -> list[Path]:
 
 def declared(notebook: Path) -> dict[str, dict]:
     """Parameters of a notebook as papermill sees them: name, type, default, help."""
+    return _declared(notebook, notebook.stat().st_mtime_ns)
+
+
+@lru_cache
+def _declared(notebook: Path, mtime: int) -> dict[str, dict]:
     return papermill.inspect_notebook(literal(notebook))
 
 
