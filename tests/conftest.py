@@ -32,6 +32,15 @@ def small(tmp_path, monkeypatch):
     return Small(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory):
+    """The option for a scheduler and two workers on loopback."""
+    from mmlib.runs import engine
+
+    with engine.connect(None, 2, 4, tmp_path_factory.getbasetemp()) as client:
+        yield ["--scheduler", client.scheduler.address]
+
+
 class Small:
     def __init__(self, root) -> None:
         self.root, self.runs = root, root / "papermill_runs"

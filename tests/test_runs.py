@@ -4,19 +4,11 @@ import sys
 
 import pytest
 
-from mmlib.runs import engine
 from mmlib.runs.__main__ import main
 from mmlib.runs.plan import plan
 
 CORPUS = 'dataset: str = "synthetic"  # synthetic | mosi: which corpus\n'
 RUN = 'run: str = "interactive"  # results folder\n'
-
-
-@pytest.fixture(scope="module")
-def workers(tmp_path_factory):
-    """A scheduler and two workers on loopback, by their address."""
-    with engine.connect(None, 2, 4, tmp_path_factory.getbasetemp()) as client:
-        yield ["--scheduler", client.scheduler.address]
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def local(workers: int) -> SpecCluster:
     cards, count = gpus(), str(threads(workers))
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     share = dict.fromkeys(names, count)
-    here = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": None}
+    here = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": ":0"}
     quiet = {"silence_logs": logging.CRITICAL}
     specs = {}
     for i in range(workers):
@@ -107,6 +107,7 @@ def slurm(workers: int, memory: float) -> SpecCluster:
         job_cpu=cores,
         python=sys.executable,
         job_script_prologue=[f"cd {paths.ROOT}", *exports, f"export OMP_NUM_THREADS={cores}"],
+        scheduler_options={"dashboard_address": ":0"},
         silence_logs=logging.CRITICAL,
     )
     cluster.scale(jobs=workers)
@@ -127,7 +128,7 @@ def connect(scheduler: str | None, workers: int, memory: float, folder: Path) ->
             return
         try:
             client = Client(scheduler, timeout=PATIENCE)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # whatever answers there, or does not
             raise RuntimeError(f"no scheduler at {scheduler}: {error}".split("\n")[0]) from error
         with client:
             _check_workers(client, scheduler, folder)

@@ -25,7 +25,7 @@ def manifests(run: str) -> dict[Path, dict]:
             continue
         place = json.dumps([record["notebook"], record["parameters"]], sort_keys=True)
         newest[place] = max(newest.get(place, ("",)), (record["finished"], path.parent, record))
-    return {folder: record for _, folder, record in sorted(newest.values(), key=lambda e: e[1])}
+    return {folder: record for _, (_, folder, record) in sorted(newest.items())}
 
 
 def collect(run: str) -> pd.DataFrame:
