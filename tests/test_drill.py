@@ -25,7 +25,7 @@ import numpy as np
 if x == full:
     Path("/dev/full").write_text("x")  # the kernel's own ENOSPC
 Store({"drill": 1}, Path(shared)).put([str(x)], {"a": np.full((1, 1000), x)})
-text = json.dumps([{"x": x, "filler": "." * 10000}])
+text = json.dumps([{"notebook": "02_a", "split": "valid", "x": x, "filler": "." * 10000}])
 with open(Path(os.environ["MMLIB_POINT"]) / "metrics.json", "w") as file:
     for part in (text[:5000], text[5000:]):  # in two halves, far apart
         file.write(part)
@@ -46,7 +46,8 @@ sys.exit(main(["g", "--resume", "--workers", "2"]))
 
 def drive(small) -> subprocess.Popen:
     command = [sys.executable, "-c", DRIVER, str(small.root)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with open(small.root / "driver.log", "a") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log)
 
 
 def drill(small, points: int, kills: int, seed: int) -> None:
@@ -70,7 +71,7 @@ def drill(small, points: int, kills: int, seed: int) -> None:
         finished(small)
         time.sleep(0.2)
     after = finished(small)
-    assert driver.returncode == 1
+    assert driver.returncode == 1, (small.root / "driver.log").read_text()
     assert sorted(record["parameters"]["x"] for record in after.values()) == [
         x for x in range(points) if x != points // 2
     ]
@@ -95,7 +96,8 @@ def wait_for(small, driver: subprocess.Popen, done: int, pause: float) -> None:
     """Until so many points are done and another one runs; then a moment more."""
     end = time.monotonic() + 300
     while len(finished(small)) < done or not running(small):
-        assert driver.poll() is None and time.monotonic() < end
+        log = (small.root / "driver.log").read_text()
+        assert driver.poll() is None and time.monotonic() < end, log
         time.sleep(0.05)
     time.sleep(pause)
 

@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             return commands[arguments[0]](arguments[1:], console)
         return batch(arguments, console)
     except (ValueError, RuntimeError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return os.EX_USAGE
     except KeyboardInterrupt:
         print("stopped; what is done is kept: the same command finishes the rest", file=sys.stderr)

@@ -24,7 +24,11 @@ from mmlib.runs import execute
 from mmlib.runs.execute import Batch, Job, Outcome
 
 PATIENCE = 8  # seconds for a scheduler to answer
-QUEUEING = {"distributed.scheduler.worker-saturation": 1.0}  # a worker holds the point it runs
+SETTINGS = {
+    "distributed.scheduler.worker-saturation": 1.0,  # a worker holds no point but the one it runs
+    "distributed.comm.timeouts.connect": "120s",  # a crowded machine is slow, not gone
+    "distributed.comm.timeouts.tcp": "120s",
+}
 
 
 @contextmanager
@@ -120,7 +124,7 @@ def connect(scheduler: str | None, workers: int, memory: float, folder: Path) ->
 
     scheduler: None for this machine, `slurm`, or an address, whose workers must see the same files.
     """
-    with dask.config.set(QUEUEING):
+    with dask.config.set(SETTINGS):
         if scheduler in (None, "slurm"):
             cluster = slurm(workers, memory) if scheduler else local(workers)
             with cluster, Client(cluster) as client:
