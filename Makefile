@@ -8,7 +8,7 @@ SOURCES := $(if $(ONLY),$(ONLY:%=notebooks/%.py),$(sort $(wildcard notebooks/[0-
 export JUPYTER_PREFER_ENV_PATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run notebooks test lint benchmark lock
+.PHONY: help setup run rerun notebooks test lint drill benchmark lock
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -20,15 +20,18 @@ setup: .venv/.installed  ## make .venv and install pinned dependencies and the p
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "$(PYTHON) is missing or older than Python 3.11: name another, e.g. make PYTHON=python3.12" >&2; exit 1; }
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --constraint requirements.lock --editable '.[offline,lexicon,parquet,test]'
+	$(BIN)/pip install --constraint requirements.lock --editable '.[cluster,offline,lexicon,parquet,test]'
 	@touch $@
 
 run: setup  ## execute the notebooks (DATASET=mosi RUN=mosi ONLY="02_daf 08_results" PARAMS=file.yaml)
 	@$(BIN)/python -m mmlib.runs --run $(RUN) $(if $(DATASET),--dataset $(DATASET)) \
 	  $(if $(PARAMS),--params $(PARAMS)) $(if $(ONLY),--only $(ONLY))
 
+rerun: setup  ## every point of a grid that is not up to date (GRID=smoke WORKERS=2)
+	@$(BIN)/python -m mmlib.runs $(GRID) $(if $(WORKERS),--workers $(WORKERS))
+
 # One thread: sums keep their order, so that a run, the stored outputs and the tests agree.
-run notebooks test: export OMP_NUM_THREADS := 1
+run rerun notebooks test drill: export OMP_NUM_THREADS := 1
 
 notebooks: setup  ## make the reference run: every .ipynb anew from its .py (ONLY=02_daf)
 	@set -e; for source in $(SOURCES); do \
@@ -47,6 +50,9 @@ test: lint  ## lint, pytest, and every notebook against its stored outputs
 	$(BIN)/python -m pytest tests -n 2 --dist loadscope
 	$(BIN)/python -m pytest notebooks --nbval --nbval-current-env --nbval-cell-timeout 120 \
 	  --nbval-sanitize-with notebooks/sanitize.cfg -n 2 --dist loadscope
+
+drill: setup  ## five fault drills: workers and driver killed in the middle of a grid
+	$(BIN)/python -m pytest tests/test_drill.py -m drill
 
 benchmark: setup  ## speed and memory, as ratios measured in one run
 	@set -e; for script in $(sort $(wildcard tests/benchmarks/*.py)); do \

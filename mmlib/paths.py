@@ -18,3 +18,9 @@ def cache_root() -> Path:
     """Folder of the frozen-feature cache: `MMLIB_CACHE`, else `~/.cache/mmlib`."""
     home = os.environ.get("MMLIB_CACHE") or Path.home() / ".cache" / "mmlib"
     return Path(home).expanduser().resolve()
+
+
+def point_folder() -> Path | None:
+    """Folder of the one point of a grid that this process executes (`MMLIB_POINT`), if it does."""
+    given = os.environ.get("MMLIB_POINT")
+    return Path(given) if given else None

@@ -19,7 +19,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmlib.paths import FIGURES
+from mmlib.paths import FIGURES, point_folder
 
 DPI = 150
 
@@ -72,15 +72,16 @@ def style() -> None:
 
 
 def save(figure: Figure, name: str, run: str) -> Path:
-    """Write figures/<run>/<name>.png and return its path.
+    """Write figures/<run>/<name>.png, or figures/<name>.png in a grid point's own folder.
 
-    The file appears whole or not at all, and equal figures give equal bytes. ValueError for a name
-    or run that is no plain file name.
+    Returns its path. The file appears whole or not at all, and equal figures give equal bytes.
+    ValueError for a name or run that is no plain file name.
     """
     for what, given in (("figure", name), ("run", run)):
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", given):
             raise ValueError(f"{what} {given!r}: use letters, digits, '-', '_' and '.' only")
-    path = FIGURES / run / f"{name}.png"
+    own = point_folder()
+    path = (own / "figures" if own else FIGURES / run) / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,6 +32,12 @@ def here(parameters: Mapping[str, object], checksums: Mapping[str, str]) -> dict
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": os.environ.get("MMLIB_COMMAND", "by hand"),
     }
+
+
+def diff() -> str:
+    """SHA-256 of the changes that no commit holds, "" if there are none."""
+    changes = _git("diff", "HEAD", *_WATCHED)
+    return sha256(changes.encode()).hexdigest() if changes else ""
 
 
 def _git(*arguments: str) -> str:

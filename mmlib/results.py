@@ -28,7 +28,7 @@ from mmlib.metrics import (
     review_scores,
     sentiment_scores,
 )
-from mmlib.paths import RUNS
+from mmlib.paths import RUNS, point_folder
 
 UNIMODAL = ("text", "audio", "vision")
 FUSION = ("mean", "static", "concat", "gmu", "lmf", "tfn", "crossmodal", "daf")
@@ -226,21 +226,24 @@ def save(
     """Store a notebook's results in `run`, in place of what it stored there before.
 
     checksums: the corpus' (`Corpus.checksums`). Other notebooks' results stay. All is checked
-    before anything is written, files are replaced whole, and two notebooks may save at once.
+    before anything is written, files are replaced whole, and two notebooks may save at once. A
+    point of a grid saves into its own folder instead of the run's.
     """
     rows, comparisons = list(rows), list(comparisons)
     _check(rows, ROW, PLACE, notebook)
     _check(comparisons, COMPARISON, PAIR, notebook)
-    into = folder(run)
+    into = point_folder() or folder(run)
     into.mkdir(parents=True, exist_ok=True)
     origin = provenance.here(parameters or {}, checksums or {})
     with FileLock(into / ".lock"):
         for name, new in (("metrics.json", rows), ("comparisons.json", comparisons)):
             kept = [old for old in _read(into / name, []) if old["notebook"] != notebook]
             merged = sorted(kept + new, key=lambda entry: entry["notebook"])
-            _write(into / name, "[\n" + ",\n".join(map(json.dumps, merged)) + "\n]\n")
+            write_whole(into / name, "[\n" + ",\n".join(map(json.dumps, merged)) + "\n]\n")
         all_origins = {**_read(into / "provenance.json", {}), notebook: origin}
-        _write(into / "provenance.json", json.dumps(all_origins, indent=1, sort_keys=True) + "\n")
+        write_whole(
+            into / "provenance.json", json.dumps(all_origins, indent=1, sort_keys=True) + "\n"
+        )
     return into / "metrics.json"
 
 
@@ -248,7 +251,8 @@ def _read(path: Path, default):
     return json.loads(path.read_text()) if path.exists() else default
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Replace a text file so that a reader meets the old one or the new one, never a part."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_text(text)

@@ -27,6 +27,7 @@
 # %% tags=["parameters"]
 dataset: str = "synthetic"  # synthetic | mosi | mosei | mmmo: which corpus
 modalities: str = "all"  # which modalities, e.g. "text audio"; all: those the corpus has
+models: str = "all"  # which are trained, e.g. "text daf"; all: each modality alone, every rule
 leak: bool = False  # True: MOSI's other split with its visual features, made from training labels
 noise: bool = False  # True: train every rule again with a modality of 100 Gaussian columns
 utterances: int = 2000  # at most so many, whole groups; 0: all of them, as in the stored runs
@@ -91,9 +92,9 @@ def trained(rule: str, used: tuple[str, ...], source: features.Features = data) 
 
 # %%
 rules = list(daf.RULES) if len(data.modalities) > 1 else []
-fits = {m: trained("mean", (m,)) for m in data.modalities}
-fits |= {rule: trained(rule, data.modalities) for rule in rules}
-used = {name: (name,) if name in data.modalities else data.modalities for name in fits}
+chosen = [*data.modalities, *rules] if models == "all" else models.split()
+used = {name: (name,) if name in data.modalities else data.modalities for name in chosen}
+fits = {name: trained("mean" if name in data.modalities else name, used[name]) for name in chosen}
 scores = {name: fit.predict(test.only(used[name])).score for name, fit in fits.items()}  # (s, n)
 
 # %%
@@ -119,7 +120,7 @@ _ = plots.save(plots.intervals(frame, "mae"), "03_rules", run)
 # MAE differences favour DAF.
 
 # %%
-rivals = [(rules[-1], other) for other in scores if other != "daf"] if rules else []
+rivals = [("daf", other) for other in scores if other != "daf"] if "daf" in scores else []
 pairs = results.comparisons(scores, rivals, test.label, test.groups, variant=full,
                             metrics=("mae", "corr"), **place) if rivals else []  # fmt: skip
 pd.DataFrame(pairs, columns=["a", "b", "metric", "diff", "ci_low", "ci_high", "p_holm"]).round(3)
@@ -132,7 +133,7 @@ level = [b for _, b in rivals if b not in worse + better]
 print("MAE against DAF. worse:", *worse or ["none"])
 print("not told apart:", *level or ["none"])
 print("better:", *better or ["none"])
-if dataset == "synthetic":
+if dataset == "synthetic" and models == "all":
     assert {"mean", "static", *data.modalities} <= set(worse)
 
 # %% [markdown]
@@ -142,7 +143,7 @@ if dataset == "synthetic":
 
 # %%
 subsets = [c for k in range(2, len(data.modalities)) for c in combinations(data.modalities, k)]
-for subset in subsets:
+for subset in subsets if models == "all" else ():
     score = trained("daf", subset).predict(test.only(subset)).score
     rows += results.rows(
         score, test.label, test.groups, model="daf", variant=tune.variant(subset), **place
@@ -157,7 +158,7 @@ results.table(alone, metrics=("mae", "corr", "f1_non0"))
 
 # %%
 masked = {}
-for m in data.modalities if rules else ():
+for m in data.modalities if "daf" in fits else ():
     hidden = interpret.perturb(test, m, "missing")
     masked[f"DAF without {m}"] = np.abs(fits["daf"].predict(hidden).score - test.label).mean()
 masked
@@ -223,7 +224,7 @@ def with_shuffled(source: features.Features, modality: str) -> features.Features
 
 # %%
 useless = {}
-if noise:
+if noise and models == "all":
     useless[full + "n"] = with_noise(data)
     useless["tn"] = with_noise(data.only(["text"]))
     useless["t+shuffled"] = with_shuffled(data.only(["text", "audio"]), "audio")
@@ -248,7 +249,7 @@ means = {"as tuned": base, "modality dropout .3": replace(base, modality_dropout
          "no feature dropout": replace(base, feature_dropout=0.0),
          "scorer of width 4": replace(base, shape={"scorer_width": 4})}  # fmt: skip
 ablated = {}
-for name, settings in means.items() if noise else ():
+for name, settings in means.items() if useless else ():
     source = useless[full + "n"]
     found = train.fit(source, settings, range(seeds)).predict(source.take(source.rows("test")))
     weight = found.weights[..., -1].mean()
@@ -325,17 +326,17 @@ def seconds(model: daf.Fusion, n: int) -> float:
     return best
 
 
-models = {rule: daf.build(rule, data.dims) for rule in daf.RULES}
+built = {rule: daf.build(rule, data.dims) for rule in daf.RULES}
 cost = pd.DataFrame({rule: {"parameters": sum(p.numel() for p in model.parameters()),
                             "one utterance": seconds(model, 1), "a thousand": seconds(model, 1000)}
-                     for rule, model in models.items()}).T  # fmt: skip
+                     for rule, model in built.items()}).T  # fmt: skip
 cost["memory, MB"] = cost["parameters"] * 4 / 1e6
 cost[["one utterance", "a thousand"]] /= cost.loc["mean", ["one utterance", "a thousand"]]
 cost.round(2)
 
 # %%
-given = dict(dataset=dataset, modalities=modalities, leak=leak, noise=noise, utterances=utterances,
-             seeds=seeds, layers=layers)  # fmt: skip
+given = dict(dataset=dataset, modalities=modalities, models=models, leak=leak, noise=noise,
+             utterances=utterances, seeds=seeds, layers=layers)  # fmt: skip
 _ = results.save(rows, run, "03_daf_ablations", comparisons=pairs, parameters=given,
              checksums=dict(corpus.checksums))  # fmt: skip
 

@@ -18,8 +18,9 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from mmlib import results, runs
+from mmlib import results
 from mmlib.paths import NOTEBOOKS, ROOT, RUNS, data_root
+from mmlib.runs.plan import plan, read_parameters
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -115,7 +116,7 @@ def test_imports_run_one_way():
 
 
 def test_reading_data_and_results_does_not_load_torch():
-    code = "import sys, mmlib.data, mmlib.results, mmlib.runs; print('torch' in sys.modules)"
+    code = "import sys, mmlib.data, mmlib.results, mmlib.runs.plan; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -189,7 +190,7 @@ def test_papermill_sees_every_parameter(source):
 
 @pytest.mark.parametrize("path", sorted(RUNS.glob("params/*.yaml")), ids=lambda path: path.stem)
 def test_parameter_files_fit_the_notebooks(path):
-    assert runs.plan(path.stem, None, runs.read_parameters(path), [])
+    assert plan(path.stem, None, read_parameters(path), [])
 
 
 @pytest.mark.real

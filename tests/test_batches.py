@@ -1,0 +1,299 @@
+"""Grids on a scheduler and two workers: what is kept, what is run again, what a failure leaves."""
+
+import errno
+import json
+import os
+import sys
+import time
+from io import StringIO
+from pathlib import Path
+
+import psutil
+import pytest
+from distributed import Client
+from rich.console import Console
+
+from mmlib import paths
+from mmlib.runs import engine, execute, kernel, table
+from mmlib.runs.__main__ import main
+from mmlib.runs.execute import Outcome
+from mmlib.runs.plan import Point
+from mmlib.runs.progress import Progress, duration
+
+PARAMETERS = 'x: int = 1  # a number\ntext: str = ""  # any\nrun: str = "interactive"\n'
+SAVE = """
+from mmlib import results
+place = dict(notebook="02_a", dataset="synthetic", model="daf", variant="ta", split="test")
+row = results.row([x + shift, x + 1.0 + shift, x + 1.5], (x, x + 2), metric="mae", **place)
+results.save([row], run, "02_a")
+"""
+
+
+@pytest.fixture
+def project(small):
+    small.notebook("02_a", PARAMETERS, "print(1 / (x - 3), text, run)")
+    small.grid("g", "notebooks: 02_a\ncross: {x: [1, 2], text: ['../{x}/a b']}")
+    return small
+
+
+def states(project, run: str = "g") -> dict[int, dict]:
+    """Manifests by x."""
+    found = (execute.manifest(project.runs / run / name) for name in project.folders(run))
+    return {record["parameters"]["x"]: record for record in found}
+
+
+def test_points_have_their_own_folders_and_are_kept_while_up_to_date(project, workers, capsys):
+    assert main(["g", *workers]) == 0
+    first = states(project)
+    assert [record["state"] for record in first.values()] == ["done", "done"]
+    assert project.printed("g", project.folders("g")[0]).endswith("../{x}/a b g\n")
+    assert {"key", "commit", "diff", "versions", "device", "memory_mb"} <= set(first[1])
+    assert first[1]["seconds"] > first[1]["kernel_seconds"] > 0
+
+    project.grid("g", "notebooks: 02_a\ncross: {x: [1, 2, 4], text: ['../{x}/a b']}")
+    assert main(["g", "--resume", *workers]) == 0
+    assert "1 done, 2 were up to date, 0 failed" in capsys.readouterr().out
+    assert {x: states(project)[x] for x in (1, 2)} == first
+    assert main(["g", "--fresh", "--filter", "x=1", *workers]) == 0
+    again = states(project)
+    assert again[1]["session"] != first[1]["session"] and again[2] == first[2]
+
+
+def test_a_failure_keeps_its_notebook_and_the_others_go_on(project, workers, capsys):
+    project.grid("g", "notebooks: 02_a\ncross: {x: [3, 2]}")
+    assert main(["g", "--retry", "1", *workers]) == 1
+    found = states(project)
+    assert (found[2]["state"], found[3]["state"], found[3]["attempt"]) == ("done", "failed", 2)
+    assert found[3]["error"] == "ZeroDivisionError: division by zero"
+    assert "1 / (x - 3)" in found[3]["traceback"]
+    (failed,) = (name for name in project.folders("g") if name.endswith(".failed"))
+    assert list((project.runs / "g" / failed).glob("*.ipynb"))
+    assert "1 done, 0 were up to date, 1 failed" in capsys.readouterr().out
+
+    project.notebook("02_a", PARAMETERS, "print(x)")
+    assert main(["g", *workers]) == 0
+
+
+def test_a_point_that_takes_too_long_is_stopped(project, workers):
+    project.notebook("02_a", PARAMETERS, "import time; time.sleep(600 * (x == 1))")
+    assert main(["g", "--timeout", "6", *workers]) == 1
+    assert states(project)[1]["error"] == "timeout: more than 6 s"
+    assert states(project)[2]["state"] == "done"
+
+
+def test_a_killed_worker_takes_its_kernel_along_and_the_point_runs_elsewhere(project, workers):
+    code = "import os, pathlib, time\npathlib.Path(text, str(os.getpid())).touch()\n"
+    wait = "for _ in range(600): time.sleep(0 if pathlib.Path(text, 'go').exists() else .1)"
+    project.notebook("02_a", PARAMETERS, code + wait)
+    marks = project.root / "marks"
+    marks.mkdir()
+    point = Point(paths.NOTEBOOKS / "02_a.ipynb", {"text": str(marks)}, "")
+    job = execute.job(point, project.runs / "g", own=True)
+    batch = execute.batch("", resume=True)
+    with Client(workers[1]) as client:
+        future = client.submit(execute.attempt, job, batch, 1, pure=False)
+        (first,) = until(lambda: list(marks.glob("[0-9]*")))
+        (record,) = (execute.manifest(p) for p in (project.runs / "g").glob(".*.part"))
+        psutil.Process(record["pid"]).kill()
+        until(lambda: not psutil.pid_exists(int(first.name)))
+        until(lambda: len(list(marks.glob("[0-9]*"))) == 2)
+        execute.sweep(project.runs / "g")  # leaves a point alone that still runs
+        (marks / "go").touch()
+        assert future.result(timeout=60).state == "done"
+    execute.sweep(project.runs / "g")
+    assert project.folders("g") == [job.name]
+    assert not list((project.runs / "g").glob(".*.part"))
+
+
+def until(condition, seconds: float = 60):
+    """The condition's value once it is true; the limit is for a test that hangs."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return value
+
+
+def test_warm_workers_start_the_next_kernel_early(project):
+    project.notebook("02_a", PARAMETERS, "import os; print(os.getpid(), os.environ['MARK'])")
+    pids = []
+    for mark in ("one", "two"):
+        spare = kernel._spare.get(str(project.root))
+        out = project.root / "out.ipynb"
+        where = {"folder": project.root, "environment": {"MARK": mark}, "warm": True}
+        assert not kernel.execute(paths.NOTEBOOKS / "02_a.ipynb", out, {}, **where)["error"]
+        text = json.loads(out.read_text())["cells"][-1]["outputs"][0]["text"]
+        pids.append(int("".join(text).split()[0]))
+        assert "".join(text).split()[1] == mark
+    assert pids[1] == spare.provisioner.pid != pids[0]
+    kernel.run_sync(kernel._spare.pop(str(project.root)).shutdown_kernel)(now=True)
+
+
+def test_a_full_disk_is_a_failure_with_its_reason(project, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    point = Point(paths.NOTEBOOKS / "02_a.ipynb", {"x": 1}, "")
+    job = execute.job(point, project.runs / "g", own=True)
+    monkeypatch.setattr(kernel, "execute", full)
+    outcome = execute.attempt(job, execute.batch("", resume=True), 1)
+    assert outcome.error.endswith("No space left on device")
+    assert project.folders("g") == [f"{job.name}.failed"]
+    monkeypatch.setattr(execute, "write_whole", full)
+    assert execute.attempt(job, execute.batch("", resume=True), 1).error == outcome.error
+    assert not list((project.runs / "g").glob(".*.part"))
+
+
+def test_braces_in_a_path_are_no_parameters(small, monkeypatch):
+    folder = small.root / "{x}"
+    folder.mkdir()
+    monkeypatch.setattr(paths, "NOTEBOOKS", small.root / "notebooks")
+    small.notebook("02_a", PARAMETERS, "print(x)")
+    source = (small.root / "notebooks" / "02_a.ipynb").rename(folder / "02_a.ipynb")
+    point = Point(source, {"x": 7}, "")
+    job = execute.job(point, folder / "run", own=True)
+    assert not execute.attempt(job, execute.batch("", resume=True), 1).error
+    assert "7" in (job.done / "02_a.ipynb").read_text()
+
+
+# What is refused
+
+
+def refused(capsys, arguments: list[str], *said: str) -> None:
+    assert main(arguments) == 64
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert all(text in error for text in said), error
+
+
+def test_a_second_driver_is_told_of_the_first(project, capsys):
+    with engine.only_driver(project.runs / "g"):
+        refused(capsys, ["g"], f"pid {os.getpid()} on {os.uname().nodename}", "--run")
+    assert project.folders("g") == []
+
+
+def test_workers_that_cannot_be_used_are_refused(project, workers, capsys, monkeypatch):
+    refused(capsys, ["g", "--scheduler", "tcp://127.0.0.1:1"], "no scheduler at tcp://127.0.0.1:1")
+    monkeypatch.setattr(execute, "PYTHON_AND_MMLIB", "Python 2.7, mmlib 0")
+    refused(capsys, ["g", *workers], "worker tcp://", "has Python 3", "here: Python 2.7")
+
+
+def test_a_folder_that_cannot_be_written_is_refused(project, capsys):
+    (project.runs / "g").write_text("a file")
+    refused(capsys, ["g"], "File exists")
+    refused(capsys, ["nosuch"], "no grid 'nosuch'", "one of g")
+
+
+# Workers
+
+
+def test_each_local_worker_has_its_share_of_threads_and_one_gpu(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    with engine.connect(None, 2, 4, tmp_path) as client:
+        seen = client.run(lambda: {n: os.environ[n] for n in ("CUDA_VISIBLE_DEVICES",)})
+        assert sorted(e["CUDA_VISIBLE_DEVICES"] for e in seen.values()) == ["3", "5"]
+        assert set(client.run(lambda: os.environ["OMP_NUM_THREADS"]).values()) == {"2"}
+    assert engine.how_many(9, 1e-3) == 2 and engine.how_many(9, 1e6) == 1
+
+
+def test_slurm_script_says_what_a_job_needs(project, capsys, monkeypatch):
+    pytest.importorskip("dask_jobqueue")
+    monkeypatch.setenv("MMLIB_DATA", "/data")
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert main(["g", "--dry-run", "--scheduler", "slurm", "--memory", "6"]) == 0
+    script = capsys.readouterr().out
+    for line in ("#SBATCH --cpus-per-task=4", "#SBATCH --mem=6G", "export OMP_NUM_THREADS=4",
+                 "export MMLIB_DATA='/data'", f"{sys.executable} -m distributed.cli.dask_worker",
+                 "--nthreads 1"):  # fmt: skip
+        assert line in script, script
+
+
+# Tables
+
+
+def test_collect_compare_and_verify(small, workers, capsys):
+    parameters = 'x: int = 1  # a\nshift: float = 0.0  # b\nrun: str = "interactive"\n'
+    small.notebook("02_a", parameters, SAVE)
+    small.grid("a", "notebooks: 02_a\nfixed: {shift: 0}\ncross: {x: [1, 2]}")
+    small.grid("b", "notebooks: 02_a\nfixed: {shift: 0.25}\ncross: {x: [1, 2]}")
+    env = os.environ.copy()
+    assert main(["a", *workers]) == main(["b", *workers]) == 0
+    os.environ.update(env)
+    found = table.collect("a")
+    assert found[["x", "shift", "mean"]].values.tolist() == [
+        ["1", "0", 1.833333],
+        ["2", "0", 2.833333],
+    ]
+    assert table.varied(found) == ["x"]
+    with pytest.raises(ValueError, match="no finished point"):
+        table.collect("c")
+    assert main(["collect", "a"]) == 0 and (small.runs / "a" / "table.csv").exists()
+    assert set(table.compare("a", "a")["verdict"]) == {"equal"}
+    assert table.differences("a", "a").empty
+    assert main(["verify", "a", "--points", "1", "--workers", "1"]) == 0
+    assert "bit-equal" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "verdict", "diff"),
+    [
+        ([1, 2, 3], [1, 2, 3, 9], "equal", 0),
+        ([1, 2, 3], [2, 3, 4], "differs", 1),
+        ([1.0, 2.0, 3.0, 4.0], [2.01, 3.0, 3.99, 5.02], "differs", 1.005),
+        ([1, 2, 3], [3, 1, 3.5], "not told apart", 0.5),
+        ([1], [2], "one seed", 1),
+    ],
+)
+def test_scores_are_compared_over_common_seeds(small, a, b, verdict, diff):
+    for run, scores in (("a", a), ("b", b)):
+        stored(small.runs / run, scores)
+    (line,) = table.compare("a", "b").to_dict("records")
+    assert (line["verdict"], line["diff"]) == (verdict, pytest.approx(diff))
+    assert line["seeds"] == min(len(a), len(b))
+
+
+def stored(folder: Path, scores: list) -> None:
+    from mmlib import results
+
+    place = dict(notebook="02_a", dataset="mosi", model="daf", variant="ta", split="test")
+    row = results.row(scores, (0, 9), metric="mae", **place)
+    results.save([row], folder.name, "02_a", checksums={"mosi.csv.gz": folder.name})
+
+
+def test_compare_names_what_the_runs_were_made_from(small, capsys):
+    for run in ("a", "b"):
+        stored(small.runs / run, [1, 2])
+    (line,) = table.differences("a", "b").to_dict("records")
+    assert line == {"notebook": "02_a", "what": "data mosi.csv.gz", "a": "a", "b": "b"}
+    assert main(["compare", "a", "b"]) == 0
+    assert "rows: equal" in capsys.readouterr().out
+
+
+# Progress
+
+
+def test_progress_is_a_table_in_a_terminal_and_lines_elsewhere(project):
+    points = [Point(paths.NOTEBOOKS / "02_a.ipynb", {"x": x, "run": "g"}, "") for x in (1, 2, 4)]
+    jobs = [execute.job(point, project.runs / "g", own=True) for point in points]
+    jobs[0].done.mkdir(parents=True)
+    row = {"notebook": "02_a", "split": "test", "model": "daf", "variant": "ta", "metric": "mae"}
+    rows = [{**row, "dataset": "mosi", "mean": 0.8}, {**row, "model": "oracle", "mean": 0.1}]
+    (jobs[0].done / "metrics.json").write_text(json.dumps(rows))
+    part = project.runs / "g" / f".{jobs[1].name}.00.part"
+    part.mkdir()
+    (part / "manifest.json").write_text('{"started": "2020-01-01T00:00:00+00:00"}')
+
+    console = Console(record=True, width=120, force_terminal=False, file=StringIO())
+    with Progress(jobs, 1, console) as progress:
+        progress.tell(Outcome(jobs[0], "done", seconds=60))
+        progress.tell(Outcome(jobs[2], "failed", "ValueError: x", 60))
+        console.print(progress.table())
+    text = console.export_text()
+    assert "02_a x=1: done, 60 s; 1 of 3; about 2 min left; best mae 0.800: daf ta mosi" in text
+    assert "02_a x=4: ValueError: x; 2 of 3, 1 failed; about 60 s left" in text
+    lines = [line.split() for line in text.splitlines() if line.strip().startswith("02_a x=")]
+    assert [line[:3] for line in lines] == [
+        ["02_a", "x=2", "running"], ["02_a", "x=4", "ValueError:"], ["02_a", "x=1", "done"]
+    ]  # fmt: skip
+    assert [duration(s) for s in (40, 700, 9000, 1e6)] == ["40 s", "12 min", "2.5 h", "12 days"]
