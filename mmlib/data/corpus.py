@@ -68,7 +68,9 @@ class Sequences:
     def only(self, columns: Sequence[str]) -> "Sequences":
         """The same frames with some of the columns, by name; DataError if one is missing."""
         if missing := [name for name in columns if name not in self.columns]:
-            raise DataError(f"no column {missing[0]!r}; there are {', '.join(self.columns)}")
+            raise DataError(
+                f"no column {missing[0]!r}; there are {', '.join(self.columns[:5])} ..."
+            )
         at = [self.columns.index(name) for name in columns]
         return Sequences(self.values[:, at], self.lengths, tuple(columns))
 

@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         options = Options(given.audio, given.level, given.fps, given.stimulus, limits)
         skipped = build_corpus(
             given.clips, given.out, given.transcript, given.faces,
-            options=options, workers=given.workers,
+            options=options, workers=given.workers, progress=sys.stdout.isatty(),
         )  # fmt: skip
         corpus = load(str(Path(given.out)))
     except DataError as error:

@@ -22,8 +22,9 @@ HOP = 0.01  # seconds between rows
 class Frames(NamedTuple):
     """Rows of features and the seconds they stand for."""
 
-    values: np.ndarray  # (f, d)
+    values: np.ndarray  # (f, d) float32
     intervals: np.ndarray  # (f, 2) seconds from the first sample
+    missing: str = ""  # why there are none
 
 
 def columns(name: str) -> tuple[str, ...]:
@@ -33,24 +34,28 @@ def columns(name: str) -> tuple[str, ...]:
     return covarep.FEATURES if name == "covarep" else tuple(_smile().feature_names)
 
 
-def frames(wave: np.ndarray, name: str = "covarep") -> Frames | str:
-    """Features of an utterance (n,) at RATE, or why it has none, in three words.
+def frames(wave: np.ndarray, name: str = "covarep") -> Frames:
+    """Features of an utterance (n,) at RATE; none where it is too short or has no voiced frame.
 
     covarep: the 74 of `mmlib.covarep.extract`. egemaps: the 25 low-level descriptors of
     eGeMAPSv02 (Eyben et al. 2016). Parts of a long utterance are analysed apart (our reading;
     COVAREP looks at a whole file, and its memory grows with it).
     """
     if len(wave) < SHORTEST * RATE:
-        return f"under {SHORTEST} s"
+        return _none(name, f"under {SHORTEST} s")
     parts = np.array_split(wave, int(np.ceil(len(wave) / RATE / LONGEST)))
     starts = np.cumsum([0, *map(len, parts[:-1])]) / RATE
     try:
         tables = [_table(part, name) for part in parts]
     except covarep.CovarepError:
-        return "nothing voiced"
+        return _none(name, "nothing voiced")
     middle = np.concatenate([t.index + s for t, s in zip(tables, starts, strict=True)])
     values = np.concatenate([table.to_numpy(dtype=np.float32) for table in tables])
     return Frames(values, middle[:, None] + [-HOP / 2, HOP / 2])
+
+
+def _none(name: str, why: str) -> Frames:
+    return Frames(np.zeros((0, len(columns(name))), np.float32), np.zeros((0, 2)), why)
 
 
 def _table(wave: np.ndarray, name: str) -> pd.DataFrame:

@@ -96,11 +96,9 @@ def _audio(
     waves = cut(blocks(path, options.limits), intervals)
     for one, wave in zip(utterances, waves, strict=True):
         found = audio.frames(wave, options.audio)
-        if isinstance(found, str):
-            counts[f"utterances without audio features, {found}"] += 1
-            rows.append(np.zeros((0, len(names))))
-        else:
-            rows.append(_at_level(found.values, found.intervals + one.start, one, options.level))
+        rows.append(_at_level(found.values, found.intervals + one.start, one, options.level))
+        if found.missing:
+            counts[f"utterances without audio features, {found.missing}"] += 1
     return _packed(rows, names), counts
 
 

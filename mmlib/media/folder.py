@@ -40,6 +40,7 @@ def build_corpus(
     *,
     options: Options | None = None,
     workers: int = 1,
+    progress: bool = False,
 ) -> pd.DataFrame:
     """Features of recordings, and of those in folders, as a corpus that `mmlib.data.load` reads.
 
@@ -54,7 +55,7 @@ def build_corpus(
     if not jobs:
         raise DataError(f"no recording in {', '.join(map(str, clips))}; known: {' '.join(MEDIA)}")
     (out / "clips").mkdir(parents=True, exist_ok=True)
-    reasons = _run(jobs, out, options, workers)
+    reasons = _run(jobs, out, options, workers, progress)
     rows = [(str(job.media), reasons[job]) for job in jobs if reasons[job]]
     skipped = pd.DataFrame(rows, columns=["clip", "reason"])
     write(out / "skipped.csv", skipped.to_csv(index=False).encode())
@@ -81,17 +82,21 @@ def attempt(job: Job, out: Path, options: Options, progress: bool = False) -> st
     return ""
 
 
-def _run(jobs: list[Job], out: Path, options: Options, workers: int) -> dict[Job, str]:
-    """The reason of each job."""
+def _run(
+    jobs: list[Job], out: Path, options: Options, workers: int, progress: bool
+) -> dict[Job, str]:
+    """The reason of each job; the bar counts clips, or the utterances of a single one."""
+    alone = len(jobs) == 1
+    hidden = alone or not progress
     if workers == 1:
-        alone = len(jobs) == 1
-        shown = track(jobs, "clips", disable=alone)
-        return {job: attempt(job, out, options, progress=alone) for job in shown}
+        one_by_one = track(jobs, "clips", disable=hidden)
+        return {job: attempt(job, out, options, progress and alone) for job in one_by_one}
     task = partial(attempt, out=out, options=options)
     context = get_context("spawn")  # a fork of a process with threads may hang
     with ProcessPoolExecutor(workers, context, threadpool_limits, (1,)) as pool:
         running = {pool.submit(task, job): job for job in jobs}
-        return {running[f]: f.result() for f in track(as_completed(running), "clips", len(jobs))}
+        finished = track(as_completed(running), "clips", len(jobs), disable=hidden)
+        return {running[future]: future.result() for future in finished}
 
 
 def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str | None) -> list[Job]:
