@@ -8,7 +8,7 @@ SOURCES := $(if $(ONLY),$(ONLY:%=notebooks/%.py),$(sort $(wildcard notebooks/[0-
 export JUPYTER_PREFER_ENV_PATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run notebooks test lint benchmark lock
+.PHONY: help setup run notebooks test drill lint benchmark lock
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -28,7 +28,7 @@ run: setup  ## execute the notebooks (DATASET=mosi RUN=mosi ONLY="02_daf 08_resu
 	  $(if $(PARAMS),--params $(PARAMS)) $(if $(ONLY),--only $(ONLY))
 
 # One thread: sums keep their order, so that a run, the stored outputs and the tests agree.
-run notebooks test: export OMP_NUM_THREADS := 1
+run notebooks test drill: export OMP_NUM_THREADS := 1
 
 notebooks: setup  ## make the reference run: every .ipynb anew from its .py (ONLY=02_daf)
 	@set -e; for source in $(SOURCES); do \
@@ -47,6 +47,9 @@ test: lint  ## lint, pytest, and every notebook against its stored outputs
 	$(BIN)/python -m pytest tests -n 2 --dist loadscope
 	$(BIN)/python -m pytest notebooks --nbval --nbval-current-env --nbval-cell-timeout 120 \
 	  --nbval-sanitize-with notebooks/sanitize.cfg -n 2 --dist loadscope
+
+drill: setup  ## minutes: 500 clips with broken ones, the README typed, 09 in a browser if there is one
+	$(BIN)/python -m pytest tests -m slow -rs
 
 benchmark: setup  ## speed and memory, as ratios measured in one run
 	@set -e; for script in $(sort $(wildcard tests/benchmarks/*.py)); do \
