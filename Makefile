@@ -51,8 +51,8 @@ test: lint  ## lint, pytest, and every notebook against its stored outputs
 	$(BIN)/python -m pytest notebooks --nbval --nbval-current-env --nbval-cell-timeout 120 \
 	  --nbval-sanitize-with notebooks/sanitize.cfg -n 2 --dist loadscope
 
-drill: setup  ## five fault drills: workers and driver killed in the middle of a grid
-	$(BIN)/python -m pytest tests/test_drill.py -m drill
+drill: setup  ## minutes: workers and driver killed in a grid, 500 clips, 09 in a browser if there is one
+	$(BIN)/python -m pytest tests -m slow -rs
 
 benchmark: setup  ## speed and memory, as ratios measured in one run
 	@set -e; for script in $(sort $(wildcard tests/benchmarks/*.py)); do \

@@ -254,5 +254,89 @@ def learning(
     return ax.figure
 
 
+def recording(
+    wave: np.ndarray,
+    rate: int,
+    pitch: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    frames: tuple[np.ndarray, np.ndarray, Sequence[str]],
+    units: tuple[np.ndarray, np.ndarray, Sequence[str]] | None,
+    words: Sequence[tuple[str, float, float]],
+) -> Figure:
+    """A recording on one time axis: wave, pitch, features, action units and words.
+
+    wave (n,); pitch[name]: time (t,) and Hz, 0 where unvoiced; frames and units: time (t,), values
+    (t, d) and names (d,), drawn standardised, NaN white; words: text, start and end in seconds.
+    """
+    heights = [1, 1.2, 1.6, *([1.6] * (units is not None)), 0.8]
+    figure, axes = plt.subplots(
+        len(heights), sharex=True, figsize=(9, 1.4 * sum(heights)), height_ratios=heights
+    )
+    axes[0].plot(np.arange(len(wave)) / rate, wave, color=look("audio").colour, lw=0.3)
+    axes[0].set_ylabel("wave")
+    for i, (name, (time, hertz)) in enumerate(pitch.items()):
+        drawn = np.where(hertz > 0, hertz, np.nan)
+        axes[1].plot(time, drawn, ("-", "k--")[i % 2], lw=1.5, label=name)
+    axes[1].set_ylabel("F0 (Hz)")
+    axes[1].legend(ncols=len(pitch), fontsize="small")
+    for ax, table in zip(axes[2:-1], (frames, units), strict=False):
+        _strip(ax, *table)
+    for text, start, end in words:
+        axes[-1].axvspan(start, end, color=look("text").colour, alpha=0.25, lw=0)
+        axes[-1].text((start + end) / 2, 0.5, text, ha="center", va="center", fontsize=6,
+                      rotation=90, clip_on=True)  # fmt: skip
+    axes[-1].set(yticks=[], ylim=(0, 1), xlabel="seconds", ylabel="words")
+    axes[-1].grid(visible=False)
+    return figure
+
+
+def _strip(ax: Axes, time: np.ndarray, values: np.ndarray, names: Sequence[str]) -> None:
+    """Standardised columns (t, d) as colours over time."""
+    z = (values - np.nanmean(values, axis=0)) / (np.nanstd(values, axis=0) + 1e-9)
+    ax.pcolormesh(time, np.arange(len(names)), z.T, cmap="PuOr", vmin=-3, vmax=3, rasterized=True)
+    shown = np.unique(np.linspace(0, len(names) - 1, 8).astype(int))
+    ax.set_yticks(shown, [names[i] for i in shown], fontsize="x-small")
+    ax.grid(visible=False)
+
+
+def verdict(
+    start: np.ndarray,
+    end: np.ndarray,
+    score: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    weights: Mapping[str, np.ndarray],
+    without: Mapping[str, np.ndarray],
+    *,
+    note: str = "",
+) -> Figure:
+    """Sentiment over time with its interval, the weights as a stacked band, and what is left
+    without each modality.
+
+    start and end (n,) in seconds; score, low and high (n,); weights[m] (n,) sum to 1; without[m]
+    (n,), NaN where there is no such score. note: written above the figure.
+    """
+    figure, axes = plt.subplots(3, sharex=True, figsize=(9, 6.5), height_ratios=[1.4, 1, 1.2])
+    across = [axes[0], axes[2]]
+    for ax in across:
+        ax.hlines(score, start, end, color=look("daf").colour, lw=2.5, label="all it has")
+        ax.axhline(0, color="black", lw=0.8)
+    axes[0].bar(start, high - low, end - start, low, align="edge", color=look("daf").colour,
+                alpha=0.2, lw=0)  # fmt: skip
+    bottom = np.zeros(len(score))
+    for m, share in weights.items():
+        axes[1].bar(start, share, end - start, bottom, align="edge", color=look(m).colour,
+                    hatch=look(m).hatch, edgecolor="white", lw=0.5, label=m)  # fmt: skip
+        bottom = bottom + share
+    for m, left in without.items():
+        axes[2].plot((start + end) / 2, left, look(m).marker, color=look(m).colour,
+                     label=f"without {m}")  # fmt: skip
+    axes[0].set(ylabel="sentiment", ylim=(-3.6, 3.6), title=note)
+    axes[1].set(ylabel="weight", ylim=(0, 1))
+    axes[2].set(ylabel="sentiment", xlabel="seconds")
+    for ax in axes[1:]:
+        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    return figure
+
+
 def _axes(width: float = 7, height: float = 3.6) -> Axes:
     return plt.subplots(figsize=(width, height))[1]

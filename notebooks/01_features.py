@@ -30,6 +30,9 @@ encoder: str = "minilm"  # frozen text encoder: minilm, a folder, or a hub id (p
 layers: str = "all"  # text states kept: of all layers end to end, or of the last
 max_length: int = 128  # tokens of a text; what is longer is cut and counted
 seed: int = 0  # of the embedded corpus
+clip: str = ""  # a recording of yours for section 10; "": one is made here
+transcript: str = ""  # its txt, srt, vtt, or json of Whisper or Gentle
+faces: str = ""  # its face export (iMotions FACET, OpenFace 2, py-feat); "": none
 run: str = "interactive"  # folder under figures that receives the pictures
 
 # %%
@@ -739,6 +742,98 @@ pairs.round(2)
 wave = speak(embedded.sequences["audio"], rows[0]).wave
 pooled = features.pool(measured.sequences["audio"])[0, : len(FEATURES)]
 assert np.allclose(utterance_means(extract(wave, rate), 0, len(wave) / rate), pooled, atol=1e-3)
+
+# %% [markdown]
+# ## 10 · A whole recording: sound, words and face on one time axis
+#
+# What the corpora above hold is made of recordings, and `mmlib.media` does the same with any clip:
+# the sound is decoded to 16 kHz, the transcript cut into utterances, each utterance's sound goes
+# through COVAREP, and frames are averaged over intervals of time. Without a clip of yours
+# (parameters) the project makes one: sentences of the embedded corpus, spoken by the synthetic
+# voice, with word times and a face export.
+
+# %%
+import tempfile
+
+from mmlib import media
+from mmlib.data.columns import FACET
+from mmlib.media import collapse, decode, demo
+
+made = demo.record(tempfile.mkdtemp(), seed=seed) if not clip else None
+files = tuple(map(str, made[:3])) if made else (clip, transcript, faces)
+wave, recording = decode.load(files[0]), decode.probe(files[0])
+said = media.read_transcript(files[1], recording.seconds)
+for one in said.utterances[:3]:
+    print(f"{one.start:5.2f} to {one.end:5.2f} s, {len(one.pieces)} words: {one.text[:60]}")
+
+# %% [markdown]
+# Frames of each utterance, every 10 ms; their pitch over the pitch that the voice was made with.
+
+# %%
+turns = np.array([(one.start, one.end) for one in said.utterances])  # (n, 2) s
+frames = [media.audio.frames(part) for part in decode.cut(decode.blocks(files[0]), turns)]
+print(*(found.missing or found.values.shape for found in frames))
+values = np.concatenate([found.values for found in frames])  # (f, d)
+intervals = np.concatenate([f.intervals + t[0] for f, t in zip(frames, turns, strict=True)])  # s
+centre = intervals.mean(axis=1)  # (f,) s
+if made:
+    truth = made.f0[(centre * decode.RATE).astype(int)]
+    voiced = (values[:, 1] == 1) & (truth > 0)
+    assert np.median(np.abs(values[voiced, 0] - truth[voiced])) < 3  # Hz
+
+# %% [markdown]
+# **Intervals to intervals.** A word's features are the plain mean of all frames that reach into it,
+# whole frames, however far: the way CMU's SDK collapses one sequence onto another. By hand, and for
+# the first word of the recording:
+
+# %%
+toy = collapse(
+    np.array([[1.0], [2], [4]]), np.array([(0, 1), (1, 2), (2, 3)]), np.array([(0.5, 2)])
+)
+assert toy == 1.5, "the third frame only touches the interval"
+word = said.utterances[0].pieces[0]
+inside = (intervals[:, 0] < word.end) & (intervals[:, 1] > word.start)  # (f,)
+of_word = collapse(values, intervals, np.array([(word.start, word.end)]))[0]
+assert np.allclose(of_word, values[inside].mean(axis=0))
+print(f"{word.text!r}: {inside.sum()} frames, F0 {of_word[0]:.0f} Hz")
+
+# %% [markdown]
+# **The face** comes as the export of a program that saw the video: iMotions FACET, OpenFace 2 or
+# py-feat, each read by its own column names into the same 35 channels (`mmlib.media.faces` has the
+# mapping). Frames without a face are left out and counted.
+
+# %%
+seen = media.read_faces(files[2], recording.seconds, recording.frame_rate) if files[2] else None
+if seen:
+    print(seen.program, seen.values.shape, seen.counts)
+    assert seen.counts["lost"] + len(seen.time) == seen.counts["frames"]
+
+# %%
+tracks = {"COVAREP": (centre, values[:, 0] * values[:, 1])}
+if made:
+    time = np.arange(0, len(made.f0), 160) / decode.RATE
+    tracks["truth"] = (time, made.f0[::160])
+grid = np.arange(0, recording.seconds, 0.04)  # (t,) s
+spans = np.stack([grid, grid + 0.04], axis=1)
+shown = [i for i, name in enumerate(FEATURES) if name != "creak"]
+figure = plots.recording(
+    wave, decode.RATE, tracks,
+    (grid, collapse(values[:, shown], intervals, spans), [FEATURES[i] for i in shown]),
+    (grid, collapse(seen.values, seen.intervals, spans), FACET) if seen else None,
+    [piece[:3] for one in said.utterances for piece in one.pieces],
+)  # fmt: skip
+_ = plots.save(figure, "01_recording", run)
+
+# %% [markdown]
+# All of it at once, as `python -m mmlib.media` does for one clip or for a folder of them: one mean
+# an utterance, and what had to be masked, counted. Notebook 09 puts a trained model on top.
+
+# %%
+whole = media.build(*files[:2], files[2] or None)
+print({m: sequences.values.shape for m, sequences in whole.sequences.items()}, dict(whole.counts))
+first = collapse(values, intervals, np.array([(whole.start[0], whole.end[0])]))[0]
+if whole.sequences["audio"].lengths[0]:
+    assert np.allclose(whole.sequences["audio"][0][0], first, rtol=1e-3, atol=1e-3)
 
 # %% [markdown]
 # ## Takeaways

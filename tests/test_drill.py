@@ -134,7 +134,7 @@ def test_a_small_drill(small):
     drill(small, points=6, kills=1, seed=0)
 
 
-@pytest.mark.drill
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_drill(small, seed):
     drill(small, points=24, kills=2, seed=seed)

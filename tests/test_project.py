@@ -23,7 +23,8 @@ from mmlib.paths import NOTEBOOKS, ROOT, RUNS, data_root
 from mmlib.runs.plan import plan, read_parameters
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = PROJECT["optional-dependencies"]
+SETUP = re.search(r"--editable '\.\[(.*)\]'", (ROOT / "Makefile").read_text())[1].split(",")
+EXTRAS = {name: PROJECT["optional-dependencies"][name] for name in SETUP}  # the others: if wanted
 DECLARED = PROJECT["dependencies"] + [r for extra in EXTRAS.values() for r in extra]
 LOCK = dict(line.split("==") for line in (ROOT / "requirements.lock").read_text().splitlines())
 CUDA = ("nvidia", "triton", "cuda")

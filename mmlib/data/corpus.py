@@ -4,7 +4,7 @@ Axis letters used throughout mmlib: b batch, t token or frame, d feature, m moda
 h hidden, k class, s seed (member of a stack); n counts utterances.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -65,6 +65,15 @@ class Sequences:
         start = int(self.lengths[:i].sum())
         return self.values[start : start + self.lengths[i]]
 
+    def only(self, columns: Sequence[str]) -> "Sequences":
+        """The same frames with some of the columns, by name; DataError if one is missing."""
+        if missing := [name for name in columns if name not in self.columns]:
+            raise DataError(
+                f"no column {missing[0]!r}; there are {', '.join(self.columns[:5])} ..."
+            )
+        at = [self.columns.index(name) for name in columns]
+        return Sequences(self.values[:, at], self.lengths, tuple(columns))
+
     def take(self, rows: np.ndarray) -> "Sequences":
         """The utterances `rows` (integers), in that order."""
         off = self.offsets
@@ -82,7 +91,7 @@ class Corpus:
     ids: tuple[str, ...]  # n
     groups: tuple[str, ...]  # n; video or speaker: the unit of splits and of clustered intervals
     split: np.ndarray  # (n,) of "train", "valid", "test"
-    label: np.ndarray  # (n,) float32
+    label: np.ndarray  # (n,) float32; all NaN for recordings without labels
     text: tuple[str, ...] | None = None  # n
     sequences: Mapping[str, Sequences] = field(default_factory=dict)  # "audio", "vision", "text"
     scale: Scale = SENTIMENT
@@ -101,6 +110,11 @@ class Corpus:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def labelled(self) -> bool:
+        """False for recordings without labels: all NaN, all in the split "test"."""
+        return not (np.isnan(self.label).all() and (self.split == "test").all())
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from mmlib.data.corpus import Corpus, DataError
 from mmlib.data.csd import read_csd
 from mmlib.data.files import choose
 from mmlib.data.mmsa import read_mmsa
+from mmlib.data.recordings import TABLE, read_recordings
 from mmlib.data.reviews import read_reviews, read_sst5
 from mmlib.data.tables import read_meld, read_mmmo, read_mosei, read_mosi
 from mmlib.paths import data_root
@@ -38,6 +39,7 @@ READERS: dict[str, dict[str, Callable[..., Corpus]]] = {
         "*.parquet": read_reviews,
     },
     "sst5": {"sst5.csv.gz": read_sst5},
+    "recordings": {TABLE: read_recordings},  # own ones, see mmlib.media
 }
 # made from a seed by the function of that name in mmlib.data.<name>, imported when asked for
 EMBEDDED = ("synthetic", "synthetic_reviews")
@@ -47,12 +49,15 @@ NAMES = (*EMBEDDED, *READERS)
 def load(name: str, root: Path | str | None = None, **options: object) -> Corpus:
     """The data set `name` (one of NAMES), read from ROOT/<name>/ and checked.
 
+    `name` may also be the path of a folder that `mmlib.media` wrote.
     `root` defaults to `mmlib.paths.data_root()`. Options: `file` names one of several accepted
     files; the others are the reader's own (`read_mosi`, `read_mmsa`, `read_csd`, `read_reviews`)
     or, for an embedded corpus, those of the function that makes it.
     Raises DataError, one line, with the choices or the remedy.
     """
     if name not in NAMES:
+        if (own := Path(name).expanduser() / TABLE).exists():
+            return check(read_recordings(own))
         raise DataError(f"unknown data set {name!r}; choose one of {', '.join(NAMES)}")
     if name in EMBEDDED:
         make = getattr(import_module(f"mmlib.data.{name}"), name)

@@ -23,7 +23,7 @@ class Passport:
     variant: str
     scale: str
     checksums: dict[str, str]  # file name -> sha256
-    frames: dict[str, pd.DataFrame]  # splits, classes, base_rates, arrays, columns
+    frames: dict[str, pd.DataFrame]  # splits, classes, base_rates (with labels), arrays, columns
     without_features: dict[str, list[str]]  # modality -> ids
     crossing_groups: dict[str, tuple[str, ...]]  # group -> splits; an error when loading
     duplicate_texts: dict[str, int]  # "train & test" -> distinct texts in both
@@ -83,12 +83,12 @@ def passport(corpus: Corpus) -> Passport:
     return Passport(
         name=corpus.name,
         variant=corpus.variant,
-        scale=f"{corpus.scale.name} [{low:g}, {high:g}] {corpus.scale.origin}".strip(),
+        scale=f"{corpus.scale.name} [{low:g}, {high:g}] {corpus.scale.origin}".strip()
+        if corpus.labelled
+        else f"none: {len(corpus)} utterances without labels",
         checksums=dict(corpus.checksums),
         frames={
-            "splits": _splits(corpus),
-            "classes": _classes(corpus),
-            "base_rates": _base_rates(corpus),
+            **(_label_frames(corpus) if corpus.labelled else {}),
             "arrays": _arrays(corpus),
             "columns": columns[trouble].drop(columns="limit").set_index(["modality", "column"]),
         },
@@ -98,6 +98,12 @@ def passport(corpus: Corpus) -> Passport:
         notes=tuple(n for n in corpus.notes if not n.startswith("warning: ")),
         warnings=tuple(warnings),
     )
+
+
+def _label_frames(corpus: Corpus) -> dict[str, pd.DataFrame]:
+    """What hangs on labels and splits; recordings without have none of it."""
+    makers = {"splits": _splits, "classes": _classes, "base_rates": _base_rates}
+    return {name: make(corpus) for name, make in makers.items()}
 
 
 def _by_split(rows: list[dict]) -> pd.DataFrame:

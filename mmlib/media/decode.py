@@ -1,0 +1,179 @@
+"""A recording as 16 kHz mono samples in blocks: an hour takes no more memory than a minute.
+
+PyAV brings FFmpeg's libraries with it, so nothing has to be installed beside pip's packages.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+
+from mmlib.data import DataError
+
+RATE = 16000  # Hz
+BLOCK = 10 * RATE  # samples
+SILENCE = 1e-4  # of full scale; what never exceeds it is digital silence or its dither
+LOST = 0.5  # seconds that a decoder may fall short of what the file declares
+# Playlists are left out: they would make FFmpeg open other files.
+CONTAINERS = "wav,w64,aiff,caf,flac,mp3,ogg,aac,amr,mov,matroska,webm,avi,asf,mpeg,mpegts"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a single recording may cost."""
+
+    hours: float = 4.0  # of sound; a small file can hold days of silence
+    gigabytes: float = 8.0  # of the file
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a file says of itself."""
+
+    path: Path
+    seconds: float
+    frame_rate: float | None  # pictures a second, None without video
+
+
+def probe(path: Path | str, limits: Limits | None = None) -> Recording:
+    """Length and frame rate of a recording; DataError, one line, if it cannot be used.
+
+    Where the file declares no length it is decoded once and counted.
+    """
+    path, limits = Path(path), limits or Limits()
+    _check_file(path, limits)
+    with _opened(path) as container:
+        video = container.streams.video
+        rate = float(video[0].average_rate) if video and video[0].average_rate else None
+        declared = (container.duration or 0) / av.time_base
+    seconds = declared or sum(map(len, blocks(path, limits))) / RATE
+    _check_length(path, seconds, limits)
+    return Recording(path, seconds, rate)
+
+
+def blocks(path: Path | str, limits: Limits | None = None) -> Iterator[np.ndarray]:
+    """Samples (n,) float32 of full scale 1, in blocks of about 10 s; all channels averaged.
+
+    Sound that starts after the pictures is preceded by zeros. DataError, when all is decoded, if
+    the file ends early or never leaves silence; at once if it exceeds the limits.
+    """
+    path, limits = Path(path), limits or Limits()
+    done, peak = 0, 0.0
+    with _opened(path) as container:
+        declared, samples = _declared_sound(container), _samples(container, path)
+        for block in _grouped(samples):
+            done, peak = done + len(block), max(peak, float(np.abs(block).max(initial=0)))
+            _check_length(path, done / RATE, limits)
+            yield block
+    if done / RATE < (declared or 0) - LOST:
+        raise DataError(
+            f"{path}: truncated, {done / RATE:.1f} of {declared:.1f} s can be decoded; "
+            "copy it again"
+        )
+    if peak < SILENCE:
+        raise DataError(f"{path}: silent ({done / RATE:.1f} s of sound without any); record again")
+
+
+def cut(stream: Iterator[np.ndarray], intervals: np.ndarray) -> Iterator[np.ndarray]:
+    """The samples of each interval (k, 2) in seconds, by ascending start; they may overlap.
+
+    Only what a coming interval may need is held. At the end the rest of the stream is read, for
+    its checks.
+    """
+    held, first = np.zeros(0, np.float32), 0  # `first`: number of the first sample held
+    for start, end in np.rint(np.asarray(intervals) * RATE).astype(int):
+        while first + len(held) < end and (block := next(stream, None)) is not None:
+            kept = held[max(start - first, 0) :]
+            first += len(held) - len(kept)
+            held = np.concatenate([kept, block])
+        yield held[max(start - first, 0) : max(end - first, 0)]
+    deque(stream, maxlen=0)
+
+
+def load(path: Path | str, limits: Limits | None = None) -> np.ndarray:
+    """All samples (n,) of a short recording."""
+    return np.concatenate([*blocks(path, limits)] or [np.zeros(0, np.float32)])
+
+
+def _check_file(path: Path, limits: Limits) -> None:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    size = path.stat().st_size
+    if not size:
+        raise DataError(f"{path}: empty file (0 bytes); copy it again")
+    if size > limits.gigabytes * 1e9:
+        raise DataError(
+            f"{path}: {size / 1e9:.1f} GB, the limit is {limits.gigabytes:g}; "
+            "cut it or raise the limit"
+        )
+    with path.open("rb") as file:
+        head = file.read(8)
+    # FFmpeg takes the length of a cut-off WAV from the file's size and says nothing.
+    said = int.from_bytes(head[4:8], "little") + 8
+    if head[:4] == b"RIFF" and size < said < 2**32 - 1:
+        raise DataError(f"{path}: truncated, {size} of {said} bytes; copy it again")
+
+
+def _check_length(path: Path, seconds: float, limits: Limits) -> None:
+    if not seconds:
+        raise DataError(f"{path}: no sound in it (0 s); record again")
+    if seconds > limits.hours * 3600:
+        raise DataError(
+            f"{path}: over {limits.hours:g} h of sound; cut it into parts or raise the limit"
+        )
+
+
+def _opened(path: Path) -> av.container.InputContainer:
+    try:
+        container = av.open(str(path), container_options={"format_whitelist": CONTAINERS})
+    except (av.FFmpegError, OSError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise DataError(
+            f"{path}: not a readable recording ({reason}); convert it to WAV or MP4"
+        ) from None
+    if not container.streams.audio:
+        container.close()
+        raise DataError(f"{path}: video without audio; export it with its sound")
+    return container
+
+
+def _declared_sound(container: av.container.InputContainer) -> float | None:
+    """Seconds that the sound lasts by the file's own account, None if it gives none.
+
+    Pictures may go on after the sound, so the length of a film says nothing.
+    """
+    stream = container.streams.audio[0]
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return None if container.streams.video else (container.duration or 0) / av.time_base
+
+
+def _samples(container: av.container.InputContainer, path: Path) -> Iterator[np.ndarray]:
+    """Decoded pieces (n,) at RATE, one channel."""
+    stream = container.streams.audio[0]
+    late = (stream.start_time or 0) * float(stream.time_base or 0)
+    late -= (container.start_time or 0) / av.time_base
+    yield np.zeros(round(max(late, 0) * RATE), np.float32)
+    resampler = av.AudioResampler("fltp", rate=RATE)  # its own way to mono can exceed full scale
+    try:
+        for frame in chain(container.decode(stream), [None]):
+            for piece in resampler.resample(frame):
+                yield piece.to_ndarray().mean(axis=0)  # (channels, n) -> (n,)
+    except av.FFmpegError as error:
+        raise DataError(f"{path}: damaged or truncated ({error.strerror}); copy it again") from None
+
+
+def _grouped(pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same samples in blocks of at least BLOCK, the last one apart."""
+    parts, size = [], 0
+    for piece in pieces:
+        parts.append(piece)
+        size += len(piece)
+        if size >= BLOCK:
+            yield np.concatenate(parts)
+            parts, size = [], 0
+    yield np.concatenate(parts) if parts else np.zeros(0, np.float32)

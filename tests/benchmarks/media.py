@@ -1,0 +1,52 @@
+"""A long recording through features: processor seconds a second of sound, and peak memory.
+
+`python tests/benchmarks/media.py 60` takes an hour of sound (default: 10 minutes), 90 % of it
+spoken in utterances of 4.5 s; beside it the tenth part of that, to show that memory stays flat.
+"""
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from scipy.io import wavfile
+
+from mmlib.media import build, demo
+from mmlib.media.decode import RATE, load
+
+STEP, SPOKEN = 5.0, 4.5  # seconds from utterance to utterance, and of each
+
+
+def measure(folder: Path, wave: np.ndarray, seconds: float) -> tuple[float, float]:
+    """Processor seconds, and the peak memory of the process in MB."""
+    path = folder / f"{seconds:g}.wav"
+    samples = np.rint(32767 * wave).astype(np.int16)
+    wavfile.write(path, RATE, np.resize(samples, int(seconds * RATE)))
+    starts = np.arange(0, seconds - STEP, STEP)
+    said = [{"start": t, "end": t + SPOKEN, "text": f"It was {t}."} for t in starts]
+    path.with_suffix(".json").write_text(json.dumps({"segments": said}))
+    before = time.process_time()
+    clip = build(path, path.with_suffix(".json"))
+    spent = time.process_time() - before
+    assert len(clip) == len(said) and clip.sequences["audio"].lengths.all()
+    return spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
+    with tempfile.TemporaryDirectory() as folder:
+        wave = load(demo.record(folder).clip)
+        for seconds in (6 * minutes, 60 * minutes):
+            with get_context("spawn").Pool(1) as pool:  # peak memory is a process' own
+                spent, peak = pool.apply(measure, (Path(folder), wave, seconds))
+            print(
+                f"{seconds / 60:5.1f} min: {spent / seconds:.3f} of its length, peak {peak:.0f} MB"
+            )
+
+
+if __name__ == "__main__":
+    main()

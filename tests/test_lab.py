@@ -1,0 +1,137 @@
+"""JupyterLab in a headless Chromium opens 09, runs it and shows its figures, slider and sound."""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import pytest
+import websocket
+
+from mmlib.paths import NOTEBOOKS, ROOT
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no browser: apt-get install chromium"),
+]
+PATIENCE = 240  # seconds for any one thing
+NOTEBOOK = "jupyterapp.shell.currentWidget.content"
+
+
+def until(happened, what: str):
+    """The first true value of `happened()`; fails after PATIENCE seconds."""
+    for _ in range(PATIENCE):
+        try:
+            if value := happened():
+                return value
+        except (OSError, KeyError, IndexError, ValueError):
+            pass
+        time.sleep(1)
+    pytest.fail(f"{what} did not happen within {PATIENCE} s")
+
+
+@contextmanager
+def running(*command: str, **options):
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """Address of a JupyterLab that serves a copy of 09, its application exposed to scripts."""
+    shutil.copy(NOTEBOOKS / "09_your_clip.ipynb", tmp_path)
+    token = secrets.token_hex(8)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "JUPYTER_PREFER_ENV_PATH": "1"}
+    env.pop("MPLBACKEND", None)  # figures inline, as for a person
+    flags = [
+        f"--port={port}",
+        f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={tmp_path}",
+    ]
+    with running(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
+                 "--expose-app-in-browser", *flags, env=env):  # fmt: skip
+        address = f"http://127.0.0.1:{port}"
+        until(lambda: urllib.request.urlopen(f"{address}/api?token={token}"), "the server's start")
+        yield f"{address}/lab/tree/09_your_clip.ipynb?token={token}&reset"
+
+
+@pytest.fixture
+def script(tmp_path, lab):
+    """A function that evaluates JavaScript in the page and returns what it gives."""
+    profile = tmp_path / "profile"
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
+    flags += ["--remote-allow-origins=*", f"--user-data-dir={profile}", "--window-size=1400,2400"]
+    with running(CHROMIUM, *flags, lab):
+        port = until(lambda: (profile / "DevToolsActivePort").read_text().split()[0], "Chromium")
+        pages = f"http://127.0.0.1:{port}/json/list"
+        (page, *_) = until(
+            lambda: [p for p in json.load(urllib.request.urlopen(pages)) if p["type"] == "page"],
+            "a page",
+        )
+        socket_ = websocket.create_connection(page["webSocketDebuggerUrl"], timeout=PATIENCE)
+        numbers = count(1)
+
+        def evaluate(code: str):
+            number = next(numbers)
+            asked = {"expression": code, "awaitPromise": True, "returnByValue": True}
+            message = {"id": number, "method": "Runtime.evaluate", "params": asked}
+            socket_.send(json.dumps(message))
+            while (answer := json.loads(socket_.recv())).get("id") != number:
+                pass
+            return answer["result"]["result"].get("value")
+
+        yield evaluate
+        socket_.close()
+
+
+def test_the_notebook_runs_and_shows_its_figures(script):
+    until(lambda: script(f"{NOTEBOOK}.model.cells.length > 10"), "the notebook's opening")
+    until(lambda: script("jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status"
+                         " === 'idle'"), "the kernel's start")  # fmt: skip
+    script("jupyterapp.commands.execute('notebook:run-all-cells').then(() => true)")
+    cells = json.loads(script(f"JSON.stringify({NOTEBOOK}.model.toJSON().cells)"))
+    code = [cell for cell in cells if cell["cell_type"] == "code" and "".join(cell["source"])]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    kinds = [kind for output in outputs for kind in output.get("data", {})]
+    assert "image/png" in kinds and "application/vnd.jupyter.widget-view+json" in kinds
+    script(f"{NOTEBOOK}.scrollToItem({NOTEBOOK}.widgets.length - 3).then(() => true)")
+    shown = "['.widget-slider', 'audio', '.jp-OutputArea-output img']"
+    until(
+        lambda: script(f"{shown}.every(what => document.querySelector(what))"),
+        "the slider, the sound and a figure",
+    )
+
+
+def test_the_command_lines_of_the_readme(tmp_path):
+    """The lines of "Your own recordings" that start with python, as written."""
+    section = (
+        Path(ROOT / "README.md").read_text().split("## Your own recordings")[1].split("\n## ")[0]
+    )
+    lines = [line for line in section.splitlines() if line.startswith("python ")]
+    assert len(lines) >= 3
+    (tmp_path / "data").mkdir()
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "MMLIB_DATA": str(tmp_path / "data")}
+    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+    for line in lines:
+        subprocess.run(["bash", "-c", line], cwd=tmp_path, env=env, check=True)

@@ -1,0 +1,635 @@
+"""Recordings, transcripts and face exports in, a corpus out; and every bad input's one line."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pandas as pd
+import pytest
+import recordings as made
+
+from mmlib.covarep import FEATURES, extract, utterance_means
+from mmlib.data import DataError, load, passport
+from mmlib.data.columns import FACET
+from mmlib.data.recordings import load_clip
+from mmlib.media import Limits, Options, build, build_corpus, collapse, read_faces, read_transcript
+from mmlib.media.__main__ import main
+from mmlib.media.decode import RATE, blocks, cut, probe
+from mmlib.media.decode import load as samples
+from mmlib.media.demo import record
+
+
+def fails(words: str):
+    """A DataError of one line that holds these words."""
+    return pytest.raises(DataError, match=rf"\A[^\n]*{words}[^\n]*\Z")
+
+
+# Sound
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".mp3", ".mp4"])
+def test_every_container_gives_the_samples(tmp_path, suffix):
+    wave, path = made.voice(2), tmp_path / f"a b ü{suffix}"
+    made.write_wav(path, wave) if suffix == ".wav" else made.encode(path, wave)
+    found = samples(path)
+    assert probe(path).seconds == pytest.approx(2, abs=0.1)
+    assert found.dtype == np.float32 and len(found) == pytest.approx(len(wave), abs=0.1 * RATE)
+    exact = np.rint(32767 * wave) / 32768
+    if suffix in (".wav", ".flac"):
+        assert np.array_equal(found, exact.astype(np.float32))
+    else:
+        lag = max(
+            range(-1500, 1500, 1), key=lambda k: exact[3000:8000] @ found[3000 + k : 8000 + k]
+        )
+        assert np.corrcoef(exact[3000:8000], found[3000 + lag : 8000 + lag])[0, 1] > 0.98
+
+
+def test_other_rates_and_channels_become_16_khz_mono(tmp_path):
+    rate, time = 44100, np.arange(44100) / 44100
+    tone = 0.4 * np.sin(2 * np.pi * 300 * time)
+    path = made.write_wav(tmp_path / "stereo.wav", np.stack([tone, 0 * tone], axis=1), rate)
+    found = samples(path)
+    expected = 0.2 * np.sin(2 * np.pi * 300 * np.arange(len(found)) / RATE)
+    assert len(found) == pytest.approx(RATE, abs=20)
+    assert np.abs(found - expected)[200:-200].max() < 0.01
+
+
+@pytest.mark.parametrize(
+    "size, intervals",
+    [
+        (1000, [(0.1, 0.3), (0.2, 0.5), (0.9, 1.0)]),  # overlap, gap
+        (70, [(0, 0.01), (0.01, 0.02), (0.5, 0.5), (0.6, 2.0)]),  # empty; past the end
+        (16000, [(0.25, 0.75)]),
+    ],
+)
+def test_cut_is_slicing(size, intervals):
+    wave = np.arange(RATE, dtype=np.float32)
+    stream = (wave[i : i + size] for i in range(0, len(wave), size))
+    for (start, end), part in zip(intervals, cut(stream, np.array(intervals)), strict=True):
+        assert np.array_equal(part, wave[round(start * RATE) : round(end * RATE)])
+    assert next(stream, None) is None, "the rest is read, for its checks"
+
+
+def test_memory_does_not_grow_with_the_recording(tmp_path):
+    def peak(seconds: int) -> int:
+        path = tmp_path / f"{seconds}.wav"
+        made.write_wav(path, np.tile(made.voice(1), seconds))
+        tracemalloc.start()
+        for part in cut(blocks(path), np.array([(i, i + 3) for i in range(0, seconds - 3, 5)])):
+            assert len(part) == 3 * RATE
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    peak(30)
+    assert peak(300) < 1.2 * peak(60)
+
+
+def test_limits_stop_a_small_file_that_holds_hours(tmp_path):
+    bomb = made.encode(tmp_path / "bomb.flac", np.zeros(600 * RATE))
+    assert bomb.stat().st_size < 200_000
+    with fails("over 0.1 h of sound; cut it"):
+        probe(bomb, Limits(hours=0.1))
+    with fails("over 0.1 h"):  # whatever the header says
+        samples(bomb, Limits(hours=0.1))
+    with fails("the limit is 1e-05; cut it or raise"):
+        probe(bomb, Limits(gigabytes=1e-5))
+
+
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("no.wav", None, "no such file"),
+        ("junk.wav", b"RIFF1234" + bytes(range(200)), "truncated|not a readable recording"),
+        ("junk.mp3", b"hello there" * 99, "not a readable recording"),
+        ("list.mp3", b"#EXTM3U\n#EXTINF:9,\nother.wav\n", "not a readable recording"),
+    ],
+)
+def test_what_is_no_recording(tmp_path, name, content, words):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with fails(words):
+        probe(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", [".flac", ".mp3"])
+def test_truncated_files_are_noticed(tmp_path, suffix):
+    path = made.encode(tmp_path / f"a{suffix}", made.voice(4))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+    with fails("truncated"):
+        samples(path)
+
+
+# Transcripts
+
+
+def said(tmp_path, name: str, text: str | bytes, seconds: float = 60):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_transcript(path, seconds)
+
+
+SRT = """1
+00:00:01,000 --> 00:00:02,500
+<i>It was good,</i>
+
+2
+00:00:02,600 --> 00:00:04,000
+very good. [applause]
+
+3
+00:00:04,000 --> 00:00:05.500
+ANNA: I do not think so!
+"""
+VTT = """WEBVTT - a title
+
+NOTE a comment
+
+00:01.000 --> 00:02.500 align:start
+<v Ben>It was good,<00:00:02.000> <c>very good.</c>
+
+00:00:04.000 --> 00:00:05.500
+<v Anna>I do &amp; did not.
+"""
+
+
+def test_srt(tmp_path):
+    found = said(tmp_path, "a.srt", SRT)
+    assert [(u.text, u.start, u.end, u.speaker) for u in found.utterances] == [
+        ("It was good, very good.", 1.0, 4.0, ""),
+        ("I do not think so!", 4.0, 5.5, "ANNA"),
+    ]
+
+
+def test_vtt_with_voices(tmp_path):
+    found = said(tmp_path, "a.vtt", VTT.replace("\n", "\r\n"))
+    assert [(u.text, u.start, u.end, u.speaker) for u in found.utterances] == [
+        ("It was good, very good.", 1.0, 2.5, "Ben"),
+        ("I do & did not.", 4.0, 5.5, "Anna"),
+    ]
+    assert found.speakers == {"Ben", "Anna"} and found.timed
+
+
+@pytest.mark.parametrize("time", ["00:00:01,500", "00:00:01.500", "00:01,5", "٠٠:٠٠:٠١٫٥٠٠"])
+def test_times_in_other_locales(tmp_path, time):
+    (found,) = said(tmp_path, "a.srt", f"1\n{time} --> 00:00:03,000\nHm.\n").utterances
+    assert (found.start, found.end) == (1.5, 3.0)
+
+
+def test_whisper_with_words_and_an_untimed_numeral(tmp_path):
+    words = [("In", 0.0, 0.2), ("fact", 0.2, 0.5), ("fine.", 2.0, 2.4), ("Mr.", 2.4, 2.6)]
+    words += [("X", 2.6, 3.0), ("left", 4.5, 5.0)]
+    content = json.loads(made.whisper(tmp_path / "a.json", *words).read_text())
+    content["segments"][0]["words"].insert(2, {"word": " 2019"})
+    found = said(tmp_path, "b.json", json.dumps(content)).utterances
+    assert [(u.text, u.start, u.end) for u in found] == [
+        ("In fact 2019", 0.0, 0.5),  # then a pause
+        ("fine.", 2.0, 2.4),
+        ("Mr. X", 2.4, 3.0),  # an abbreviation ends no sentence
+        ("left", 4.5, 5.0),
+    ]
+    assert [piece.text for piece in found[0].pieces] == ["In", "fact 2019"]
+
+
+def test_whisper_segments_without_words_and_speakers(tmp_path):
+    segments = [
+        {"start": 0, "end": 2, "text": " One", "speaker": "A"},
+        {"start": 1.5, "end": 3, "text": " two", "speaker": "B"},
+    ]
+    found = said(tmp_path, "a.json", json.dumps({"segments": segments}))
+    assert [(u.text, u.speaker) for u in found.utterances] == [("One", "A"), ("two", "B")]
+
+
+def test_gentle_keeps_the_punctuation(tmp_path):
+    text = "Well, no. Yes"
+    words = [
+        {"word": "Well", "case": "success", "start": 0.5, "end": 0.8, "startOffset": 0},
+        {"word": "no", "case": "not-found-in-audio", "startOffset": 6},
+        {"word": "Yes", "case": "success", "start": 1.5, "end": 1.8, "startOffset": 10},
+    ]
+    found = said(tmp_path, "a.json", json.dumps({"transcript": text, "words": words})).utterances
+    assert [(u.text, u.start, u.end) for u in found] == [
+        ("Well, no.", 0.5, 0.8),
+        ("Yes", 1.5, 1.8),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("ab\n\nBEN: cdef\n", [("ab", 0, 20, ""), ("cdef", 20, 60, "BEN")]),
+        ("Ab. Cde!", [("Ab.", 0, 180 / 7, ""), ("Cde!", 180 / 7, 60, "")]),
+    ],
+)
+def test_plain_text_shares_the_clip_by_characters(tmp_path, text, expected):
+    found = said(tmp_path, "a.txt", text)
+    assert not found.timed
+    for one, (words, start, end, speaker) in zip(found.utterances, expected, strict=True):
+        assert (one.text, one.speaker) == (words, speaker)
+        assert (one.start, one.end) == pytest.approx((start, end))
+
+
+def test_a_sentence_that_goes_on_is_cut_between_words(tmp_path):
+    words = [(f"w{i}", i * 0.5, i * 0.5 + 0.4) for i in range(100)]
+    found = read_transcript(made.whisper(tmp_path / "a.json", *words), 60).utterances
+    assert sum(len(u.pieces) for u in found) == 100
+    assert all(u.end - u.start <= 20 for u in found) and len(found) == 3
+
+
+@pytest.mark.parametrize(
+    "name, text, words",
+    [
+        ("a.doc", "x", "no transcript layout; give one of .json"),
+        ("a.txt", "schön".encode("latin-1"), "wrong encoding, byte 3 is no UTF-8"),
+        ("a.txt", " \n[music]\n", "no words in it"),
+        ("a.srt", "hello", "no cue"),
+        ("a.srt", "1\n0:01 -> x --> 00:00:02,000\nHm.\n", "cue 1: no time '0:01 -> x'"),
+        ("a.srt", "1\n1h02m --> 00:00:02,000\nHm.\n", "cue 1: no time '1h02m'; write 00:01:02"),
+        ("a.srt", "1\n00:00:05,0 --> 00:00:02,0\nHm.\n", "ends at 2 s, before it starts at 5 s"),
+        ("a.srt", "1\n00:00:05,0 --> 00:02:02,0\nHm.\n", "until 122.0 s, the clip lasts 60.0 s"),
+        ("a.json", "{", "no word-timed JSON"),
+        ("a.json", "[]", "no word-timed JSON"),
+        ("a.json", '{"segments": [{"text": "a"}]}', "no word has a time"),
+        ("a.json", '{"segments": [{"words": [{"start": 1}]}]}', "no word-timed JSON"),
+    ],
+)
+def test_bad_transcripts(tmp_path, name, text, words):
+    with fails(words):
+        said(tmp_path, name, text)
+
+
+def test_missing_transcript_file(tmp_path):
+    with fails("give the transcript of the clip"):
+        read_transcript(tmp_path / "no.srt", 1)
+
+
+# Faces
+
+
+def openface(path, rows: pd.DataFrame, **options):
+    path.write_text(rows.to_csv(index=False, **options))
+    return path
+
+
+def openface_rows(n: int = 10) -> pd.DataFrame:
+    units = {f"AU{k:02d}_r": np.full(n, 1.0) for k in (1, 2, 4, 5, 6, 7, 9, 12, 14, 15, 20, 26, 45)}
+    facts = {"frame": np.arange(n) + 1, " timestamp": np.arange(n) / 25, " confidence": 0.9}
+    return pd.DataFrame({**facts, " success": 1, **units, "AU28_c": 1.0, "pose_Ry": np.pi / 6})
+
+
+def channel(faces, name: str) -> np.ndarray:
+    return faces.values[:, FACET.index(name)]
+
+
+def test_facet_by_its_own_names(tmp_path):
+    values = np.tile(np.arange(35.0), (10, 1))
+    values[4] = np.nan
+    values[5, 3] = np.nan
+    found = read_faces(made.facet(tmp_path / "f.txt", values), 1)
+    assert found.program == "FACET" and found.absent == () and found.step == pytest.approx(0.04)
+    assert np.array_equal(found.values, values[[0, 1, 2, 3, 6, 7, 8, 9]])
+    assert found.counts == {"frames": 10, "lost": 2, "several faces": 0}
+
+
+def test_openface_mapping(tmp_path):
+    rows = openface_rows()
+    rows["AU12_r"], rows["AU06_r"], rows["AU09_r"] = 4.0, 2.0, 0.0
+    found = read_faces(openface(tmp_path / "f.csv", rows), 1)
+    expected = {"AU12": 3, "AU6": 1, "AU28": 1, "AU43": 0, "AU18": 0, "Joy": 2, "Positive": 2}
+    expected |= {"Disgust": -0.5, "Negative": 0, "Neutral": -2, "Yaw": 30, "Confusion": 1}
+    for name, value in expected.items():
+        assert channel(found, name) == pytest.approx(value), name
+    assert {"AU18", "AU24", "Pitch"} <= set(found.absent)
+
+
+def test_openface_keeps_the_face_that_is_seen_most(tmp_path):
+    one, two = openface_rows(10), openface_rows(4)
+    one[" face_id"], two[" face_id"] = 1, 0
+    two["AU12_r"] = 5.0
+    one.loc[7, " success"], one.loc[8, " confidence"] = 0, 0.2
+    found = read_faces(openface(tmp_path / "f.csv", pd.concat([two, one])), 1)
+    assert found.counts == {"frames": 10, "lost": 2, "several faces": 4}
+    assert (channel(found, "AU12") == 0).all() and len(found.time) == 8
+
+
+def pyfeat_rows() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "frame": [0, 1, 1, 2],
+            "FaceScore": [0.99, 0.98, 0.97, np.nan],
+            "FaceRectWidth": [9, 5, 9, np.nan],
+            "FaceRectHeight": [9, 5, 9, np.nan],
+            "AU01": [0.5, 0.1, 0.9, np.nan],
+            "AU14": [1.0, 0.1, 0.9, np.nan],
+            "happiness": [10 / 11, 0.1, 0.0, np.nan],
+            "anger": [0.5, 0.1, 0.9, np.nan],
+            "Yaw": [10.0, 1, 20, np.nan],
+        }
+    )
+
+
+@pytest.mark.parametrize("separator, decimal", [(",", "."), (";", ","), ("\t", ",")])
+def test_pyfeat_odds_the_largest_face_and_locales(tmp_path, separator, decimal):
+    path = openface(tmp_path / "f.csv", pyfeat_rows(), sep=separator, decimal=decimal)
+    found = read_faces(path, 1, frame_rate=10)
+    assert found.time.tolist() == [0.0, 0.1] and found.counts["several faces"] == 1
+    assert channel(found, "Joy") == pytest.approx([1.0, -2.0], abs=1e-5)  # 10 : 1; the bound
+    assert channel(found, "AU1") == pytest.approx([0.0, np.log10(9)], abs=1e-5)
+    assert channel(found, "Contempt") == pytest.approx([2.0, np.log10(9)], abs=1e-5)
+    assert channel(found, "Yaw").tolist() == [10.0, 20.0]
+
+
+def test_several_stimuli_are_chosen_by_name(tmp_path):
+    path = made.facet(tmp_path / "f.txt", np.ones((6, 35)))
+    lines = path.read_text().splitlines()
+    lines[2:] = [
+        f"StimulusName\t{lines[2]}",
+        *(f"s{i // 9}\t{x}" for i, x in enumerate(lines[3:], 6)),
+    ]
+    path.write_text("\n".join(lines))
+    with fails(r"several stimuli \(s0, s1\)"):
+        read_faces(path, 1)
+    assert len(read_faces(path, 1, stimulus="s1").time) == 3
+
+
+@pytest.mark.parametrize(
+    "change, seconds, words",
+    [
+        (lambda rows: rows[["frame"]], 1, "no column AU1 Evidence or AU01_r or AU01"),
+        (lambda rows: rows.assign(AU12_r=np.nan), 1, "no usable face in 10 frames"),
+        (lambda rows: rows.iloc[:0], 1, "no rows"),
+        (lambda rows: rows.drop(columns=" confidence"), 1, "column 'confidence' is missing"),
+        (lambda rows: rows.assign(**{" timestamp": 90.0}), 60, "faces until 90.0 s, the clip"),
+    ],
+)
+def test_bad_face_exports(tmp_path, change, seconds, words):
+    with fails(words):
+        read_faces(openface(tmp_path / "f.csv", change(openface_rows())), seconds)
+
+
+def test_other_bad_face_exports(tmp_path):
+    (tmp_path / "f.csv").write_bytes("AU01_r,é\n".encode("latin-1"))
+    with fails("wrong encoding"):
+        read_faces(tmp_path / "f.csv", 1)
+    with fails("give the face export"):
+        read_faces(tmp_path / "no.csv", 1)
+    with fails("give their rate, e.g. --fps 25"):
+        read_faces(openface(tmp_path / "g.csv", pyfeat_rows()), 1)
+
+
+# Alignment
+
+
+def test_collapse_by_hand():
+    values = np.array([[1.0], [2], [4], [8]])
+    frames = np.array([(0, 1), (1, 2), (2, 3), (5, 6)])
+    wanted = {
+        (0, 1): 1,  # touches the second frame only
+        (0.5, 2.5): 7 / 3,  # frames count whole, however far they reach in
+        (1.9999, 2.5): 3,
+        (2, 5.5): 6,  # over the gap
+        (3, 5): np.nan,  # in the gap
+        (0, 9): 15 / 4,
+    }
+    found = collapse(values, frames, np.array(list(wanted)))
+    assert found[:, 0] == pytest.approx(list(wanted.values()), nan_ok=True)
+
+
+def test_collapse_of_overlapping_frames_and_words():
+    values, frames = np.array([[1.0, 0], [3, 1]]), np.array([(0, 2.0), (1, 3)])
+    found = collapse(values, frames, np.array([(0.0, 1), (0, 2), (1, 3), (2.5, 2.6)]))
+    assert found.tolist() == [[1, 0], [2, 0.5], [2, 0.5], [3, 1]]
+
+
+# A clip
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    return record(tmp_path_factory.mktemp("my recording ü"), utterances=2)
+
+
+def test_a_clip_holds_covarep_means_of_each_utterance(demo):
+    found = build(demo.clip, demo.transcript, demo.faces)
+    wave = samples(demo.clip)
+    audio = found.sequences["audio"]
+    assert audio.columns == FEATURES and audio.lengths.tolist() == [1, 1, 0]
+    assert found.counts["utterances without audio features, under 0.82 s"] == 1
+    start, end = (round(edge[1] * RATE) for edge in (found.start, found.end))
+    table = extract(wave[start:end], RATE)
+    expected = utterance_means(table, 0, len(wave)).to_numpy()[0]
+    assert audio[1][0] == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    f0 = demo.f0[start:end].mean()
+    assert audio[1][0][0] == pytest.approx(f0, rel=0.1), "pitch is that of the truth"
+
+
+@pytest.mark.parametrize("level", ["word", "frame"])
+def test_levels(demo, level):
+    found = build(demo.clip, demo.transcript, demo.faces, options=Options(level=level))
+    means = build(demo.clip, demo.transcript, demo.faces).sequences
+    words = len(found.text[0].split())
+    audio, vision = (found.sequences[m] for m in ("audio", "vision"))
+    assert len(audio[0]) == words if level == "word" else len(audio[0]) > words
+    assert len(vision[0]) <= words if level == "word" else len(vision[0]) > words
+    if level == "frame":
+        assert audio[0].mean(axis=0) == pytest.approx(means["audio"][0][0], rel=1e-3, abs=1e-3)
+
+
+def test_long_utterances_are_analysed_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr("mmlib.media.audio.LONGEST", 1.5)
+    media = made.write_wav(tmp_path / "a.wav", made.voice(4, f0=150))
+    (tmp_path / "a.txt").write_text("All of it")
+    found = build(media, tmp_path / "a.txt", options=Options(level="frame")).sequences["audio"]
+    assert len(found.values) == pytest.approx(400, abs=6)
+    assert np.median(found.values[:, 0]) == pytest.approx(150, abs=2)
+
+
+def test_utterances_without_voice_are_masked_and_counted(tmp_path):
+    wave = np.concatenate([made.voice(1), np.zeros(2 * RATE)])
+    media = made.write_wav(tmp_path / "a.wav", wave)
+    made.whisper(tmp_path / "a.json", ("Yes.", 0, 1), ("Silence.", 1.2, 2.9))
+    found = build(media, tmp_path / "a.json")
+    assert found.sequences["audio"].lengths.tolist() == [1, 0]
+    assert found.counts == {"utterances without audio features, nothing voiced": 1}
+
+
+def test_egemaps_behind_the_same_interface(demo):
+    pytest.importorskip("opensmile")
+    found = build(demo.clip, demo.transcript, options=Options(audio="egemaps"))
+    audio = found.sequences["audio"]
+    assert len(audio.columns) == 25 and audio.lengths.tolist() == [1, 1, 0]
+    assert np.isfinite(audio.values).all() and audio.values.any()
+
+
+@pytest.mark.parametrize("option", [{"audio": "mfcc"}, {"level": "video"}])
+def test_unknown_options(option):
+    with fails("unknown .*; choose from"):
+        Options(**option)
+
+
+# A folder
+
+
+@pytest.fixture(scope="module")
+def built(demo, tmp_path_factory):
+    """The corpus of the demo, once."""
+    out = tmp_path_factory.mktemp("a corpus")
+    assert build_corpus([demo.clip], out, demo.transcript, demo.faces).empty
+    return out
+
+
+def test_a_corpus_that_load_reads_with_a_passport(built):
+    corpus = load(str(built))
+    assert corpus.modalities == ("text", "audio", "vision") and not corpus.labelled
+    assert corpus.ids[0] == "demo[0]" and set(corpus.groups) == {"demo"}
+    assert corpus.sequences["vision"].columns == FACET
+    assert any("under 0.82 s: 1" in note for note in corpus.notes)
+    facts = json.loads((built / "passport.json").read_text())
+    assert facts["without_features"] == {"audio": ["demo[2]"]}
+    assert "none: 3 utterances without labels" in str(passport(corpus))
+    assert "splits" not in facts["frames"]
+
+
+def test_labels_filled_in_make_a_data_set_and_survive_a_rerun(tmp_path):
+    for name in "abcdef":
+        made.clip(tmp_path, name, made.voice(1.0))
+    build_corpus([tmp_path], out := tmp_path / "recordings")
+    table = pd.read_csv(out / "utterances.csv", dtype=str, keep_default_na=False)
+    table["label"] = [f"{x:.2f}".replace(".", ",") for x in np.linspace(-3, 3, 6)]
+    table["split"] = np.repeat(["train", "valid", "test"], 2)
+    table.loc[0, "text"] = "Corrected words."
+    table.to_csv(out / "utterances.csv", index=False)
+    assert build_corpus([tmp_path], out).empty
+    corpus = load("recordings", tmp_path)
+    assert corpus.labelled and corpus.text[0] == "Corrected words."
+    assert corpus.label[[0, -1]].tolist() == [-3, 3] and corpus.rows("train").tolist() == [0, 1]
+    assert passport(corpus).table().loc["train", "n"] == 2
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda t: t.drop(columns="start"), "missing column"),
+        (lambda t: t.assign(id="demo[99]").iloc[:1], "is no utterance of clip"),
+        (lambda t: t.assign(label=["1", "", ""]), "has no label or split, others do"),
+        (lambda t: t.assign(label="good", split="test"), "labels are numbers"),
+        (lambda t: t.assign(clip="other"), "missing or damaged"),
+    ],
+)
+def test_a_table_spoilt_by_hand(tmp_path, built, change, words):
+    shutil.copytree(built, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "utterances.csv"
+    change(pd.read_csv(path, dtype=str, keep_default_na=False)).to_csv(path, index=False)
+    with fails(words):
+        load(str(tmp_path))
+
+
+def drill(folder, n: int, workers: int) -> tuple[pd.DataFrame, int]:
+    """A folder of n clips, each 20th broken in some way: what was skipped, how many are kept."""
+    folder.mkdir()
+    kinds = list(made.BROKEN)
+    waves = [made.voice(1.0, f0) for f0 in np.linspace(100, 220, 12)]
+    expected = {}
+    for i in range(n):
+        kind = kinds[i // 20 % 7] if i % 20 == 7 else ""
+        made.clip(folder, f"clip {i:03d}", waves[i % 12], kind)
+        if kind:
+            expected[f"clip {i:03d}"] = made.BROKEN[kind]
+    skipped = build_corpus([folder], folder / "corpus", faces=folder / "faces", workers=workers)
+    assert len(skipped) == len(expected)
+    for path, reason in skipped.itertuples(index=False):
+        (name,) = [name for name in expected if name in path]
+        assert expected[name] in reason and "\n" not in reason, (name, reason)
+    return skipped, len(load(str(folder / "corpus")))
+
+
+def test_a_folder_with_broken_clips_finishes(tmp_path, monkeypatch):
+    kinds = list(made.BROKEN)
+    for i, kind in enumerate(["", *kinds, ""]):
+        made.clip(tmp_path, f"{i} ü", made.voice(1.0, 120 + 10 * i), kind)
+    skipped = build_corpus([tmp_path], out := tmp_path / "out", faces=tmp_path / "faces")
+    assert len(load(str(out))) == 2 and len(skipped) == 7
+    for kind, reason in zip(kinds, skipped["reason"], strict=True):
+        assert made.BROKEN[kind] in reason, reason
+    assert pd.read_csv(out / "skipped.csv").equals(skipped)
+    assert not list(out.rglob("*.part"))
+
+    remade = []
+    monkeypatch.setattr("mmlib.media.folder.save_clip", lambda clip, out: remade.append(clip.id))
+    made.clip(tmp_path, "1 ü", made.voice(1.0, 120))  # mended
+    build_corpus([tmp_path], out, faces=tmp_path / "faces")
+    assert remade == ["1 ü"], "what is there is not made again"
+
+
+@pytest.mark.slow
+def test_500_clips_with_five_percent_broken(tmp_path):
+    skipped, kept = drill(tmp_path / "many", 500, workers=2)
+    assert kept == 475 and len(skipped) == 25
+
+
+def test_a_clip_that_became_unusable_leaves_no_old_features(tmp_path):
+    made.clip(tmp_path, "a", made.voice(1.0))
+    made.clip(tmp_path, "b", made.voice(1.0))
+    build_corpus([tmp_path], out := tmp_path / "out")
+    made.clip(tmp_path, "a", made.voice(1.0), "silent")
+    skipped = build_corpus([tmp_path], out)
+    assert load(str(out)).ids == ("b[0]",) and "silent" in skipped["reason"][0]
+
+
+def test_a_damaged_clip_is_made_again(tmp_path):
+    made.clip(tmp_path, "a", made.voice(1.0))
+    build_corpus([tmp_path], out := tmp_path / "out")
+    (out / "clips" / "a.safetensors").write_bytes(b"half")
+    with fails("missing or damaged"):
+        load_clip(out / "clips" / "a.safetensors")
+    assert build_corpus([tmp_path], out).empty and len(load(str(out))) == 1
+
+
+def test_two_recordings_of_one_name_are_both_kept(tmp_path):
+    made.clip(tmp_path, "a", made.voice(1.0))
+    made.encode(tmp_path / "a.flac", made.voice(1.0, 200))
+    build_corpus([tmp_path], out := tmp_path / "out")
+    assert set(load(str(out)).groups) == {"a", "a.wav"}
+
+
+def test_nothing_to_do_or_to_keep(tmp_path):
+    with fails("no recording in"):
+        build_corpus([tmp_path], tmp_path / "out")
+    made.clip(tmp_path, "a", made.voice(1.0), "silent")
+    with fails("none of 1 clips could be used; the first: .*silent"):
+        build_corpus([tmp_path], tmp_path / "out")
+
+
+def test_several_speakers_and_missing_transcripts_are_told(tmp_path):
+    made.write_wav(tmp_path / "a.wav", made.voice(2.0))
+    (tmp_path / "a.txt").write_text("ANNA: One here.\nBEN: Two there.\n")
+    made.write_wav(tmp_path / "b.wav", made.voice(1.0))
+    skipped = build_corpus([tmp_path], out := tmp_path / "out")
+    assert "no transcript named like it" in skipped["reason"][0]
+    notes = load(str(out)).notes
+    assert "clips with several speakers, who may talk at once: 1" in notes
+    assert "utterances with guessed times (txt): 2" in notes
+
+
+# The command
+
+
+def test_command_line(tmp_path, built, demo, capsys):
+    shutil.copytree(built, out := tmp_path / "o")
+    given = [str(demo.clip), "--transcript", str(demo.transcript), "--faces", str(demo.faces)]
+    assert main([*given, "--out", str(out)]) == 0
+    assert "3 utterances of 1 clips" in capsys.readouterr().out
+    made.clip(tmp_path, "bad", made.voice(1.0), "truncated")
+    assert main([str(tmp_path / "bad.wav"), "--out", str(out)]) == 1
+    assert "skipped: " in capsys.readouterr().err
+    assert main([str(tmp_path / "no.wav"), "--out", str(tmp_path / "p")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_reading_recordings_needs_neither_torch_nor_a_decoder():
+    code = "import sys, mmlib.data; print({'torch', 'av'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
