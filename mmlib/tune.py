@@ -26,13 +26,13 @@ from mmlib.train import Settings
 
 FILE = RUNS / "settings.json"
 FOLDS = 3
-RATES, DROPOUT = (5e-4, 1.5e-3), (0.1, 0.5)
-CANDIDATES = [  # the budget: 8 for every rule
-    Settings(lr=lr, dropout=dropout, fusion_lr=fusion_lr)
-    for lr, dropout, fusion_lr in product(RATES, DROPOUT, (1.0, 5.0))
+RATES = (5e-4, 1.5e-3)
+CANDIDATES = [  # the budget: 6 for every rule
+    Settings(lr=lr, fusion_lr=fusion_lr, dropout=0.5)
+    for lr, fusion_lr in product(RATES, (1.0, 3.0, 10.0))
 ]
-WITHOUT_FUSION = [  # also 8: one modality, and the mean, have no parameters of a fusion
-    Settings(lr=lr, dropout=dropout) for lr, dropout in product(RATES, (0.1, 0.3, 0.5, 0.7))
+WITHOUT_FUSION = [  # also 6: one modality, and the mean, have no parameters of a fusion
+    Settings(lr=lr, dropout=dropout) for lr, dropout in product(RATES, (0.2, 0.5, 0.7))
 ]
 
 

@@ -17,7 +17,7 @@
 #
 # About a minute on a CPU with a third of the embedded corpus. The paper's ablation says that
 # dynamic weighting is what counts. To test that, every rule gets the same projections, head, loss,
-# dropout and **the same tuning budget**: 8 candidates each, its own learning rate among them,
+# dropout and **the same tuning budget**: 6 candidates each, its own learning rate among them,
 # cross-validated over videos of train + valid (`mmlib.tune`). Then: all subsets of modalities,
 # paired tests, damaged input, a modality of pure noise, what peeking at the test split would gain,
 # and what each rule costs.
