@@ -8,8 +8,6 @@ that does not fit.
 
 import json
 import logging
-import os
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
@@ -18,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load, save
 
-from mmlib.paths import cache_root
+from mmlib.paths import cache_root, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +57,7 @@ class Store:
         blob = save({**arrays, "keys": keys}, metadata={"settings": self._settings})
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write(self.folder / f"{sha256(blob).hexdigest()}.safetensors", blob)
+            write_whole(self.folder / f"{sha256(blob).hexdigest()}.safetensors", blob)
         except OSError as error:
             self._writable = False
             log.warning(
@@ -88,12 +86,3 @@ def _read(shard: Path) -> Iterator[tuple[bytes, Row]]:
     arrays = load(blob)
     for i, key in enumerate(arrays.pop("keys")):
         yield key.tobytes(), {name: array[i] for name, array in arrays.items()}
-
-
-def _write(path: Path, blob: bytes) -> None:
-    temporary = path.with_suffix(f".{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.write_bytes(blob)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ over seeds, with videos and seeds both resampled; `sd` is over seeds alone.
 
 import json
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,7 +27,7 @@ from mmlib.metrics import (
     review_scores,
     sentiment_scores,
 )
-from mmlib.paths import RUNS, point_folder
+from mmlib.paths import RUNS, point_folder, write_whole
 
 UNIMODAL = ("text", "audio", "vision")
 FUSION = ("mean", "static", "concat", "gmu", "lmf", "tfn", "crossmodal", "daf")
@@ -249,16 +248,6 @@ def save(
 
 def _read(path: Path, default):
     return json.loads(path.read_text()) if path.exists() else default
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a text file so that a reader meets the old one or the new one, never a part."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def runs() -> list[str]:

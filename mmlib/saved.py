@@ -5,8 +5,6 @@ their SHA-256, so that a damaged file, or two files of different saves, is notic
 """
 
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -22,6 +20,7 @@ from mmlib import daf, features, train
 from mmlib.daf import Fusion
 from mmlib.data import Corpus
 from mmlib.features import Features, Scaler
+from mmlib.paths import write_whole
 from mmlib.train import Fit
 
 
@@ -72,8 +71,8 @@ def save(fit: Fit, data: Features, path: Path | str) -> Path:
     numbers = bytes_of(state)
     about = _about(fit, data) | {"sha256": sha256(numbers).hexdigest()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, numbers)
-    _write(path.with_suffix(".json"), (json.dumps(about, indent=1, default=str) + "\n").encode())
+    write_whole(path, numbers)
+    write_whole(path.with_suffix(".json"), json.dumps(about, indent=1, default=str) + "\n")
     return path
 
 
@@ -131,12 +130,3 @@ def _checked(path: Path | str) -> Path:
     if path.suffix != ".safetensors":
         raise ValueError(f"{path}: a saved model is named NAME.safetensors")
     return path
-
-
-def _write(path: Path, blob: bytes) -> None:
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        part.write_bytes(blob)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

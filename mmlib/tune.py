@@ -8,7 +8,6 @@ writes `papermill_runs/settings.json`, from which the notebooks read.
 
 import argparse
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from itertools import product
@@ -21,7 +20,7 @@ from filelock import FileLock
 from mmlib import daf, features, train
 from mmlib.data import load
 from mmlib.features import Features
-from mmlib.paths import RUNS
+from mmlib.paths import RUNS, write_whole
 from mmlib.train import Settings
 
 FILE = RUNS / "settings.json"
@@ -83,15 +82,10 @@ def table(dataset: str) -> list[dict]:
 def store(dataset: str, modalities: Sequence[str], rule: str, entry: dict) -> None:
     """Add one choice to the file, atomically; two runs may write at once."""
     FILE.parent.mkdir(parents=True, exist_ok=True)
-    partial = FILE.with_suffix(".partial")
     with FileLock(FILE.with_suffix(".lock")):
         everything = _read(FILE)
         everything.setdefault(dataset, {}).setdefault(variant(modalities), {})[rule] = entry
-        try:
-            partial.write_text(json.dumps(everything, indent=1) + "\n")
-            os.replace(partial, FILE)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_whole(FILE, json.dumps(everything, indent=1) + "\n")
 
 
 def _read(file: Path) -> dict:

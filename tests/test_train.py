@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mmlib import daf, loop, saved, train
+from mmlib import daf, loop, paths, saved, train
 from mmlib.data import Corpus, DataError, Sequences
 from mmlib.features import Features, Scaler, build
 from mmlib.train import Member, Settings, Streams, fit
@@ -394,7 +394,7 @@ def test_an_interrupted_save_leaves_the_old_one(on_disk, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(saved.os, "replace", full)
+    monkeypatch.setattr(paths.os, "replace", full)
     with pytest.raises(OSError, match="No space"):
         saved.save(other, data, on_disk)
     assert len(list(on_disk.parent.iterdir())) == 2

@@ -4,7 +4,6 @@ It holds counts, statistics and ids, no utterance text.
 """
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pandas as pd
 
 from mmlib.data.check import crossing_groups
 from mmlib.data.corpus import SPLITS, Corpus, Scale, Sequences
+from mmlib.paths import write_whole
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,7 @@ class Passport:
         path = Path(path)
         facts = {k: v for k, v in vars(self).items() if k != "frames"}
         tables = {k: frame.reset_index().to_dict("records") for k, frame in self.frames.items()}
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(json.dumps({**facts, "frames": tables}, indent=1, default=_plain))
-        os.replace(partial, path)
+        write_whole(path, json.dumps({**facts, "frames": tables}, indent=1, default=_plain))
         return path
 
 

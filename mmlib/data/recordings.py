@@ -7,8 +7,6 @@ A clip's file is written whole under its final name, so a folder is sound whenev
 """
 
 import json
-import os
-import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from safetensors.numpy import save
 
 from mmlib.data.corpus import Corpus, DataError, Sequences
 from mmlib.data.files import sha256
+from mmlib.paths import write_whole
 
 TABLE = "utterances.csv"
 COLUMNS = ["id", "clip", "start", "end", "speaker", "text", "label", "split"]
@@ -68,7 +67,7 @@ def save_clip(clip: Clip, folder: Path) -> Path:
     about["columns"] = {m: sequences.columns for m, sequences in clip.sequences.items()}
     path = place(folder, clip.id)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, save(arrays, metadata={"clip": json.dumps(about)}))
+    write_whole(path, save(arrays, metadata={"clip": json.dumps(about)}))
     return path
 
 
@@ -99,18 +98,8 @@ def write_table(folder: Path) -> pd.DataFrame:
         same = start == rows["start"].to_numpy()  # cut as before
         for column in ("speaker", "text", "label", "split"):
             rows[column] = rows[column].mask(same, before[column].to_numpy())
-    write(folder / TABLE, rows.to_csv(index=False).encode())
+    write_whole(folder / TABLE, rows.to_csv(index=False))
     return rows
-
-
-def write(path: Path, blob: bytes) -> None:
-    """Write a file under a temporary name beside it, then rename it."""
-    part = path.with_name(f".{secrets.token_hex(4)}.part")
-    try:
-        part.write_bytes(blob)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_recordings(path: Path) -> Corpus:

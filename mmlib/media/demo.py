@@ -17,8 +17,8 @@ from scipy.io import wavfile
 from mmlib.covarep.voice import VOWEL, synthesise
 from mmlib.data import Corpus, load
 from mmlib.data.columns import FACET
-from mmlib.data.recordings import write
 from mmlib.media.decode import RATE
+from mmlib.paths import write_whole
 
 GAP = 0.6  # seconds between utterances
 FRAMES = 25  # face frames a second
@@ -62,9 +62,9 @@ def record(folder: Path | str, utterances: int = 6, seed: int = 0) -> Demo:
                 np.concatenate(tracks), evidence)  # fmt: skip
     sound = io.BytesIO()
     wavfile.write(sound, RATE, np.rint(32767 * wave).astype(np.int16))
-    write(demo.clip, sound.getvalue())
-    write(demo.transcript, json.dumps({"segments": segments}, indent=1).encode())
-    write(demo.faces, _export(corpus, segments, now, rng).encode())
+    write_whole(demo.clip, sound.getvalue())
+    write_whole(demo.transcript, json.dumps({"segments": segments}, indent=1).encode())
+    write_whole(demo.faces, _export(corpus, segments, now, rng).encode())
     return demo
 
 

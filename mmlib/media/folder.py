@@ -12,9 +12,10 @@ from rich.progress import track
 from threadpoolctl import threadpool_limits
 
 from mmlib.data import DataError, load, passport
-from mmlib.data.recordings import load_clip, place, save_clip, write, write_table
+from mmlib.data.recordings import load_clip, place, save_clip, write_table
 from mmlib.media.clip import Options, build, fingerprint
 from mmlib.media.transcript import SUFFIXES as TRANSCRIPTS
+from mmlib.paths import write_whole
 
 MEDIA = (
     *(".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aiff"),
@@ -58,7 +59,7 @@ def build_corpus(
     reasons = _run(jobs, out, options, workers, progress)
     rows = [(str(job.media), reasons[job]) for job in jobs if reasons[job]]
     skipped = pd.DataFrame(rows, columns=["clip", "reason"])
-    write(out / "skipped.csv", skipped.to_csv(index=False).encode())
+    write_whole(out / "skipped.csv", skipped.to_csv(index=False))
     if not any((out / "clips").rglob("*.safetensors")):
         raise DataError(f"none of {len(jobs)} clips could be used; the first: {rows[0][1]}")
     write_table(out)

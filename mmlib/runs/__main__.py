@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmlib import paths, results
+from mmlib.paths import write_whole
 from mmlib.runs import engine, execute, grid, table, verify
 from mmlib.runs.execute import Job, Outcome, up_to_date
 from mmlib.runs.notebook import reads_results
@@ -261,7 +262,7 @@ def collect(arguments: list[str], console: Console) -> int:
     options = parser.parse_args(arguments)
     found = table.collect(options.run)
     out = options.out or results.folder(options.run) / "table.csv"
-    results.write_whole(out, found.to_csv(index=False))
+    write_whole(out, found.to_csv(index=False))
     test = found[(found["split"] == "test") & found["metric"].isin(("mae", "corr", "f1_non0"))]
     columns = ["dataset", "model", "variant", *table.varied(found)]
     _print_frame(test[[*columns, "metric", "mean", "ci_low", "ci_high", "n_seeds"]], console)

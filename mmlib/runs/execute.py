@@ -22,7 +22,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from mmlib import paths, provenance
-from mmlib.results import write_whole
+from mmlib.paths import write_whole
 from mmlib.runs import kernel, sources
 from mmlib.runs.plan import Point
 
