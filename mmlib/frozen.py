@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mmlib import loop, multitask, text
 from mmlib.data import Corpus, DataError
+from mmlib.data.targets import Targets as Labels
 from mmlib.dyfulm import DyFuLM, Noise, Output
 from mmlib.features import Scaler
 from mmlib.loop import Member, OnStep, Streams
@@ -153,7 +154,7 @@ class Fit:
 
 def fit(
     states: States,
-    targets: NamedTuple,
+    targets: Labels,
     settings: Settings | Sequence[Settings] = Settings(),
     seeds: Sequence[int] = range(5),
     device: str = "cpu",
@@ -196,7 +197,7 @@ class _Data(loop.Task):
     noise = staticmethod(noise)
 
     def __init__(
-        self, states: States, targets: NamedTuple, train: np.ndarray, settings: Settings, device
+        self, states: States, targets: Labels, train: np.ndarray, settings: Settings, device
     ) -> None:
         self.x = {name: torch.as_tensor(getattr(states, name), device=device) for name in "ab"}
         self.memory = {name: x.new_empty(0) for name, x in self.x.items()}
@@ -229,7 +230,7 @@ class _Data(loop.Task):
         learner.weighting.epoch_ends(losses)
 
 
-def as_tensors(targets: NamedTuple, device: str = "cpu") -> Targets:
+def as_tensors(targets: Labels, device: str = "cpu") -> Targets:
     """Arrays coarse, fine and intensity (n,) as tensors on a device."""
     return Targets(*(torch.as_tensor(values, device=device) for values in targets))
 

@@ -7,7 +7,6 @@ Axes: s seed, n utterances, l layer, h hidden, k class.
 from collections.abc import Sequence
 from copy import deepcopy
 from itertools import combinations
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mmlib import frozen, multitask
+from mmlib.data.targets import Targets as Labels
 from mmlib.dyfulm import DyFuLM
 from mmlib.frozen import Fit, Learner, Prediction, States
 from mmlib.multitask import TASKS, Targets
@@ -85,7 +85,7 @@ class Gradients:
     """
 
     def __init__(
-        self, states: States, targets: NamedTuple, every: int = 10, utterances: int = 256
+        self, states: States, targets: Labels, every: int = 10, utterances: int = 256
     ) -> None:
         rows = np.random.default_rng(0).permutation(states.rows("train"))[:utterances]
         self.every, self.lines = every, []
@@ -154,7 +154,7 @@ def unguided(fit: Fit, states: States) -> Prediction:
 def diagnosis(
     fit: Fit,
     states: States,
-    targets: NamedTuple,
+    targets: Labels,
     without_layers: Fit | None = None,
     gradients: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
@@ -205,7 +205,7 @@ def _of_layers(said: Prediction) -> list[Row]:
     return rows
 
 
-def _of_tasks(said: Prediction, targets: NamedTuple) -> list[Row]:
+def _of_tasks(said: Prediction, targets: Labels) -> list[Row]:
     gap = _accuracy(said, targets, "coarse") - _accuracy(said, targets, "fine")
     left = np.abs(said.intensity - targets.intensity).mean() / _constant_mae(targets.intensity)
     skill = _accuracy(said, targets, "fine") - np.bincount(targets.fine).max() / len(targets.fine)
@@ -216,7 +216,7 @@ def _of_tasks(said: Prediction, targets: NamedTuple) -> list[Row]:
     ]  # fmt: skip
 
 
-def _accuracy(said: Prediction, targets: NamedTuple, task: str) -> float:
+def _accuracy(said: Prediction, targets: Labels, task: str) -> float:
     return float((getattr(said, task) == getattr(targets, task)).mean())
 
 
