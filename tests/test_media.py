@@ -595,6 +595,13 @@ def test_two_recordings_of_one_name_are_both_kept(tmp_path):
     assert set(load(str(out)).groups) == {"a", "a.wav"}
 
 
+def test_three_recordings_of_one_name_are_refused(tmp_path):
+    paths = [tmp_path / part / "a.wav" for part in "xyz"]
+    with fails("would share one name: rename one"):
+        build_corpus(paths, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_nothing_to_do_or_to_keep(tmp_path):
     with fails("no recording in"):
         build_corpus([tmp_path], tmp_path / "out")

@@ -109,6 +109,8 @@ def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str |
             inner = media.relative_to(path) if path.is_dir() else Path(media.name)
             name = str(inner.with_suffix(""))
             name = name if name not in jobs else str(inner)  # a.wav beside a.mp4
+            if name in jobs:
+                raise DataError(f"{jobs[name].media} and {media} would share one name: rename one")
             beside = _beside(media, inner, transcripts or media.parent, TRANSCRIPTS)
             jobs[name] = Job(name, media, beside, faces and _beside(media, inner, faces, EXPORTS))
     return list(jobs.values())
