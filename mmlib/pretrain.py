@@ -145,7 +145,8 @@ DAF (arXiv 2509.22729, our reading in `mmlib.daf`), {seeds} seeds, mean of their
 - **Input**: {dims} features. Text: mean-pooled states of all layers of
   frozen MiniLM over words in lower case without punctuation. Audio: utterance means of COVAREP
   without creak, HMPDM_24 and HMPDD, which differ between the original and ours.
-- **Learning**: mean absolute error, AdamW, early stopping on valid, a fifth of the modalities hidden;
+- **Learning**: absolute error with a rounded corner, AdamW, early stopping, a fifth of the
+  modalities hidden;
   all settings stand in `{name}.json`. The test split was read for this table only.
 {lent}
 | an utterance has | MAE | Corr | F1, zeros dropped | {coverage} interval | held on test |
