@@ -87,7 +87,8 @@ def smooth(spectrum: np.ndarray, level: np.ndarray, order: np.ndarray) -> np.nda
     for step in range(MOST):
         c = mean_cosines(raised, *tables) * twice
         inside = np.vecdot(c, c) - c[:, 0] ** 2
-        # By Parseval the power past the order is known without those coefficients.
+        # By Parseval the power past the order is known without those coefficients (the last of
+        # them, NYQUIST, which the original leaves out, is next to nothing).
         outside = np.maximum(2 * (power(raised) - c[:, 0] ** 2) - inside, 0)
         gain = 1 + np.sqrt(outside / (inside + (c[:, 0] + level[rows]) ** 2))
         state += gain[:, None] * taper * (c - state)
