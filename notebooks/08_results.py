@@ -30,7 +30,7 @@
 # those files and `mmlib/reported.toml`, which holds what the papers and their peers report.
 # Before this: `02_daf`, `03_daf_ablations`, `04_daf_interpretability`.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "reads-results"]
 metrics: str = "mae corr acc2_non0 f1_non0 f1_has0 acc7"  # columns of the tables of scores
 run: str = "interactive"  # a run to show besides the stored ones; interactive: none
 
@@ -42,6 +42,7 @@ from mmlib import plots, results, tune
 from mmlib.ledger import judged
 from mmlib.metrics import named
 from mmlib.paths import RUNS
+from mmlib.runs import table
 
 plots.style()
 pd.set_option("display.max_rows", None, "display.max_columns", None, "display.width", 240)
@@ -254,6 +255,31 @@ for name, group in pairs[pairs["a"].eq("daf") & pairs["metric"].eq("mae")].group
         others = group.loc[group["verdict"] == said, "b"]
         if len(others):
             print(f"{name}: DAF and {', '.join(others)}, MAE: {said}")
+
+# %% [markdown]
+# ## 8 · A grid as one table, and two runs side by side
+#
+# `python -m mmlib.runs daf-table` trains each model of each data set as a point of its own
+# (`papermill_runs/grids/daf-table.yaml`). `collect` makes one table of all points; below, the MAE.
+
+# %%
+grids = [name for name in ("daf-table",) if table.manifests(name)]
+for name in grids:
+    found = table.collect(name).query("split == 'test' and metric == 'mae'")
+    found = found.drop_duplicates(["dataset", "model", "variant"])
+    display(found.pivot(index="model", columns="dataset", values="mean").round(3))
+
+# %% [markdown]
+# `compare` pairs the rows that two runs share, seed by seed, and says what the runs were made from
+# where that differs: here the run `mosi` and the grid, which trained the same models later.
+
+# %%
+if grids and "mosi" in kept:
+    pair = table.compare("mosi", "daf-table")
+    common = pair[~pair["verdict"].str.startswith("only in")]
+    print(common["verdict"].value_counts().to_dict())
+    origin = table.differences("mosi", "daf-table")
+    display(origin[~origin["what"].isin(["device"])].set_index(["notebook", "what"]))
 
 # %% [markdown]
 # ## Takeaways

@@ -106,7 +106,12 @@ def test_key_follows_code_parameters_and_data_but_not_the_text(project, monkeypa
     keys = {first, key("2", dataset="mosi"), key(dataset="mosi", lr=0.2), key("import mmlib.daf")}
     (project.root / "data" / "mosi" / "mosi.csv.gz").write_text("x")
     keys.add(key(dataset="mosi"))
-    assert len(keys) == 5
+    (project.root / "clip.wav").write_text("x")
+    project.notebook("02_a", 'clip: str = "clip.wav"\n', "1")
+    point = Point(paths.NOTEBOOKS / "02_a.ipynb", {}, "")
+    assert len(keys) == 5 and list(sources.data(point.notebook, {})) == [
+        f"{project.root.name}/clip.wav"
+    ]
 
 
 def test_code_behind_a_notebook_is_followed_through_imports_and_magics(project):

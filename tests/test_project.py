@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name
 
 from mmlib import results
 from mmlib.paths import NOTEBOOKS, ROOT, RUNS, data_root
+from mmlib.runs import grid
 from mmlib.runs.plan import plan, read_parameters
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -192,6 +193,12 @@ def test_papermill_sees_every_parameter(source):
 @pytest.mark.parametrize("path", sorted(RUNS.glob("params/*.yaml")), ids=lambda path: path.stem)
 def test_parameter_files_fit_the_notebooks(path):
     assert plan(path.stem, None, read_parameters(path), [])
+
+
+@pytest.mark.parametrize("path", sorted(RUNS.glob("grids/*.yaml")), ids=lambda path: path.stem)
+def test_grids_fit_the_notebooks(path):
+    points = [point.parameters for point in grid.read(path).points(path.stem)]
+    assert points and all(point["run"] == path.stem for point in points)
 
 
 @pytest.mark.real

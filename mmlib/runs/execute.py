@@ -195,7 +195,7 @@ def give_up(job: Job, batch: Batch, number: int, error: str) -> Outcome:
 
 def sweep(folder: Path) -> None:
     """Remove what killed workers left unfinished; a point that still runs keeps its own."""
-    for path in folder.glob(".*.part"):
+    for path in folder.glob(".*.part/"):
         name = path.name[1:].rsplit(".", 2)[0]
         with suppress(Timeout), _claim(folder, name, timeout=0):
             shutil.rmtree(path, ignore_errors=True)

@@ -25,7 +25,7 @@ from papermill.exceptions import PapermillExecutionError, strip_color
 from mmlib.runs.notebook import literal
 
 QUIET = ["--log-level=ERROR"]  # ipykernel warns of its own TCP sockets
-POLL = 0.2  # seconds between two looks at a kernel's time and memory
+POLL = 1.0  # seconds between two looks at a kernel's time and memory
 
 
 class Kernel(AsyncKernelManager):

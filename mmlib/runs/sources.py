@@ -46,12 +46,13 @@ def _code(notebook: Path, mtime: int) -> dict[str, str]:
 
 
 def data(notebook: Path, parameters: Mapping[str, object]) -> dict[str, str]:
-    """Checksums of the files of each data set that a parameter names; none where none lie."""
+    """Checksums of the data sets and files that parameters name, as far as they are there."""
     known = {name: default(entry) for name, entry in declared(notebook).items()}
-    values = {str(value) for value in {**known, **parameters}.values()}
+    values = {value for value in {**known, **parameters}.values() if isinstance(value, str)}
     folders = [paths.data_root() / name for name in READERS if name in values]
     files = [path for folder in folders for path in sorted(folder.glob("*")) if path.is_file()]
-    return {f"{path.parent.name}/{path.name}": checksum(path) for path in files}
+    named = [paths.ROOT / value for value in sorted(values) if (paths.ROOT / value).is_file()]
+    return {f"{path.parent.name}/{path.name}": checksum(path) for path in files + named}
 
 
 def _closure(source: str) -> set[Path]:

@@ -60,12 +60,11 @@ def compare(a: str, b: str) -> pd.DataFrame:
     paired t test, p_holm is adjusted for all rows. verdict: `equal` (every stored digit), `differs`
     (p_holm below .05), `not told apart`, `one seed` (no test), or `only in` one of the two.
     """
-    left, right = collect(a), collect(b)
-    shared = [column for column in left if column in right and column not in ROW[len(PLACE) :]]
-    for run, table in ((a, left), (b, right)):
-        if table.duplicated(shared).any():
-            extra = ", ".join(set(varied(table)) - set(shared))
-            raise ValueError(f"rows of {run} differ in {extra}, which the other run does not give")
+    tables = collect(a), collect(b)
+    shared = [name for name in tables[0] if name in tables[1] and name not in ROW[len(PLACE) :]]
+    left, right = (
+        _told_apart(run, table, shared) for run, table in zip((a, b), tables, strict=True)
+    )
     both = left.merge(right, on=shared, how="outer", suffixes=("_a", "_b"), indicator=True)
     tested = [_paired(*pair) for pair in zip(both["per_seed_a"], both["per_seed_b"], strict=True)]
     both[["diff", "seeds", "p"]] = pd.DataFrame(tested, index=both.index)
@@ -74,6 +73,15 @@ def compare(a: str, b: str) -> pd.DataFrame:
     only = {"left_only": f"only in {a}", "right_only": f"only in {b}"}
     both["verdict"] = [only.get(row["_merge"]) or _verdict(row) for _, row in both.iterrows()]
     return both[[*shared, "mean_a", "mean_b", "diff", "seeds", "p", "p_holm", "verdict"]]
+
+
+def _told_apart(run: str, table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """One row each; equal ones (a constant's, in every point) count once."""
+    table = table.assign(seen=table["per_seed"].map(str)).drop_duplicates([*by, "seen"])
+    if table.duplicated(by).any():
+        extra = ", ".join(set(varied(table)) - {*by, "seen"})
+        raise ValueError(f"rows of {run} differ in {extra}, which the other run does not give")
+    return table
 
 
 def _paired(a: list | float, b: list | float) -> tuple[float, float, float]:

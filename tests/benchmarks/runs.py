@@ -1,0 +1,68 @@
+"""What a grid costs beside its notebooks: small points on two workers, cold and warm kernels.
+
+papermill's own time is what a point spends from asking for a kernel to the kernel's end. Whatever
+else a worker does between two points (its record, the folder's name, the scheduler, the driver) is
+the overhead: workers x elapsed time, less papermill's, a point. Starting the workers is apart.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_notebook
+
+from mmlib.runs import engine, execute
+from mmlib.runs.plan import Point
+
+WORKERS = 2
+
+
+def notebook(folder: Path) -> Path:
+    cell = new_code_cell("x: int = 0  # a number")
+    cell.metadata["tags"] = ["parameters"]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    path = folder / "01_small.ipynb"
+    cells = [cell, new_code_cell("print(x)")]
+    nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
+    return path
+
+
+def measure(folder: Path, points: int, warm: bool) -> None:
+    source = notebook(folder)
+    run = folder / ("warm" if warm else "cold")
+    run.mkdir()
+    jobs = [execute.job(Point(source, {"x": x}, ""), run, own=True) for x in range(points)]
+    batch = execute.batch("benchmark", resume=False, warm=warm)
+    began = time.monotonic()
+    with engine.connect(None, WORKERS, 1, run) as client:
+        engine.run(jobs[:WORKERS], batch, client)  # loads what a worker needs
+        ready = time.monotonic()
+        engine.run(jobs[WORKERS:], batch, client)
+        elapsed = time.monotonic() - ready
+    records = [execute.manifest(job.done) for job in jobs[WORKERS:]]
+    own = [record["seconds"] for record in records]
+    start = median(record["kernel_seconds"] for record in records)
+    overhead = (WORKERS * elapsed - sum(own)) / len(own)
+    print(
+        f"{run.name}: {len(own)} points in {elapsed:.0f} s, workers ready after {ready - began:.0f} s"
+    )
+    print(f"  papermill {median(own):.2f} s a point, of it {start:.2f} until the first cell")
+    print(f"  overhead {overhead:.2f} s a point")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--points", type=int, default=200)
+    points = parser.parse_args().points
+    print(f"{WORKERS} workers, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}")
+    for warm in (False, True):
+        with tempfile.TemporaryDirectory() as folder:
+            measure(Path(folder), points, warm)
+
+
+if __name__ == "__main__":
+    main()
