@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 CHOICES = {"device": ("auto", "cpu", "cuda"), "precision": ("auto", "float32", "bfloat16")}
-# These may change from one part of a run to the next: they move results by rounding at most.
+# These may change when a run goes on: but for dropout's masks, they move results by rounding only.
 ELSEWHERE = ("device", "processes", "budget", "save_every", "checkpointing", "compile")
 
 

@@ -8,23 +8,20 @@ state as if nothing had happened.
 """
 
 import argparse
-import ctypes
 import logging
 import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from mmlib import batches, checkpoints, encoders, multitask, pair, text
+from mmlib import batches, checkpoints, encoders, machine, multitask, pair, text
 from mmlib.config import ELSEWHERE, Config, read_config
 from mmlib.data import SPLITS, Corpus, load
 from mmlib.data.targets import targets
@@ -66,13 +63,13 @@ class Run:
 
     def __init__(self, config: Config, folder: Path, corpus: Corpus) -> None:
         self.config, self.folder, self.corpus = config, folder, corpus
-        self.accelerator = _accelerator(config)
+        self.accelerator = machine.accelerator(config)
         self.device = self.accelerator.device
         self.is_main = self.accelerator.is_main_process
         self.pair, tokenizers = pair.build(config)
         self.rows = {split: corpus.rows(split) for split in SPLITS}
         self.tokens = batches.tokenize(corpus.text, tokenizers, config.max_length)
-        is_short = _is_short(config.precision, self.device)
+        is_short = machine.is_short(config.precision, self.device)
         self._check_memory(is_short)
         self.masters = self._placed(is_short)
         self._set_targets()
@@ -87,7 +84,7 @@ class Run:
         share = -(-config.batch // config.processes)
         rows = min(share, max(1, config.budget // longest))
         self.estimate = pair.needs(self.pair, rows, longest, is_short, config.checkpointing)
-        if self.estimate > (free := pair.free(self.device)):
+        if self.estimate > (free := machine.free(self.device)):
             raise ValueError(self._too_large(f"{free / 2**30:.1f} GiB are free"))
 
     def _too_large(self, what: str) -> str:
@@ -143,7 +140,7 @@ class Run:
         """Go on from the state in the folder, if there is one."""
         self.about = {n: v for n, v in asdict(self.config).items() if n not in ELSEWHERE}
         if state := checkpoints.load_state(self.folder, self.about):
-            self.masters.load(state["model"])
+            self.masters.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.weighting.load_state_dict(state["weighting"])
             self.step, self.best = state["step"], state["best"]
@@ -335,28 +332,6 @@ class Run:
         return tqdm(total=total, initial=min(done, total), unit="text", disable=hidden)
 
 
-def _accelerator(config: Config) -> Accelerator:
-    """The processes and the device asked for, or a ValueError: never quietly less."""
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device: cuda, but torch finds no GPU here; use device: cpu")
-    accelerator = Accelerator(cpu=config.device == "cpu" or None)
-    if accelerator.num_processes != config.processes:
-        raise ValueError(
-            f"processes: {config.processes}, but {accelerator.num_processes} run; start with "
-            f"torchrun --nproc_per_node {config.processes} -m mmlib.finetune CONFIG.yaml"
-        )
-    return accelerator
-
-
-def _is_short(precision: str, device: torch.device) -> bool:
-    """Whether encoders compute in bfloat16; "auto": where the device has instructions for it."""
-    if precision != "auto":
-        return precision == "bfloat16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported()
-
-
 def export(folder: Path, into: Path) -> list[Path]:
     """The encoders of a finished run as folders that `mmlib.text` reads.
 
@@ -374,14 +349,6 @@ def export(folder: Path, into: Path) -> list[Path]:
     return [into / name for name in names]
 
 
-def _keep_memory() -> None:
-    """Let glibc keep what is freed: taking a step's memory anew each time costs a third of it."""
-    with suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-        for option, value in ((-3, 1 << 30), (-1, 1 << 31 - 1), (-2, 1 << 28)):
-            mallopt(option, value)  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m mmlib.finetune", description=__doc__)
     parser.add_argument("config", type=Path, help="YAML file of names and values")
@@ -389,7 +356,7 @@ def main() -> None:
     parser.add_argument("--export", type=Path, help="folder for the fine-tuned encoders")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    _keep_memory()
+    machine.keep_memory()
     try:
         config = read_config(given.config)
         if given.export and given.export.exists():

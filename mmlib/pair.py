@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor, nn
 
@@ -144,10 +143,3 @@ def needs(pair: Pair, rows: int, length: int, is_short: bool, checkpointing: boo
         token += layer * (1 if checkpointing else c.num_hidden_layers)
         token += 2 * 4 * (c.num_hidden_layers + 1) * c.hidden_size
     return rows * length * token + 16 * sum(p.numel() for p in pair.parameters())
-
-
-def free(device: torch.device) -> int:
-    """Bytes that can still be had on a device."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available

@@ -1,0 +1,47 @@
+"""What a run computes on: processes, device, precision, memory."""
+
+import ctypes
+from contextlib import suppress
+
+import psutil
+import torch
+from accelerate import Accelerator
+
+from mmlib.config import Config
+
+
+def accelerator(config: Config) -> Accelerator:
+    """The processes and the device asked for, or a ValueError: never quietly less."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device: cuda, but torch finds no GPU here; use device: cpu")
+    accelerator = Accelerator(cpu=config.device == "cpu" or None)
+    if accelerator.num_processes != config.processes:
+        raise ValueError(
+            f"processes: {config.processes}, but {accelerator.num_processes} run; start with "
+            f"torchrun --nproc_per_node {config.processes} -m mmlib.finetune CONFIG.yaml"
+        )
+    return accelerator
+
+
+def is_short(precision: str, device: torch.device) -> bool:
+    """Whether encoders compute in bfloat16; "auto": where the device has instructions for it."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported()
+
+
+def free(device: torch.device) -> int:
+    """Bytes that can still be had on a device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available
+
+
+def keep_memory() -> None:
+    """Let glibc keep what is freed: taking a step's memory anew each time costs a third of it."""
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        for option, value in ((-3, 1 << 30), (-1, (1 << 31) - 1), (-2, 1 << 28)):
+            mallopt(option, value)  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD

@@ -1,0 +1,165 @@
+"""Fine-tuning against a plain loop of the usual kind, and what the second encoder costs.
+
+Everybody trains DyFuLM on MiniLM and MiniLM carried into DeBERTa-v2, with the same learning rates
+on the same reviews: those of `hotel` where they are, else the embedded ones, which are shorter.
+The plain loop pads every batch to the maximum length and computes in float32 with eager attention
+and dropout off, as ours. Each way runs in a process of its own, so that peaks of memory are its
+own; only ratios count. Arguments are maximum lengths, 128 and 256 if none.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mmlib import batches, finetune, machine, pair
+from mmlib.config import Config
+from mmlib.data import load
+from mmlib.paths import data_root
+
+TEXTS, BATCH, LATENCY = 128, 16, 20  # reviews, reviews a step, reviews read one by one
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+OURS = Config(
+    ["minilm", "carried"],
+    utterances=TEXTS,
+    batch=BATCH,
+    lr=1e-4,
+    dropout=0.0,
+    device=DEVICE,
+    budget=2048 if DEVICE == "cpu" else 32768,
+)
+WAYS = {
+    "plain loop": replace(OURS, precision="float32", attention="eager"),
+    "ours in float32": replace(OURS, precision="float32"),
+    "ours": OURS,
+    "ours, eager attention": replace(OURS, attention="eager"),
+    "ours, A alone": replace(OURS, encoders=["minilm"]),
+    "ours, B alone": replace(OURS, encoders=["carried"]),
+}
+
+
+def clock() -> float:
+    """On a CPU, of the process: what others do on a shared machine counts less."""
+    if DEVICE == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = clock()
+    run()
+    return clock() - start
+
+
+def peak() -> float:
+    """GiB held at most so far."""
+    if DEVICE == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+class Plain(finetune.Run):
+    """The same run as one writes it first: each step is one batch padded to the maximum length."""
+
+    def update(self, rows: np.ndarray) -> float:
+        self.pair.train()
+        loss = self.weighting(self._losses(rows, 0)).sum()
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+        self._schedule()
+        self.optimizer.step()
+        self.step += 1
+        return loss.item()
+
+    def pad(self) -> None:
+        whole, longest = self.tokens.batch, self.config.max_length
+
+        def padded(rows: np.ndarray) -> batches.Batch:
+            batch = whole(rows)
+            grow = (0, longest - batch.mask.shape[1])
+            mask = torch.nn.functional.pad(batch.mask, grow)
+            ids = [
+                torch.nn.functional.pad(one, grow, value=pad)
+                for one, pad in zip(batch.ids, self.tokens.padding, strict=True)
+            ]
+            attended = [torch.nn.functional.pad(one, grow) for one in batch.attended]
+            return batch._replace(ids=tuple(ids), attended=tuple(attended), mask=mask)
+
+        object.__setattr__(self.tokens, "batch", padded)
+        self.optimizer = torch.optim.AdamW(
+            [{**group, "fused": False} for group in self.optimizer.param_groups]
+        )
+
+
+def measure(way: str, max_length: int) -> dict[str, float]:
+    """One way in this process: training, reading many, reading one by one, memory, parameters."""
+    machine.keep_memory()
+    is_plain = way == "plain loop"
+    dataset = "hotel" if (data_root() / "hotel").is_dir() else "synthetic_reviews"
+    config = replace(WAYS[way], dataset=dataset, max_length=max_length)
+    corpus = finetune._first(load(dataset), TEXTS)
+    config = replace(config, encoders=[str(finetune._located(e, corpus)) for e in config.encoders])
+    with tempfile.TemporaryDirectory() as folder:
+        run = (Plain if is_plain else finetune.Run)(config, Path(folder), corpus)
+        if is_plain:
+            run.pad()
+        run.total = 10 * TEXTS // BATCH
+        rows = run.rows["train"]
+        plan = batches.steps(run.tokens.lengths[rows], BATCH, 0, 0)
+        run.update(rows[plan[0]])  # warms up
+        losses = []
+        trained = seconds(lambda: losses.extend(run.update(rows[part]) for part in plan[1:]))
+        read = seconds(lambda: pair.say(run.pair, run.tokens, rows, config.budget))
+        one = [
+            seconds(lambda k=k: pair.say(run.pair, run.tokens, rows[k : k + 1]))
+            for k in range(LATENCY)
+        ]
+    return {
+        "training, reviews/s": (TEXTS - len(plan[0])) / trained,
+        "reading, reviews/s": TEXTS / read,
+        "reading one, ms": 1000 * float(np.median(one)),
+        "memory, GiB": peak(),
+        "parameters, million": sum(p.numel() for p in run.pair.parameters()) / 1e6,
+        "mean loss": float(np.mean(losses)),
+        "tokens of a review": float(run.tokens.lengths[rows].mean()),
+        "cut, %": 100 * float(run.tokens.cut[rows].mean()),
+    }
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--way"]:
+        return print(json.dumps(measure(sys.argv[2], int(sys.argv[3]))))
+    threads = torch.get_num_threads()
+    print(f"{DEVICE}, {threads} threads, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}")
+    for max_length in map(int, sys.argv[1:] or (128, 256)):
+        command = [sys.executable, __file__, "--way"]
+        found = {
+            way: json.loads(
+                subprocess.run(
+                    [*command, way, str(max_length)], check=True, stdout=subprocess.PIPE
+                ).stdout
+            )
+            for way in WAYS
+        }
+        print(f"\nmax_length {max_length}")
+        for name in found["ours"]:
+            print(f"{name:24}" + "".join(f"{one[name]:12.3f}" for one in found.values()))
+        print(f"{'':24}" + "".join(f"{way.removeprefix('ours, '):>12}" for way in WAYS))
+        for name in ("training, reviews/s", "reading, reviews/s"):
+            ratio = found["ours"][name] / found["plain loop"][name]
+            print(f"{name}: ours {ratio:.2f} times the plain loop")
+
+
+if __name__ == "__main__":
+    main()

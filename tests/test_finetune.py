@@ -1,0 +1,440 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from mmlib import checkpoints, encoders, machine, multitask, pair
+from mmlib.batches import tokenize
+from mmlib.checkpoints import BEST, LOG, STATE, read_log
+from mmlib.config import Config, read_config
+from mmlib.data import load
+from mmlib.data.targets import targets
+from mmlib.finetune import export, finetune
+from mmlib.precision import Masters
+from mmlib.text import encode
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return load("synthetic_reviews", n=200)  # 140 to train on, 20 and 40 for the others
+
+
+@pytest.fixture(scope="module")
+def two(corpus, tmp_path_factory):
+    """Folders of two small encoders: other depth, other width, other tokens."""
+    texts = list(corpus.text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MMLIB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        wide = encoders.small(texts, vocabulary=150, width=64, depth=1, steps=1)
+        deep = encoders.small(texts, vocabulary=80, width=32, depth=3, steps=1)
+    return [str(wide), str(deep)]
+
+
+@pytest.fixture(scope="module")
+def config(two):
+    """Quick, and float32 so that runs can be compared."""
+    given = {"dataset": "synthetic_reviews", "max_length": 48, "batch": 8, "lr": 1e-3, "width": 16}
+    return Config(two, **given, device="cpu", precision="float32", utterances=40, save_every=2)
+
+
+def losses(folder):
+    return np.array([line["loss"] for line in read_log(folder) if "loss" in line])
+
+
+def test_it_learns_and_keeps_what_it_said(config, corpus, tmp_path):
+    folder = finetune(replace(config, epochs=4, patience=9, head_lr=1e-2), tmp_path / "run", corpus)
+    curve = losses(folder)
+    assert len(curve) == 20 and curve[-5:].mean() < 0.9 * curve[:5].mean()
+    assert {p.name for p in folder.iterdir()} == {
+        BEST, STATE, LOG, "config.yaml", "valid.npz", "test.npz"
+    }  # fmt: skip
+    rows = corpus.rows("test")
+    with np.load(folder / "test.npz") as said:
+        assert said["ids"].tolist() == [corpus.ids[i] for i in rows]
+        assert said["groups"].tolist() == [corpus.groups[i] for i in rows]
+        for name, values in targets(corpus)._asdict().items():
+            np.testing.assert_array_equal(said[f"true_{name}"], values[rows])
+            assert said[name].shape == (len(rows),)
+        for name in ("p_coarse", "p_fine", "alpha_a", "alpha_b"):
+            np.testing.assert_allclose(said[name].sum(axis=1), 1, atol=1e-5)
+        assert said["alpha_a"].shape[1] == 2 and said["alpha_b"].shape[1] == 4
+        np.testing.assert_array_equal(said["fine"], said["p_fine"].argmax(axis=1))
+        assert (said["gate_counts"].sum(axis=1) % 16 == 0).all()  # width 16 values a position
+        middle = (np.arange(20) + 0.5) / 20
+        means = said["gate_counts"] @ middle / said["gate_counts"].sum(axis=1)
+        np.testing.assert_allclose(means, said["gate"].mean(axis=1), atol=0.026)
+
+
+def test_what_it_said_is_what_the_best_weights_say(config, corpus, tmp_path):
+    folder = finetune(replace(config, epochs=3), tmp_path, corpus)
+    model, tokenizers = pair.build(read_config(folder / "config.yaml"))
+    model.load_state_dict(checkpoints.load_weights(folder, model))
+    texts = [corpus.text[i] for i in corpus.rows("valid")]
+    tokens = tokenize(texts, tokenizers, 48)
+    said = pair.say(model, tokens, np.arange(len(texts)), budget=100)  # other batches
+    with np.load(folder / "valid.npz") as kept:
+        for name in ("p_fine", "intensity", "gate", "alpha_b", "guidance"):
+            np.testing.assert_allclose(said[name].numpy(), kept[name], atol=1e-5)
+        output = pair.as_output(said, "cpu")
+        known = targets(corpus).take(corpus.rows("valid"))
+        known = multitask.Targets(*(torch.from_numpy(v)[None] for v in known))
+        logged = [line["losses"] for line in read_log(folder) if "valid" in line]
+        best = min(logged, key=lambda one: sum(np.array(one) / multitask_constant(corpus, 40)))
+        np.testing.assert_allclose(multitask.losses(output, known)[0], best, atol=1e-5)
+
+
+def multitask_constant(corpus, n):
+    known = targets(corpus).take(corpus.rows("train")[:n])
+    return multitask.constant_losses(multitask.Targets(*map(torch.from_numpy, known))).numpy()
+
+
+VARIANTS = [
+    {"layer_fusion": "last", "gate": "mean", "guidance": False, "weighting": "static"},
+    {"gate": "concat", "scope": "token", "weighting": "dwa", "epochs": 3},
+    {"gate": "b", "regression": "huber", "class_weights": True, "intensity": "label"},
+    {"encoder_dropout": 0.1, "checkpointing": True, "attention": "eager"},
+]
+
+
+@pytest.mark.parametrize("switches", VARIANTS, ids=lambda one: next(iter(one.values())))
+def test_variants_run(config, corpus, tmp_path, switches):
+    folder = finetune(replace(config, utterances=16, **switches), tmp_path, corpus)
+    assert np.isfinite(losses(folder)).all()
+    with np.load(folder / "test.npz") as said:
+        assert ("gate" in said) == (switches.get("gate", "gate") == "gate")
+        assert ("guidance" in said) == switches.get("guidance", True)
+
+
+def test_one_encoder(config, corpus, tmp_path, two):
+    folder = finetune(replace(config, encoders=two[1:], utterances=16), tmp_path, corpus)
+    with np.load(folder / "test.npz") as said:
+        assert "alpha_a" in said and "alpha_b" not in said and "gate" not in said
+    assert not any(name.startswith("encoders.1.") for name in load_file(folder / BEST))
+
+
+@pytest.mark.parametrize("change", [{"budget": 60}, {"checkpointing": True}], ids=str)
+def test_how_a_step_is_computed_does_not_matter(config, corpus, tmp_path, change):
+    config = replace(config, dropout=0.0, epochs=2)
+    whole = losses(finetune(config, tmp_path / "whole", corpus))
+    parts = losses(finetune(replace(config, **change), tmp_path / "parts", corpus))
+    np.testing.assert_allclose(parts, whole, atol=2e-5)
+
+
+def test_bfloat16_is_near_float32(config, corpus, tmp_path):
+    full = losses(finetune(config, tmp_path / "full", corpus))
+    short = losses(finetune(replace(config, precision="bfloat16"), tmp_path / "short", corpus))
+    assert not np.array_equal(short, full)
+    np.testing.assert_allclose(short, full, rtol=0.02)
+
+
+def test_masters_add_up_steps_too_small_for_bfloat16():
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.ones_(model.weight)
+    masters = Masters(model, [model])
+    optimizer = torch.optim.SGD(masters.parameters().values(), lr=1e-3)
+    for _ in range(10):
+        model(torch.ones(1, 1, dtype=torch.bfloat16)).sum().backward()
+        masters.gather()
+        optimizer.step()
+        optimizer.zero_grad()
+        masters.publish()
+    assert masters.state_dict()["weight"].item() == pytest.approx(0.99)
+    assert model.weight.item() == torch.tensor(0.99).bfloat16().item() and model.weight.grad is None
+
+
+def test_it_stops_when_nothing_gets_better(config, corpus, tmp_path):
+    still = replace(config, lr=0.0, head_lr=0.0, weight_decay=0.0, epochs=9, patience=2)
+    still = replace(still, weighting="static")
+    folder = finetune(still, tmp_path, corpus)
+    evaluated = [line["step"] for line in read_log(folder) if "valid" in line]
+    assert evaluated == [5, 10, 15]  # 40 texts are 5 steps an epoch
+
+
+def test_evaluation_within_an_epoch(config, corpus, tmp_path):
+    folder = finetune(replace(config, evaluate_every=2), tmp_path, corpus)
+    assert [line["step"] for line in read_log(folder) if "valid" in line] == [2, 4, 5]
+
+
+# Going on after a kill
+
+
+@pytest.fixture(scope="module")
+def whole(config, corpus, tmp_path_factory):
+    """A run with all that is random."""
+    config = replace(config, epochs=2, encoder_dropout=0.1, weighting="dwa", precision="bfloat16")
+    return config, finetune(config, tmp_path_factory.mktemp("whole"), corpus)
+
+
+@pytest.mark.parametrize("at", [1, 4, 5, 9])
+def test_resumed_losses_are_the_same(whole, corpus, tmp_path, monkeypatch, at):
+    config, expected = whole
+    left, real = [at], torch.optim.AdamW.step
+
+    def step(self, *args, **kwargs):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(config, tmp_path / "part", corpus)
+    assert len(losses(tmp_path / "part")) == at
+    monkeypatch.undo()
+    folder = finetune(config, tmp_path / "part", corpus)
+    np.testing.assert_array_equal(losses(folder), losses(expected))
+    for name in ("valid.npz", "test.npz"):
+        one, other = (np.load(run / name) for run in (expected, folder))
+        for key in one:
+            np.testing.assert_array_equal(one[key], other[key])
+
+
+def write(config, path):
+    path.write_text(yaml.safe_dump(asdict(config)))
+    return path
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "mmlib.finetune", *map(str, arguments)]
+
+
+def test_killed_process_goes_on(config, tmp_path):
+    config = replace(config, utterances=160, epochs=3)
+    path, out = write(config, tmp_path / "c.yaml"), tmp_path / "run"
+    process = subprocess.Popen(command(path, "--out", out), stderr=subprocess.DEVNULL)
+    while process.poll() is None and len(losses(out)) < 5:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    before = losses(out)
+    after = losses(finetune(config, out))
+    assert len(after) == 60 > len(before)
+    np.testing.assert_array_equal(after[: len(before)], before)
+    np.testing.assert_array_equal(after, losses(finetune(config, tmp_path / "whole")))
+
+
+def test_interrupted_save_leaves_the_one_before(config, corpus, tmp_path, monkeypatch):
+    real, left = torch.save, [2]
+
+    def save(state, path):
+        left[0] -= 1
+        if left[0] < 0:
+            path.write_bytes(b"half")
+            raise OSError("No space left on device")
+        return real(state, path)
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(OSError, match="No space"):
+        finetune(config, tmp_path / "run", corpus)
+    monkeypatch.undo()
+    assert checkpoints.load_state(tmp_path / "run", {})["step"] == 4
+    assert not list((tmp_path / "run").glob(".*"))
+    again = losses(finetune(config, tmp_path / "run", corpus))
+    np.testing.assert_array_equal(again, losses(finetune(config, tmp_path / "whole", corpus)))
+
+
+# Several processes
+
+
+def test_two_processes_are_one(config, tmp_path):
+    config = replace(config, dropout=0.0, utterances=21, batch=7, epochs=2)  # a rank may be idle
+    alone = finetune(config, tmp_path / "one")
+    path = write(replace(config, processes=2), tmp_path / "c.yaml")
+    run = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    run += ["-m", *command(path, "--out", tmp_path / "two")[2:]]
+    done = subprocess.run(run, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(alone), atol=2e-5)
+    one, other = (np.load(folder / "test.npz") for folder in (alone, tmp_path / "two"))
+    for name in ("p_fine", "intensity", "gate"):
+        np.testing.assert_allclose(one[name], other[name], atol=2e-4)
+
+
+def test_other_number_of_processes_than_asked_for(config, corpus, tmp_path):
+    with pytest.raises(ValueError, match="processes: 2, but 1 run; start with torchrun"):
+        finetune(replace(config, processes=2), tmp_path, corpus)
+
+
+# Bad input
+
+
+def one_line(error):
+    return "\n" not in str(error.value)
+
+
+def test_loss_that_is_not_finite(config, corpus, tmp_path, monkeypatch):
+    real, left = multitask.losses, [4]  # the first is the best constant
+
+    def broken(*args, **kwargs):
+        left[0] -= 1
+        found = real(*args, **kwargs)
+        return found if left[0] >= 0 else found * torch.nan
+
+    monkeypatch.setattr(multitask, "losses", broken)
+    with pytest.raises(FloatingPointError, match="loss of step 4 is not finite") as error:
+        finetune(config, tmp_path, corpus)
+    assert one_line(error)
+    state = checkpoints.load_state(tmp_path, {})
+    assert state["step"] == 3 and all(v.isfinite().all() for v in state["model"].values())
+
+
+def test_state_of_another_configuration(config, corpus, tmp_path):
+    finetune(replace(config, utterances=8), tmp_path, corpus)
+    with pytest.raises(ValueError, match="is of a run with max_length=48, not 40") as error:
+        finetune(replace(config, utterances=8, max_length=40), tmp_path, corpus)
+    assert one_line(error)
+    finetune(replace(config, utterances=8, budget=512, save_every=7), tmp_path, corpus)
+
+
+@pytest.mark.parametrize("name", [STATE, BEST])
+def test_damaged_files(config, corpus, tmp_path, name):
+    finetune(replace(config, utterances=8), tmp_path, corpus)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-100])
+    with pytest.raises(ValueError, match=f"{name} is damaged") as error:
+        finetune(replace(config, utterances=8), tmp_path, corpus)
+    assert one_line(error)
+
+
+def test_state_that_would_execute_something(config, corpus, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "sprung"),)
+
+    tmp_path.joinpath("run").mkdir()
+    torch.save({"config": {}, "step": Trap()}, tmp_path / "run" / STATE)
+    with pytest.raises(ValueError, match="is damaged"):
+        finetune(config, tmp_path / "run", corpus)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_weights_of_another_shape(config, corpus, tmp_path, two):
+    finetune(replace(config, utterances=8), tmp_path, corpus)
+    model, _ = pair.build(replace(config, width=32))
+    with pytest.raises(ValueError, match=r"another model: fusion\.coarse\.weight is \(1, 16, 3\)"):
+        checkpoints.load_weights(tmp_path, model)
+    with pytest.raises(ValueError, match="is missing; train first"):
+        checkpoints.load_weights(tmp_path / "elsewhere", model)
+
+
+def test_batch_too_large_is_estimated_before(config, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "free", lambda _: 2**20)
+    with pytest.raises(ValueError, match=r"of 4096 tokens needs about 0\.\d GiB.*set budget") as e:
+        finetune(config, tmp_path, corpus)
+    assert one_line(e)
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")]
+)
+def test_batch_too_large_while_training(config, corpus, tmp_path, monkeypatch, error):
+    def forward(*_):
+        raise error
+
+    monkeypatch.setattr(pair.Pair, "forward", forward)
+    with pytest.raises(ValueError, match=r"needs about .* more than there is; set budget") as e:
+        finetune(config, tmp_path, corpus)
+    assert one_line(e)
+
+
+def test_estimate_grows_as_the_batch_does(config):
+    model, _ = pair.build(config)
+    at = {n: pair.needs(model, n, 48, is_short=False, checkpointing=False) for n in (0, 1, 8)}
+    assert at[0] == 16 * sum(p.numel() for p in model.parameters())
+    assert at[8] - at[0] == 8 * (at[1] - at[0]) > 0
+
+
+def test_unknown_encoder(config, corpus, tmp_path):
+    with pytest.raises(ValueError, match="'no/such' is neither a folder nor downloaded") as error:
+        finetune(replace(config, encoders=["no/such"]), tmp_path, corpus)
+    assert one_line(error)
+
+
+def test_encoder_that_takes_less_text(config, corpus, tmp_path):
+    with pytest.raises(ValueError, match="max_length=513 exceeds what this encoder takes; use 512"):
+        finetune(replace(config, max_length=513), tmp_path, corpus)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_no_gpu_is_no_reason_to_use_the_cpu(config, corpus, tmp_path):
+    with pytest.raises(ValueError, match="device: cuda, but torch finds no GPU"):
+        finetune(replace(config, device="cuda"), tmp_path, corpus)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("encoders: [minilm]\nlr: 1e-4", "lr cannot be '1e-4' .YAML reads 1e-4 as text"),
+        ("encoders: [minilm]\nlayers: 3", "unknown name 'layers'"),
+        ("encoders: [a, b, c]", "name one or two"),
+        ("encoders: minilm", "encoders cannot be 'minilm'"),
+        ("lr: 0.1", "`encoders: .minilm.` at least"),
+        ("encoders: [minilm]\nepochs: 0", "epochs=0 must be at least 1"),
+        ("encoders: [minilm]\nguidance: 1", "guidance cannot be 1"),
+        ("encoders: [minilm]\nprecision: half", "precision='half' is unknown"),
+        ("{", "while parsing"),
+    ],
+)
+def test_bad_configuration(tmp_path, given, message):
+    (tmp_path / "c.yaml").write_text(given)
+    with pytest.raises(ValueError, match=message) as error:
+        read_config(tmp_path / "c.yaml")
+    assert one_line(error)
+
+
+def test_command_line_says_what_is_wrong_in_one_line(tmp_path):
+    done = subprocess.run(command(tmp_path / "none.yaml"), capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("mmlib.finetune: ") and "No such file" in done.stderr
+
+
+# What comes after
+
+
+def test_export_gives_encoders_that_can_be_read(config, corpus, tmp_path):
+    folder = finetune(replace(config, utterances=16), tmp_path / "run", corpus)
+    texts, made = list(corpus.text[:5]), export(folder, tmp_path / "made")
+    assert made == [tmp_path / "made" / "a", tmp_path / "made" / "b"]
+    model, _ = pair.build(read_config(folder / "config.yaml"))
+    model.load_state_dict(checkpoints.load_weights(folder, model))
+    for encoder, one in zip(model.encoders, made, strict=True):
+        found = encode(texts, one, layers="all", max_length=48, cache=False)
+        source = encode(texts, encoder.name_or_path, layers="all", max_length=48, cache=False)
+        assert found.shape == source.shape and not np.allclose(found, source, atol=1e-3)
+        state = load_file(one / "model.safetensors")
+        for name, value in encoder.state_dict().items():
+            torch.testing.assert_close(state[name], value)
+
+
+def test_long_texts_are_counted(config, corpus, tmp_path):
+    """20,000 words are cut, and the files say so."""
+    texts = list(corpus.text)
+    long = int(corpus.rows("test")[0])
+    texts[long] = "the room was good. " * 5000
+    corpus = replace(corpus, text=tuple(texts))
+    folder = finetune(replace(config, utterances=8, max_length=512), tmp_path, corpus)
+    with np.load(folder / "test.npz") as said:
+        assert said["cut"].tolist() == [True] + [False] * 7
+
+
+def test_log_without_its_last_half_line(tmp_path):
+    (tmp_path / LOG).write_text(json.dumps({"step": 1}) + '\n{"step": 2, "lo')
+    assert read_log(tmp_path) == [{"step": 1}]
+
+
+def test_best_weights_have_names_of_their_own(config, corpus, tmp_path):
+    folder = finetune(replace(config, utterances=8), tmp_path, corpus)
+    found = load_file(folder / BEST)
+    del found["fusion.fine.bias"]
+    save_file(found, folder / BEST)
+    model, _ = pair.build(config)
+    with pytest.raises(ValueError, match=r"fusion\.fine\.bias is None there"):
+        checkpoints.load_weights(folder, model)
