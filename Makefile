@@ -20,8 +20,7 @@ setup: .venv/.installed  ## make .venv and install pinned dependencies and the p
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "$(PYTHON) is missing or older than Python 3.11: name another, e.g. make PYTHON=python3.12" >&2; exit 1; }
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --constraint requirements.lock --editable \
-	  '.[cluster,lexicon,offline,parquet,sentencepiece,test]'
+	$(BIN)/pip install --constraint requirements.lock --editable '.[cluster,lexicon,offline,parquet,sentencepiece,test]'
 	@touch $@
 
 run: setup  ## execute the notebooks (DATASET=mosi RUN=mosi ONLY="02_daf 08_results" PARAMS=file.yaml)

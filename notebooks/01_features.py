@@ -727,7 +727,9 @@ def voiced_means(corpus) -> pd.DataFrame:
 
 # %%
 true, found = voiced_means(said), voiced_means(measured)
-pairs = true.join(found, lsuffix=", corpus", rsuffix=", wave").set_axis(evidence[rows].round(1))
+pairs = (
+    true.add_suffix(", corpus").join(found.add_suffix(", wave")).set_axis(evidence[rows].round(1))
+)
 assert (found["F0"] - true["F0"]).abs().max() < 15 and (found["Rd"] - true["Rd"]).abs().max() < 0.4
 assert found["MCEP_0"].corr(true["MCEP_0"]) > 0.9  # up to the formants' own gain
 for name, sign in (("F0", 1), ("Rd", -1), ("MCEP_0", 1)):

@@ -48,7 +48,8 @@ def measure(folder: Path, points: int, warm: bool) -> None:
     start = median(record["kernel_seconds"] for record in records)
     overhead = (WORKERS * elapsed - sum(own)) / len(own)
     print(
-        f"{run.name}: {len(own)} points in {elapsed:.0f} s, workers ready after {ready - began:.0f} s"
+        f"{run.name}: {len(own)} points in {elapsed:.0f} s, "
+        f"workers ready after {ready - began:.0f} s"
     )
     print(f"  papermill {median(own):.2f} s a point, of it {start:.2f} until the first cell")
     print(f"  overhead {overhead:.2f} s a point")
