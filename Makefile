@@ -48,7 +48,7 @@ lint: setup  ## ruff, as a check
 
 test: lint  ## lint, pytest, and every notebook against its stored outputs
 	$(BIN)/python -m pytest tests -n 2 --dist loadscope
-	$(BIN)/python -m pytest notebooks --nbval --nbval-current-env --nbval-cell-timeout 120 \
+	$(BIN)/python -m pytest notebooks --nbval --nbval-current-env --nbval-cell-timeout 600 \
 	  --nbval-sanitize-with notebooks/sanitize.cfg -n 2 --dist loadscope
 
 drill: setup  ## minutes: workers and driver killed in a grid, 500 clips, 09 in a browser if there is one
