@@ -121,8 +121,21 @@ def test_order_neighbours_and_duplicates_do_not_matter(tiny, forwarded):
     np.testing.assert_array_equal(together[:7], together[7:])
     back = encode(TEXTS[::-1], tiny, cache=False)[::-1]
     alone = np.concatenate([encode([one], tiny, cache=False) for one in TEXTS])
-    np.testing.assert_allclose(back, together[:7], atol=1e-5)
-    np.testing.assert_allclose(alone, together[:7], atol=1e-5)
+    np.testing.assert_array_equal(back, together[:7])
+    np.testing.assert_array_equal(alone, together[:7])
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_the_same_bits_however_a_batch_is_padded(minilm, attention, monkeypatch):
+    monkeypatch.setattr(text, "CPU_TOKENS", 4096)
+    frozen = {"layers": "all", "attention": attention, "cache": False}
+    texts = [" ".join((TERMS * 5)[i : 2 * i + 1]) for i in range(27)]  # 1 to 27 words
+    together = encode(texts, minilm, **frozen)
+    order = np.random.default_rng(0).permutation(len(texts))
+    for size in (1, 7):
+        parts = [encode([texts[i] for i in part], minilm, **frozen)
+                 for part in np.split(order, range(size, len(order), size))]  # fmt: skip
+        np.testing.assert_array_equal(np.concatenate(parts)[np.argsort(order)], together)
 
 
 def test_encoder_without_sdpa(tmp_path):
@@ -132,6 +145,8 @@ def test_encoder_without_sdpa(tmp_path):
     folder = save_tiny(tmp_path / "deberta", DebertaV2Model(config))
     expected = one_by_one(folder, TEXTS, "all", "mean")
     np.testing.assert_allclose(encode(TEXTS, folder, layers="all"), expected, atol=1e-5)
+    with torch.inference_mode():  # as many tokens as there are positions, no whole groups of 16
+        assert encode(["good " * 157], folder, max_length=159, cache=False).shape == (1, 16)
 
 
 def test_weights_saved_by_torch(tiny):
