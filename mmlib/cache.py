@@ -3,17 +3,18 @@
 A store is a folder of shards. A shard holds one finished batch and is named by the SHA-256 of its
 own bytes; it is written under a temporary name and renamed. So writers need no lock, a reader
 meets whole shards only, an interrupted run keeps its finished batches, and damage shows as a name
-that does not fit.
+that does not fit. Two processes that lack the same items take turns, so that one computes them.
 """
 
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from safetensors.numpy import load, save
 
 from mmlib.paths import cache_root, write_whole
@@ -66,6 +67,16 @@ class Store:
                 self.folder,
                 error.strerror,
             )
+
+    @contextmanager
+    def turn(self, items: Sequence[str]) -> Iterator[None]:
+        """One process at a time for these very items: who waited finds them stored."""
+        name = sha256(b"".join(map(self._key, items))).hexdigest()
+        with ExitStack() as stack:
+            with suppress(OSError):  # a disk that cannot be written: everybody computes
+                self.folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(FileLock(self.folder / f"{name}.lock"))
+            yield
 
     def _key(self, item: str) -> bytes:
         return sha256(f"{self._settings}\0{item}".encode()).digest()

@@ -9,7 +9,6 @@ begins as the same function. Both are folders in the cache that `mmlib.text` rea
 import json
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 from transformers import (
     AutoModel,
@@ -211,17 +211,18 @@ def _guess_masked(
 
 
 def _kept(kind: str, about: dict, make: Callable[[Path], None]) -> Path:
-    """The folder of what `about` describes; made under another name and renamed when whole."""
+    """The folder of what `about` describes; made under another name and renamed when whole.
+
+    Of several processes one makes it and the others wait.
+    """
     key = sha256(json.dumps(about | versions(), sort_keys=True).encode()).hexdigest()
     folder = cache_root() / "encoders" / f"{kind}-{key[:16]}"
-    if folder.is_dir():
-        return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder.parent, prefix=f".{kind}-") as part:
-        made = Path(part) / "encoder"
-        make(made)
-        with suppress(OSError):  # another process was first
-            os.replace(made, folder)
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            with TemporaryDirectory(dir=folder.parent, prefix=f".{kind}-") as part:
+                make(made := Path(part) / "encoder")
+                os.replace(made, folder)
     return folder
 
 

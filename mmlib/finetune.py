@@ -42,7 +42,7 @@ def finetune(config: Config, folder: Path, corpus: Corpus | None = None) -> Path
     `log.jsonl` and `config.yaml`. ValueError, one line, for what cannot be trained so;
     FloatingPointError where a loss is not finite.
     """
-    corpus = _first(corpus or load(config.dataset), config.utterances)
+    corpus = first(corpus or load(config.dataset), config.utterances)
     words = [corpus.text[i] for i in corpus.rows("train")]
     folders = [str(encoders.named(name, words)) for name in config.encoders]
     config = replace(config, encoders=folders)
@@ -53,7 +53,7 @@ def finetune(config: Config, folder: Path, corpus: Corpus | None = None) -> Path
     return folder
 
 
-def _first(corpus: Corpus, n: int) -> Corpus:
+def first(corpus: Corpus, n: int) -> Corpus:
     """The first n utterances of each split; all if n is 0."""
     return corpus.take(np.concatenate([corpus.rows(split)[: n or None] for split in SPLITS]))
 

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
 from functools import lru_cache
@@ -117,12 +117,14 @@ def encode(
 
     distinct = list(dict.fromkeys(texts))
     rows = store.get(distinct) if store else {}
-    cached = len(rows)
     if missing := [text for text in distinct if text not in rows]:
         loaded = _load(folder, dtype, attention, device, str(files))
         check_length(max_length, loaded.model, loaded.tokenizer)
         bar = is_watched() if progress is None else progress
-        rows |= _compute(missing, loaded, options, store, bar)
+        with store.turn(missing) if store else nullcontext():
+            rows |= store.get(missing) if store else {}  # what another process made meanwhile
+            missing = [text for text in missing if text not in rows]
+            rows |= _compute(missing, loaded, options, store, bar) if missing else {}
 
     states = np.stack([rows[text]["states"] for text in texts])  # (n, l, d)
     truncated = sum(int(rows[text]["tokens"]) > max_length for text in texts)
@@ -132,6 +134,7 @@ def encode(
     if not report:
         return features
     seconds = time.perf_counter() - start
+    cached = len(distinct) - len(missing)
     return features, Report(len(texts), len(distinct), cached, truncated, seconds, settings)
 
 

@@ -3,6 +3,7 @@ import resource
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -88,6 +89,21 @@ def test_two_processes_write_at_once(tmp_path):
     found = Store({}, tmp_path).get([str(i) for i in range(302)])
     assert all((found[str(i)]["x"] == i).all() for i in range(302))
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_who_lacks_the_same_items_waits_for_them(tmp_path):
+    def late() -> set[str]:
+        store = Store(SETTINGS, tmp_path)
+        with store.turn(["a", "bb"]):
+            return set(store.get(["a", "bb"]))
+
+    with ThreadPoolExecutor() as pool:
+        with Store(SETTINGS, tmp_path).turn(["a", "bb"]):
+            other = pool.submit(late)
+            with Store(SETTINGS, tmp_path).turn(["a", "ccc"]):  # other items: no waiting
+                filled(tmp_path)
+            assert not other.done()
+        assert other.result(60) == {"a", "bb"}
 
 
 def test_killed_writer_leaves_whole_batches(tmp_path, caplog):

@@ -108,7 +108,7 @@ def measure(way: str, max_length: int) -> dict[str, float]:
     is_plain = way == "plain loop"
     dataset = "hotel" if (data_root() / "hotel").is_dir() else "synthetic_reviews"
     config = replace(WAYS[way], dataset=dataset, max_length=max_length)
-    corpus = finetune._first(load(dataset), TEXTS)
+    corpus = finetune.first(load(dataset), TEXTS)
     config = replace(config, encoders=[str(finetune._located(e, corpus)) for e in config.encoders])
     with tempfile.TemporaryDirectory() as folder:
         run = (Plain if is_plain else finetune.Run)(config, Path(folder), corpus)

@@ -1,0 +1,105 @@
+"""Finished fine-tuning runs as stored rows: `python -m mmlib.finetuned RUN MODEL=FOLDER ...`.
+
+    python -m mmlib.finetuned hotel dyfulm=runs/full dyfulm:none=runs/none single_a=runs/a
+
+FOLDER is one that `mmlib.finetune` has finished; a model with several seeds is named once for each.
+The first model is paired with every other one. A bag of words and the best constant, learnt from
+the same reviews, stand beside them.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from mmlib import checkpoints, results, tfidf
+from mmlib.config import Config, read_config
+from mmlib.data import Corpus, load
+from mmlib.data.reviews import natural_weights
+from mmlib.data.targets import Targets, constant, targets
+from mmlib.finetune import first
+
+NOTEBOOK = "finetune"  # what the rows name as their origin
+ALIKE = ("dataset", "utterances", "intensity")  # of models that are compared
+
+
+def said(folders: Sequence[Path], ids: Sequence[str]) -> Targets:
+    """What a model's seeds say of the test reviews `ids`, (s, n) each; ValueError if of others."""
+    found = []
+    for folder in folders:
+        path = folder / "test.npz"
+        if not path.exists():
+            raise ValueError(f"{folder} holds no finished run; python -m mmlib.finetune ends it")
+        with np.load(path) as arrays:
+            if arrays["ids"].tolist() != list(ids):
+                raise ValueError(f"{path} is of other reviews than the first run's; leave it out")
+            found.append([arrays[name] for name in Targets._fields])
+    return Targets(*(np.stack(of_all) for of_all in zip(*found, strict=True)))
+
+
+def references(corpus: Corpus, known: Targets) -> dict[str, Targets]:
+    """A bag of words and the best constant on the test split."""
+    test = corpus.take(corpus.rows("test"))
+    bag = tfidf.fit(corpus, known).predict(test)
+    return {"tfidf": bag, "constant": constant(known.take(corpus.rows("train")), len(test))}
+
+
+def store(run: str, folders: Mapping[str, Sequence[Path]]) -> Path:
+    """Save rows and paired tests of those models, `model` or `model:variant` each, in a run."""
+    configs = {name: read_config(some[0] / checkpoints.CONFIG) for name, some in folders.items()}
+    config = common(configs)
+    corpus = first(load(config.dataset), config.utterances)
+    goal, rows = targets(corpus, config.intensity), corpus.rows("test")
+    known, groups = goal.take(rows), [corpus.groups[i] for i in rows]
+    answers = {n: said(some, [corpus.ids[i] for i in rows]) for n, some in folders.items()}
+    leading, *others = answers
+    answers |= references(corpus, goal)
+    weights = natural_weights(corpus.label[rows]) if corpus.scale.name == "stars" else None
+    place = {"notebook": NOTEBOOK, "dataset": config.dataset, "split": "test"}
+    lines = []
+    for name, one in answers.items():
+        model, _, variant = name.partition(":")
+        at = {**place, "model": model, "variant": variant or "full"}
+        lines += results.review_rows(one, known, groups, weights=weights, **at)
+    pairs = [(leading, other) for other in (*others, "tfidf")]
+    tests = results.review_comparisons(
+        answers, pairs, known, groups, weights=weights, variant="full", **place
+    )
+    used = {name: _told(one) for name, one in configs.items()}
+    return results.save(lines, run, NOTEBOOK, comparisons=tests, parameters=used,
+                        checksums=dict(corpus.checksums))  # fmt: skip
+
+
+def common(configs: Mapping[str, Config]) -> Config:
+    """Any of the configurations; ValueError unless they are of the same reviews and targets."""
+    for name in ALIKE:
+        if len(values := {str(getattr(one, name)) for one in configs.values()}) > 1:
+            raise ValueError(f"runs differ in {name}: {', '.join(sorted(values))}; leave some out")
+    return next(iter(configs.values()))
+
+
+def _told(config: Config) -> dict[str, object]:
+    """A configuration for the record, encoders by name: where they lay is this machine's."""
+    return {**asdict(config), "encoders": [Path(one).name for one in config.encoders]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m mmlib.finetuned", description=__doc__,
+                                     formatter_class=argparse.RawTextHelpFormatter)  # fmt: skip
+    parser.add_argument("run", help="folder under papermill_runs that receives the rows")
+    parser.add_argument("models", nargs="+", metavar="MODEL=FOLDER")
+    given = parser.parse_args()
+    folders: dict[str, list[Path]] = {}
+    for one in given.models:
+        name, _, folder = one.partition("=")
+        folders.setdefault(name, []).append(Path(folder))
+    try:
+        print(store(given.run, folders))
+    except ValueError as problem:
+        raise SystemExit(f"mmlib.finetuned: {problem}") from None
+
+
+if __name__ == "__main__":
+    main()
