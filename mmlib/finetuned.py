@@ -8,6 +8,8 @@ the same reviews, stand beside them.
 """
 
 import argparse
+import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -91,6 +93,8 @@ def main() -> None:
     parser.add_argument("run", help="folder under papermill_runs that receives the rows")
     parser.add_argument("models", nargs="+", metavar="MODEL=FOLDER")
     given = parser.parse_args()
+    command = ["python", "-m", "mmlib.finetuned", given.run, *given.models]
+    os.environ.setdefault("MMLIB_COMMAND", shlex.join(command))
     folders: dict[str, list[Path]] = {}
     for one in given.models:
         name, _, folder = one.partition("=")

@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from mmlib import results
+from mmlib.config import read_config
 from mmlib.paths import NOTEBOOKS, ROOT, RUNS, data_root
 from mmlib.runs import grid
 from mmlib.runs.plan import plan, read_parameters
@@ -199,6 +200,11 @@ def test_parameter_files_fit_the_notebooks(path):
 def test_grids_fit_the_notebooks(path):
     points = [point.parameters for point in grid.read(path).points(path.stem)]
     assert points and all(point["run"] == path.stem for point in points)
+
+
+@pytest.mark.parametrize("path", sorted(RUNS.glob("finetune/*.yaml")), ids=lambda path: path.stem)
+def test_fine_tuning_configurations_can_be_read(path):
+    assert read_config(path).encoders
 
 
 @pytest.mark.real

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mmlib import batches, finetune, machine, pair
+from mmlib import batches, encoders, finetune, machine, pair
 from mmlib.config import Config
 from mmlib.data import load
 from mmlib.paths import data_root
@@ -109,7 +109,8 @@ def measure(way: str, max_length: int) -> dict[str, float]:
     dataset = "hotel" if (data_root() / "hotel").is_dir() else "synthetic_reviews"
     config = replace(WAYS[way], dataset=dataset, max_length=max_length)
     corpus = finetune.first(load(dataset), TEXTS)
-    config = replace(config, encoders=[str(finetune._located(e, corpus)) for e in config.encoders])
+    words = [corpus.text[i] for i in corpus.rows("train")]
+    config = replace(config, encoders=[str(encoders.named(e, words)) for e in config.encoders])
     with tempfile.TemporaryDirectory() as folder:
         run = (Plain if is_plain else finetune.Run)(config, Path(folder), corpus)
         if is_plain:
