@@ -8,6 +8,7 @@ the same reviews, stand beside them.
 """
 
 import argparse
+import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
@@ -22,8 +23,10 @@ from mmlib.data import Corpus, load
 from mmlib.data.reviews import natural_weights
 from mmlib.data.targets import Targets, constant, targets
 from mmlib.finetune import first
+from mmlib.paths import write_whole
 
 NOTEBOOK = "finetune"  # what the rows name as their origin
+INSIDE = "inside.json"  # beside them: gate and layers of each model's first seed, see `inside`
 ALIKE = ("dataset", "utterances", "intensity")  # of models that are compared
 
 
@@ -70,8 +73,25 @@ def store(run: str, folders: Mapping[str, Sequence[Path]]) -> Path:
         answers, pairs, known, groups, weights=weights, variant="full", **place
     )
     used = {name: _told(one) for name, one in configs.items()}
-    return results.save(lines, run, NOTEBOOK, comparisons=tests, parameters=used,
+    path = results.save(lines, run, NOTEBOOK, comparisons=tests, parameters=used,
                         checksums=dict(corpus.checksums))  # fmt: skip
+    looked = {name: inside(some[0]) for name, some in folders.items()}
+    write_whole(path.with_name(INSIDE), json.dumps(looked, indent=1) + "\n")
+    return path
+
+
+def inside(folder: Path) -> dict[str, list[float]]:
+    """What gate and layers of a run did on the test reviews, where it has them.
+
+    gate: the share of its values in each twentieth of (0, 1), over reviews, positions and units;
+    alpha_a, alpha_b: the mean weight of each layer.
+    """
+    with np.load(folder / "test.npz") as arrays:
+        found = {n: arrays[n].mean(axis=0) for n in ("alpha_a", "alpha_b") if n in arrays}
+        if "gate_counts" in arrays:
+            counts = arrays["gate_counts"].sum(axis=0)
+            found["gate"] = counts / counts.sum()
+    return {name: np.round(values.astype(float), 5).tolist() for name, values in found.items()}
 
 
 def common(configs: Mapping[str, Config]) -> Config:

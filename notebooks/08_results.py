@@ -23,6 +23,8 @@
 # make run RUN=mosi-leak  PARAMS=papermill_runs/params/mosi-leak.yaml
 # make run RUN=mosei-text PARAMS=papermill_runs/params/mosei-text.yaml
 # make run RUN=mmmo       PARAMS=papermill_runs/params/mmmo.yaml
+# make run RUN=sst5       PARAMS=papermill_runs/params/sst5.yaml
+# python -m mmlib.finetuned hotel ...      the fine-tuned models, see "Fine-tuning" in the README
 # ```
 #
 # after `python -m mmlib.tune` had spent the same budget on every rule. A run leaves
@@ -31,7 +33,8 @@
 # Before this: `02_daf`, `03_daf_ablations`, `04_daf_interpretability`.
 
 # %% tags=["parameters", "reads-results"]
-metrics: str = "mae corr acc2_non0 f1_non0 f1_has0 acc7"  # columns of the tables of scores
+metrics: str = "mae corr acc2_non0 f1_non0 f1_has0 acc7"  # columns of the tables of sentiment
+reviews: str = "acc_coarse acc_coarse_natural acc_fine acc_fine_natural mae r2"  # of reviews
 run: str = "interactive"  # a run to show besides the stored ones; interactive: none
 
 # %%
@@ -51,11 +54,13 @@ pd.set_option("display.max_colwidth", 90, "display.precision", 3)
 # %% [markdown]
 # ## 1 · Which runs, and where they came from
 #
-# A run is kept with the project if its parameter file is. `dirty` would mean that the code had
+# A run is kept with the project if a parameter file of it is. `dirty` would mean that the code had
 # changes which no commit holds.
 
 # %%
-kept = [name for name in results.runs() if (RUNS / "params" / f"{name}.yaml").exists()]
+files = {path.stem for path in RUNS.glob("params/*.yaml")}
+files |= {path.stem.partition("-")[0] for path in RUNS.glob("finetune/*.yaml")}
+kept = [name for name in results.runs() if name in files]
 shown = kept + [run] * (run in results.runs() and run not in (*kept, "interactive"))
 frames = {name: results.load(name) for name in shown}
 print("runs:", ", ".join(shown) or "none yet; the commands above make them")
@@ -106,7 +111,9 @@ def wide(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 # %%
 for name, frame in frames.items():
     display(Markdown(f"**{name}**"))
-    display(wide(scores(frame), metrics.split()))
+    of_reviews = frame["metric"].eq("acc_fine").any()
+    columns = (reviews if of_reviews else metrics).split()
+    display(wide(scores(frame), [name for name in columns if name in set(frame["metric"])]))
 
 # %% [markdown]
 # The same as pictures. Models that are nearer to the constant than to the best one are in the

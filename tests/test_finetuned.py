@@ -1,5 +1,6 @@
 """Finished fine-tuning runs as stored rows."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -42,6 +43,8 @@ def test_seeds_are_stacked_and_models_paired(finished, tmp_path, monkeypatch):
     assert set(tests["a"]) == {"single_a"} and set(tests["b"]) == {"single_b", "tfidf"}
     told = results.origins("mine")["finetune"]["parameters"]["single_a"]
     assert told["guidance"] is True and "/" not in told["encoders"][0]
+    looked = json.loads((tmp_path / "mine" / finetuned.INSIDE).read_text())["single_a"]
+    assert sum(looked["alpha_a"]) == pytest.approx(1, abs=1e-3) and "gate" not in looked
 
 
 def test_runs_that_cannot_be_compared(finished, tmp_path):
