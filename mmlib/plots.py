@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from mmlib.paths import FIGURES, point_folder
 
 DPI = 150
+READABLE = 150  # words that fit beside each other under a recording
 
 
 class Look(NamedTuple):
@@ -265,26 +266,30 @@ def recording(
     """A recording on one time axis: wave, pitch, features, action units and words.
 
     wave (n,); pitch[name]: time (t,) and Hz, 0 where unvoiced; frames and units: time (t,), values
-    (t, d) and names (d,), drawn standardised, NaN white; words: text, start and end in seconds.
+    (t, d) and names (d,), drawn standardised, NaN white; words: text, start and end in seconds,
+    written only where there is room for them.
     """
-    heights = [1, 1.2, 1.6, *([1.6] * (units is not None)), 0.8]
+    heights = [1, 1.2, 1.6, *([1.6] * (units is not None)), 1]
     figure, axes = plt.subplots(
         len(heights), sharex=True, figsize=(9, 1.4 * sum(heights)), height_ratios=heights
     )
     axes[0].plot(np.arange(len(wave)) / rate, wave, color=look("audio").colour, lw=0.3)
-    axes[0].set_ylabel("wave")
+    axes[0].set_ylabel("amplitude")
     for i, (name, (time, hertz)) in enumerate(pitch.items()):
         drawn = np.where(hertz > 0, hertz, np.nan)
         axes[1].plot(time, drawn, ("-", "k--")[i % 2], lw=1.5, label=name)
     axes[1].set_ylabel("F0 (Hz)")
     axes[1].legend(ncols=len(pitch), fontsize="small")
-    for ax, table in zip(axes[2:-1], (frames, units), strict=False):
+    for ax, table, what in zip(axes[2:-1], (frames, units), ("sound", "face"), strict=False):
         _strip(ax, *table)
-    for text, start, end in words:
+        ax.set_title(f"{what}: sd from each row's mean, -3 orange to 3 purple", fontsize="small")
+    for i, (text, start, end) in enumerate(words):
         axes[-1].axvspan(start, end, color=look("text").colour, alpha=0.25, lw=0)
-        axes[-1].text((start + end) / 2, 0.5, text, ha="center", va="center", fontsize=6,
-                      rotation=90, clip_on=True)  # fmt: skip
+        if len(words) <= READABLE:  # in two rows, so that neighbours do not meet
+            axes[-1].text((start + end) / 2, (0.75, 0.25)[i % 2], text, ha="center", va="center",
+                          fontsize=6, rotation=90, clip_on=True)  # fmt: skip
     axes[-1].set(yticks=[], ylim=(0, 1), xlabel="seconds", ylabel="words")
+    figure.align_ylabels(axes)
     axes[-1].grid(visible=False)
     return figure
 
@@ -308,33 +313,38 @@ def verdict(
     without: Mapping[str, np.ndarray],
     *,
     note: str = "",
+    interval: str = "interval",
 ) -> Figure:
     """Sentiment over time with its interval, the weights as a stacked band, and what is left
     without each modality.
 
     start and end (n,) in seconds; score, low and high (n,); weights[m] (n,) sum to 1; without[m]
-    (n,), NaN where there is no such score. note: written above the figure.
+    (n,), NaN where there is no such score. note: written above the figure; interval: what low and
+    high are.
     """
-    figure, axes = plt.subplots(3, sharex=True, figsize=(9, 6.5), height_ratios=[1.4, 1, 1.2])
-    across = [axes[0], axes[2]]
-    for ax in across:
-        ax.hlines(score, start, end, color=look("daf").colour, lw=2.5, label="all it has")
+    figure, axes = plt.subplots(3, sharex=True, figsize=(9, 6.5), height_ratios=[1.4, 1, 1.4])
+    width, fine = end - start, 0.5 * (len(score) < 60)  # an edge would hide the narrow bars of many
+    for ax, name in ((axes[0], "score"), (axes[2], "with all it has")):
+        ax.hlines(score, start, end, color=look("daf").colour, lw=2.5, label=name)
         ax.axhline(0, color="black", lw=0.8)
-    axes[0].bar(start, high - low, end - start, low, align="edge", color=look("daf").colour,
-                alpha=0.2, lw=0)  # fmt: skip
+    axes[0].bar(start, high - low, width, low, align="edge", color=look("daf").colour, alpha=0.2,
+                lw=0, label=interval)  # fmt: skip
     bottom = np.zeros(len(score))
     for m, share in weights.items():
-        axes[1].bar(start, share, end - start, bottom, align="edge", color=look(m).colour,
-                    hatch=look(m).hatch, edgecolor="white", lw=0.5, label=m)  # fmt: skip
+        axes[1].bar(start, share, width, bottom, align="edge", color=look(m).colour,
+                    hatch=look(m).hatch * bool(fine), edgecolor="white", lw=fine,
+                    label=m)  # fmt: skip
         bottom = bottom + share
-    for m, left in without.items():
-        axes[2].plot((start + end) / 2, left, look(m).marker, color=look(m).colour,
-                     label=f"without {m}")  # fmt: skip
-    axes[0].set(ylabel="sentiment", ylim=(-3.6, 3.6), title=note)
+    for i, (m, left) in enumerate(without.items()):  # side by side, in the order of the weights
+        axes[2].plot(start + width * (i + 1) / (len(without) + 1), left, look(m).marker,
+                     color=look(m).colour, ms=7 if fine else 3, label=f"without {m}")  # fmt: skip
+    most = max(3.2, np.abs([low, high]).max() + 0.2)
+    axes[0].set(ylabel="sentiment, -3 to 3", ylim=(-most, most), title=note)
     axes[1].set(ylabel="weight", ylim=(0, 1))
-    axes[2].set(ylabel="sentiment", xlabel="seconds")
-    for ax in axes[1:]:
+    axes[2].set(ylabel="sentiment, -3 to 3", xlabel="seconds")
+    for ax in axes:
         ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    figure.align_ylabels(axes)
     return figure
 
 

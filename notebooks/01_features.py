@@ -563,7 +563,7 @@ flow, slope = iaif.glottal_flow(stages.wave, closures, rate)
 part = slice(12000, 12600)
 figure, axes = plt.subplots(2, sharex=True, figsize=(7, 3))
 axes[0].plot(time[part], voice.wave[part])
-_ = axes[0].set_ylabel("wave")
+_ = axes[0].set_ylabel("amplitude")
 axes[1].plot(time[part], slope[part] / -slope[part].min(), label="IAIF")
 period = (pitch[part].cumsum() / rate + (pitch[: part.start].sum() / rate)) % 1
 axes[1].plot(time[part], lf.waveform(shape[part.start], period), "k--", label="LF")
@@ -596,9 +596,10 @@ truth = pd.DataFrame([of_the_pulse(r) for r in grid], grid, ["NAQ", "QOQ", "H1H2
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(10, 3))
 for axis, name in zip(axes, truth, strict=True):
-    axis.plot(rd, inner[name], ".", ms=3)
-    axis.plot(truth[name], "k--")
-    axis.set(xlabel="true Rd", ylabel=name)
+    axis.plot(rd, inner[name], ".", ms=3, label="measured")
+    axis.plot(truth[name], "k--", label="LF model")
+    axis.set(xlabel="true Rd", ylabel=f"{name} (dB)" if name == "H1H2" else name)
+axes[0].legend()
 expected = {name: np.interp(rd, grid, truth[name]) for name in truth}
 assert np.abs(inner["QOQ"] - expected["QOQ"]).median() < 0.03
 assert np.abs(inner["H1H2"] - expected["H1H2"]).median() < 1.5  # dB
@@ -629,15 +630,15 @@ harmonic = np.arange(1, 60)
 impulse = np.abs(np.fft.rfft(resonate(np.eye(1, 4096)[0], voice.formants, rate)))
 pulse = np.abs(lf.spectrum(lf.pulse(shape[24000]), harmonic))
 made = np.log(pulse * np.interp(harmonic * 130, hertz, impulse))
-made += np.median(curve[np.rint(harmonic * 130 / rate * 4096).astype(int)] - made)
+at = np.rint(harmonic[:25] * 130 / rate * 4096).astype(int)  # above, noise fills the gaps
+made += np.median(curve[at] - made[:25])
 
 # %%
 figure, axis = plt.subplots(figsize=(7, 3))
 axis.plot(hertz, frame.log_spectrum[0], lw=0.5, label="spectrum")
 axis.plot(hertz, curve, label="true envelope")
 axis.plot(harmonic * 130, made, "k--", label="pulse x formants")
-_ = axis.set(xlabel="Hz", ylabel="ln amplitude", ylim=(-14, -1)), axis.legend()
-at = np.rint(harmonic[:25] * 130 / rate * 4096).astype(int)
+_ = axis.set(xlabel="Hz", ylabel="ln amplitude", xlim=(0, 5500), ylim=(-14, -1)), axis.legend()
 assert np.abs(curve[at] - made[:25]).mean() < 0.7
 _ = plots.save(figure, "covarep-envelope", run)
 

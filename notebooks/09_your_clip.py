@@ -13,7 +13,6 @@
 # ---
 
 # %% [markdown]
-# %% [markdown]
 # # 09 · Your clip: a verdict, and what it rests on
 #
 # About twenty seconds on a CPU with the recording it makes itself; name your own in the parameters.
@@ -36,6 +35,7 @@ run: str = "interactive"  # folder under figures that receives the pictures
 # %%
 import tempfile
 from pathlib import Path
+from textwrap import shorten
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -99,9 +99,9 @@ judge = saved.load(model) if model else verdict.model_for(data)
 facts = judge.about["data"]
 print(f"trained on {facts['name']}: {facts['variant']}; {len(judge.about['members'])} seeds")
 print(f"borrowed from the embedded corpus: {', '.join(verdict.borrowed(judge)) or 'nothing'}")
-print(
-    f"an interval holds {facts['coverage']:.0%} of the validation errors, +- {facts['halfwidth']}"
-)
+half = {heard: width for heard, width in facts["halfwidth"].items() if heard}
+print(f"an interval holds {facts['coverage']:.0%} of the validation errors; half of it:")
+print(", ".join(f"{heard} {width:.2f}" for heard, width in half.items()))
 
 # %% [markdown]
 # ## 4 · The verdict
@@ -142,6 +142,7 @@ figure = plots.verdict(
     {m: found[f"weight_{m}"].to_numpy() for m in seen},
     {m: found[f"without_{m}"].to_numpy() for m in seen},
     note=note,
+    interval=f"{facts['coverage']:.0%} interval",
 )
 _ = plots.save(figure, "09_verdict", run)
 
@@ -173,19 +174,18 @@ def samples(i: int) -> np.ndarray:
 
 def draw(i: int):
     """Wave and opinions of utterance i; the larger a point, the more it weighs."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 2.4), width_ratios=[1.6, 1])
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 2.8), width_ratios=[1.6, 1])
+    figure.suptitle(shorten(rows["text"].iloc[i], 100, placeholder=" ..."), fontsize="medium")
     left.plot(np.arange(len(samples(i))) / decode.RATE, samples(i), lw=0.3)
-    left.set(xlabel="seconds", title=f"{rows['text'].iloc[i][:60]}")
+    left.set(xlabel="seconds", ylabel="amplitude")
     for k, m in enumerate(names):
-        look = plots.look(m)
-        right.scatter(
-            opinion[i, k], k, 30 + 300 * alpha[i, k], color=look.colour, marker=look.marker
-        )
+        look, size = plots.look(m), 30 + 300 * alpha[i, k]
+        right.scatter(opinion[i, k], k, size, color=look.colour, marker=look.marker)
     one = found.iloc[i]
     right.errorbar(
         one["score"], len(names), xerr=one["high"] - one["score"], fmt="D", color="black"
     )
-    right.set(xlim=(-4, 4), ylim=(len(names) + 0.5, -0.5), xlabel="sentiment")
+    right.set(xlim=(-5, 5), ylim=(len(names) + 0.5, -0.5), xlabel="sentiment; size: weight")
     right.set_yticks(range(len(names) + 1), [*names, "together"])
     return figure
 

@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
             options=options, workers=given.workers, progress=sys.stdout.isatty(),
         )  # fmt: skip
         corpus = load(str(Path(given.out)))
-    except DataError as error:
+    except (DataError, OSError) as error:  # a full disk, too
         print(error, file=sys.stderr)
         return 2
     print(f"{len(corpus)} utterances of {corpus.variant} in {given.out}")

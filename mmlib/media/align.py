@@ -2,7 +2,7 @@
 
 import numpy as np
 
-EPSILON = 1e-6  # seconds; a frame that only touches an interval is not in it
+EPSILON = 1e-5  # seconds, the SDK's; a frame that only touches an interval is not in it
 
 
 def collapse(values: np.ndarray, intervals: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -33,6 +33,8 @@ class Options:
 
     def __post_init__(self) -> None:
         audio.columns(self.audio)
+        if self.frame_rate is not None and not self.frame_rate > 0:
+            raise DataError(f"{self.frame_rate:g} face frames a second; give more than 0")
         if self.level not in LEVELS:
             raise DataError(f"unknown level {self.level!r}; choose from {', '.join(LEVELS)}")
 

@@ -29,6 +29,10 @@ class Limits:
     hours: float = 4.0  # of sound; a small file can hold days of silence
     gigabytes: float = 8.0  # of the file
 
+    def __post_init__(self) -> None:
+        if not (self.hours > 0 and self.gigabytes > 0):  # nor NaN
+            raise DataError(f"limits of {self.hours} h and {self.gigabytes} GB; give more than 0")
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -68,6 +72,8 @@ def blocks(path: Path | str, limits: Limits | None = None) -> Iterator[np.ndarra
         for block in _grouped(samples):
             done, peak = done + len(block), max(peak, float(np.abs(block).max(initial=0)))
             _check_length(path, done / RATE, limits)
+            if not np.isfinite(block).all():
+                raise DataError(f"{path}: samples that are NaN or infinite; convert it again")
             yield block
     if done / RATE < (declared or 0) - LOST:
         raise DataError(
@@ -133,7 +139,8 @@ def _opened(path: Path) -> av.container.InputContainer:
     except (av.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise DataError(
-            f"{path}: not a readable recording ({reason}); convert it to WAV or MP4"
+            f"{path}: not a readable recording, or a truncated one ({reason}); "
+            "copy it again or convert it to WAV"
         ) from None
     if not container.streams.audio:
         container.close()

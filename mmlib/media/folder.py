@@ -1,7 +1,11 @@
 """Many recordings into one corpus folder: parallel, resumable, with a list of what was skipped."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,6 +26,7 @@ MEDIA = (
     *(".mp4", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".mpg"),
 )
 EXPORTS = (".csv", ".txt", ".tsv")
+DIED = "its process was killed (too little memory, or a crash in the decoder); convert it to WAV"
 
 
 class Job(NamedTuple):
@@ -31,6 +36,7 @@ class Job(NamedTuple):
     media: Path
     transcript: Path | None
     faces: Path | None
+    faceless: bool = False  # faces were asked for, and it has none
 
 
 def build_corpus(
@@ -51,11 +57,13 @@ def build_corpus(
     one core each. Writes `utterances.csv`, `passport.json` and `skipped.csv` into `out`. Returns
     one row a skipped clip: clip and reason. DataError if there is nothing to do or to keep.
     """
+    if workers < 1:
+        raise DataError(f"{workers} workers; give 1 or more")
     out, options = Path(out), options or Options()
     jobs = _jobs(list(map(Path, clips)), transcripts, faces)
     if not jobs:
         raise DataError(f"no recording in {', '.join(map(str, clips))}; known: {' '.join(MEDIA)}")
-    (out / "clips").mkdir(parents=True, exist_ok=True)
+    _make(out / "clips")
     reasons = _run(jobs, out, options, workers, progress)
     rows = [(str(job.media), reasons[job]) for job in jobs if reasons[job]]
     skipped = pd.DataFrame(rows, columns=["clip", "reason"])
@@ -75,7 +83,8 @@ def attempt(job: Job, out: Path, options: Options, progress: bool = False) -> st
             target.unlink(missing_ok=True)  # of other files or settings
             _transcribed(job)
             clip = build(job.media, job.transcript, job.faces, job.name, options, progress)
-            save_clip(clip, out)
+            lost = Counter({"clips without a face export": job.faceless})
+            save_clip(replace(clip, counts=+(lost + Counter(clip.counts))), out)
     except DataError as error:
         return str(error)
     except Exception as error:  # a decoder's or parser's own
@@ -92,27 +101,64 @@ def _run(
     if workers == 1:
         one_by_one = track(jobs, "clips", disable=hidden)
         return {job: attempt(job, out, options, progress and alone) for job in one_by_one}
-    task = partial(attempt, out=out, options=options)
+    return parallel(partial(attempt, out=out, options=options), jobs, workers, hidden)
+
+
+def parallel(
+    task: Callable[[Job], str], jobs: Sequence[Job], workers: int, hidden: bool = True
+) -> dict[Job, str]:
+    """The reason of each job. A process that is killed takes its pool along: the jobs that may have
+    been its own are tried alone, so that one clip is named and the others are made."""
+    reasons: dict[Job, str] = {}
+    while left := [job for job in jobs if job not in reasons]:
+        reasons |= _pool(task, left, workers, hidden)
+        suspects = [job for job in left if job not in reasons][: workers + 1]  # taken in order
+        for job in suspects:
+            reasons |= _pool(task, [job], 1) or {job: f"{job.media}: {DIED}"}
+    return reasons
+
+
+def _pool(
+    task: Callable[[Job], str], jobs: Sequence[Job], workers: int, hidden: bool = True
+) -> dict[Job, str]:
+    """The reasons of the jobs that ended before a process was killed: all, as a rule."""
+    reasons: dict[Job, str] = {}
     context = get_context("spawn")  # a fork of a process with threads may hang
-    with ProcessPoolExecutor(workers, context, threadpool_limits, (1,)) as pool:
+    with (
+        suppress(BrokenProcessPool),
+        ProcessPoolExecutor(workers, context, threadpool_limits, (1,)) as pool,
+    ):
         running = {pool.submit(task, job): job for job in jobs}
-        finished = track(as_completed(running), "clips", len(jobs), disable=hidden)
-        return {running[future]: future.result() for future in finished}
+        for future in track(as_completed(running), "clips", len(jobs), disable=hidden):
+            reasons[running[future]] = future.result()
+    return reasons
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: {error.strerror}; name another folder with --out") from None
 
 
 def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str | None) -> list[Job]:
-    """The recordings and their files; a name that two recordings share goes to the first."""
-    jobs = {}
+    """The recordings, each once, and their files; a name that two share goes to the first."""
+    jobs, seen = {}, set()
     for path in clips:
         found = sorted(_recordings(path)) if path.is_dir() else [path]
         for media in found:
+            if media.resolve() in seen:
+                continue
+            seen.add(media.resolve())
             inner = media.relative_to(path) if path.is_dir() else Path(media.name)
             name = str(inner.with_suffix(""))
             name = name if name not in jobs else str(inner)  # a.wav beside a.mp4
             if name in jobs:
                 raise DataError(f"{jobs[name].media} and {media} would share one name: rename one")
+            shown = faces and _beside(media, inner, faces, EXPORTS)
             beside = _beside(media, inner, transcripts or media.parent, TRANSCRIPTS)
-            jobs[name] = Job(name, media, beside, faces and _beside(media, inner, faces, EXPORTS))
+            beside = None if beside == shown else beside  # a .txt may be either
+            jobs[name] = Job(name, media, beside, shown, bool(faces and not shown))
     return list(jobs.values())
 
 

@@ -60,7 +60,7 @@ def read_transcript(path: Path | str, seconds: float) -> Transcript:
 
     Lines of a .txt are utterances (a single line: its sentences); they share the recording by
     their number of characters, our guess. DataError, one line, for another encoding than UTF-8,
-    another layout, no words, times that run backwards or past the end.
+    another layout, no words, times that are negative, run backwards or past the end.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
@@ -122,10 +122,10 @@ def _pieces(path: Path, text: str) -> list[Piece]:
 def _within(path: Path, pieces: list[Piece], seconds: float) -> list[Piece]:
     """The pieces, ends cut to the recording's; DataError if one lies behind it."""
     for piece in pieces:
-        if piece.end < piece.start:
+        if not 0 <= piece.start <= piece.end:  # nor NaN
             raise DataError(
-                f"{path}: {piece.text[:30]!r} ends at {piece.end:g} s, before it starts at "
-                f"{piece.start:g} s; correct the times"
+                f"{path}: {piece.text[:30]!r} from {piece.start:g} to {piece.end:g} s; "
+                "correct the times"
             )
         if piece.end > seconds + BEYOND or piece.start >= seconds:
             raise DataError(

@@ -32,7 +32,7 @@ def _whisper(segments: list[dict]) -> Iterable[tuple]:
         for part in segment.get("words") or [segment]:
             words, named = spoken(part["word"] if "word" in part else part["text"])
             speaker = part.get("speaker") or segment.get("speaker") or named
-            yield words, part.get("start"), part.get("end"), speaker
+            yield words, part.get("start"), part.get("end"), " ".join(str(speaker).split())
 
 
 def _gentle(words: list[dict], transcript: str) -> Iterable[tuple]:
@@ -50,6 +50,7 @@ def _joined(words: Iterable[tuple]) -> list[Piece]:
     for text, start, end, speaker in words:
         if not text:
             continue
+        text = text.encode(errors="replace").decode()  # half a surrogate pair cannot be written
         if start is not None and end is not None:
             pieces.append(Piece(f"{waiting} {text}".strip(), float(start), float(end), speaker))
             waiting = ""
