@@ -1,6 +1,8 @@
 """Recordings and exports for tests, sound and broken, made on the spot."""
 
 import json
+import os
+import signal
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,6 +25,13 @@ BROKEN = {  # kind -> a word of the reason
     "NaN faces": "no usable face",
     "past the end": "is it the transcript of another clip",
 }
+
+
+def killed_by_odd_ends(job) -> str:
+    """A task whose process dies over some jobs, as for want of memory."""
+    if job.name in ("3", "7"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ""
 
 
 def voice(seconds: float = 1.0, f0: float = 140.0, rate: int = RATE) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The 74 features on known values and on synthetic voices of known pitch and glottal shape."""
 
 import sys
+import tracemalloc
 from itertools import pairwise
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from mmlib.covarep import (
 )
 from mmlib.covarep.__main__ import main
 from mmlib.covarep.extract import Stages
+from mmlib.covarep.recording import LONGEST
 from mmlib.covarep.sinusoids import harmonic_analysis, spectral_peaks
 from mmlib.covarep.spoken import spoken
 from mmlib.covarep.voice import synthesise
@@ -290,6 +292,16 @@ def test_silence_inside_a_recording_is_finite():
     assert (table["F0"][:0.2] <= 1).all() and (table["peakSlope"][:0.2] == 0).all()
 
 
+def test_memory_beyond_the_wave_stays_under_300_mb():
+    x = voice("man", 4.0).wave
+    wave = np.concatenate([x, np.zeros(LONGEST - 2 * len(x)), x])  # a frame as long as the pause
+    tracemalloc.start()
+    extract(wave, 16000, ["NAQ"])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 280e6  # and one more copy of the wave, 23 MB, if it is upside down
+
+
 RANDOM = np.random.default_rng(0).normal(size=16000)
 
 
@@ -313,7 +325,7 @@ RANDOM = np.random.default_rng(0).normal(size=16000)
         (RANDOM[:1000], 16000, "recording"),
         (RANDOM[:20], 16000, "recording"),
         (RANDOM[:1], 16000, "constant"),
-        (np.broadcast_to(np.float32(1), 9_600_001), 16000, "utterances"),
+        (np.broadcast_to(np.float32(1), LONGEST + 1), 16000, "utterances"),
         (np.arange(16000) == 9000.0, 16000, "bool"),
         (np.where(np.arange(16000) == 9000, 1.0, 0.0), 16000, "no voiced frame"),
     ],

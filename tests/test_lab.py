@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
+import nbformat
 import pytest
 import websocket
 
@@ -30,7 +31,8 @@ NOTEBOOK = "jupyterapp.shell.currentWidget.content"
 
 def until(happened, what: str):
     """The first true value of `happened()`; fails after PATIENCE seconds."""
-    for _ in range(PATIENCE):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
         try:
             if value := happened():
                 return value
@@ -54,8 +56,12 @@ def running(*command: str, **options):
 
 @pytest.fixture
 def lab(tmp_path):
-    """Address of a JupyterLab that serves a copy of 09, its application exposed to scripts."""
-    shutil.copy(NOTEBOOKS / "09_your_clip.ipynb", tmp_path)
+    """Address of a JupyterLab that serves 09 without outputs, its application open to scripts."""
+    notebook = nbformat.read(NOTEBOOKS / "09_your_clip.ipynb", as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.update(outputs=[], execution_count=None)
+    nbformat.write(notebook, tmp_path / "09_your_clip.ipynb")
     token = secrets.token_hex(8)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -78,7 +84,8 @@ def lab(tmp_path):
 def script(tmp_path, lab):
     """A function that evaluates JavaScript in the page and returns what it gives."""
     profile = tmp_path / "profile"
-    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    flags += ["--remote-debugging-port=0", "--no-first-run"]
     flags += ["--remote-allow-origins=*", f"--user-data-dir={profile}", "--window-size=1400,2400"]
     with running(CHROMIUM, *flags, lab):
         port = until(lambda: (profile / "DevToolsActivePort").read_text().split()[0], "Chromium")
@@ -103,15 +110,36 @@ def script(tmp_path, lab):
         socket_.close()
 
 
-def test_the_notebook_runs_and_shows_its_figures(script):
-    until(lambda: script(f"{NOTEBOOK}.model.cells.length > 10"), "the notebook's opening")
-    until(lambda: script("jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status"
-                         " === 'idle'"), "the kernel's start")  # fmt: skip
-    script("jupyterapp.commands.execute('notebook:run-all-cells').then(() => true)")
+def code_cells(script) -> list[dict]:
     cells = json.loads(script(f"JSON.stringify({NOTEBOOK}.model.toJSON().cells)"))
-    code = [cell for cell in cells if cell["cell_type"] == "code" and "".join(cell["source"])]
-    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
-    outputs = [output for cell in code for output in cell["outputs"]]
+    return [cell for cell in cells if cell["cell_type"] == "code" and "".join(cell["source"])]
+
+
+def run_all(script) -> list[dict]:
+    """The code cells after all have run. A click that finds the page not ready is made again."""
+    status = "jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status"
+    until(lambda: script(f"{NOTEBOOK}.model.cells.length > 10"), "the notebook's opening")
+    until(lambda: script(f"{status} === 'idle'"), "the kernel's start")
+
+    def begun() -> bool:
+        script("void jupyterapp.commands.execute('notebook:run-all-cells')")
+        for _ in range(20):
+            if script(f"{status} === 'busy'") or code_cells(script)[0]["execution_count"]:
+                return True
+            time.sleep(1)
+        return False
+
+    until(begun, "the run's start")
+    until(lambda: code_cells(script)[-1]["execution_count"], "the last cell's turn")
+    until(lambda: script(f"{status} === 'idle'"), "the run's end")
+    return code_cells(script)
+
+
+def test_the_notebook_runs_and_shows_its_figures(script):
+    cells = run_all(script)
+    counts = [cell["execution_count"] for cell in cells]
+    assert None not in counts and counts == sorted(counts)
+    outputs = [output for cell in cells for output in cell["outputs"]]
     assert not [output for output in outputs if output["output_type"] == "error"]
     kinds = [kind for output in outputs for kind in output.get("data", {})]
     assert "image/png" in kinds and "application/vnd.jupyter.widget-view+json" in kinds
@@ -121,6 +149,17 @@ def test_the_notebook_runs_and_shows_its_figures(script):
         lambda: script(f"{shown}.every(what => document.querySelector(what))"),
         "the slider, the sound and a figure",
     )
+    heard = "document.querySelector('.jp-OutputArea-output audio source')?.src.slice(-1000)"
+    first = script(heard)
+
+    def next_utterance() -> bool:
+        script("[...document.querySelectorAll('.jupyter-button')]"
+               ".find(button => button.textContent === '▶').click()")  # fmt: skip
+        time.sleep(2)
+        return script(heard) not in (first, None)
+
+    assert first
+    until(next_utterance, "the next utterance's sound")
 
 
 def test_the_command_lines_of_the_readme(tmp_path):

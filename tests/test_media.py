@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import recordings as made
+from scipy.io import wavfile
 
 from mmlib.covarep import FEATURES, extract, utterance_means
 from mmlib.data import DataError, load, passport
@@ -20,6 +21,7 @@ from mmlib.media.__main__ import main
 from mmlib.media.decode import RATE, blocks, cut, probe
 from mmlib.media.decode import load as samples
 from mmlib.media.demo import record
+from mmlib.media.folder import Job, parallel
 
 
 def fails(words: str):
@@ -115,12 +117,20 @@ def test_what_is_no_recording(tmp_path, name, content, words):
         probe(tmp_path / name)
 
 
-@pytest.mark.parametrize("suffix", [".flac", ".mp3"])
+@pytest.mark.parametrize("suffix", [".flac", ".mp3", ".mp4"])
 def test_truncated_files_are_noticed(tmp_path, suffix):
     path = made.encode(tmp_path / f"a{suffix}", made.voice(4))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
     with fails("truncated"):
         samples(path)
+
+
+def test_samples_that_are_no_numbers_are_noticed(tmp_path):
+    wave = made.voice(1).astype(np.float32)
+    wave[500] = np.nan
+    wavfile.write(tmp_path / "a.wav", RATE, wave)
+    with fails("NaN or infinite"):
+        samples(tmp_path / "a.wav")
 
 
 # Transcripts
@@ -248,17 +258,26 @@ def test_a_sentence_that_goes_on_is_cut_between_words(tmp_path):
         ("a.srt", "hello", "no cue"),
         ("a.srt", "1\n0:01 -> x --> 00:00:02,000\nHm.\n", "cue 1: no time '0:01 -> x'"),
         ("a.srt", "1\n1h02m --> 00:00:02,000\nHm.\n", "cue 1: no time '1h02m'; write 00:01:02"),
-        ("a.srt", "1\n00:00:05,0 --> 00:00:02,0\nHm.\n", "ends at 2 s, before it starts at 5 s"),
+        ("a.srt", "1\n00:00:05,0 --> 00:00:02,0\nHm.\n", "'Hm.' from 5 to 2 s; correct the times"),
         ("a.srt", "1\n00:00:05,0 --> 00:02:02,0\nHm.\n", "until 122.0 s, the clip lasts 60.0 s"),
         ("a.json", "{", "no word-timed JSON"),
         ("a.json", "[]", "no word-timed JSON"),
         ("a.json", '{"segments": [{"text": "a"}]}', "no word has a time"),
         ("a.json", '{"segments": [{"words": [{"start": 1}]}]}', "no word-timed JSON"),
+        ("a.json", '{"segments": [{"text": "a", "start": NaN, "end": 1}]}', "from nan to 1 s"),
+        ("a.json", '{"segments": [{"text": "a", "start": -1, "end": 1}]}', "from -1 to 1 s"),
+        ("a.json", '{"segments": [{"text": "a", "start": "0,5", "end": "1,5"}]}', "no word-timed"),
     ],
 )
 def test_bad_transcripts(tmp_path, name, text, words):
     with fails(words):
         said(tmp_path, name, text)
+
+
+def test_what_cannot_be_written_as_text_does_not_stop_a_run(tmp_path):
+    words = r'{"segments": [{"start": 0, "end": 1, "text": "ab \ud800 cd", "speaker": 7}]}'
+    (found,) = said(tmp_path, "a.json", words).utterances
+    assert (found.text, found.speaker) == ("ab ? cd", "7")
 
 
 def test_missing_transcript_file(tmp_path):
@@ -340,6 +359,12 @@ def test_pyfeat_odds_the_largest_face_and_locales(tmp_path, separator, decimal):
     assert channel(found, "AU1") == pytest.approx([0.0, np.log10(9)], abs=1e-5)
     assert channel(found, "Contempt") == pytest.approx([2.0, np.log10(9)], abs=1e-5)
     assert channel(found, "Yaw").tolist() == [10.0, 20.0]
+
+
+def test_newer_pyfeat_turns_heads_in_radians(tmp_path):
+    rows = pyfeat_rows().assign(Yaw=[0.1, 0.2, -0.3, np.nan])
+    found = read_faces(openface(tmp_path / "f.csv", rows), 1, frame_rate=10)
+    assert channel(found, "Yaw") == pytest.approx(np.degrees([0.1, -0.3]))
 
 
 def test_several_stimuli_are_chosen_by_name(tmp_path):
@@ -470,6 +495,21 @@ def test_unknown_options(option):
         Options(**option)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Options(frame_rate=0),
+        lambda: Options(frame_rate=float("nan")),
+        lambda: Limits(hours=float("nan")),
+        lambda: Limits(gigabytes=-1),
+        lambda: build_corpus(["a.wav"], "out", workers=0),
+    ],
+)
+def test_numbers_out_of_range(make):
+    with fails("; give (1 or )?more"):
+        make()
+
+
 # A folder
 
 
@@ -595,6 +635,38 @@ def test_two_recordings_of_one_name_are_both_kept(tmp_path):
     assert set(load(str(out)).groups) == {"a", "a.wav"}
 
 
+def test_a_recording_named_twice_is_taken_once(tmp_path):
+    made.clip(tmp_path, "a", made.voice(1.0))
+    paths = [tmp_path / "a.wav", tmp_path, tmp_path / "." / "a.wav"]
+    assert build_corpus(paths, tmp_path / "out").empty
+    assert load(str(tmp_path / "out")).ids == ("a[0]",)
+
+
+def test_a_clip_without_a_face_export_is_counted(tmp_path):
+    for name in "ab":
+        made.clip(tmp_path, name, made.voice(1.0))
+    (tmp_path / "faces" / "b.txt").unlink()
+    assert build_corpus([tmp_path], tmp_path / "out", faces=tmp_path / "faces").empty
+    corpus = load(str(tmp_path / "out"))
+    assert corpus.notes == ("clips without a face export: 1",)
+    assert corpus.sequences["vision"].lengths.tolist() == [1, 0]
+
+
+def test_a_face_export_is_no_transcript(tmp_path):
+    made.write_wav(tmp_path / "a.wav", made.voice(1.0))
+    made.facet(tmp_path / "a.txt", np.ones((25, 35)))
+    with fails("no transcript named like it"):
+        build_corpus([tmp_path], tmp_path / "out", faces=tmp_path)
+
+
+def test_a_process_that_is_killed_costs_its_own_clip(tmp_path):
+    jobs = [Job(f"{i}", tmp_path / f"{i}.wav", None, None) for i in range(8)]
+    found = parallel(made.killed_by_odd_ends, jobs, workers=2)
+    assert [reason.partition(": ")[2][:22] for reason in map(found.get, jobs)] == [
+        "its process was killed" if i in (3, 7) else "" for i in range(8)
+    ]
+
+
 def test_three_recordings_of_one_name_are_refused(tmp_path):
     paths = [tmp_path / part / "a.wav" for part in "xyz"]
     with fails("would share one name: rename one"):
@@ -608,6 +680,8 @@ def test_nothing_to_do_or_to_keep(tmp_path):
     made.clip(tmp_path, "a", made.voice(1.0), "silent")
     with fails("none of 1 clips could be used; the first: .*silent"):
         build_corpus([tmp_path], tmp_path / "out")
+    with fails("a.wav.* name another folder with --out"):
+        build_corpus([tmp_path], tmp_path / "a.wav")
 
 
 def test_several_speakers_and_missing_transcripts_are_told(tmp_path):

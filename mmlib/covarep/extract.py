@@ -157,7 +157,7 @@ def extract(
     MCEP and HMPDD natural logs; VUV is 0 or 1, creak always 0.
 
     MCEP frames are stretched over the file, one reference amplitude serves all of it, and memory
-    grows with it: cut long recordings into utterances first, as CMU did (10 minutes at 16 kHz
+    grows with it: cut long recordings into utterances first, as CMU did (3 minutes at 16 kHz
     are the most that is taken). Values are finite; where a feature is not defined (before the first
     and after the last frame or closure) it is 0. Raises CovarepError when there is nothing to
     measure: no voiced frame, under 0.82 s, constant or invalid samples, a rate out of range.

@@ -48,7 +48,8 @@ def without_delay(frames: np.ndarray, taps: np.ndarray) -> np.ndarray:
     """Frames (f, n) through a symmetric filter, its delay removed, same length."""
     n, half = frames.shape[1], len(taps) // 2
     points = fft.next_fast_len(n + half, real=True)  # what wraps around falls on the delay
-    spectrum = fft.rfft(frames, points, axis=1) * fft.rfft(taps, points)
+    spectrum = fft.rfft(frames, points, axis=1)
+    spectrum *= fft.rfft(taps, points)
     return fft.irfft(spectrum, points, axis=1)[:, half : half + n]
 
 

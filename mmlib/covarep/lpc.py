@@ -8,6 +8,7 @@ from mmlib.covarep.conventions import CovarepError, windows
 
 BATCH = 64  # frames worked on together: they stay in the processor's cache
 BLOCK = 16  # samples
+MANY = 4096  # blocks of a frame worked on together; after a pause a frame may be minutes long
 
 
 def levinson(r: np.ndarray) -> np.ndarray:
@@ -57,7 +58,10 @@ def prediction_error(frames: np.ndarray, a: np.ndarray) -> np.ndarray:
     taps = np.zeros((count, order + 2 * BLOCK - 1))
     taps[:, BLOCK - 1 : BLOCK + order] = a[:, ::-1]
     toeplitz = windows(taps, BLOCK + order)[:, ::-1]
-    error = np.ascontiguousarray(pieces) @ np.ascontiguousarray(toeplitz).mT
+    toeplitz, error = np.ascontiguousarray(toeplitz).mT, np.empty((count, blocks, BLOCK))
+    with np.errstate(invalid="ignore"):  # filters of silent frames are NaN
+        for part in batches(blocks, MANY):
+            np.matmul(np.ascontiguousarray(pieces[:, part]), toeplitz, out=error[:, part])
     return error.reshape(count, -1)[:, :n]
 
 

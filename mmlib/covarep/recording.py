@@ -9,7 +9,9 @@ from scipy.io import wavfile
 from mmlib.covarep.conventions import CovarepError
 
 SLOWEST, FASTEST = 8000, 48000  # Hz
-LONGEST = 9_600_000  # samples, 10 minutes at 16 kHz: about 300 MB of memory
+# Samples, 3 minutes at 16 kHz: under 300 MB of memory even if a pause fills most of the file (the
+# frame of the glottal cycle after a pause is as long as the pause).
+LONGEST = 2_880_000
 
 
 def checked(wave: np.ndarray, sample_rate: float) -> tuple[np.ndarray, int]:

@@ -144,6 +144,8 @@ def _pyfeat(rows: pd.DataFrame) -> pd.DataFrame:
     emotions = {name: _odds(rows[source]) for source, name in names.items() if source in rows}
     emotions |= _from_units(units, [name for name in SHOWN_BY if name not in emotions])
     angles = {name: rows[name] for name in ("Yaw", "Pitch", "Roll") if name in rows}
+    if all(angle.abs().quantile(0.95) < np.pi / 2 for angle in angles.values()):
+        angles = {name: np.degrees(angle) for name, angle in angles.items()}  # version 2: radians
     return _table(units, emotions, angles)
 
 
