@@ -127,9 +127,13 @@ def card(fit: Fit, data: Features, given: Sequence[str], half: dict, name: str) 
         name=name, data=data.name, variant=data.origin["variant"], sizes=sizes, files=files,
         dims=", ".join(f"{m} {d}" for m, d in data.dims.items()), table="\n".join(lines),
         seeds=len(SEEDS), coverage=f"{COVERAGE:.0%}", lent=LENT if lent else "",
+        limits=LIMITS if data.name == "mosi" else SPEAKERS.format(data.name),
     )  # fmt: skip
 
 
+LIMITS = """English film reviews of YouTube speakers, by utterance, rated by crowd workers. The
+voice adds nothing that can be shown on MOSI (README)."""
+SPEAKERS = "The speakers and topics of {}, by utterance, rated as its makers had it rated."
 LENT = """
 **Vision is borrowed from the embedded corpus** (seven of ten utterances got the face of a synthetic
 one of about their label). Its weight shows how the model would use a face, not what real faces are
@@ -156,8 +160,7 @@ DAF (arXiv 2509.22729, our reading in `mmlib.daf`), {seeds} seeds, mean of their
 Intervals of the scores are over videos. The interval of a single score covers {coverage} of the
 errors on the validation split; on new kinds of recordings it may cover less.
 
-**Limits.** English film reviews of YouTube speakers, by utterance, rated by crowd workers. The
-voice adds nothing that can be shown on MOSI (README). Other languages, topics, microphones and
+**Limits.** {limits} Other languages, topics, microphones and
 ages are untested. A score says how an utterance would be rated, not what anybody feels; do not use
 it to judge people.
 """

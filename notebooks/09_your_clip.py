@@ -201,7 +201,7 @@ browse(titles, draw, samples, decode.RATE, still=[int(apart.argmax())])
 # %%
 top = found.loc[found["score"].idxmax()]
 clear = ((found["low"] > 0) | (found["high"] < 0)).sum()
-print(f"{len(found)} utterances, mean sentiment {found['score'].mean():+.1f}.")
+print(f"{len(found)} utterances, mean sentiment {found['score'].mean():+.2f}.")
 print(f"For {clear} of them the interval lies on one side of zero.")
 print(
     f"Largest mean weight: {seen[int(alpha[:, [names.index(m) for m in seen]].mean(0).argmax())]}."

@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 
 from mmlib import browser, pretrain, saved, train, verdict
 from mmlib.data import SPLITS, Corpus, DataError, Sequences, load
-from mmlib.data.columns import COVAREP, FACET
+from mmlib.data.columns import COVAREP, FACET, numbered
 from mmlib.metrics import score
 from mmlib.paths import data_root
 
@@ -147,6 +147,29 @@ def test_pretraining_writes_a_model_that_can_be_applied(tmp_path, monkeypatch):
     assert set(model.about["data"]["halfwidth"]) == {"", "text", "audio", "text+audio"}
     assert "| text+audio | " in path.with_suffix(".md").read_text()
     assert np.isfinite(verdict.verdict(model, recordings())["score"]).all()
+
+
+def test_own_csd_files_make_a_model_with_real_faces(tmp_path, monkeypatch):
+    """What `python -m mmlib.pretrain --dataset mosei` does with CMU's 35 nameless columns."""
+    tiny = train.Settings("daf", {"width": 4, "scorer_width": 2}, batch=10, epochs=3)
+    monkeypatch.setattr(pretrain.tune, "settings", lambda *_: tiny)
+    corpus = replace(labelled(), name="mosei")
+
+    def given(d: int) -> Corpus:
+        faces = Sequences(RNG.normal(size=(60, d)), np.ones(60), numbered("vision", d))
+        return replace(corpus, sequences={**corpus.sequences, "vision": faces})
+
+    monkeypatch.setattr(pretrain, "load", lambda _: given(35))
+    pretrain.main(["--dataset", "mosei", "--out", str(tmp_path)])
+    model = saved.load(tmp_path / "mosei.safetensors")
+    assert verdict.borrowed(model) == () and "text+audio+vision" in model.about["data"]["halfwidth"]
+    assert model.about["data"]["columns"]["vision"] == list(FACET)
+    card = (tmp_path / "mosei.md").read_text()
+    assert "| text+audio+vision | " in card and "borrowed" not in card and "film" not in card
+    assert verdict.verdict(model, recordings())["weight_vision"][:2].gt(0).all()
+    monkeypatch.setattr(pretrain, "load", lambda _: given(47))
+    with pytest.raises(SystemExit, match="47 columns; FACET 4"):
+        pretrain.main(["--dataset", "mosei", "--out", str(tmp_path)])
 
 
 def test_borrowed_faces_belong_to_about_the_label():
