@@ -567,7 +567,11 @@ _ = axes[0].set_ylabel("amplitude")
 axes[1].plot(time[part], slope[part] / -slope[part].min(), label="IAIF")
 period = (pitch[part].cumsum() / rate + (pitch[: part.start].sum() / rate)) % 1
 axes[1].plot(time[part], lf.waveform(shape[part.start], period), "k--", label="LF")
-_ = axes[1].set(xlabel="seconds", ylabel="flow slope"), axes[1].legend()
+for instants, sign, name in ((closures, "r^", "SEDREAMS"), (voice.closures, "k|", "closure")):
+    shown = instants[(instants >= part.start) & (instants < part.stop)] / rate
+    axes[1].plot(shown, np.full(len(shown), -1.2), sign, ms=6, label=name)
+axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+_ = axes[1].set(xlabel="seconds", ylabel="flow slope", ylim=(-1.45, 0.6))
 _ = plots.save(figure, "covarep-inverse-filtering", run)
 
 # %% [markdown]
@@ -615,6 +619,12 @@ directions = inner[["PSP", "MDQ", "peakSlope"]].corrwith(
     pd.Series(rd, inner.index), method="spearman"
 )
 print(directions.round(2).to_dict())
+figure, axes = plt.subplots(1, 3, figsize=(10, 3))
+for axis, name in zip(axes, directions.index, strict=True):
+    axis.plot(rd, inner[name], ".", ms=3)
+    axis.set(xlabel="true Rd", ylabel=name)
+axes[2].set_ylabel("peakSlope (log10/octave)")
+_ = plots.save(figure, "covarep-directions", run)
 assert directions["PSP"] > 0.8 and directions["MDQ"] > 0.6 and directions["peakSlope"] < -0.6
 
 # %% [markdown]
@@ -657,6 +667,12 @@ medians = pd.DataFrame(
     index=pd.Index(noises, name="noise"),
 )
 print(medians.round(2))
+figure, axes = plt.subplots(1, 3, figsize=(10, 2.6))
+for axis, name in zip(axes, names, strict=True):
+    axis.plot(medians[name], "o-")
+    axis.set(xscale="log", xlabel="breath noise", ylabel=name)
+axes[0].set_ylabel("HMPDD_0 (ln rad)")
+_ = plots.save(figure, "covarep-noise", run)
 assert medians["HMPDD_0"].is_monotonic_increasing
 
 # %% [markdown]

@@ -1,5 +1,6 @@
 """The 74 features on known values and on synthetic voices of known pitch and glottal shape."""
 
+import os
 import sys
 import tracemalloc
 from itertools import pairwise
@@ -410,6 +411,17 @@ def test_extract_files_resumes(folder):
     assert target.stat().st_mtime_ns == first
     extract_files([folder / "in" / "good.wav"], folder / "out", features=["F0", "VUV"])
     assert list(pd.read_csv(target, index_col=0)) == ["F0", "VUV"]
+    os.utime(target, (0, 0))  # the recording is newer
+    extract_files([folder / "in" / "good.wav"], folder / "out", features=["F0", "VUV"])
+    assert target.stat().st_mtime > 0
+
+
+def test_nothing_to_do_is_told(folder, monkeypatch, capsys):
+    (folder / "none").mkdir()
+    for more, message in ([], "no .wav file in"), (["--workers", "0"], "0 workers: give 1"):
+        arguments = ["x", str(folder / "none"), "--out", str(folder / "out"), *more]
+        monkeypatch.setattr(sys, "argv", arguments)
+        assert main() == 2 and message in capsys.readouterr().err
 
 
 def test_two_recordings_of_one_name_are_refused(folder):

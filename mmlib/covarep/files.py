@@ -19,14 +19,18 @@ from mmlib.covarep.recording import read_wav
 def destinations(paths: Iterable[str | Path], out: Path) -> dict[Path, Path]:
     """Which .csv under `out` each recording gets; folders are searched for .wav files.
 
-    A folder's files keep their places below it. CovarepError if two would share one place.
+    A folder's files keep their places below it. CovarepError if two would share one place, or if
+    there is none.
     """
+    paths = list(paths)
     targets: dict[Path, Path] = {}
     for path in map(Path, paths):
         found = sorted(path.rglob("*.[wW][aA][vV]")) if path.is_dir() else [path]
         for file in found:
             inner = file.relative_to(path) if path.is_dir() else Path(file.name)
             targets[file] = out / inner.with_suffix(".csv")
+    if not targets:
+        raise CovarepError(f"no .wav file in {', '.join(map(str, paths))}: give another folder")
     taken: dict[Path, Path] = {}
     for file, target in targets.items():
         if taken.setdefault(target, file) != file:
@@ -34,9 +38,9 @@ def destinations(paths: Iterable[str | Path], out: Path) -> dict[Path, Path]:
     return targets
 
 
-def complete(target: Path, columns: Sequence[str]) -> bool:
-    """Whether `target` was written before, with these columns."""
-    if not target.exists():
+def complete(path: Path, target: Path, columns: Sequence[str]) -> bool:
+    """Whether `target` was written before, with these columns and after the recording `path`."""
+    if not target.exists() or not path.exists() or target.stat().st_mtime < path.stat().st_mtime:
         return False
     with target.open() as file:
         return file.readline().rstrip("\r\n").split(",") == ["seconds", *columns]
@@ -69,15 +73,18 @@ def extract_files(
 ) -> pd.DataFrame:
     """Features of WAV files, and of those in folders, as .csv files under `out`; what failed.
 
-    Files that are there already, with the same columns, are left alone: an interrupted run goes
-    on where it stopped. workers: processes, one file and one core each. Returns one row per failed
-    recording: path and reason (see `extract` for the reasons).
+    Files that are there already, with the same columns and newer than their recording, are left
+    alone: an interrupted run goes on where it stopped (another seed wants another folder). workers:
+    processes, one file and one core each. Returns one row per failed recording: path and reason
+    (see `extract` for the reasons). CovarepError if there is no recording.
     """
+    if workers < 1:
+        raise CovarepError(f"{workers} workers: give 1 or more")
     columns = tuple(FEATURES if features is None else features)
     jobs = [
         (path, target)
         for path, target in destinations(paths, Path(out)).items()
-        if not complete(target, columns)
+        if not complete(path, target, columns)
     ]
     task = partial(attempt, columns=columns, seed=seed)
     if workers == 1:
