@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from mmlib.paths import FIGURES, point_folder
 
 DPI = 150
-READABLE = 150  # words that fit beside each other under a recording
+READABLE, ACROSS = 150, 180  # upright words, and letters in a row, that fit under a recording
 
 
 class Look(NamedTuple):
@@ -285,9 +285,12 @@ def recording(
         ax.set_title(f"{what}: sd from each row's mean, -3 orange to 3 purple", fontsize="small")
     for i, (text, start, end) in enumerate(words):
         axes[-1].axvspan(start, end, color=look("text").colour, alpha=0.25, lw=0)
-        if len(words) <= READABLE:  # in two rows, so that neighbours do not meet
+        cue = " " in text
+        if cue:  # as far as it fits in
+            text = text[: int(ACROSS * (end - start) * rate / len(wave))]
+        if cue or len(words) <= READABLE:  # in two rows, so that neighbours do not meet
             axes[-1].text((start + end) / 2, (0.75, 0.25)[i % 2], text, ha="center", va="center",
-                          fontsize=6, rotation=90, clip_on=True)  # fmt: skip
+                          fontsize=6, rotation=0 if cue else 90, clip_on=True)  # fmt: skip
     axes[-1].set(yticks=[], ylim=(0, 1), xlabel="seconds", ylabel="words")
     figure.align_ylabels(axes)
     axes[-1].grid(visible=False)
