@@ -12,6 +12,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -26,12 +27,13 @@ from mmlib import paths, results
 from mmlib.paths import write_whole
 from mmlib.runs import engine, execute, grid, table, verify
 from mmlib.runs.execute import Job, Outcome, up_to_date
-from mmlib.runs.notebook import reads_results
+from mmlib.runs.notebook import reads_results, refuse_unknown
 from mmlib.runs.plan import Point, plan, read_parameters
 from mmlib.runs.progress import Progress, duration, labels
 
 SHOWN = 24  # lines of a printed table
 ASK = 1000  # points; more are started only with --yes
+JOBS = 8  # of SLURM, unless --workers says so
 MOST = 63  # the exit code counts failures up to here
 
 
@@ -63,7 +65,7 @@ def batch(arguments: list[str], console: Console) -> int:
     jobs = [execute.job(point, folder, own=bool(options.grid)) for point in points]
     keep = options.resume or (bool(options.grid) and not options.fresh)
     todo = [job for job in jobs if not (keep and up_to_date(job) and not _last(job))]
-    workers = options.workers or engine.how_many(len(todo), options.memory)
+    workers = _workers(len(todo), options)
     if options.dry_run:
         return _preview(jobs, todo, workers, options, console)
     command = shlex.join(["python", "-m", "mmlib.runs", *arguments])
@@ -84,10 +86,20 @@ def _run(jobs: Sequence[Job], said: execute.Batch, workers: int, options, consol
     if not jobs:
         return []
     where = (options.scheduler, workers, options.memory, jobs[0].folder)
-    with engine.connect(*where) as client, Progress(jobs, workers, console) as progress:
-        outcomes = engine.run(waves[0], said, client, retries=options.retry, tell=progress.tell)
-        said = replace(said, resume=False)
-        return outcomes + engine.run(waves[1], said, client, tell=progress.tell)
+    with (
+        engine.connect(*where) as client,
+        Progress(jobs, len(client.nthreads()) or workers, console) as progress,
+    ):
+        how = {"retries": options.retry, "tell": progress.tell}
+        outcomes = engine.run(waves[0], said, client, **how)
+        return outcomes + engine.run(waves[1], replace(said, resume=False), client, **how)
+
+
+def _workers(points: int, options) -> int:
+    """How many points run at once, as far as this process knows."""
+    if options.scheduler == "slurm":
+        return options.workers or max(1, min(points, JOBS))
+    return options.workers or engine.how_many(points, options.memory)
 
 
 def _last(job: Job) -> bool:
@@ -107,7 +119,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     add("--params", type=Path, help="YAML file of parameters")
     add("--only", nargs="+", default=[], metavar="NN", help="e.g. 02_daf 08")
     add("--filter", action="append", default=[], metavar="KEY=VALUE", help="only these points")
-    add("--workers", type=_positive, help="points at once (default: by GPUs, cores and memory)")
+    add("--workers", type=_positive, help=f"points at once (by GPUs, cores, memory; SLURM {JOBS})")
     add("--memory", type=float, default=4, metavar="GB", help="that one point needs")
     add("--scheduler", metavar="ADDRESS", help="of a running Dask scheduler, or `slurm`")
     add("--retry", type=int, default=0, help="further attempts at a point that failed")
@@ -143,6 +155,8 @@ def _points(options: argparse.Namespace) -> tuple[list[Point], str]:
     said, run = grid.read(path), options.run or path.stem
     results.folder(run)
     wanted = dict(_filter(text) for text in options.filter)
+    known = {"notebook", *(name for names in said.notebooks.values() for name in names)}
+    refuse_unknown(wanted, known, "--filter")
     if not wanted:
         _ask(said.count(), said, options)
     points = [point for point in said.points(run) if _wanted(point, wanted)]
@@ -155,7 +169,7 @@ def _points(options: argparse.Namespace) -> tuple[list[Point], str]:
 def _ask(count: int, said: grid.Grid, options: argparse.Namespace) -> None:
     """ValueError with an estimate if there are many points and no --yes."""
     if count > ASK and not options.yes:
-        workers = options.workers or engine.how_many(count, options.memory)
+        workers = _workers(count, options)
         cost = _cost([notebook.stem for notebook in said.notebooks]) * count / workers
         raise ValueError(
             f"{count} points, about {duration(cost)} on {workers} workers: "
@@ -165,9 +179,10 @@ def _ask(count: int, said: grid.Grid, options: argparse.Namespace) -> None:
 
 def _filter(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"--filter {text}: write KEY=VALUE")
-    return name, yaml.safe_load(value)
+    with suppress(yaml.YAMLError):
+        if equals:
+            return name, yaml.safe_load(value)
+    raise ValueError(f"--filter {text}: write KEY=VALUE")
 
 
 def _wanted(point: Point, wanted: dict[str, object]) -> bool:

@@ -4,26 +4,30 @@ A worker runs one point at a time, in a kernel that dies with it. Dask gives the
 worker to another one; what is written stays the same, since a point appears only when it is whole.
 """
 
+import asyncio
 import fcntl
 import logging
 import os
+import shlex
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 import dask
 from dask.system import CPU_COUNT
-from distributed import Client, Nanny, Scheduler, SpecCluster, as_completed
+from distributed import Client, Nanny, Scheduler, Security, SpecCluster, as_completed
+from distributed.comm import connect as call
 from distributed.system import MEMORY_LIMIT
 
 from mmlib import paths
 from mmlib.runs import execute
 from mmlib.runs.execute import Batch, Job, Outcome
 
-PATIENCE = 8  # seconds for a scheduler to answer
+PATIENCE = 5  # seconds for a scheduler to answer
 SETTINGS = {
     "distributed.scheduler.worker-saturation": 1.0,  # a worker holds no point but the one it runs
     "distributed.comm.timeouts.connect": "120s",  # a crowded machine is slow, not gone
@@ -34,8 +38,7 @@ SETTINGS = {
 @contextmanager
 def only_driver(folder: Path) -> Iterator[None]:
     """Hold a run's folder; RuntimeError that names the process which does already."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".driver.lock", "a+") as file:
+    with _opened(folder) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -49,6 +52,17 @@ def only_driver(folder: Path) -> Iterator[None]:
         file.flush()
         yield
         file.truncate(0)
+
+
+def _opened(folder: Path) -> TextIO:
+    """The lock's file; RuntimeError if nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return open(folder / ".driver.lock", "a+")
+    except OSError as error:
+        raise RuntimeError(
+            f"cannot write to {folder} ({error.strerror}): make room there or choose another --run"
+        ) from error
 
 
 # Where the workers come from
@@ -95,14 +109,15 @@ def local(workers: int) -> SpecCluster:
 def slurm(workers: int, memory: float) -> SpecCluster:
     """One SLURM job a worker. Queue, walltime, GPUs: Dask's own file, ~/.config/dask/jobqueue.yaml.
 
-    RuntimeError without dask-jobqueue.
+    RuntimeError without dask-jobqueue, or if SLURM does not take the job. workers: 0 for a look.
     """
     try:
         from dask_jobqueue import SLURMCluster
     except ImportError as error:
         raise RuntimeError("SLURM needs dask-jobqueue: pip install -e '.[cluster]'") from error
     names = [name for name in sorted(os.environ) if name.startswith("MMLIB_")]
-    exports = [f"export {name}={os.environ[name]!r}" for name in names]
+    exports = [f"export {name}={shlex.quote(os.environ[name])}" for name in names]
+    folder = shlex.quote(str(paths.ROOT))
     cores = threads(workers)
     cluster = SLURMCluster(
         cores=1,
@@ -110,12 +125,26 @@ def slurm(workers: int, memory: float) -> SpecCluster:
         memory=f"{memory:g}GB",
         job_cpu=cores,
         python=sys.executable,
-        job_script_prologue=[f"cd {paths.ROOT}", *exports, f"export OMP_NUM_THREADS={cores}"],
+        job_script_prologue=[f"cd {folder}", *exports, f"export OMP_NUM_THREADS={cores}"],
         scheduler_options={"dashboard_address": ":0"},
         silence_logs=logging.CRITICAL,
     )
-    cluster.scale(jobs=workers)
+    if workers:
+        _try_job(cluster.job_script())
+        cluster.scale(jobs=workers)
     return cluster
+
+
+def _try_job(script: str) -> None:
+    """RuntimeError in one line unless SLURM would take the job: Dask would wait for it for ever."""
+    asked = ["sbatch", "--test-only"]
+    try:
+        told = subprocess.run(asked, input=script, capture_output=True, text=True)
+    except OSError as error:
+        raise RuntimeError("no sbatch here: start this where jobs are given to SLURM") from error
+    if told.returncode:
+        said = told.stderr.strip().splitlines() or ["no reason given"]
+        raise RuntimeError(f"SLURM does not take the job: {said[-1]}")
 
 
 @contextmanager
@@ -130,13 +159,23 @@ def connect(scheduler: str | None, workers: int, memory: float, folder: Path) ->
             with cluster, Client(cluster) as client:
                 yield client
             return
-        try:
-            client = Client(scheduler, timeout=PATIENCE)
-        except Exception as error:  # whatever answers there, or does not
-            raise RuntimeError(f"no scheduler at {scheduler}: {error}".split("\n")[0]) from error
-        with client:
+        with _client(scheduler) as client:
             _check_workers(client, scheduler, folder)
             yield client
+
+
+def _client(address: str) -> Client:
+    """A client of a running scheduler; RuntimeError in one line if none answers there."""
+
+    async def ask() -> None:  # Dask itself would wait for ever where something is silent
+        (await call(address, **Security().get_connection_args("client"))).abort()
+
+    try:
+        asyncio.run(asyncio.wait_for(ask(), PATIENCE))
+        return Client(address, timeout=PATIENCE)
+    except Exception as error:  # whatever answers there, or does not
+        said = f"{error}".split("\n")[0] or f"no answer within {PATIENCE} s"
+        raise RuntimeError(f"no scheduler at {address}: {said}") from error
 
 
 def facts(folder: Path) -> tuple[str, bool]:

@@ -26,8 +26,9 @@ from yaml.nodes import MappingNode, Node, SequenceNode
 
 from mmlib import paths
 from mmlib.runs.notebook import check, declared, refuse_unknown, select
-from mmlib.runs.plan import Point, point
+from mmlib.runs.plan import Point, point, unreadable
 
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # 10^6 values: seconds, not minutes
 SECTIONS = ("notebooks", "fixed", "cross", "zip", "exclude")
 
 
@@ -57,10 +58,11 @@ class Grid:
 
 def find(name: str) -> Path:
     """The grid file of that name below papermill_runs/grids, or the file itself."""
-    stored = paths.RUNS / "grids" / f"{name}.yaml"
+    grids = paths.RUNS / "grids"
+    stored = grids / f"{name}.yaml"
     path = stored if stored.exists() else Path(name)
     if not path.is_file():
-        there = ", ".join(sorted(p.stem for p in stored.parent.glob("*.yaml"))) or "none"
+        there = ", ".join(sorted(p.stem for p in grids.glob("*.yaml"))) or "none"
         raise ValueError(f"no grid {name!r}; give a YAML file or one of {there}")
     return path
 
@@ -68,10 +70,10 @@ def find(name: str) -> Path:
 def read(path: Path) -> Grid:
     """A grid file, checked against its notebooks; ValueError with the line of what is wrong."""
     try:
-        loader = yaml.SafeLoader(path.read_text())
+        loader = Loader(path.read_text())
         top = loader.get_single_node()
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
+        raise unreadable(path, error) from error
     return _Reader(path, loader).grid(top)
 
 
@@ -79,10 +81,17 @@ def _matches(rule: Mapping[str, list], values: Mapping[str, object]) -> bool:
     return all(values[name] in wanted for name, wanted in rule.items())
 
 
+def _frozen(value: object) -> object:
+    """The same value as something that a set can hold."""
+    if isinstance(value, dict):
+        return frozenset((name, _frozen(item)) for name, item in value.items())
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
 class _Reader:
     """Walks the nodes of one file, since only they know their lines."""
 
-    def __init__(self, path: Path, loader: yaml.SafeLoader) -> None:
+    def __init__(self, path: Path, loader) -> None:
         self.path, self.loader = path, loader
 
     def grid(self, top: Node | None) -> Grid:
@@ -148,9 +157,11 @@ class _Reader:
     # The parts of a section
 
     def axis(self, assignments: list[dict], nodes: list[Node]) -> None:
-        for i, (assignment, node) in enumerate(zip(assignments, nodes, strict=True)):
-            if assignment in assignments[:i]:
+        seen = set()
+        for assignment, node in zip(assignments, nodes, strict=True):
+            if _frozen(assignment) in seen:
                 raise self.error(node, f"duplicate point: {assignment} stands twice")
+            seen.add(_frozen(assignment))
         self.read.axes.append(assignments)
 
     def checked(self, name: str, node: Node) -> object:

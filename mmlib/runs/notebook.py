@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -73,7 +74,14 @@ def check(where: str, parameters: Mapping[str, dict], name: str, value: object) 
     if kind not in TYPES:
         kind = type(default(parameters[name])).__name__
     if not isinstance(value, TYPES[kind]) or (isinstance(value, bool) and kind != "bool"):
-        hint = " (YAML reads 1e-3 as text: write 0.001)" if isinstance(value, str) else ""
+        hint = " (YAML reads 1e-3 as text: write 0.001)" if _is_number(value) else ""
         raise ValueError(f"{where}: {name} takes {kind}, not {value!r}{hint}")
     if name == "dataset" and value not in choices(parameters):
         raise ValueError(f"{where}: dataset {value!r} is none of {choices(parameters)}")
+
+
+def _is_number(value: object) -> bool:
+    """Whether this is text that Python would take for a number."""
+    with suppress(ValueError):
+        return isinstance(value, str) and float(value) is not None
+    return False

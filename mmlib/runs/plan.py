@@ -61,8 +61,17 @@ def read_parameters(path: Path) -> dict:
     """A parameter file; ValueError in one line if it is missing or no mapping."""
     try:
         given = yaml.safe_load(path.read_text()) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise unreadable(path, error) from error
     if not isinstance(given, dict):
         raise ValueError(f"{path}: a parameter file holds `name: value` lines")
     return given
+
+
+def unreadable(path: Path, error: Exception) -> ValueError:
+    """What is wrong with a YAML file, in one line that names its line where that is known."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return ValueError(f"{path}:{mark.line + 1}: {error.problem}")
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return ValueError(f"{path}: {reason}")
