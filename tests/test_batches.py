@@ -3,18 +3,21 @@
 import errno
 import json
 import os
+import shutil
+import socket
 import sys
 import time
 from io import StringIO
 from pathlib import Path
 
+import dask
 import psutil
 import pytest
 from distributed import Client
 from rich.console import Console
 
 from mmlib import paths
-from mmlib.runs import engine, execute, kernel, table
+from mmlib.runs import engine, execute, kernel, sources, table
 from mmlib.runs.__main__ import main
 from mmlib.runs.execute import Outcome
 from mmlib.runs.plan import Point
@@ -173,14 +176,18 @@ def test_a_second_driver_is_told_of_the_first(project, capsys):
 
 
 def test_workers_that_cannot_be_used_are_refused(project, workers, capsys, monkeypatch):
-    refused(capsys, ["g", "--scheduler", "tcp://127.0.0.1:1"], "no scheduler at tcp://127.0.0.1:1")
+    monkeypatch.setattr(engine, "PATIENCE", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for port in (1, silent.getsockname()[1]):
+            address = f"tcp://127.0.0.1:{port}"
+            refused(capsys, ["g", "--scheduler", address], f"no scheduler at {address}: no answer")
     monkeypatch.setattr(execute, "PYTHON_AND_MMLIB", "Python 2.7, mmlib 0")
     refused(capsys, ["g", *workers], "worker tcp://", "has Python 3", "here: Python 2.7")
 
 
 def test_a_folder_that_cannot_be_written_is_refused(project, capsys):
     (project.runs / "g").write_text("a file")
-    refused(capsys, ["g"], "File exists")
+    refused(capsys, ["g"], f"cannot write to {project.runs / 'g'} (File exists)", "--run")
     refused(capsys, ["nosuch"], "no grid 'nosuch'", "one of g")
 
 
@@ -204,9 +211,41 @@ def test_slurm_script_says_what_a_job_needs(project, capsys, monkeypatch):
     assert main(["g", "--dry-run", "--scheduler", "slurm", "--memory", "6"]) == 0
     script = capsys.readouterr().out
     for line in ("#SBATCH --cpus-per-task=4", "#SBATCH --mem=6G", "export OMP_NUM_THREADS=4",
-                 "export MMLIB_DATA='/data'", f"{sys.executable} -m distributed.cli.dask_worker",
+                 "export MMLIB_DATA=/data", f"{sys.executable} -m distributed.cli.dask_worker",
                  "--nthreads 1"):  # fmt: skip
         assert line in script, script
+
+
+@pytest.fixture
+def sbatch(tmp_path, monkeypatch):
+    """What writes an `sbatch` of one's own, which comes first in the PATH."""
+    pytest.importorskip("dask_jobqueue")
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(sources.PACKAGE.parent))
+
+    def write(script: str) -> None:
+        for name, text in (("sbatch", script), ("scancel", 'kill "$@"')):
+            path = tmp_path / "bin" / name
+            path.write_text(f"#!/bin/sh\n{text}\n")
+            path.chmod(0o755)
+
+    with dask.config.set({"jobqueue.slurm.interface": "lo"}):
+        yield write
+
+
+def test_slurm_jobs_are_workers(project, sbatch, capsys):
+    sbatch('[ "$1" = --test-only ] && exit; sh "$1" >/dev/null 2>&1 & echo Submitted batch job $!')
+    assert main(["g", "--scheduler", "slurm"]) == 0
+    assert [record["state"] for record in states(project).values()] == ["done", "done"]
+
+
+def test_slurm_that_takes_no_job_is_refused(project, sbatch, capsys, monkeypatch):
+    sbatch("echo one >&2; echo sbatch: error: Invalid account >&2; exit 1")
+    refused(capsys, ["g", "--scheduler", "slurm"], "does not take the job: sbatch: error: Invalid")
+    (project.root / "git").symlink_to(shutil.which("git"))
+    monkeypatch.setenv("PATH", str(project.root))
+    refused(capsys, ["g", "--scheduler", "slurm"], "no sbatch here")
 
 
 # Tables

@@ -61,6 +61,10 @@ def test_points_are_the_product_of_all_axes_less_the_excludes(project):
         (1, "notebooks: [02_a, 02_a]", "02_a stands twice"),
         (2, "notebooks: 02_a\nfixt: {lr: 1}", "unknown section 'fixt'"),
         (1, "fixed: {lr: 1}", "no `notebooks:`"),
+        (4, "notebooks: 02_a\nfixed:\n  lr: [1\ncross: {}", "','"),
+        (2, "notebooks: 02_a\n\tfixed: {lr: 1}", "tab|start any token"),
+        (2, "notebooks: 02_a\nfixed: {lr: *other}", "undefined alias"),
+        (2, "notebooks: 02_a\nfixed: {seeds: two}", "seeds takes int, not 'two'$"),
         (2, "notebooks: 02_a\nfixed: {lr: !!python/name:os.system x}", "could not determine"),
     ],
 )
@@ -87,7 +91,13 @@ def test_many_points_ask_first_and_a_filter_chooses(project, capsys):
     arguments = ["--filter", "fast=true", "--filter", "lr=7", "--filter", "notebook=03_b"]
     assert main(["h", "--dry-run", *arguments]) == 0
     assert "1 of 1 points to run" in capsys.readouterr().out
-    assert main(["h", "--filter", "lr=0"]) == 64 and "no point is left" in capsys.readouterr().err
+    for wrong, said in (
+        ("lr=0", "no point is left"),
+        ("rate=1", "--filter: unknown parameter 'rate'; there are dataset"),
+        ("lr", "write KEY=VALUE"),
+        ("lr=[", "write KEY=VALUE"),
+    ):
+        assert main(["h", "--filter", wrong]) == 64 and said in capsys.readouterr().err
     assert not (project.runs / "h").exists()
 
 

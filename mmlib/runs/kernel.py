@@ -24,7 +24,7 @@ from papermill.exceptions import PapermillExecutionError, strip_color
 
 from mmlib.runs.notebook import literal
 
-QUIET = ["--log-level=ERROR"]  # ipykernel warns of its own TCP sockets
+QUIET = ["--log-level=CRITICAL"]  # ipykernel warns of its own sockets, and of being shut down
 POLL = 1.0  # seconds between two looks at a kernel's time and memory
 
 

@@ -48,7 +48,8 @@ class Progress:
         if not self.live:
             at = time.strftime("%H:%M:%S")
             state = outcome.error or f"{outcome.state}, {outcome.seconds:.0f} s"
-            self.console.print(f"{at} {self.labels[outcome.job.name]}: {state}; {self.summary()}")
+            line = f"{at} {self.labels[outcome.job.name]}: {state}; {self.summary()}"
+            self.console.print(line, soft_wrap=True)
 
     def summary(self) -> str:
         """`12 of 24, 1 failed; about 3 min left; best mae 0.83: daf mosi`."""
