@@ -71,7 +71,6 @@ def batch(arguments: list[str], console: Console) -> int:
     command = shlex.join(["python", "-m", "mmlib.runs", *arguments])
     said = execute.batch(command, resume=keep, timeout=options.timeout, warm=options.warm)
     with engine.only_driver(folder):
-        execute.sweep(folder)
         outcomes = _run(todo, said, workers, options, console)
     if options.grid:
         _tell_grid(outcomes, len(jobs) - len(todo), run, console)

@@ -37,7 +37,7 @@ SETTINGS = {
 
 @contextmanager
 def only_driver(folder: Path) -> Iterator[None]:
-    """Hold a run's folder; RuntimeError that names the process which does already."""
+    """Hold a run's folder, swept before and after; RuntimeError that names who does already."""
     with _opened(folder) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -50,8 +50,12 @@ def only_driver(folder: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"pid {os.getpid()} on {socket.gethostname()}")
         file.flush()
-        yield
-        file.truncate(0)
+        execute.sweep(folder)
+        try:
+            yield
+        finally:
+            execute.sweep(folder)
+            file.truncate(0)
 
 
 def _opened(folder: Path) -> TextIO:
