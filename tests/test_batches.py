@@ -265,6 +265,12 @@ def test_collect_compare_and_verify(small, workers, capsys):
         ["2", "0", 2.833333],
     ]
     assert table.varied(found) == ["x"]
+    assert table.scores(found)[["x", "mae"]].values.tolist() == [
+        ["1", "1.833 [1.000, 3.000]"],
+        ["2", "2.833 [2.000, 4.000]"],
+    ]
+    constant = table.scores(found.assign(model="constant", mean=1.0))
+    assert list(constant["x"]) == ["1"]  # the same one in every point counts once
     with pytest.raises(ValueError, match="no finished point"):
         table.collect("c")
     assert main(["collect", "a"]) == 0 and (small.runs / "a" / "table.csv").exists()

@@ -277,9 +277,7 @@ def collect(arguments: list[str], console: Console) -> int:
     found = table.collect(options.run)
     out = options.out or results.folder(options.run) / "table.csv"
     write_whole(out, found.to_csv(index=False))
-    test = found[(found["split"] == "test") & found["metric"].isin(("mae", "corr", "f1_non0"))]
-    columns = ["dataset", "model", "variant", *table.varied(found)]
-    _print_frame(test[[*columns, "metric", "mean", "ci_low", "ci_high", "n_seeds"]], console)
+    _print_frame(table.scores(found).drop(columns="notebook"), console)
     console.print(f"{len(found)} rows in {out}", soft_wrap=True)
     return 0
 

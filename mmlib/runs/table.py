@@ -53,6 +53,18 @@ def varied(table: pd.DataFrame) -> list[str]:
     return [column for column in given if table[column].nunique(dropna=False) > 1]
 
 
+def scores(table: pd.DataFrame, metrics=("mae", "corr", "f1_non0")) -> pd.DataFrame:
+    """Test scores of a collected table as text, a line a point and model; equal constants once."""
+    test = table[(table["split"] == "test") & table["metric"].isin(metrics)]
+    again = test.duplicated([*PLACE, "mean"]) & test["model"].isin(results.REFERENCE)
+    test = test[~again]
+    text = [f"{m:.3f} [{a:.3f}, {b:.3f}]" for m, a, b in test[["mean", "ci_low", "ci_high"]].values]
+    line = ["notebook", "dataset", "model", "variant", *varied(table), "n_seeds"]
+    wide = test.fillna(dict.fromkeys(line, "")).assign(text=text)
+    wide = wide.pivot(index=line, columns="metric", values="text").fillna("").reset_index()
+    return wide[[*line, *(name for name in metrics if name in wide)]]
+
+
 def compare(a: str, b: str) -> pd.DataFrame:
     """Scores of run b minus those of run a, row by row, by a paired test over their common seeds.
 
