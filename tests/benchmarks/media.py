@@ -9,6 +9,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -21,10 +22,10 @@ from mmlib.media.decode import RATE, load
 STEP, SPOKEN = 5.0, 4.5  # seconds from utterance to utterance, and of each
 
 
-def prepare(folder: Path, wave: np.ndarray, seconds: float) -> Path:
-    """A recording of `seconds` with a transcript beside it, apart from what is measured."""
+def prepare(folder: Path, seconds: float) -> Path:
+    """A recording of `seconds` with a transcript beside it."""
     path = folder / f"{seconds:g}.wav"
-    samples = np.rint(32767 * wave).astype(np.int16)
+    samples = np.rint(32767 * load(demo.record(folder).clip)).astype(np.int16)
     wavfile.write(path, RATE, np.resize(samples, int(seconds * RATE)))
     starts = np.arange(0, seconds - STEP, STEP)
     said = [{"start": t, "end": t + SPOKEN, "text": f"It was {t}."} for t in starts]
@@ -41,14 +42,18 @@ def measure(path: Path) -> tuple[float, float]:
     return spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def apart(function: Callable, *arguments):
+    """What a function returns in a process of its own, started by a small one: a process counts
+    its parent's memory at its start as its own peak."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
 def main() -> None:
     minutes = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
     with tempfile.TemporaryDirectory() as folder:
-        wave = load(demo.record(folder).clip)
         for seconds in (6 * minutes, 60 * minutes):
-            path = prepare(Path(folder), wave, seconds)
-            with get_context("spawn").Pool(1) as pool:  # peak memory is a process' own
-                spent, peak = pool.apply(measure, (path,))
+            spent, peak = apart(measure, apart(prepare, Path(folder), seconds))
             print(
                 f"{seconds / 60:5.1f} min: {spent / seconds:.3f} of its length, peak {peak:.0f} MB"
             )
