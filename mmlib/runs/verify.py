@@ -71,7 +71,7 @@ def _verdict(row: dict, found: dict | None, gap: float) -> str:
 
 
 def report(run: str, chosen: dict[Path, dict], jobs: list[Job], outcomes) -> pd.DataFrame:
-    """The verdicts of all re-executed points; a point that failed differs in everything."""
+    """The verdicts of all re-executed points, worst first; one that failed differs in all."""
     ended = {outcome.job.name: outcome for outcome in outcomes}
     frames = []
     for (folder, record), job in zip(chosen.items(), jobs, strict=True):
@@ -80,9 +80,8 @@ def report(run: str, chosen: dict[Path, dict], jobs: list[Job], outcomes) -> pd.
         lines = judge(stored(run, folder, record["notebook"]), new)
         error = ended[job.name].error
         frames.append(lines.assign(point=folder.name, inputs=changed, error=error))
-    return pd.concat(frames, ignore_index=True)[
-        ["point", "metric", "verdict", "largest", "inputs", "error"]
-    ]
+    found = pd.concat(frames).sort_values("verdict", ascending=False, kind="stable")
+    return found[["point", "metric", "verdict", "largest", "inputs", "error"]]
 
 
 def start(run: str) -> Batch:
