@@ -363,9 +363,9 @@ assert "static" in settled and not {"mean", "text", "concat"} & set(settled)  # 
 print("DAF's error is established as the lower one against:", *settled)
 
 # %% [markdown]
-# **Where the claim fails.** Against static weights DAF's lower error is established; against the mean
-# and against text alone it is not, over this many tests (Holm, .05), and concatenation is level. A
-# useless modality costs DAF nothing. And the gain over text alone is *not the audio*: the
+# **Where the claim fails.** Against static weights DAF's lower error is established; against the
+# mean and against text alone it is not, over this many tests (Holm, .05), and concatenation is
+# level. A useless modality costs DAF nothing. And the gain over text alone is *not the audio*: the
 # audio of somebody else, or noise, does as well or better. What a second branch brings on MOSI
 # looks like regularisation, and concatenation and gates bring it too. An ablation without this
 # control would have credited the voice.
