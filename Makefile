@@ -34,10 +34,10 @@ rerun: setup  ## every point of a grid that is not up to date (GRID=smoke WORKER
 run rerun notebooks test drill: export OMP_NUM_THREADS := 1
 
 notebooks: setup  ## make the reference run: every .ipynb anew from its .py (ONLY=02_daf)
-	@$(BIN)/python notebooks/conftest.py
 	@set -e; for source in $(SOURCES); do \
 	  notebook=$${source%.py}.ipynb; echo "$$notebook"; \
 	  $(BIN)/jupytext --to ipynb --update --quiet $$source; \
+	  $(BIN)/python notebooks/conftest.py $$(basename $$source .py); \
 	  $(BIN)/jupyter execute --inplace --NbClientApp.log_level=ERROR \
 	    --NotebookClient.record_timing=False $$notebook; \
 	  $(BIN)/nbstripout --keep-output --keep-count --extra-keys metadata.language_info $$notebook; \

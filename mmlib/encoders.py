@@ -217,6 +217,8 @@ def _kept(kind: str, about: dict, make: Callable[[Path], None]) -> Path:
     """
     key = sha256(json.dumps(about | versions(), sort_keys=True).encode()).hexdigest()
     folder = cache_root() / "encoders" / f"{kind}-{key[:16]}"
+    if folder.is_dir():  # also where nothing can be written
+        return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if not folder.is_dir():

@@ -107,6 +107,17 @@ def _told(config: Config) -> dict[str, object]:
     return {**asdict(config), "encoders": [Path(one).name for one in config.encoders]}
 
 
+def named(given: Sequence[str]) -> dict[str, list[Path]]:
+    """`MODEL=FOLDER` arguments by model; ValueError for anything else."""
+    folders: dict[str, list[Path]] = {}
+    for one in given:
+        name, _, folder = one.partition("=")
+        if not (name and folder):
+            raise ValueError(f"{one!r}: write MODEL=FOLDER, e.g. dyfulm=data/finetuned/dyfulm")
+        folders.setdefault(name, []).append(Path(folder))
+    return folders
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m mmlib.finetuned", description=__doc__,
                                      formatter_class=argparse.RawTextHelpFormatter)  # fmt: skip
@@ -115,12 +126,8 @@ def main() -> None:
     given = parser.parse_args()
     command = ["python", "-m", "mmlib.finetuned", given.run, *given.models]
     os.environ.setdefault("MMLIB_COMMAND", shlex.join(command))
-    folders: dict[str, list[Path]] = {}
-    for one in given.models:
-        name, _, folder = one.partition("=")
-        folders.setdefault(name, []).append(Path(folder))
     try:
-        print(store(given.run, folders))
+        print(store(given.run, named(given.models)))
     except ValueError as problem:
         raise SystemExit(f"mmlib.finetuned: {problem}") from None
 

@@ -237,12 +237,12 @@ def learning(
 ) -> Figure:
     """Median over seeds and the whole range, e.g. of "train" and "valid", by epoch from 1.
 
-    curves[name] (epochs, s), as `mmlib.train.Fit.curves`; best_epoch (s,), counted from 0, is
-    marked on the axis.
+    curves[name] (epochs, s), as `mmlib.train.Fit.curves`, at most three (ValueError); best_epoch
+    (s,), counted from 0, is marked on the axis.
     """
     ax = ax or _axes()
-    drawn = zip(curves.items(), (LOOKS["text"], LOOKS["daf"]), ("--", "-"), strict=False)
-    for (name, values), at, line in drawn:
+    styles = [(LOOKS["text"], "--"), (LOOKS["daf"], "-"), (LOOKS["audio"], ":")][: len(curves)]
+    for (name, values), (at, line) in zip(curves.items(), styles, strict=True):
         epoch = np.arange(1, len(values) + 1)
         ax.plot(epoch, np.median(values, axis=1), color=at.colour, ls=line, label=name)
         ax.fill_between(epoch, values.min(1), values.max(1), color=at.colour, alpha=0.15, lw=0)

@@ -283,10 +283,13 @@ def _stored(run: str, name: str):
     return json.loads(path.read_text())
 
 
-def table(frame: pd.DataFrame, metrics=("mae", "corr", "acc2_non0", "f1_non0")) -> pd.DataFrame:
+def table(
+    frame: pd.DataFrame,
+    metrics=("mae", "corr", "acc2_non0", "f1_non0"),
+    line=("notebook", "dataset", "model", "variant"),
+) -> pd.DataFrame:
     """Test scores as text, `mean [low, high]`: a line a model and variant, a column a metric."""
     test = frame[(frame["split"] == "test") & frame["metric"].isin(metrics)]
     text = [f"{m:.3f} [{a:.3f}, {b:.3f}]" for m, a, b in test[["mean", "ci_low", "ci_high"]].values]
-    line = ["notebook", "dataset", "model", "variant"]
-    wide = test.assign(text=text).pivot(index=line, columns="metric", values="text")
+    wide = test.assign(text=text).pivot(index=list(line), columns="metric", values="text")
     return wide.reindex(columns=[m for m in metrics if m in wide]).fillna("")

@@ -112,8 +112,8 @@ assert apart.cka < 0.95, "the two encoders say the same: nothing for a gate to c
 # %%
 if encoder_a == "minilm":
     twins = [text.load(encoders.named(name, words)) for name in ("minilm", "carried")]
-    four = [corpus.text[i] for i in rows["train"][:4]]
-    inputs = twins[0][1](four, padding=True, truncation=True, max_length=64, return_tensors="pt")
+    read = twins[0][1]  # both have the same tokenizer
+    inputs = read(words[:4], padding=True, truncation=True, max_length=64, return_tensors="pt")
     seen = inputs["attention_mask"].bool()
     bert, deberta = (twin(**inputs).last_hidden_state[seen] for twin, _ in twins)  # (tokens, d)
     assert torch.allclose(bert, deberta, atol=1e-4)

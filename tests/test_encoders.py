@@ -110,6 +110,12 @@ def test_interrupted_small_leaves_nothing(written, monkeypatch, tmp_path):
     assert not [one for one in (tmp_path / "cache" / "encoders").iterdir() if one.is_dir()]
 
 
+def test_an_encoder_that_is_there_needs_no_writing(written, monkeypatch):
+    made = small(written, vocabulary=300, depth=1, steps=1)
+    monkeypatch.setattr(encoders, "FileLock", lambda *_: pytest.fail("writes a lock"))
+    assert small(written, vocabulary=300, depth=1, steps=1) == made
+
+
 def test_small_wants_enough_text():
     with pytest.raises(ValueError, match="2 texts are too few"):
         small(["good", "bad"])

@@ -52,6 +52,8 @@ def test_runs_that_cannot_be_compared(finished, tmp_path):
         finetuned.said([tmp_path], [])
     with pytest.raises(ValueError, match="other reviews"):
         finetuned.said([finished["one"]], ["another"])
+    with pytest.raises(ValueError, match="'dyfulm': write MODEL=FOLDER"):
+        finetuned.named(["single_a=there", "dyfulm"])
     config = read_config(finished["one"] / "config.yaml")
     with pytest.raises(ValueError, match="differ in utterances: 0, 9"):
         finetuned.common({"single_a": config, "single_b": replace(config, utterances=9)})

@@ -127,6 +127,12 @@ def test_learning_shows_median_and_range_from_epoch_one():
     ax = plots.learning({"valid": values}).axes[0]
     assert ax.lines[0].get_xydata().tolist() == [[1, 4], [2, 2]]
     assert ax.collections[0].get_paths()[0].get_extents().intervaly.tolist() == [1, 9]
+    three = {name: values for name in ("coarse", "fine", "intensity")}
+    drawn = plots.learning(three).axes[0].lines
+    assert [line.get_label() for line in drawn] == list(three)
+    assert len({(line.get_color(), line.get_linestyle()) for line in drawn}) == 3
+    with pytest.raises(ValueError):
+        plots.learning({**three, "another": values})
 
 
 def test_figures_can_share_one_sheet():

@@ -55,14 +55,10 @@ def varied(table: pd.DataFrame) -> list[str]:
 
 def scores(table: pd.DataFrame, metrics=("mae", "corr", "f1_non0")) -> pd.DataFrame:
     """Test scores of a collected table as text, a line a point and model; equal constants once."""
-    test = table[(table["split"] == "test") & table["metric"].isin(metrics)]
-    again = test.duplicated([*PLACE, "mean"]) & test["model"].isin(results.REFERENCE)
-    test = test[~again]
-    text = [f"{m:.3f} [{a:.3f}, {b:.3f}]" for m, a, b in test[["mean", "ci_low", "ci_high"]].values]
+    again = table.duplicated([*PLACE, "mean"]) & table["model"].isin(results.REFERENCE)
+    shown = table[~again]
     line = ["notebook", "dataset", "model", "variant", *varied(table), "n_seeds"]
-    wide = test.fillna(dict.fromkeys(line, "")).assign(text=text)
-    wide = wide.pivot(index=line, columns="metric", values="text").fillna("").reset_index()
-    return wide[[*line, *(name for name in metrics if name in wide)]]
+    return results.table(shown.fillna(dict.fromkeys(line, "")), metrics, line).reset_index()
 
 
 def compare(a: str, b: str) -> pd.DataFrame:
