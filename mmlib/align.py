@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+HEAD = 0.25  # share of a text cut in its middle that is its beginning, as in Sun et al. (2019)
 NOWHERE = -1  # the position of special tokens, of bare spaces, and of what the other cut off
 
 
@@ -22,7 +23,7 @@ class Reading(NamedTuple):
 
     ids: np.ndarray  # (t,) int64
     spans: np.ndarray  # (t, 2): first character and one past the last; equal for special tokens
-    cut: bool  # whether tokens were left out at the end
+    cut: bool  # whether tokens were left out
 
 
 class Aligned(NamedTuple):
@@ -33,9 +34,12 @@ class Aligned(NamedTuple):
     spans: np.ndarray  # (p, 2) characters of each position
 
 
-def read(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[Reading]:
+def read(
+    tokenizer: Any, texts: Sequence[str], max_length: int, truncation: str = "end"
+) -> list[Reading]:
     """Ids and character offsets of each text, at most `max_length` tokens, special ones included.
 
+    truncation: where tokens of longer texts are left out, at the "end" or in the "middle".
     ValueError for a tokenizer that cannot tell offsets.
     """
     if not tokenizer.is_fast:
@@ -43,14 +47,19 @@ def read(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[Reading]
             f"{type(tokenizer).__name__} is no fast tokenizer, so its tokens have no place in the "
             "text; use an encoder with a tokenizer.json"
         )
-    found = tokenizer(list(texts), truncation=True, max_length=max_length, verbose=False)
-    return [_reading(encoding) for encoding in found.encodings]
+    limit = {"truncation": True, "max_length": max_length} if truncation == "end" else {}
+    found = tokenizer(list(texts), verbose=False, **limit)
+    return [_reading(encoding, max_length) for encoding in found.encodings]
 
 
-def _reading(encoding: Any) -> Reading:
+def _reading(encoding: Any, max_length: int) -> Reading:
     special = np.array(encoding.special_tokens_mask, dtype=bool)[:, None]
     spans = np.where(special, 0, np.array(encoding.offsets).reshape(-1, 2))
-    return Reading(np.array(encoding.ids), spans, bool(encoding.overflowing))
+    ids, over = np.array(encoding.ids), len(encoding.ids) - max_length
+    if over > 0:
+        head = max(1, round(HEAD * max_length))
+        ids, spans = (np.delete(x, np.s_[head : head + over], axis=0) for x in (ids, spans))
+    return Reading(ids, spans, over > 0 or bool(encoding.overflowing))
 
 
 def align(text: str, a: Reading, b: Reading) -> Aligned:

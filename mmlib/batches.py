@@ -82,9 +82,11 @@ def _each_its_own(places: np.ndarray) -> bool:
     return len(placed) == placed[-1] + 1
 
 
-def tokenize(texts: Sequence[str], tokenizers: Sequence[Any], max_length: int) -> Tokens:
+def tokenize(
+    texts: Sequence[str], tokenizers: Sequence[Any], max_length: int, truncation: str = "end"
+) -> Tokens:
     """Read texts with one or two tokenizers, at most `max_length` tokens of each."""
-    readings = [read(tokenizer, texts, max_length) for tokenizer in tokenizers]
+    readings = [read(tokenizer, texts, max_length, truncation) for tokenizer in tokenizers]
     ids = [tuple(one.ids.astype(np.int32) for one in both) for both in zip(*readings, strict=True)]
     is_same = len(tokenizers) == 1 or _same(*tokenizers)
     places = []

@@ -5,9 +5,16 @@ from pathlib import Path
 
 import yaml
 
-CHOICES = {"device": ("auto", "cpu", "cuda"), "precision": ("auto", "float32", "bfloat16")}
+CHOICES = {
+    "truncation": ("end", "middle"),
+    "device": ("auto", "cpu", "cuda"),
+    "precision": ("auto", "float32", "bfloat16"),
+    "attention": ("auto", "sdpa", "eager"),
+}
 # These may change when a run goes on: but for dropout's masks, they move results by rounding only.
-ELSEWHERE = ("device", "processes", "budget", "save_every", "checkpointing", "compile")
+ELSEWHERE = (
+    "device", "processes", "budget", "save_every", "attention", "checkpointing", "compile"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -18,6 +25,7 @@ class Config:
     dataset: str = "hotel"
     utterances: int = 0  # only the first so many of each split; 0: all
     max_length: int = 128
+    truncation: str = "end"  # where longer texts are cut: end or middle
     intensity: str = "label"
     # DyFuLM's switches
     layer_fusion: str = "bilstm"
@@ -48,7 +56,7 @@ class Config:
     precision: str = "auto"  # auto, float32 or bfloat16
     processes: int = 1
     budget: int = 4096  # tokens of one batch in memory, padding included
-    attention: str = "sdpa"
+    attention: str = "auto"  # auto, sdpa or eager
     checkpointing: bool = False
     compile: bool = False
 

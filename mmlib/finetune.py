@@ -66,10 +66,12 @@ class Run:
         self.accelerator = machine.accelerator(config)
         self.device = self.accelerator.device
         self.is_main = self.accelerator.is_main_process
-        self.pair, tokenizers = pair.build(config)
-        self.rows = {split: corpus.rows(split) for split in SPLITS}
-        self.tokens = batches.tokenize(corpus.text, tokenizers, config.max_length)
         is_short = machine.is_short(config.precision, self.device)
+        attention = machine.attention(config.attention, is_short, self.device)
+        self.pair, tokenizers = pair.build(config, attention)
+        self.rows = {split: corpus.rows(split) for split in SPLITS}
+        how = (config.max_length, config.truncation)
+        self.tokens = batches.tokenize(corpus.text, tokenizers, *how)
         self._check_memory(is_short)
         self.masters = self._placed(is_short)
         self._set_targets()

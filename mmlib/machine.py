@@ -32,6 +32,17 @@ def is_short(precision: str, device: torch.device) -> bool:
     return torch.cpu._is_avx512_bf16_supported()
 
 
+def attention(asked: str, is_short: bool, device: torch.device) -> str:
+    """The attention to compute with; "auto": SDPA, but where it is slow.
+
+    On a CPU, SDPA's gradient in bfloat16 takes a third of a training step of MiniLM's, plain matrix
+    products less than a tenth (`tests/benchmarks/finetune.py`).
+    """
+    if asked != "auto":
+        return asked
+    return "eager" if is_short and device.type == "cpu" else "sdpa"
+
+
 def free(device: torch.device) -> int:
     """Bytes that can still be had on a device."""
     if device.type == "cuda":

@@ -45,12 +45,13 @@ class Pair(nn.Module):
         return states.float()[None]
 
 
-def build(config: Config) -> tuple[Pair, list[Any]]:
+def build(config: Config, attention: str = "sdpa") -> tuple[Pair, list[Any]]:
     """A pair from the folders `config.encoders`, and their tokenizers.
 
+    attention: as `mmlib.machine.attention` settled it; encoders without "sdpa" use "eager".
     ValueError for what an encoder or DyFuLM cannot do.
     """
-    loaded = [text.load(Path(folder), attention=config.attention) for folder in config.encoders]
+    loaded = [text.load(Path(folder), attention=attention) for folder in config.encoders]
     for model, tokenizer in loaded:
         text.check_length(config.max_length, model, tokenizer)
         model.pooler = None  # DyFuLM reads the layers

@@ -12,7 +12,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from mmlib import checkpoints, encoders, machine, multitask, pair
+from mmlib import checkpoints, encoders, machine, multitask, pair, text
 from mmlib.batches import tokenize
 from mmlib.checkpoints import BEST, LOG, STATE, read_log
 from mmlib.config import Config, read_config
@@ -101,7 +101,7 @@ VARIANTS = [
     {"layer_fusion": "last", "gate": "mean", "guidance": False, "weighting": "static"},
     {"gate": "concat", "scope": "token", "weighting": "dwa", "epochs": 3},
     {"gate": "b", "regression": "huber", "class_weights": True, "intensity": "label"},
-    {"encoder_dropout": 0.1, "checkpointing": True, "attention": "eager"},
+    {"encoder_dropout": 0.1, "checkpointing": True, "attention": "sdpa"},
 ]
 
 
@@ -112,6 +112,29 @@ def test_variants_run(config, corpus, tmp_path, switches):
     with np.load(folder / "test.npz") as said:
         assert ("gate" in said) == (switches.get("gate", "gate") == "gate")
         assert ("guidance" in said) == switches.get("guidance", True)
+
+
+def test_attention_is_chosen_for_the_device_and_precision(config, corpus, tmp_path, monkeypatch):
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert machine.attention("auto", True, cpu) == "eager"
+    assert machine.attention("auto", False, cpu) == machine.attention("auto", True, gpu) == "sdpa"
+    assert machine.attention("sdpa", True, cpu) == "sdpa"
+    real, asked = text.load, []
+    monkeypatch.setattr(text, "load", lambda *a, **k: asked.append(k["attention"]) or real(*a, **k))
+    finetune(replace(config, utterances=8), tmp_path / "full", corpus)
+    finetune(replace(config, utterances=8, precision="bfloat16"), tmp_path / "short", corpus)
+    assert asked == ["sdpa", "sdpa", "eager", "eager"]
+
+
+def test_the_middle_of_long_reviews_can_be_left_out(config, corpus, tmp_path):
+    short = replace(config, utterances=16, max_length=16)
+    end = finetune(short, tmp_path / "end", corpus)
+    middle = finetune(replace(short, truncation="middle"), tmp_path / "middle", corpus)
+    assert not np.array_equal(losses(end), losses(middle))
+    with pytest.raises(ValueError, match="is of a run with truncation='end', not 'middle'"):
+        finetune(replace(short, truncation="middle"), end, corpus)
+    with pytest.raises(ValueError, match="truncation='start' is unknown; use one of end, middle"):
+        replace(short, truncation="start")
 
 
 def test_one_encoder(config, corpus, tmp_path, two):

@@ -11,8 +11,9 @@ LENGTHS = np.random.default_rng(0).integers(3, 100, 500)
 TEXTS = ["good", "a very good room", "it isn't, is it", "bad bad bad bad"]
 
 
-def splitting(cut, pad_id):
-    words = Tokenizer(models.WordLevel({"?": 0, "[X]": 1, "[PAD]": pad_id}, "?"))
+def splitting(cut, pad_id, vocabulary=None):
+    vocabulary = vocabulary or {"?": 0, "[X]": 1, "[PAD]": pad_id}
+    words = Tokenizer(models.WordLevel(vocabulary, "?"))
     words.pre_tokenizer = cut
     words.post_processor = processors.TemplateProcessing(
         single="[X] $A [X]", special_tokens=[("[X]", 1)]
@@ -77,6 +78,25 @@ def test_cuts_are_counted_for_either_encoder():
     assert tokens.cut.tolist() == [False, False, True, False]
     assert tokens.lengths.tolist() == [3, 6, 6, 6]
     assert tokens.batch([2]).mask.sum() == 2  # "it", "isn't,": what both reach
+
+
+def test_the_middle_of_a_long_text_can_be_left_out():
+    words = [f"w{i}" for i in range(50)]
+    vocabulary = {"?": 0, "[X]": 1, "[PAD]": 2, **{word: i + 3 for i, word in enumerate(words)}}
+    spaces = splitting(pre_tokenizers.WhitespaceSplit(), 2, vocabulary)
+    texts = [" ".join(words), " ".join(words[:10])]
+    kept = tokenize(texts, [spaces, spaces], 12, "middle")
+    assert kept.ids[0][0].tolist() == [1, 3, 4, *range(45, 53), 1]  # a quarter is the beginning
+    assert kept.ids[1][0].tolist() == tokenize(texts, [spaces], 12).ids[1][0].tolist()
+    assert kept.cut.tolist() == [True, False]
+    assert kept.batch([0]).places is None and kept.batch([0]).mask.sum() == 10
+
+
+def test_positions_around_what_is_left_out():
+    tokens = tokenize(["it is so good but it isn't, or so"], [SPACES, MARKS], 8, "middle")
+    places = [side.tolist() for side in tokens.places[0]]
+    assert places[0] == [-1, 0, -1, -1, 1, 2, 3, -1]  # [X] it, but it isn't, or so [X]
+    assert places[1] == [-1, 0, 1, 1, 1, 2, 3, -1]  # [X] it, ' t , or so [X]
 
 
 def test_to_moves_all():

@@ -41,7 +41,8 @@ WAYS = {
     "plain loop": replace(OURS, precision="float32", attention="eager"),
     "ours in float32": replace(OURS, precision="float32"),
     "ours": OURS,
-    "ours, eager attention": replace(OURS, attention="eager"),
+    "ours, eager": replace(OURS, attention="eager"),
+    "ours, SDPA": replace(OURS, attention="sdpa"),
     "ours, A alone": replace(OURS, encoders=["minilm"]),
     "ours, B alone": replace(OURS, encoders=["carried"]),
 }
