@@ -98,7 +98,8 @@ class Run:
     def _placed(self, is_short: bool) -> Masters:
         """The model on its device, in its precision."""
         self.pair.to(self.device)
-        masters = Masters(self.pair, self.pair.encoders if is_short else [])
+        short = self.pair.encoders if is_short else []
+        masters = Masters(self.pair, short, [encoder.get_input_embeddings() for encoder in short])
         for encoder in self.pair.encoders:
             if self.config.checkpointing:
                 encoder.gradient_checkpointing_enable()

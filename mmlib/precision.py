@@ -14,12 +14,24 @@ from torch import Tensor, nn
 class Masters:
     """float32 values of parameters that compute in a shorter type, and their gradients' sums."""
 
-    def __init__(self, model: nn.Module, short: Sequence[nn.Module]) -> None:
-        """`short`: the parts of the model to hold in bfloat16 from now on."""
+    def __init__(
+        self, model: nn.Module, short: Sequence[nn.Module], tables: Sequence[nn.Embedding] = ()
+    ) -> None:
+        """`short`: the parts of the model to hold in bfloat16 from now on.
+
+        Their `tables` stay in float32, and what is looked up in them is rounded: a step reads few
+        of their rows, and to copy all of them to and fro took a twelfth of it.
+        """
         self.model = model
         full = {name: p.detach().clone() for name, p in model.named_parameters()}
         for part in short:
             part.to(torch.bfloat16)
+        for table in tables:
+            table.float()
+            table.register_forward_hook(lambda _, __, rows: rows.to(torch.bfloat16))
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.copy_(full[name])
         self.copies = {
             name: nn.Parameter(full[name])
             for name, p in model.named_parameters()

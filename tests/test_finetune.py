@@ -174,6 +174,17 @@ def test_masters_add_up_steps_too_small_for_bfloat16():
     assert model.weight.item() == torch.tensor(0.99).bfloat16().item() and model.weight.grad is None
 
 
+def test_tables_stay_in_float32_and_are_rounded_when_read():
+    model = torch.nn.Sequential(torch.nn.Embedding(3, 2), torch.nn.Linear(2, 1))
+    exact = model[0].weight.detach().clone()
+    masters = Masters(model, [model], [model[0]])
+    assert torch.equal(model[0].weight, exact) and set(masters.copies) == {"1.weight", "1.bias"}
+    rows = model[0](torch.tensor([2]))
+    assert torch.equal(rows, exact[[2]].bfloat16())
+    model[1](rows).sum().backward()
+    assert model[0].weight.grad.dtype == torch.float32 and model[0].weight.grad[2].abs().sum() > 0
+
+
 def test_it_stops_when_nothing_gets_better(config, corpus, tmp_path):
     still = replace(config, lr=0.0, head_lr=0.0, weight_decay=0.0, epochs=9, patience=2)
     still = replace(still, weighting="static")
