@@ -234,7 +234,7 @@ def test_pairs_of_reviews_models_are_tested_by_hotel_with_holm(runs_folder):
     assert frame.loc[1, "diff"] == pytest.approx(mae[0] - mae[1], abs=1e-6)
     best = [review_scores(models[name], REAL)["acc_fine"] for name in pairs[1]]
     assert frame.loc[2, "diff"] == pytest.approx(best[0].mean() - best[1], abs=1e-6)
-    claim = verdicts(system="each module adds accuracy")
+    claim = verdicts(system="all modules together add accuracy")
     assert claim["acc_fine: dyfulm - dyfulm:none"] == "inside"
     assert claim["acc_coarse: dyfulm - dyfulm:none"] == "not testable here"
     with pytest.raises(ValueError, match="mae_natural needs weights"):
