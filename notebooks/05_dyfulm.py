@@ -286,7 +286,7 @@ print(f"{len(new)} rows; {report.truncated} of {report.texts} texts cut at {max_
 
 # %% [markdown]
 # **Real reviews, encoders fine-tuned.** The stored run on hotel reviews (31,053 to train on, all
-# 5,531 of the test split, other hotels; one epoch, one seed, 128 tokens; MiniLM and MiniLM carried
+# 5,531 of the test split, other hotels; one epoch, one seed, 384 tokens; MiniLM and MiniLM carried
 # into DeBERTa-v2), made by the commands of the README's section "Fine-tuning". Accuracies: balanced
 # over stars, and under their natural shares; a bag of words and one encoder alone beside them.
 
