@@ -370,8 +370,9 @@ def _pooled(ids: list[list[int]], encoder: _Encoder, options: _Options) -> np.nd
     )
     states = output.hidden_states if every else (output.last_hidden_state,)  # l of (b, t, d)
     counted = lengths if options.pooling == "mean" else torch.ones_like(lengths)
-    weight = ((place < counted) / counted)[:, None].to(device)  # (b, 1, t)
-    return torch.cat([weight @ state.float() for state in states], dim=1).cpu().numpy()
+    weight = whole(((place < counted) / counted)[:, None].to(device), 2)  # (b, 1, t) in groups
+    means = [weight @ whole(state.float(), 1) for state in states]  # l of (b, 1, d)
+    return torch.cat(means, dim=1).cpu().numpy()
 
 
 def _padded(ids: list[list[int]], encoder: _Encoder) -> tuple[Tensor, Tensor]:
