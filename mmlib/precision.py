@@ -20,18 +20,16 @@ class Masters:
         """`short`: the parts of the model to hold in bfloat16 from now on.
 
         Their `tables` stay in float32, and what is looked up in them is rounded: a step reads few
-        of their rows, and to copy all of them to and fro took a twelfth of it.
+        of their rows, and need not copy all of them to and fro.
         """
         self.model = model
         full = {name: p.detach().clone() for name, p in model.named_parameters()}
+        exact = [table.weight.data for table in tables]
         for part in short:
             part.to(torch.bfloat16)
-        for table in tables:
-            table.float()
+        for table, values in zip(tables, exact, strict=True):
+            table.weight.data = values
             table.register_forward_hook(lambda _, __, rows: rows.to(torch.bfloat16))
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                parameter.copy_(full[name])
         self.copies = {
             name: nn.Parameter(full[name])
             for name, p in model.named_parameters()

@@ -112,7 +112,8 @@ def encode(
     options = _Options(layers, pooling, max_length, dtype, attention)
     folder = locate(encoder)
     files = identity(folder, is_minilm=encoder == "minilm")
-    settings = asdict(options) | {"group": GROUP} | files | versions()
+    groups = {"group": GROUP, "group_pooled": GROUP}  # both decide on last bits
+    settings = asdict(options) | groups | files | versions()
     store = Store(settings) if cache else None
 
     distinct = list(dict.fromkeys(texts))
