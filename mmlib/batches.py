@@ -86,9 +86,11 @@ def tokenize(
     texts: Sequence[str], tokenizers: Sequence[Any], max_length: int, truncation: str = "end"
 ) -> Tokens:
     """Read texts with one or two tokenizers, at most `max_length` tokens of each."""
-    readings = [read(tokenizer, texts, max_length, truncation) for tokenizer in tokenizers]
-    ids = [tuple(one.ids.astype(np.int32) for one in both) for both in zip(*readings, strict=True)]
     is_same = len(tokenizers) == 1 or _same(*tokenizers)
+    how = (texts, max_length, truncation)
+    readings = [read(tokenizer, *how) for tokenizer in tokenizers[: 1 if is_same else 2]]
+    readings *= len(tokenizers) // len(readings)
+    ids = [tuple(one.ids.astype(np.int32) for one in both) for both in zip(*readings, strict=True)]
     places = []
     for text, *both in zip(texts, *readings, strict=True):
         aligned = tokens(text, both[0]) if is_same else align(text, *both)

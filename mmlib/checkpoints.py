@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 STATE, BEST, LOG, CONFIG = "state.pt", "best.safetensors", "log.jsonl", "config.yaml"
+ORIGIN = "provenance.json"
 
 
 def replaced(path: Path, write: Callable[[Path], None]) -> None:
@@ -90,6 +91,20 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
             np.savez_compressed(file, **arrays)
 
     replaced(path, write)
+
+
+def save_origin(folder: Path, origin: Mapping[str, Any]) -> None:
+    """What `mmlib.provenance.here` says of the process that finished the run."""
+    content = json.dumps(origin, indent=1) + "\n"
+    replaced(folder / ORIGIN, lambda part: part.write_text(content))
+
+
+def load_origin(folder: Path) -> dict[str, Any]:
+    """What `save_origin` wrote; ValueError, one line, where the run is not finished."""
+    path = folder / ORIGIN
+    if not path.exists():
+        raise ValueError(f"{path} is missing; python -m mmlib.finetune ends the run and writes it")
+    return json.loads(path.read_text())
 
 
 def log_line(folder: Path, line: Mapping[str, Any]) -> None:

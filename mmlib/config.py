@@ -55,7 +55,7 @@ class Config:
     device: str = "auto"  # auto, cpu or cuda
     precision: str = "auto"  # auto, float32 or bfloat16
     processes: int = 1
-    budget: int = 4096  # tokens of one batch in memory, padding included
+    budget: int = 0  # tokens of one batch in memory, padding included; 0: as the device likes it
     attention: str = "auto"  # auto, sdpa or eager
     checkpointing: bool = False
     compile: bool = False
@@ -67,8 +67,9 @@ class Config:
             if (value := getattr(self, name)) not in choices:
                 raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(choices)}")
         for name in ("max_length", "epochs", "batch", "save_every", "processes", "budget"):
-            if (value := getattr(self, name)) < 1:
-                raise ValueError(f"{name}={value!r} must be at least 1")
+            least = 0 if name == "budget" else 1
+            if (value := getattr(self, name)) < least:
+                raise ValueError(f"{name}={value!r} must be at least {least}")
 
 
 def read_config(path: Path) -> Config:

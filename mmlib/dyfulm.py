@@ -92,7 +92,7 @@ class LayerFusion(nn.Module):
         self, x: Tensor, mask: Tensor | None, factor: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """States (s, b, t, h) and alpha (s, b, l) or (s, b, t, l)."""
-        H = self.project(x, factor)  # (s, b, t, l, h)
+        H = self.project(x, factor).float()  # (s, b, t, l, h)
         if self.scope == "token":
             alpha = self.weights(H.flatten(1, 2)).view(H.shape[:-1])  # (s, b, t, l)
             return torch.einsum("sbtl,sbtlh->sbth", alpha, H), alpha

@@ -10,6 +10,7 @@ state as if nothing had happened.
 import argparse
 import logging
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -21,7 +22,17 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from mmlib import batches, checkpoints, encoders, machine, multitask, pair, text
+from mmlib import (
+    batches,
+    checkpoints,
+    disentangled,
+    encoders,
+    machine,
+    multitask,
+    pair,
+    provenance,
+    text,
+)
 from mmlib.config import ELSEWHERE, Config, read_config
 from mmlib.data import SPLITS, Corpus, load
 from mmlib.data.targets import targets
@@ -39,8 +50,8 @@ def finetune(config: Config, folder: Path, corpus: Corpus | None = None) -> Path
 
     It will hold `best.safetensors`, the weights of the best evaluation (see `Run.evaluate`),
     `valid.npz` and `test.npz` (what those say, see `mmlib.pair.say`, with ids, groups and targets),
-    `log.jsonl` and `config.yaml`. ValueError, one line, for what cannot be trained so;
-    FloatingPointError where a loss is not finite.
+    `log.jsonl`, `config.yaml` and `provenance.json`. ValueError, one line, for what cannot be
+    trained so; FloatingPointError where a loss is not finite.
     """
     corpus = first(corpus or load(config.dataset), config.utterances)
     words = [corpus.text[i] for i in corpus.rows("train")]
@@ -50,6 +61,8 @@ def finetune(config: Config, folder: Path, corpus: Corpus | None = None) -> Path
         run = Run(config, folder, corpus)
         run.train()
         run.write_predictions()
+        if run.is_main:
+            checkpoints.save_origin(folder, provenance.here(asdict(config), corpus.checksums))
     return folder
 
 
@@ -62,13 +75,16 @@ class Run:
     """A run: its data, its model, its optimizer, and where it stands."""
 
     def __init__(self, config: Config, folder: Path, corpus: Corpus) -> None:
-        self.config, self.folder, self.corpus = config, folder, corpus
         self.accelerator = machine.accelerator(config)
         self.device = self.accelerator.device
+        config = replace(config, budget=machine.budget(config.budget, self.device))
+        self.config, self.folder, self.corpus = config, folder, corpus
         self.is_main = self.accelerator.is_main_process
         is_short = machine.is_short(config.precision, self.device)
         attention = machine.attention(config.attention, is_short, self.device)
         self.pair, tokenizers = pair.build(config, attention)
+        if attention == "sdpa" and self.device.type == "cuda":  # on a CPU it is no faster
+            disentangled.use_sdpa(self.pair)
         self.rows = {split: corpus.rows(split) for split in SPLITS}
         how = (config.max_length, config.truncation)
         self.tokens = batches.tokenize(corpus.text, tokenizers, *how)
@@ -357,11 +373,17 @@ def main() -> None:
     parser.add_argument("config", type=Path, help="YAML file of names and values")
     parser.add_argument("--out", type=Path, help="folder of the run")
     parser.add_argument("--export", type=Path, help="folder for the fine-tuned encoders")
+    parser.add_argument("--seed", type=int, help="in place of the one in the file")
     given = parser.parse_args()
+    os.environ.setdefault(
+        "MMLIB_COMMAND", shlex.join(["python", "-m", "mmlib.finetune", *sys.argv[1:]])
+    )
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     machine.keep_memory()
     try:
         config = read_config(given.config)
+        if given.seed is not None:
+            config = replace(config, seed=given.seed)
         if given.export and given.export.exists():
             raise ValueError(f"{given.export} exists; choose another folder")
         folder = finetune(config, given.out or cache_root() / "finetuned" / given.config.stem)

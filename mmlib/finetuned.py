@@ -72,9 +72,11 @@ def store(run: str, folders: Mapping[str, Sequence[Path]]) -> Path:
     tests = results.review_comparisons(
         answers, pairs, known, groups, weights=weights, variant="full", **place
     )
-    used = {name: _told(one) for name, one in configs.items()}
+    trained = {name: [_trained(one) for one in some] for name, some in folders.items()}
+    used = {name: {**_told(one), "trained": trained[name]} for name, one in configs.items()}
+    devices = sorted({one["device"] for some in trained.values() for one in some})
     path = results.save(lines, run, NOTEBOOK, comparisons=tests, parameters=used,
-                        checksums=dict(corpus.checksums))  # fmt: skip
+                        checksums=dict(corpus.checksums), device=", ".join(devices))  # fmt: skip
     looked = {name: inside(some[0]) for name, some in folders.items()}
     write_whole(path.with_name(INSIDE), json.dumps(looked, indent=1) + "\n")
     return path
@@ -105,6 +107,12 @@ def common(configs: Mapping[str, Config]) -> Config:
 def _told(config: Config) -> dict[str, object]:
     """A configuration for the record, encoders by name: where they lay is this machine's."""
     return {**asdict(config), "encoders": [Path(one).name for one in config.encoders]}
+
+
+def _trained(folder: Path) -> dict[str, object]:
+    """Where a run's weights come from, as far as it noted that."""
+    origin = checkpoints.load_origin(folder)
+    return {name: origin[name] for name in ("commit", "dirty", "device", "seconds", "versions")}
 
 
 def named(given: Sequence[str]) -> dict[str, list[Path]]:

@@ -36,11 +36,17 @@ def attention(asked: str, is_short: bool, device: torch.device) -> str:
     """The attention to compute with; "auto": SDPA, but where it is slow.
 
     On a CPU, SDPA's gradient in bfloat16 takes a third of a training step of MiniLM's, plain matrix
-    products less than a tenth (`tests/benchmarks/finetune.py`).
+    products less than a tenth (`tests/benchmarks/finetune.py`). DeBERTa has SDPA on GPUs only
+    (`mmlib.disentangled`).
     """
     if asked != "auto":
         return asked
     return "eager" if is_short and device.type == "cpu" else "sdpa"
+
+
+def budget(asked: int, device: torch.device) -> int:
+    """Tokens of one batch; 0: what fills a GPU, and what stays in the caches of a CPU."""
+    return asked or (32768 if device.type == "cuda" else 4096)
 
 
 def free(device: torch.device) -> int:

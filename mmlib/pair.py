@@ -35,14 +35,14 @@ class Pair(nn.Module):
         return self.fusion(states[0], states[1] if states[1:] else None, batch.mask[None], noise)
 
     def _states(self, k: int, batch: Batch) -> Tensor:
-        """All layers' states at the common positions, (1, b, p, l, d) float32."""
+        """All layers' states at the common positions, (1, b, p, l, d), as the encoder has them."""
         found = self.encoders[k](
             input_ids=batch.ids[k], attention_mask=batch.attended[k], output_hidden_states=True
         )
         states = torch.stack(found.hidden_states, dim=2)  # (b, t, l, d)
         if batch.places is not None:
-            states = pool(states, batch.places[k], batch.mask.shape[1])
-        return states.float()[None]
+            states = pool(states.float(), batch.places[k], batch.mask.shape[1])
+        return states[None]
 
 
 def build(config: Config, attention: str = "sdpa") -> tuple[Pair, list[Any]]:

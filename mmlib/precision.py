@@ -35,25 +35,29 @@ class Masters:
             for name, p in model.named_parameters()
             if p.dtype != torch.float32
         }
+        own = dict(model.named_parameters())
+        self.pairs = [(own[name], master) for name, master in self.copies.items()]
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """What the optimizer is to change, in float32."""
         return {name: self.copies.get(name, p) for name, p in self.model.named_parameters()}
 
+    @torch.no_grad()
     def gather(self) -> None:
         """Add the gradients of the last batch to the masters'."""
-        for name, parameter in self.model.named_parameters():
-            if name in self.copies and parameter.grad is not None:
-                master, found = self.copies[name], parameter.grad.float()
-                master.grad = found if master.grad is None else master.grad.add_(found)
-                parameter.grad = None
+        found = [(short, master) for short, master in self.pairs if short.grad is not None]
+        exact = [torch.empty_like(master) for _, master in found]
+        if found:  # one kernel for all: a GPU waits longer for the start of one than for its end
+            torch._foreach_copy_(exact, [short.grad for short, _ in found])
+        for (short, master), values in zip(found, exact, strict=True):
+            master.grad = values if master.grad is None else master.grad.add_(values)
+            short.grad = None
 
     @torch.no_grad()
     def publish(self) -> None:
         """Let the model compute with the masters' values."""
-        for name, parameter in self.model.named_parameters():
-            if name in self.copies:
-                parameter.copy_(self.copies[name])
+        if self.pairs:
+            torch._foreach_copy_(*map(list, zip(*self.pairs, strict=True)))
 
     def state_dict(self) -> dict[str, Tensor]:
         """The model's state in float32."""

@@ -221,10 +221,12 @@ def save(
     comparisons: Iterable[dict] = (),
     parameters: Mapping[str, object] | None = None,
     checksums: Mapping[str, str] | None = None,
+    device: str | None = None,
 ) -> Path:
     """Store a notebook's results in `run`, in place of what it stored there before.
 
-    checksums: the corpus' (`Corpus.checksums`). Other notebooks' results stay. All is checked
+    checksums: the corpus' (`Corpus.checksums`). device: what the models were trained on, if not
+    this machine. Other notebooks' results stay. All is checked
     before anything is written, files are replaced whole, and two notebooks may save at once. A
     point of a grid saves into its own folder instead of the run's.
     """
@@ -234,6 +236,7 @@ def save(
     into = point_folder() or folder(run)
     into.mkdir(parents=True, exist_ok=True)
     origin = provenance.here(parameters or {}, checksums or {})
+    origin["device"] = device or origin["device"]
     with FileLock(into / ".lock"):
         for name, new in (("metrics.json", rows), ("comparisons.json", comparisons)):
             kept = [old for old in _read(into / name, []) if old["notebook"] != notebook]

@@ -55,9 +55,13 @@ class Linear(Layer):
         self.bias = nn.Parameter(torch.zeros(s, 1, h)) if bias else None
 
     def forward(self, x: Tensor, factor: Tensor | None = None) -> Tensor:
-        """`factor` (s, d) multiplies the inputs, by way of the weights, which are smaller."""
-        flat, bias = x.flatten(1, -2), self.bias  # (s, b, d)
+        """`factor` (s, d) multiplies the inputs, by way of the weights, which are smaller.
+
+        Inputs in bfloat16 are multiplied in bfloat16.
+        """
+        flat = x.flatten(1, -2)  # (s, b, d)
         weight = self.weight if factor is None else self.weight * factor[..., None]
+        weight, bias = (None if p is None else p.to(x.dtype) for p in (weight, self.bias))
         y = flat @ weight if bias is None else torch.baddbmm(bias, flat, weight)
         return y.view(*x.shape[:-1], y.shape[-1])
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from mmlib import checkpoints, encoders, machine, multitask, pair, text
 from mmlib.batches import tokenize
-from mmlib.checkpoints import BEST, LOG, STATE, read_log
+from mmlib.checkpoints import BEST, LOG, ORIGIN, STATE, read_log
 from mmlib.config import Config, read_config
 from mmlib.data import load
 from mmlib.data.targets import targets
@@ -55,7 +55,7 @@ def test_it_learns_and_keeps_what_it_said(config, corpus, tmp_path):
     curve = losses(folder)
     assert len(curve) == 20 and curve[-5:].mean() < 0.9 * curve[:5].mean()
     assert {p.name for p in folder.iterdir()} == {
-        BEST, STATE, LOG, "config.yaml", "valid.npz", "test.npz"
+        BEST, STATE, LOG, ORIGIN, "config.yaml", "valid.npz", "test.npz"
     }  # fmt: skip
     rows = corpus.rows("test")
     with np.load(folder / "test.npz") as said:

@@ -26,8 +26,9 @@ from mmlib.config import Config
 from mmlib.data import load
 from mmlib.paths import data_root
 
-TEXTS, BATCH, LATENCY = 128, 16, 20  # reviews, reviews a step, reviews read one by one
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+TEXTS, BATCH = (128, 16) if DEVICE == "cpu" else (2048, 64)  # reviews, reviews a step
+LATENCY = 20  # reviews read one by one
 OURS = Config(
     ["minilm", "carried"],
     utterances=TEXTS,

@@ -1,0 +1,113 @@
+"""DeBERTa's attention by SDPA, which transformers does not have for it.
+
+The score of a query q at i and a key k at j, with r = i - j, is (He et al. 2021, eq. 4)
+
+    (q . k  +  q . K_r  +  k . Q_r) / sqrt(3 d)
+
+K_r and Q_r of a learned table of distances. transformers takes the products with the whole table
+and looks each score up in them; a GPU spends most of a training step on these look-ups and their
+gradients. Here the products are taken for the 2 t distances in order: then the scores of row i are
+those of row i - 1 a place further, which is a view. Their sum is the bias of SDPA.
+Axes: b batch, a head, t token, r distance, d feature.
+"""
+
+from types import MethodType
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers.models.deberta import modeling_deberta
+from transformers.models.deberta_v2 import modeling_deberta_v2
+
+V1 = modeling_deberta.DisentangledSelfAttention
+V2 = modeling_deberta_v2.DisentangledSelfAttention
+
+
+def use_sdpa(model: nn.Module) -> nn.Module:
+    """Let the DeBERTa layers in `model` attend by SDPA; others, and what it cannot do, stay."""
+    for layer in model.modules():
+        if isinstance(layer, (V1, V2)) and not getattr(layer, "talking_head", False):
+            layer.forward = MethodType(attend, layer)
+    return model
+
+
+def attend(
+    layer: nn.Module,
+    hidden_states: Tensor,
+    attention_mask: Tensor,
+    output_attentions: bool = False,
+    query_states: Tensor | None = None,
+    relative_pos: Tensor | None = None,
+    rel_embeddings: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """In place of the layer's forward: states (b, t, d) and a mask (b, 1, t, t) to states."""
+    kinds = layer.pos_att_type if relative_pos is not None else []
+    if output_attentions or query_states is not None or not kinds:
+        return type(layer).forward(layer, hidden_states, attention_mask, output_attentions,
+                                   query_states, relative_pos, rel_embeddings)  # fmt: skip
+    query, key, value = _of_content(layer, hidden_states)  # (b, a, t, d)
+    scale = (query.shape[-1] * (1 + len(kinds))) ** -0.5
+    query = query * scale
+    table, at = layer.pos_dropout(rel_embeddings), _rows(layer, relative_pos)  # (2 t + 1,)
+    scores = []
+    if "c2p" in kinds:
+        far = _heads(layer, _keys_of(layer, table))[:, at.flip(0)[:-1]]  # r falling
+        scores.append(shifted(query @ far.transpose(-1, -2)))
+    if "p2c" in kinds:
+        far = _heads(layer, _queries_of(layer, table))[:, at[:-1]] * scale
+        scores.append(shifted(key @ far.transpose(-1, -2)).transpose(-1, -2))
+    bias = sum(scores[1:], scores[0])  # (b, a, t, t)
+    bias = bias.masked_fill(~attention_mask.bool(), torch.finfo(bias.dtype).min)
+    dropped = layer.dropout.p if layer.training else 0.0
+    out = scaled_dot_product_attention(query, key, value, bias, dropped, scale=1.0)
+    return out.transpose(1, 2).flatten(2), None
+
+
+def shifted(x: Tensor) -> Tensor:
+    """Products (..., t, 2 t) to scores (..., t, t): column t + j - i of row i becomes column j."""
+    t = x.shape[-2]
+    flat = x.flatten(-2)[..., t : t + t * (2 * t - 1)]
+    return flat.unflatten(-1, (t, 2 * t - 1))[..., :t]
+
+
+def _rows(layer: nn.Module, relative_pos: Tensor) -> Tensor:
+    """Rows (2 t + 1,) of the table for the distances -t to t; the two ends are never read.
+
+    relative_pos (1, t, t): transformers' number of each distance i - j, some share one.
+    """
+    whole = relative_pos.view(relative_pos.shape[-2:])
+    ahead, back = whole[0].flip(0), whole[:, 0]  # of -(t - 1) to 0; of 0 to t - 1
+    numbers = torch.cat([ahead[:1], ahead[:-1], back, back[-1:]])
+    if isinstance(layer, V2):
+        span = middle = layer.pos_ebd_size
+    else:
+        span, middle = min(len(back), layer.max_relative_positions), layer.max_relative_positions
+    return (numbers.clamp(-span, span - 1) + middle).long()
+
+
+def _of_content(layer: nn.Module, x: Tensor) -> list[Tensor]:
+    """Queries, keys and values (b, a, t, d) of the states x (b, t, d)."""
+    if isinstance(layer, V2):
+        return [_heads(layer, project(x)) for project in
+                (layer.query_proj, layer.key_proj, layer.value_proj)]  # fmt: skip
+    query, key, value = _heads(layer, layer.in_proj(x)).chunk(3, dim=-1)
+    query = query + _heads(layer, layer.q_bias[None])
+    value = value + _heads(layer, layer.v_bias[None])
+    return [query, key, value]
+
+
+def _keys_of(layer: nn.Module, table: Tensor) -> Tensor:
+    if isinstance(layer, V1):
+        return layer.pos_proj(table)
+    return (layer.key_proj if layer.share_att_key else layer.pos_key_proj)(table)
+
+
+def _queries_of(layer: nn.Module, table: Tensor) -> Tensor:
+    if isinstance(layer, V1):
+        return layer.pos_q_proj(table)
+    return (layer.query_proj if layer.share_att_key else layer.pos_query_proj)(table)
+
+
+def _heads(layer: nn.Module, x: Tensor) -> Tensor:
+    """(..., t, a d) -> (..., a, t, d)."""
+    return x.unflatten(-1, (layer.num_attention_heads, -1)).transpose(-2, -3)
