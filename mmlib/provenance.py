@@ -41,7 +41,10 @@ def diff() -> str:
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True)
+    try:
+        done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True)
+    except FileNotFoundError:  # no git here
+        return ""
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
