@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from mmlib import checkpoints, results, tfidf
-from mmlib.config import Config, read_config
+from mmlib.config import ELSEWHERE, Config, read_config
 from mmlib.data import Corpus, load
 from mmlib.data.reviews import natural_weights
 from mmlib.data.targets import Targets, constant, targets
@@ -53,8 +53,10 @@ def references(corpus: Corpus, known: Targets) -> dict[str, Targets]:
 
 def store(run: str, folders: Mapping[str, Sequence[Path]]) -> Path:
     """Save rows and paired tests of those models, `model` or `model:variant` each, in a run."""
-    configs = {name: read_config(some[0] / checkpoints.CONFIG) for name, some in folders.items()}
-    config = common(configs)
+    configs = {name: [read_config(one / checkpoints.CONFIG) for one in some]
+               for name, some in folders.items()}  # fmt: skip
+    seeds = {name: distinct(name, some) for name, some in configs.items()}
+    config = common({name: some[0] for name, some in configs.items()})
     corpus = first(load(config.dataset), config.utterances)
     goal, rows = targets(corpus, config.intensity), corpus.rows("test")
     known, groups = goal.take(rows), [corpus.groups[i] for i in rows]
@@ -70,10 +72,13 @@ def store(run: str, folders: Mapping[str, Sequence[Path]]) -> Path:
         lines += results.review_rows(one, known, groups, weights=weights, **at)
     pairs = [(leading, other) for other in (*others, "tfidf")]
     tests = results.review_comparisons(
-        answers, pairs, known, groups, weights=weights, variant="full", **place
+        answers, pairs, known, groups, weights=weights, seeds=seeds, variant="full", **place
     )
     trained = {name: [_trained(one) for one in some] for name, some in folders.items()}
-    used = {name: {**_told(one), "trained": trained[name]} for name, one in configs.items()}
+    used = {
+        name: {**_told(some[0]), "seed": seeds[name], "trained": trained[name]}
+        for name, some in configs.items()
+    }
     devices = sorted({one["device"] for some in trained.values() for one in some})
     path = results.save(lines, run, NOTEBOOK, comparisons=tests, parameters=used,
                         checksums=dict(corpus.checksums), device=", ".join(devices))  # fmt: skip
@@ -102,6 +107,19 @@ def common(configs: Mapping[str, Config]) -> Config:
         if len(values := {str(getattr(one, name)) for one in configs.values()}) > 1:
             raise ValueError(f"runs differ in {name}: {', '.join(sorted(values))}; leave some out")
     return next(iter(configs.values()))
+
+
+def distinct(name: str, configs: Sequence[Config]) -> list[int]:
+    """The seeds of a model's runs; ValueError where two are the same, or they differ in more."""
+    seeds = [one.seed for one in configs]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"{name} has two runs of one seed ({seeds}); name each run once")
+    shown = [{k: v for k, v in asdict(one).items() if k not in {"seed", *ELSEWHERE}}
+             for one in configs]  # fmt: skip
+    for one in shown[1:]:
+        if different := [k for k in one if one[k] != shown[0][k]]:
+            raise ValueError(f"runs of {name} differ in {', '.join(different)}; leave some out")
+    return seeds
 
 
 def _told(config: Config) -> dict[str, object]:

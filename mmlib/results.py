@@ -9,7 +9,7 @@ over seeds, with videos and seeds both resampled; `sd` is over seeds alone.
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -135,13 +135,15 @@ def review_comparisons(
     *,
     metrics: Iterable[str] = ("acc_coarse", "acc_fine", "mae"),
     weights: np.ndarray | None = None,
+    seeds: Mapping[str, Sequence[int]] | None = None,
     **place: str,
 ) -> list[dict]:
     """`comparisons` of reviews' predictions, clustered by hotel; Holm over all of them.
 
     predictions: as in `review_rows`, by model name (`dyfulm`, `dyfulm:no_gate`); those of shape
-    (n,) have no randomness and are paired with every seed. metrics may hold `acc_fine_natural` and
-    the like, which take the weights (n,); ValueError where there are none.
+    (n,) have no randomness and are paired with every seed. seeds: those of each model's rows, if
+    models differ in them; a pair takes those that both have. metrics may hold `acc_fine_natural`
+    and the like, which take the weights (n,); ValueError where there are none.
     """
     groups, table = list(groups), []
     for a, b in pairs:
@@ -150,6 +152,8 @@ def review_comparisons(
             if share is None and name.endswith(NATURAL):
                 raise ValueError(f"{name} needs weights: pass those of the reviews, (n,)")
             (x, y), (z, _) = (asked(name, predictions[model], truth) for model in (a, b))
+            if seeds and a in seeds and b in seeds:
+                x, z = x[np.isin(seeds[a], seeds[b])], z[np.isin(seeds[b], seeds[a])]
             if x.ndim != z.ndim:
                 x, z = np.broadcast_arrays(x, z)
             result = stats.compare(named(name), x, z, y, groups, weights=share)._asdict()
