@@ -24,6 +24,7 @@ from mmlib.data.reviews import natural_weights
 from mmlib.data.targets import Targets, constant, targets
 from mmlib.finetune import first
 from mmlib.paths import write_whole
+from mmlib.text import MINILM_PACKAGE
 
 NOTEBOOK = "finetune"  # what the rows name as their origin
 INSIDE = "inside.json"  # beside them: gate and layers of each model's first seed, see `inside`
@@ -124,7 +125,9 @@ def distinct(name: str, configs: Sequence[Config]) -> list[int]:
 
 def _told(config: Config) -> dict[str, object]:
     """A configuration for the record, encoders by name: where they lay is this machine's."""
-    return {**asdict(config), "encoders": [Path(one).name for one in config.encoders]}
+    paths = map(Path, config.encoders)
+    named = ["minilm" if MINILM_PACKAGE in path.parts else path.name for path in paths]
+    return {**asdict(config), "encoders": named}
 
 
 def _trained(folder: Path) -> dict[str, object]:

@@ -29,7 +29,7 @@ def finished(tmp_path_factory):
 
 def test_seeds_are_stacked_and_models_paired(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "RUNS", tmp_path)
-    models = {"single_a": [finished["one"], finished["two"]], "single_b": [finished["bare"]] * 2}
+    models = {"single_a": [finished["one"], finished["two"]], "single_b": [finished["bare"]]}
     finetuned.store("mine", models)
     rows = results.load("mine").set_index(["model", "metric"])
     assert rows.loc[("single_a", "acc_fine"), "n_seeds"] == 2
@@ -41,10 +41,24 @@ def test_seeds_are_stacked_and_models_paired(finished, tmp_path, monkeypatch):
     assert {"tfidf", "constant"} <= set(rows.index.get_level_values("model"))
     tests = results.load_comparisons("mine")
     assert set(tests["a"]) == {"single_a"} and set(tests["b"]) == {"single_b", "tfidf"}
-    told = results.origins("mine")["finetune"]["parameters"]["single_a"]
-    assert told["guidance"] is True and "/" not in told["encoders"][0]
+    origin = results.origins("mine")["finetune"]
+    told = origin["parameters"]["single_a"]
+    assert told["guidance"] is True and "/" not in told["encoders"][0] and told["seed"] == [0, 1]
+    assert [one["device"] for one in told["trained"]] == [origin["device"]] * 2
     looked = json.loads((tmp_path / "mine" / finetuned.INSIDE).read_text())["single_a"]
     assert sum(looked["alpha_a"]) == pytest.approx(1, abs=1e-3) and "gate" not in looked
+
+
+def test_models_are_paired_by_the_seeds_that_both_have(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "RUNS", tmp_path)
+    one, two, bare = (finished[name] for name in ("one", "two", "bare"))
+    finetuned.store("all", {"single_a": [one, two], "single_b": [bare]})
+    finetuned.store("first", {"single_a": [one], "single_b": [bare]})
+    found = [
+        results.load_comparisons(run).query("b == 'single_b'").set_index("metric")["diff"]
+        for run in ("all", "first")
+    ]
+    assert found[0].equals(found[1])
 
 
 def test_runs_that_cannot_be_compared(finished, tmp_path):
@@ -57,3 +71,11 @@ def test_runs_that_cannot_be_compared(finished, tmp_path):
     config = read_config(finished["one"] / "config.yaml")
     with pytest.raises(ValueError, match="differ in utterances: 0, 9"):
         finetuned.common({"single_a": config, "single_b": replace(config, utterances=9)})
+    with pytest.raises(ValueError, match=r"two runs of one seed \(\[0, 0\]\)"):
+        finetuned.distinct("single_a", [config, config])
+    with pytest.raises(ValueError, match="runs of single_a differ in batch, lr; leave"):
+        finetuned.distinct("single_a", [config, replace(config, seed=1, batch=2, lr=1.0)])
+    (finished["bare"] / "provenance.json").rename(tmp_path / "kept")
+    with pytest.raises(ValueError, match=r"provenance\.json is missing; .* ends the run"):
+        finetuned.store("mine", {"single_b": [finished["bare"]]})
+    (tmp_path / "kept").rename(finished["bare"] / "provenance.json")
