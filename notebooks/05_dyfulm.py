@@ -32,6 +32,7 @@ encoder_a: str = "minilm"  # the first encoder: minilm, a hub id or a folder
 encoder_b: str = "small"  # the second: small (made here), carried, a hub id or a folder
 intensity: str = "label"  # label | lexicon | lexicon_sentences: where the intensity comes from
 max_length: int = 128  # tokens; longer texts are cut, and counted
+dtype: str = "float32"  # what the encoders compute in; bfloat16 is faster where there is hardware
 seeds: int = 2  # models trained at once; the stored runs use 20
 run: str = "interactive"  # folder under papermill_runs that receives the rows
 
@@ -98,7 +99,7 @@ intensity_table(corpus).round(3)
 # %%
 words = [corpus.text[i] for i in rows["train"]]
 folders = [encoders.named(name, words) for name in (encoder_a, encoder_b)]
-data = frozen.states(corpus, *folders, max_length=max_length)
+data = frozen.states(corpus, *folders, max_length=max_length, dtype=dtype)
 apart = encoders.difference(data.a[rows["valid"], -1], data.b[rows["valid"], -1])
 print(f"layers and width: A {data.a.shape[1:]}, B {data.b.shape[1:]}; CKA {apart.cka:.2f}")
 assert apart.cka < 0.95, "the two encoders say the same: nothing for a gate to choose"
@@ -278,10 +279,12 @@ shown
 # %%
 used = dict(
     dataset=dataset, utterances=utterances, encoder_a=encoder_a, encoder_b=encoder_b,
-    intensity=intensity, max_length=max_length, seeds=seeds,
+    intensity=intensity, max_length=max_length, dtype=dtype, seeds=seeds,
 )  # fmt: skip
 results.save(new, run, "05_dyfulm", parameters=used, checksums=dict(corpus.checksums))
-_, report = text.encode(corpus.text, folders[0], layers="all", max_length=max_length, report=True)
+_, report = text.encode(
+    corpus.text, folders[0], layers="all", max_length=max_length, dtype=dtype, report=True
+)
 print(f"{len(new)} rows; {report.truncated} of {report.texts} texts cut at {max_length} tokens")
 
 # %% [markdown]

@@ -32,6 +32,7 @@ encoder_a: str = "minilm"  # the first encoder: minilm, a hub id or a folder
 encoder_b: str = "small"  # the second: small (made here), carried, a hub id or a folder
 intensity: str = "label"  # label | lexicon | lexicon_sentences: where the intensity comes from
 max_length: int = 128  # tokens; longer texts are cut, and counted
+dtype: str = "float32"  # what the encoders compute in; bfloat16 is faster where there is hardware
 seeds: int = 2  # models trained at once; the stored runs use 20
 run: str = "interactive"  # folder under papermill_runs that receives the rows
 
@@ -60,7 +61,7 @@ corpus = corpus.take(kept)
 goal = targets(corpus, intensity)
 words = [corpus.text[i] for i in corpus.rows("train")]
 folders = [encoders.named(name, words) for name in (encoder_a, encoder_b)]
-data = frozen.states(corpus, *folders, max_length=max_length)
+data = frozen.states(corpus, *folders, max_length=max_length, dtype=dtype)
 test, known = data.take(data.rows("test")), goal.take(data.rows("test"))
 data.a.shape, data.b.shape, len(test)
 
@@ -188,7 +189,7 @@ for name, one in answers.items():
     )
 used = dict(
     dataset=dataset, utterances=utterances, encoder_a=encoder_a, encoder_b=encoder_b,
-    intensity=intensity, max_length=max_length, seeds=seeds,
+    intensity=intensity, max_length=max_length, dtype=dtype, seeds=seeds,
 )  # fmt: skip
 results.save(new, run, "06_dyfulm_ablations", comparisons=tests, parameters=used,
              checksums=dict(corpus.checksums))  # fmt: skip

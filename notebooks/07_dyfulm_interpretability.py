@@ -30,6 +30,7 @@ encoder_a: str = "minilm"  # the first encoder: minilm, a hub id or a folder
 encoder_b: str = "small"  # the second: small (made here), carried, a hub id or a folder
 intensity: str = "label"  # label | lexicon | lexicon_sentences: where the intensity comes from
 max_length: int = 128  # tokens; longer texts are cut, and counted
+dtype: str = "float32"  # what the encoders compute in; bfloat16 is faster where there is hardware
 seeds: int = 3  # models trained at once; the stored runs use 20
 run: str = "interactive"  # folder under papermill_runs of this run's figures
 
@@ -58,7 +59,7 @@ corpus = corpus.take(kept)
 goal = targets(corpus, intensity)
 words = [corpus.text[i] for i in corpus.rows("train")]
 folders = [encoders.named(name, words) for name in (encoder_a, encoder_b)]
-data = frozen.states(corpus, *folders, max_length=max_length)
+data = frozen.states(corpus, *folders, max_length=max_length, dtype=dtype)
 test, known = data.take(data.rows("test")), goal.take(data.rows("test"))
 {"A": data.a.shape[1:], "B": data.b.shape[1:], "test": len(test)}
 
@@ -108,7 +109,7 @@ if dataset == "synthetic_reviews":
     many = len(frequent)
     alone = replace(corpus, ids=frequent, groups=frequent, text=frequent, truth={},
                     split=np.repeat("test", many), label=np.zeros(many))  # fmt: skip
-    read = frozen.states(alone, *folders, scaler=data.scaler, max_length=max_length)
+    read = frozen.states(alone, *folders, scaler=data.scaler, max_length=max_length, dtype=dtype)
     opened = full.predict(read).gate.mean(axis=(0, 2))  # (words,)
     table = interpret_dyfulm.by_word(frequent, opened, least=1)
     print("to A:", ", ".join(table.index[:8]))
