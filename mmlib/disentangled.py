@@ -5,9 +5,9 @@ The score of a query q at i and a key k at j, with r = i - j, is (He et al. 2021
     (q . k  +  q . K_r  +  k . Q_r) / sqrt(3 d)
 
 K_r and Q_r of a learned table of distances. transformers takes the products with the whole table
-and looks each score up in them; a GPU spends most of a training step on these look-ups and their
-gradients. Here the products are taken for the 2 t distances in order: then the scores of row i are
-those of row i - 1 a place further, which is a view. Their sum is the bias of SDPA.
+and looks each score up in them. Here the products are taken for the 2 t distances in order: then
+the scores of row i are those of row i - 1 a place further, which is a view, and their sum is the
+bias of SDPA.
 Axes: b batch, a head, t token, r distance, d feature.
 """
 
@@ -26,9 +26,14 @@ V2 = modeling_deberta_v2.DisentangledSelfAttention
 def use_sdpa(model: nn.Module) -> nn.Module:
     """Let the DeBERTa layers in `model` attend by SDPA; others, and what it cannot do, stay."""
     for layer in model.modules():
-        if isinstance(layer, (V1, V2)) and not getattr(layer, "talking_head", False):
+        if isinstance(layer, (V1, V2)) and _is_plain(layer):
             layer.forward = MethodType(attend, layer)
     return model
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    """Whether its scores are those above, or a part of them."""
+    return set(layer.pos_att_type) <= {"c2p", "p2c"} and not getattr(layer, "talking_head", False)
 
 
 def attend(

@@ -61,8 +61,8 @@ def test_states_and_gradients_are_those_of_transformers(kind, t):
 
 
 def test_what_it_cannot_do_stays():
-    model = use_sdpa(v1(talking_head=True))
-    assert "forward" not in vars(model.encoder.layer[0].attention.self)
+    for model in (v1(talking_head=True), v2(pos_att_type=[*BOTH, "p2p"])):
+        assert "forward" not in vars(use_sdpa(model).encoder.layer[0].attention.self)
     theirs, ours = both_ways("v1")
     assert ours.encoder.layer[0].attention.self.forward.__func__ is attend
     ids = torch.arange(6).view(1, 6)

@@ -56,7 +56,8 @@ OURS = Config(
 WAYS = {
     "RoBERTa": replace(OURS, encoders=["roberta"]),
     "RoBERTa, compiled": replace(OURS, encoders=["roberta"], compile=True),
-    "pair, DeBERTa eager": replace(OURS, attention="auto" if not IS_GPU else "eager"),
+    "pair, eager": replace(OURS, attention="eager"),
+    "pair, DeBERTa as it comes": OURS,  # and RoBERTa by SDPA
     "pair": OURS,
     "pair, compiled": replace(OURS, compile=True),
 }
@@ -187,8 +188,10 @@ def main() -> None:
     print(f"bfloat16 matrix product {rate / 1e12:.0f} TFLOP/s; {BATCH} reviews a step", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         made = make(Path(folder), corpus)
+        own = finetune.disentangled.use_sdpa
         for way in sys.argv[1:] or WAYS:
             config = WAYS[way]
+            finetune.disentangled.use_sdpa = (lambda pair: pair) if "as it comes" in way else own
             config = replace(config, encoders=[made[name] for name in config.encoders])
             found = measure(config, corpus, rate)
             print(way + ": " + ", ".join(f"{k} {v:.3g}" for k, v in found.items()), flush=True)
