@@ -87,9 +87,10 @@ def tokenize(
 ) -> Tokens:
     """Read texts with one or two tokenizers, at most `max_length` tokens of each."""
     is_same = len(tokenizers) == 1 or _same(*tokenizers)
-    how = (texts, max_length, truncation)
-    readings = [read(tokenizer, *how) for tokenizer in tokenizers[: 1 if is_same else 2]]
-    readings *= len(tokenizers) // len(readings)
+    distinct = tokenizers[:1] if is_same else tokenizers
+    readings = [read(tokenizer, texts, max_length, truncation) for tokenizer in distinct]
+    if is_same:
+        readings *= len(tokenizers)
     ids = [tuple(one.ids.astype(np.int32) for one in both) for both in zip(*readings, strict=True)]
     places = []
     for text, *both in zip(texts, *readings, strict=True):

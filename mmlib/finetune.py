@@ -10,7 +10,6 @@ state as if nothing had happened.
 import argparse
 import logging
 import os
-import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -375,9 +374,7 @@ def main() -> None:
     parser.add_argument("--export", type=Path, help="folder for the fine-tuned encoders")
     parser.add_argument("--seed", type=int, help="in place of the one in the file")
     given = parser.parse_args()
-    os.environ.setdefault(
-        "MMLIB_COMMAND", shlex.join(["python", "-m", "mmlib.finetune", *sys.argv[1:]])
-    )
+    provenance.begin("mmlib.finetune")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     machine.keep_memory()
     try:

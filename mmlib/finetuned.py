@@ -9,15 +9,13 @@ the same reviews, stand beside them.
 
 import argparse
 import json
-import os
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from mmlib import checkpoints, results, tfidf
+from mmlib import checkpoints, provenance, results, tfidf
 from mmlib.config import ELSEWHERE, Config, read_config
 from mmlib.data import Corpus, load
 from mmlib.data.reviews import natural_weights
@@ -153,8 +151,7 @@ def main() -> None:
     parser.add_argument("run", help="folder under papermill_runs that receives the rows")
     parser.add_argument("models", nargs="+", metavar="MODEL=FOLDER")
     given = parser.parse_args()
-    command = ["python", "-m", "mmlib.finetuned", given.run, *given.models]
-    os.environ.setdefault("MMLIB_COMMAND", shlex.join(command))
+    provenance.begin("mmlib.finetuned")
     try:
         print(store(given.run, named(given.models)))
     except ValueError as problem:

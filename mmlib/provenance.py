@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -32,6 +33,11 @@ def here(parameters: Mapping[str, object], checksums: Mapping[str, str]) -> dict
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": os.environ.get("MMLIB_COMMAND", "by hand"),
     }
+
+
+def begin(module: str) -> None:
+    """Take this process' command line, `python -m module ...`, for the command behind it."""
+    os.environ.setdefault("MMLIB_COMMAND", shlex.join(["python", "-m", module, *sys.argv[1:]]))
 
 
 def diff() -> str:

@@ -153,7 +153,10 @@ def review_comparisons(
                 raise ValueError(f"{name} needs weights: pass those of the reviews, (n,)")
             (x, y), (z, _) = (asked(name, predictions[model], truth) for model in (a, b))
             if seeds and a in seeds and b in seeds:
-                x, z = x[np.isin(seeds[a], seeds[b])], z[np.isin(seeds[b], seeds[a])]
+                common, i, j = np.intersect1d(seeds[a], seeds[b], return_indices=True)
+                if not len(common):
+                    raise ValueError(f"{a} and {b} have no seed in common; train one of both")
+                x, z = x[i], z[j]
             if x.ndim != z.ndim:
                 x, z = np.broadcast_arrays(x, z)
             result = stats.compare(named(name), x, z, y, groups, weights=share)._asdict()

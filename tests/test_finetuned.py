@@ -53,12 +53,15 @@ def test_models_are_paired_by_the_seeds_that_both_have(finished, tmp_path, monke
     monkeypatch.setattr(results, "RUNS", tmp_path)
     one, two, bare = (finished[name] for name in ("one", "two", "bare"))
     finetuned.store("all", {"single_a": [one, two], "single_b": [bare]})
+    finetuned.store("back", {"single_a": [two, one], "single_b": [bare]})  # in any order
     finetuned.store("first", {"single_a": [one], "single_b": [bare]})
     found = [
         results.load_comparisons(run).query("b == 'single_b'").set_index("metric")["diff"]
-        for run in ("all", "first")
+        for run in ("all", "back", "first")
     ]
-    assert found[0].equals(found[1])
+    assert found[0].equals(found[2]) and found[1].equals(found[2])
+    with pytest.raises(ValueError, match="single_a and single_b have no seed in common"):
+        finetuned.store("none", {"single_a": [two], "single_b": [bare]})
 
 
 def test_runs_that_cannot_be_compared(finished, tmp_path):
