@@ -92,6 +92,8 @@ class LayerFusion(nn.Module):
         self, x: Tensor, mask: Tensor | None, factor: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """States (s, b, t, h) and alpha (s, b, l) or (s, b, t, l)."""
+        if self.how == "last":
+            return self.last(x, factor)
         H = self.project(x, factor).float()  # (s, b, t, l, h)
         if self.scope == "token":
             alpha = self.weights(H.flatten(1, 2)).view(H.shape[:-1])  # (s, b, t, l)
@@ -99,15 +101,20 @@ class LayerFusion(nn.Module):
         alpha = self.weights(over_positions(H, mask))  # (s, b, l)
         return torch.einsum("sbl,sbtlh->sbth", alpha, H), alpha
 
+    def last(self, x: Tensor, factor: Tensor | None) -> tuple[Tensor, Tensor]:
+        """As `forward`; layers that count for nothing are not even projected."""
+        lead = x.shape[:3] if self.scope == "token" else x.shape[:2]
+        alpha = torch.zeros(*lead, self.layers, device=x.device)
+        alpha[..., -1] = 1
+        return self.project(x[..., -1, :], factor).float(), alpha
+
     def weights(self, H: Tensor) -> Tensor:
         """alpha (s, n, l) of layer states (s, n, l, h)."""
         if self.how == "bilstm":
             return self.w(self.bilstm(H))[..., 0].softmax(dim=-1)
         if self.how == "static":
             return self.theta.softmax(dim=-1).expand(H.shape[:-1])
-        fixed = H.new_zeros(self.layers)
-        fixed[-1 if self.how == "last" else slice(None)] = 1
-        return (fixed / fixed.sum()).expand(H.shape[:-1])
+        return H.new_full(H.shape[:-1], 1 / self.layers)
 
 
 class DyFuLM(Stacked):

@@ -102,6 +102,16 @@ def test_fixed_layer_weights(how, expected):
     assert torch.allclose(alpha, torch.tensor(expected).expand_as(alpha).float())
 
 
+def test_the_last_layer_alone_ignores_the_others():
+    a, b, mask = states()
+    model, changed = model_of(layer_fusion="last"), a.clone()
+    changed[..., :-1, :] = 1e6
+    found, again = model(a, b, mask), model(changed, b, mask)
+    assert torch.equal(found.fine, again.fine)
+    h = model.fusion["a"].project(a[..., -1, :])
+    assert torch.allclose(model.fusion["a"](a, mask, None)[0], h, atol=1e-6)
+
+
 def test_tokens_weights_are_those_of_the_token_alone():
     a, b, _ = states()
     model = model_of(scope="token")
