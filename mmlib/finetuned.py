@@ -78,9 +78,8 @@ def store(run: str, folders: Mapping[str, Sequence[Path]]) -> Path:
         name: {**_told(some[0]), "seed": seeds[name], "trained": trained[name]}
         for name, some in configs.items()
     }
-    devices = sorted({one["device"] for some in trained.values() for one in some})
     path = results.save(lines, run, NOTEBOOK, comparisons=tests, parameters=used,
-                        checksums=dict(corpus.checksums), device=", ".join(devices))  # fmt: skip
+                        checksums=dict(corpus.checksums), trained=_together(trained))  # fmt: skip
     looked = {name: inside(some[0]) for name, some in folders.items()}
     write_whole(path.with_name(INSIDE), json.dumps(looked, indent=1) + "\n")
     return path
@@ -132,6 +131,13 @@ def _trained(folder: Path) -> dict[str, object]:
     """Where a run's weights come from, as far as it noted that."""
     origin = checkpoints.load_origin(folder)
     return {name: origin[name] for name in ("commit", "dirty", "device", "seconds", "versions")}
+
+
+def _together(trained: Mapping[str, Sequence[Mapping]]) -> dict[str, object]:
+    """The devices that all the runs were trained on, and the sum of their seconds."""
+    runs = [one for some in trained.values() for one in some]
+    devices = ", ".join(sorted({one["device"] for one in runs}))
+    return {"device": devices, "seconds": round(sum(one["seconds"] for one in runs), 1)}
 
 
 def named(given: Sequence[str]) -> dict[str, list[Path]]:

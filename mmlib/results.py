@@ -228,12 +228,12 @@ def save(
     comparisons: Iterable[dict] = (),
     parameters: Mapping[str, object] | None = None,
     checksums: Mapping[str, str] | None = None,
-    device: str | None = None,
+    trained: Mapping[str, object] | None = None,
 ) -> Path:
     """Store a notebook's results in `run`, in place of what it stored there before.
 
-    checksums: the corpus' (`Corpus.checksums`). device: what the models were trained on, if not
-    this machine. Other notebooks' results stay. All is checked
+    checksums: the corpus' (`Corpus.checksums`). trained: device and seconds, where the models
+    were trained by other processes than this one. Other notebooks' results stay. All is checked
     before anything is written, files are replaced whole, and two notebooks may save at once. A
     point of a grid saves into its own folder instead of the run's.
     """
@@ -242,8 +242,7 @@ def save(
     _check(comparisons, COMPARISON, PAIR, notebook)
     into = point_folder() or folder(run)
     into.mkdir(parents=True, exist_ok=True)
-    origin = provenance.here(parameters or {}, checksums or {})
-    origin["device"] = device or origin["device"]
+    origin = provenance.here(parameters or {}, checksums or {}) | dict(trained or {})
     with FileLock(into / ".lock"):
         for name, new in (("metrics.json", rows), ("comparisons.json", comparisons)):
             kept = [old for old in _read(into / name, []) if old["notebook"] != notebook]

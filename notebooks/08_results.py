@@ -55,7 +55,8 @@ pd.set_option("display.max_colwidth", 90, "display.precision", 3)
 # ## 1 · Which runs, and where they came from
 #
 # A run is kept with the project if a parameter file of it is. `dirty` would mean that the code had
-# changes which no commit holds.
+# changes which no commit holds; `seconds` are the notebook's, and for `finetune` the sum over all
+# trainings, though they may have run side by side.
 
 # %%
 files = {path.stem for path in RUNS.glob("params/*.yaml")}

@@ -45,6 +45,8 @@ def test_seeds_are_stacked_and_models_paired(finished, tmp_path, monkeypatch):
     told = origin["parameters"]["single_a"]
     assert told["guidance"] is True and "/" not in told["encoders"][0] and told["seed"] == [0, 1]
     assert [one["device"] for one in told["trained"]] == [origin["device"]] * 2
+    runs = told["trained"] + origin["parameters"]["single_b"]["trained"]
+    assert origin["seconds"] == pytest.approx(sum(one["seconds"] for one in runs), abs=0.1)
     looked = json.loads((tmp_path / "mine" / finetuned.INSIDE).read_text())["single_a"]
     assert sum(looked["alpha_a"]) == pytest.approx(1, abs=1e-3) and "gate" not in looked
 
