@@ -18,7 +18,7 @@ import numpy as np
 from mmlib import checkpoints, provenance, results, tfidf
 from mmlib.config import ELSEWHERE, Config, read_config
 from mmlib.data import Corpus, load
-from mmlib.data.reviews import natural_weights
+from mmlib.data.reviews import natural
 from mmlib.data.targets import Targets, constant, targets
 from mmlib.finetune import first
 from mmlib.paths import write_whole
@@ -43,11 +43,12 @@ def said(folders: Sequence[Path], ids: Sequence[str]) -> Targets:
     return Targets(*(np.stack(of_all) for of_all in zip(*found, strict=True)))
 
 
-def references(corpus: Corpus, known: Targets) -> dict[str, Targets]:
-    """A bag of words and the best constant on the test split."""
-    test = corpus.take(corpus.rows("test"))
-    bag = tfidf.fit(corpus, known).predict(test)
-    return {"tfidf": bag, "constant": constant(known.take(corpus.rows("train")), len(test))}
+def references(corpus: Corpus, known: Targets) -> tuple[dict[str, Targets], Targets]:
+    """A bag of words and the best constant on the test split; the best under natural shares."""
+    train, test = (corpus.take(corpus.rows(split)) for split in ("train", "test"))
+    seen = known.take(corpus.rows("train"))
+    plain, usual = (constant(seen, len(test), weights) for weights in (None, natural(train)))
+    return {"tfidf": tfidf.fit(corpus, known).predict(test), "constant": plain}, usual
 
 
 def store(run: str, folders: Mapping[str, Sequence[Path]]) -> Path:
@@ -61,14 +62,15 @@ def store(run: str, folders: Mapping[str, Sequence[Path]]) -> Path:
     known, groups = goal.take(rows), [corpus.groups[i] for i in rows]
     answers = {n: said(some, [corpus.ids[i] for i in rows]) for n, some in folders.items()}
     leading, *others = answers
-    answers |= references(corpus, goal)
-    weights = natural_weights(corpus.label[rows]) if corpus.scale.name == "stars" else None
+    beside, usual = references(corpus, goal)
+    answers, weights = answers | beside, natural(corpus.take(rows))
     place = {"notebook": NOTEBOOK, "dataset": config.dataset, "split": "test"}
     lines = []
     for name, one in answers.items():
         model, _, variant = name.partition(":")
         at = {**place, "model": model, "variant": variant or "full"}
-        lines += results.review_rows(one, known, groups, weights=weights, **at)
+        best = usual if name == "constant" else None
+        lines += results.review_rows(one, known, groups, weights=weights, natural=best, **at)
     pairs = [(leading, other) for other in (*others, "tfidf")]
     tests = results.review_comparisons(
         answers, pairs, known, groups, weights=weights, seeds=seeds, variant="full", **place

@@ -86,19 +86,23 @@ def review_rows(
     groups: Iterable[str],
     *,
     weights: np.ndarray | None = None,
+    natural: Answers | None = None,
     **place: str,
 ) -> list[dict]:
     """A row for every score of reviews, clustered by `groups` (n,), the hotels.
 
     pred: coarse, fine and intensity, (s, n) or (n,) each; truth: the same, (n,). With weights (n,)
-    (`mmlib.data.reviews.natural_weights`) each score stands a second time as `<metric>_natural`.
-    place: notebook, dataset, model, variant, split. ValueError as in `review_scores`.
+    (`mmlib.data.reviews.natural`) each score stands a second time as `<metric>_natural`, of the
+    predictions `natural` if they are others: the best constant is another one there. place:
+    notebook, dataset, model, variant, split. ValueError as in `review_scores`.
     """
     groups, lines = list(groups), []
-    shares = {"": None} if weights is None else {"": None, NATURAL: weights}
-    for end, share in shares.items():
-        for name, values in review_scores(pred, truth, share).items():
-            p, y = asked(name, pred, truth)
+    kinds = [("", pred, None)]
+    if weights is not None:
+        kinds.append((NATURAL, pred if natural is None else natural, weights))
+    for end, said, share in kinds:
+        for name, values in review_scores(said, truth, share).items():
+            p, y = asked(name, said, truth)
             interval = stats.interval(METRICS[name], p, y, groups, weights=share)
             lines.append(row(np.atleast_1d(values), interval, metric=name + end, **place))
     return lines

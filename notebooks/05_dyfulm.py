@@ -44,7 +44,7 @@ from transformers import AutoTokenizer
 
 from mmlib import align, encoders, frozen, multitask, plots, results, text, tfidf
 from mmlib.data import load
-from mmlib.data.reviews import natural_weights
+from mmlib.data.reviews import natural
 from mmlib.data.targets import PAPER_SD, constant, intensity_table, targets
 from mmlib.dyfulm import DyFuLM
 from mmlib.loop import Streams
@@ -62,10 +62,7 @@ pd.set_option("display.precision", 3, "display.width", 110)
 # no hotel is in two splits.
 
 # %%
-made = {"n": utterances or 2400} if dataset == "synthetic_reviews" else {}
-corpus = load(dataset, **made)
-kept = np.sort(np.random.default_rng(0).permutation(len(corpus))[: utterances or None])
-corpus = corpus.take(kept)
+corpus = load(dataset).sample(utterances)
 goal = targets(corpus, intensity)
 rows = {split: corpus.rows(split) for split in ("train", "valid", "test")}
 {**{split: len(r) for split, r in rows.items()}, "hotels": len(set(corpus.groups))}
@@ -266,10 +263,12 @@ if dataset == "synthetic_reviews":
 
 # %%
 place = dict(notebook="05_dyfulm", dataset=dataset, split="test", variant="full")
-weights = natural_weights(corpus.label[rows["test"]]) if dataset == "hotel" else None
+weights = {split: natural(corpus.take(rows[split])) for split in ("train", "test")}
+usual = constant(goal.take(rows["train"]), len(test), weights["train"])  # the best constant there
 new = []
 for name, one in answers.items():
-    new += results.review_rows(one, known, test.groups, weights=weights, model=name, **place)
+    at = dict(place, model=name, natural=usual if name == "constant" else None)
+    new += results.review_rows(one, known, test.groups, weights=weights["test"], **at)
 paper = {"acc_coarse": 0.8264, "acc_fine": 0.6848, "mae": 0.0674, "mse": 0.0082, "r2": 0.6903}
 shown = pd.DataFrame(new).query("model == 'dyfulm' and metric in @paper").set_index("metric")
 shown = shown[["mean", "ci_low", "ci_high", "sd", "n_seeds"]].round(2)

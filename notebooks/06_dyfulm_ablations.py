@@ -44,7 +44,7 @@ import seaborn as sns
 
 from mmlib import cost, encoders, frozen, plots, results, tfidf
 from mmlib.data import load
-from mmlib.data.reviews import natural_weights
+from mmlib.data.reviews import natural
 from mmlib.data.targets import constant, targets
 from mmlib.dyfulm import DyFuLM
 from mmlib.frozen import Settings
@@ -54,10 +54,7 @@ plots.style()
 pd.set_option("display.precision", 3, "display.width", 120, "display.max_rows", 60)
 
 # %%
-made = {"n": utterances or 2400} if dataset == "synthetic_reviews" else {}
-corpus = load(dataset, **made)
-kept = np.sort(np.random.default_rng(0).permutation(len(corpus))[: utterances or None])
-corpus = corpus.take(kept)
+corpus = load(dataset).sample(utterances)
 goal = targets(corpus, intensity)
 words = [corpus.text[i] for i in corpus.rows("train")]
 folders = [encoders.named(name, words) for name in (encoder_a, encoder_b)]
@@ -124,7 +121,7 @@ def model_of(name: str) -> tuple[str, str]:
 
 
 place = dict(notebook="06_dyfulm_ablations", dataset=dataset, split="test")
-weights = natural_weights(corpus.label[corpus.rows("test")]) if dataset == "hotel" else None
+weights = natural(corpus.take(corpus.rows("test")))
 compared = {"dyfulm" if name == "full" else ":".join(model_of(name)) if name in VARIANTS else name:
             one for name, one in answers.items()}  # fmt: skip
 pairs = [("dyfulm", name) for name in compared if name not in ("dyfulm", "constant")]
@@ -181,12 +178,13 @@ assert gain >= 0
 print(f"validation names {chosen}, the test split {peeked}: {100 * gain:.1f} points for peeking")
 
 # %%
+train = corpus.rows("train")
+usual = constant(goal.take(train), len(test), natural(corpus.take(train)))  # under natural shares
 new = []
 for name, one in answers.items():
     model, variant = model_of(name)
-    new += results.review_rows(
-        one, known, test.groups, weights=weights, model=model, variant=variant, **place
-    )
+    at = dict(place, model=model, variant=variant, natural=usual if name == "constant" else None)
+    new += results.review_rows(one, known, test.groups, weights=weights, **at)
 used = dict(
     dataset=dataset, utterances=utterances, encoder_a=encoder_a, encoder_b=encoder_b,
     intensity=intensity, max_length=max_length, dtype=dtype, seeds=seeds,

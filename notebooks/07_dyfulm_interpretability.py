@@ -52,10 +52,7 @@ plots.style()
 pd.set_option("display.precision", 3, "display.width", 110)
 
 # %%
-made = {"n": utterances or 2400} if dataset == "synthetic_reviews" else {}
-corpus = load(dataset, **made)
-kept = np.sort(np.random.default_rng(0).permutation(len(corpus))[: utterances or None])
-corpus = corpus.take(kept)
+corpus = load(dataset).sample(utterances)
 goal = targets(corpus, intensity)
 words = [corpus.text[i] for i in corpus.rows("train")]
 folders = [encoders.named(name, words) for name in (encoder_a, encoder_b)]

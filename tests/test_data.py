@@ -678,3 +678,11 @@ def test_checksum_is_the_file_s_and_follows_its_change(tmp_path):
 def test_data_is_imported_without_torch():
     code = "import sys, mmlib.data; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=os.environ).returncode == 0
+
+
+def test_a_sample_keeps_the_order_and_never_asks_for_more_than_there_is():
+    corpus = load("synthetic_reviews")
+    some = corpus.sample(300)
+    assert len(some) == 300 and list(some.ids) == sorted(some.ids) and some.ids != corpus.ids[:300]
+    assert some.ids == corpus.sample(300).ids != corpus.sample(300, seed=1).ids
+    assert corpus.sample(0).ids == corpus.sample(10**6).ids == corpus.ids

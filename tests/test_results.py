@@ -216,6 +216,8 @@ def test_rows_of_reviews_stand_plain_and_under_natural_shares():
     natural = {line["metric"]: line["mean"] for line in alone}
     assert natural["acc_fine_natural"] == pytest.approx(0.512 / 0.999, abs=1e-6)
     assert natural["acc_coarse_natural"] == pytest.approx(0.812 / 0.999, abs=1e-6)
+    two = results.review_rows(said, REAL, GROUPS, weights=SHARES, natural=best, **HOTEL)
+    assert two == both[:7] + alone[7:]
 
 
 def test_pairs_of_reviews_models_are_tested_by_hotel_with_holm(runs_folder):

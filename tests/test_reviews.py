@@ -2,13 +2,14 @@
 
 import gzip
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mmlib.data import SPLITS, DataError, Scale, load, passport
-from mmlib.data.reviews import NATURAL, natural_weights, plain
+from mmlib.data.reviews import BALANCED, NATURAL, natural, natural_weights, plain
 from mmlib.data.targets import PAPER_SD, Targets, constant, intensity_table, lexicon, targets
 
 N = 60
@@ -238,6 +239,13 @@ def test_weights_restore_the_natural_shares():
     assert shares == pytest.approx(NATURAL / NATURAL.sum()) and weights.mean() == pytest.approx(1)
     with pytest.raises(DataError, match="no review of 4 stars"):
         natural_weights(stars[stars != 4])
+
+
+def test_only_the_balanced_file_has_other_natural_shares_than_its_own():
+    corpus = corpus_of([1, 2, 3, 4, 5, 5], Scale("stars", 1, 5))
+    assert natural(corpus) is None
+    balanced = replace(corpus, checksums={BALANCED: "0"})
+    assert natural(balanced) == pytest.approx(natural_weights(corpus.label))
 
 
 # Targets

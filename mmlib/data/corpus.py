@@ -128,6 +128,10 @@ class Corpus:
             raise DataError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
         return np.flatnonzero(self.split == split)
 
+    def sample(self, n: int, seed: int = 0) -> "Corpus":
+        """n utterances drawn at random, in their old order; all if n is 0 or there are no more."""
+        return self.take(np.sort(np.random.default_rng(seed).permutation(len(self))[: n or None]))
+
     def take(self, rows: np.ndarray) -> "Corpus":
         """The utterances `rows` (integers), in that order, as a corpus."""
         return replace(

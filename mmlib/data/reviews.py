@@ -24,7 +24,8 @@ NAMES = {
 BOOKING = ("Positive_Review", "Negative_Review", "Reviewer_Score")
 NOTHING = ("", "no positive", "no negative")
 
-# Shares of 1 to 5 stars among the 240,739 reviews from which hotel_40k took 8,000 of each.
+# Shares of 1 to 5 stars among the 240,739 reviews from which BALANCED took 8,000 of each.
+BALANCED = "hotel_40k.csv.gz"
 NATURAL = np.array([0.036, 0.042, 0.109, 0.300, 0.512])
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}  # our reading; the paper does not name its split
 
@@ -95,6 +96,14 @@ def read_sst5(path: Path) -> Corpus:
         scale=Scale("five classes", 0, 4),
         checksums={path.name: sha256(path)},
     )
+
+
+def natural(corpus: Corpus) -> np.ndarray | None:
+    """`natural_weights` of reviews that were drawn balanced, those of BALANCED; None for others.
+
+    Of other files no other shares than their own are known.
+    """
+    return natural_weights(corpus.label) if BALANCED in corpus.checksums else None
 
 
 def natural_weights(stars: np.ndarray) -> np.ndarray:
