@@ -25,7 +25,7 @@ from mmlib.paths import write_whole
 from mmlib.text import MINILM_PACKAGE
 
 NOTEBOOK = "finetune"  # what the rows name as their origin
-INSIDE = "inside.json"  # beside them: gate and layers of each model's first seed, see `inside`
+INSIDE = "inside.json"  # beside them: what gate and layers of each model did, see `inside`
 ALIKE = ("dataset", "utterances", "intensity")  # of models that are compared
 
 
@@ -82,23 +82,31 @@ def store(run: str, folders: Mapping[str, Sequence[Path]]) -> Path:
     }
     path = results.save(lines, run, NOTEBOOK, comparisons=tests, parameters=used,
                         checksums=dict(corpus.checksums), trained=_together(trained))  # fmt: skip
-    looked = {name: inside(some[0]) for name, some in folders.items()}
+    looked = {name: inside(some) for name, some in folders.items()}
     write_whole(path.with_name(INSIDE), json.dumps(looked, indent=1) + "\n")
     return path
 
 
-def inside(folder: Path) -> dict[str, list[float]]:
-    """What gate and layers of a run did on the test reviews, where it has them.
+def inside(folders: Sequence[Path]) -> dict[str, list]:
+    """What gate and layers did on the test reviews, where a model has them, a line a seed.
 
     gate: the share of its values in each twentieth of (0, 1), over reviews, positions and units;
-    alpha_a, alpha_b: the mean weight of each layer.
+    alpha_a, alpha_b: the mean weight of each layer; largest_a, largest_b: the mean over reviews of
+    the largest weight.
     """
-    with np.load(folder / "test.npz") as arrays:
-        found = {n: arrays[n].mean(axis=0) for n in ("alpha_a", "alpha_b") if n in arrays}
-        if "gate_counts" in arrays:
-            counts = arrays["gate_counts"].sum(axis=0)
-            found["gate"] = counts / counts.sum()
-    return {name: np.round(values.astype(float), 5).tolist() for name, values in found.items()}
+    found: dict[str, list] = {}
+    for folder in folders:
+        with np.load(folder / "test.npz") as arrays:
+            values = {}
+            for name in {"alpha_a", "alpha_b"} & set(arrays):
+                values[name] = arrays[name].mean(axis=0)
+                values[name.replace("alpha", "largest")] = arrays[name].max(axis=-1).mean()
+            if "gate_counts" in arrays:
+                counts = arrays["gate_counts"].sum(axis=0)
+                values["gate"] = counts / counts.sum()
+        for name in sorted(values):
+            found.setdefault(name, []).append(values[name].astype(float).round(5).tolist())
+    return found
 
 
 def common(configs: Mapping[str, Config]) -> Config:

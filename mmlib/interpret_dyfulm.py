@@ -1,6 +1,6 @@
 """What DyFuLM's gate, layer weights and guidance do, how its tasks pull, and when it has failed.
 
-Thresholds are ours; the signatures and break conditions are those of the paper's digest.
+Thresholds are ours; the signatures are what the paper's mechanisms look like where they fail.
 Axes: s seed, n utterances, l layer, h hidden, k class.
 """
 
@@ -158,7 +158,7 @@ def diagnosis(
     without_layers: Fit | None = None,
     gradients: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """The break conditions and failure signatures of the paper's digest, measured: a row each.
+    """What the paper's three mechanisms look like where they fail, measured: a row each.
 
     Columns signature, measure, value, alarm; rows of modules that are off are left out.
     `without_layers`: the same model with another `layer_fusion`; `gradients`: `Gradients.table`
@@ -188,7 +188,7 @@ def _of_gate(said: Prediction) -> list[Row]:
     half = near_half(said.gate)
     inputs = float(gates(said.gate)["sd_inputs"].mean())
     return [
-        ("gate stuck near .5", "share within .05 of .5", half, half > 0.9),
+        ("gate stuck near .5", "share within .05 of .5", half, half > 0.5),
         ("gate ignores its input", "sd over utterances", inputs, inputs < 0.02),
     ]
 

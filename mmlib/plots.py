@@ -188,15 +188,18 @@ def heatmap(
     columns: Sequence[str],
     *,
     label: str = "rank correlation",
-    limit: float = 1.0,
+    limits: tuple[float, float] = (-1.0, 1.0),
     ax: Axes | None = None,
 ) -> Figure:
-    """values (rows, columns) as colours from -limit to limit, each number written in its cell."""
+    """values (rows, columns) as colours between the limits, each number written in its cell.
+
+    The colours part at 0 where the limits lie on both sides of it; else they deepen.
+    """
     ax = ax or _axes(width=2.2 + 1.0 * len(columns), height=1.2 + 0.5 * len(rows))
     sns.heatmap(
-        np.asarray(values, dtype=float), vmin=-limit, vmax=limit, cmap="PuOr", annot=True,
-        fmt=".2f", linewidths=1, xticklabels=columns, yticklabels=rows, ax=ax,
-        cbar_kws={"label": label},
+        np.asarray(values, dtype=float), vmin=limits[0], vmax=limits[1],
+        cmap="PuOr" if limits[0] < 0 else "Blues", annot=True, fmt=".2f", linewidths=1,
+        xticklabels=columns, yticklabels=rows, ax=ax, cbar_kws={"label": label},
     )  # fmt: skip
     ax.tick_params(axis="y", rotation=0)
     return ax.figure

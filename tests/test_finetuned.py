@@ -48,7 +48,10 @@ def test_seeds_are_stacked_and_models_paired(finished, tmp_path, monkeypatch):
     runs = told["trained"] + origin["parameters"]["single_b"]["trained"]
     assert origin["seconds"] == pytest.approx(sum(one["seconds"] for one in runs), abs=0.1)
     looked = json.loads((tmp_path / "mine" / finetuned.INSIDE).read_text())["single_a"]
-    assert sum(looked["alpha_a"]) == pytest.approx(1, abs=1e-3) and "gate" not in looked
+    assert np.sum(looked["alpha_a"], axis=1) == pytest.approx([1, 1], abs=1e-3)
+    top = np.max(looked["alpha_a"], axis=1)  # of the mean weights
+    assert (top <= np.array(looked["largest_a"]) + 1e-4).all() and max(looked["largest_a"]) <= 1
+    assert "gate" not in looked
 
 
 def test_models_are_paired_by_the_seeds_that_both_have(finished, tmp_path, monkeypatch):
