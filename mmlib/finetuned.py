@@ -9,7 +9,7 @@ the same reviews, stand beside them.
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -144,10 +144,20 @@ def _trained(folder: Path) -> dict[str, object]:
 
 
 def _together(trained: Mapping[str, Sequence[Mapping]]) -> dict[str, object]:
-    """The devices that all the runs were trained on, and the sum of their seconds."""
+    """Devices and versions that all the runs were trained with, and the sum of their seconds."""
     runs = [one for some in trained.values() for one in some]
-    devices = ", ".join(sorted({one["device"] for one in runs}))
-    return {"device": devices, "seconds": round(sum(one["seconds"] for one in runs), 1)}
+    packages = sorted({package for one in runs for package in one["versions"]})
+    return {
+        "device": _distinct(one["device"] for one in runs),
+        "seconds": round(sum(one["seconds"] for one in runs), 1),
+        "versions": {
+            p: _distinct(one["versions"].get(p, "none") for one in runs) for p in packages
+        },
+    }
+
+
+def _distinct(values: Iterable[str]) -> str:
+    return ", ".join(sorted(set(values)))
 
 
 def named(given: Sequence[str]) -> dict[str, list[Path]]:

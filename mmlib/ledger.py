@@ -12,7 +12,7 @@ from mmlib import results
 from mmlib.metrics import named
 
 PUBLISHED = ("paper", "system", "dataset", "metric", "reported")
-OURS = ("mean", "ci_low", "ci_high", "n_seeds", "verdict", "reason", "tested_on")
+OURS = ("mean", "ci_low", "ci_high", "n_seeds", "verdict", "reason", "run", "tested_on")
 LEDGER = (*PUBLISHED, *OURS, "command", "hardware", "source")
 
 
@@ -61,7 +61,7 @@ def _judge_claim(entry: dict, b: str, metric: str) -> dict:
 
 
 def _untested(line: dict) -> dict:
-    blank = dict.fromkeys(("tested_on", "command", "hardware"), "")
+    blank = dict.fromkeys(("run", "tested_on", "command", "hardware"), "")
     return {**line, **blank, "verdict": "not testable here", "reason": line["missing"]}
 
 
@@ -74,6 +74,7 @@ def _tested(line: dict, found: dict, inside: bool, reason: str) -> dict:
         "reason": "; ".join(text for text in (reason, line.get("caveat")) if text),
         "dataset": line["dataset"],
         "metric": line["metric"],
+        "run": line["tested_by"]["run"],
         "tested_on": found["dataset"],
         "command": origin["command"],
         "hardware": origin["device"],

@@ -236,10 +236,10 @@ def save(
 ) -> Path:
     """Store a notebook's results in `run`, in place of what it stored there before.
 
-    checksums: the corpus' (`Corpus.checksums`). trained: device and seconds, where the models
-    were trained by other processes than this one. Other notebooks' results stay. All is checked
-    before anything is written, files are replaced whole, and two notebooks may save at once. A
-    point of a grid saves into its own folder instead of the run's.
+    checksums: the corpus' (`Corpus.checksums`). trained: device, seconds and versions, where the
+    models were trained by other processes than this one. Other notebooks' results stay. All is
+    checked before anything is written, files are replaced whole, and two notebooks may save at
+    once. A point of a grid saves into its own folder instead of the run's.
     """
     rows, comparisons = list(rows), list(comparisons)
     _check(rows, ROW, PLACE, notebook)

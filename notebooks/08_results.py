@@ -15,22 +15,14 @@
 # %% [markdown]
 # # 08 · What was found, beside what was published
 #
-# Seconds; nothing is trained or scored here. The numbers were stored by the notebooks before it,
-# when they were run at full size (20 seeds a model) by
+# Seconds; nothing is trained or scored here. The numbers were stored by the notebooks before it and
+# by `python -m mmlib.finetuned`, when they were run at full size, by the commands of section 1. A
+# run leaves `papermill_runs/<run>/metrics.json`, `comparisons.json` and `provenance.json`; this
+# notebook reads those files and `mmlib/reported.toml`, which holds what the papers and their peers
+# report. `n_seeds` says how many seeds a row rests on. DAF's rules had spent the same budget each
+# before (`python -m mmlib.tune`).
 #
-# ```
-# make run RUN=mosi       PARAMS=papermill_runs/params/mosi.yaml
-# make run RUN=mosi-leak  PARAMS=papermill_runs/params/mosi-leak.yaml
-# make run RUN=mosei-text PARAMS=papermill_runs/params/mosei-text.yaml
-# make run RUN=mmmo       PARAMS=papermill_runs/params/mmmo.yaml
-# make run RUN=sst5       PARAMS=papermill_runs/params/sst5.yaml
-# python -m mmlib.finetuned hotel ...      the fine-tuned models, see "Fine-tuning" in the README
-# ```
-#
-# after `python -m mmlib.tune` had spent the same budget on every rule. A run leaves
-# `papermill_runs/<run>/metrics.json`, `comparisons.json` and `provenance.json`; this notebook reads
-# those files and `mmlib/reported.toml`, which holds what the papers and their peers report.
-# Before this: `02_daf`, `03_daf_ablations`, `04_daf_interpretability`.
+# Before this: `02_daf` to `07_dyfulm_interpretability`.
 
 # %% tags=["parameters", "reads-results"]
 metrics: str = "mae corr acc2_non0 f1_non0 f1_has0 acc7"  # columns of the tables of sentiment
@@ -49,7 +41,7 @@ from mmlib.runs import table
 
 plots.style()
 pd.set_option("display.max_rows", None, "display.max_columns", None, "display.width", 240)
-pd.set_option("display.max_colwidth", 90, "display.precision", 3)
+pd.set_option("display.max_colwidth", None, "display.precision", 3)
 
 # %% [markdown]
 # ## 1 · Which runs, and where they came from
@@ -69,9 +61,17 @@ print("runs:", ", ".join(shown) or "none yet; the commands above make them")
 # %%
 origins = [{"run": name, "notebook": notebook, **origin}
            for name in shown for notebook, origin in results.origins(name).items()]  # fmt: skip
-columns = ["run", "notebook", "commit", "dirty", "device", "seconds", "command"]
+columns = ["run", "notebook", "commit", "dirty", "device", "seconds"]
 facts = pd.DataFrame(origins, columns=columns)
 facts.assign(commit=facts["commit"].str[:9]).set_index(["run", "notebook"])
+
+# %% [markdown]
+# The command of each. `make run RUN=mosi PARAMS=papermill_runs/params/mosi.yaml` is the same as
+# `python -m mmlib.runs --run mosi --params ...`.
+
+# %%
+for command, run_of in {o["command"]: o["run"] for o in origins}.items():
+    print(f"{run_of}: {command}\n")
 
 # %%
 versions = pd.DataFrame([{"run": o["run"], **o["versions"]} for o in origins])
@@ -85,10 +85,13 @@ display(
 # ## 2 · Scores
 #
 # On the test split: mean over seeds [95 % interval] ± standard deviation over seeds. The interval
-# resamples videos and seeds, so it answers "other videos, other seeds"; the deviation answers
-# "other seeds" alone. `variant` names the modalities (`ta`: text and audio; `n`: a modality of pure
-# noise; `a>b`: trained on a, tested on b). `constant` is the training median: the base rate of each
-# table.
+# resamples seeds and whole groups, that is videos, hotels, or sentences where nothing groups them,
+# so it answers "other videos, other seeds"; the deviation answers "other seeds" alone. DAF's
+# `variant` names the modalities (`ta`: text and audio; `n`: a modality of pure noise; `a>b`:
+# trained on a, tested on b), DyFuLM's what is switched off (`06_dyfulm_ablations` has the list);
+# `single_a` and `single_b` are DyFuLM with one encoder. `_natural`: reviews weighted to the shares
+# that the stars have where they were drawn from. `constant` is the training median and the most
+# frequent class: the base rate of each table.
 
 
 # %%
@@ -117,28 +120,33 @@ for name, frame in frames.items():
     display(wide(scores(frame), [name for name in columns if name in set(frame["metric"])]))
 
 # %% [markdown]
-# The same as pictures. Models that are nearer to the constant than to the best one are in the
-# table only, so that the others can be told apart. The dotted line in `mosi` is the best published
-# system with frozen text (MulT in MMSA's table).
+# The same as pictures: MAE, or accuracy of five classes. Models that are nearer to the constant
+# than to the best one are in the table only, so that the others can be told apart. The dotted line
+# in `mosi` is the best published system with frozen text (MulT in MMSA's table).
 
 # %%
 ledger = judged()
 for name, frame in frames.items():
-    mae = scores(frame).query("metric == 'mae' and not dataset.str.contains('>')")
-    base = mae.loc[mae["model"] == "constant", "mean"].max()
-    near = mae[~(mae["mean"] > (mae["mean"].min() + base) / 2)].sort_values("mean")
-    peer = ledger.query("dataset == 'mosi' and metric == 'mae' and system == 'MulT'")["reported"]
-    figure = plots.intervals(near, "mae", reference={"MulT": peer.item()} if name == "mosi" else {})
-    figure.axes[0].set_title(f"{name}, test split", loc="left")
-    _ = plots.save(figure, f"08_{name}", run)
+    metric = "acc_fine" if frame["metric"].eq("acc_fine").any() else "mae"
+    shown_rows = scores(frame).query("metric == @metric and not dataset.str.contains('>')")
+    base = shown_rows.loc[shown_rows["model"] == "constant", "mean"].max()
+    best = shown_rows["mean"].max() if metric == "acc_fine" else shown_rows["mean"].min()
+    near = shown_rows[~((shown_rows["mean"] - best).abs() > abs(base - best) / 2)]
+    if len(near) > 1:
+        peer = ledger.query("dataset == 'mosi' and metric == 'mae' and system == 'MulT'")
+        line = {"MulT": peer["reported"].item()} if name == "mosi" else {}
+        order = near.sort_values("mean", ascending=metric == "mae")
+        figure = plots.intervals(order, metric, reference=line)
+        figure.axes[0].set_title(f"{name}, test split", loc="left")
+        _ = plots.save(figure, f"08_{name}", run)
 
 # %% [markdown]
 # ## 3 · Who beats whom
 #
 # Two intervals may overlap where the difference is in no doubt, since both models saw the same
-# videos. So each pair is tested as a pair: interval of the difference, permutation test within
-# videos, Holm over all of a run's pairs. A model is called better if the interval excludes zero and
-# Holm's $p$ is below .05.
+# videos or hotels. So each pair is tested as a pair: interval of the difference, permutation test
+# that swaps whole videos or hotels, Holm over all of a run's pairs. A model is called better if
+# the interval excludes zero and Holm's $p$ is below .05.
 
 
 # %%
@@ -178,13 +186,14 @@ budget
 #
 # A line for each published number and claim. A number is `inside` if it lies in our 95 % interval;
 # a claim "a beats b" is `inside` if our difference goes that way, excludes zero and survives Holm.
-# `outside` is no accusation: `reason` says what differs. `constant` is the base rate on the data it
-# was tested on.
+# `outside` is no accusation: `reason` says what differs. `run` and `tested_on` say on which stored
+# run and data; `constant` is the base rate there. A value whose convention is not stated has a line
+# for each.
 
 # %%
-rates = {(row.dataset, row.metric): row.mean for name in kept if name != "mosi-leak"
+rates = {(name, row.dataset, row.metric): row.mean for name in kept
          for row in scores(frames[name]).query("model == 'constant'").itertuples()}  # fmt: skip
-rows = zip(ledger["tested_on"], ledger["metric"], strict=True)
+rows = zip(ledger["run"], ledger["tested_on"], ledger["metric"], strict=True)
 ledger["constant"] = [rates.get(row, float("nan")) for row in rows]
 assert set(ledger["verdict"]) <= {"inside", "outside", "not testable here"}
 ledger.groupby(["paper", "verdict"]).size().unstack(fill_value=0)
@@ -192,7 +201,7 @@ ledger.groupby(["paper", "verdict"]).size().unstack(fill_value=0)
 # %%
 ledger["n_seeds"] = ledger["n_seeds"].astype("Int64")
 first = ["system", "dataset", "metric", "reported", "mean", "ci_low", "ci_high", "constant"]
-rest = ["n_seeds", "verdict", "reason", "tested_on", "command", "hardware", "source"]
+rest = ["n_seeds", "verdict", "reason", "run", "tested_on", "hardware", "source"]
 entries = ledger[[*first, *rest]].round(3).astype(object)
 entries = entries.where(entries.notna(), "")
 for paper in ledger["paper"].unique():
@@ -257,7 +266,7 @@ bars.set_index("what").round(3)
 lost = ledger[ledger["verdict"] == "outside"]
 for line in lost[lost["reported"].isna()].itertuples():
     print(f"not confirmed: {line.system}, {line.metric} = {line.mean:+.3f} "
-          f"[{line.ci_low:+.3f}, {line.ci_high:+.3f}] on {line.tested_on}")  # fmt: skip
+          f"[{line.ci_low:+.3f}, {line.ci_high:+.3f}] in {line.run}")  # fmt: skip
 for name, group in pairs[pairs["a"].eq("daf") & pairs["metric"].eq("mae")].groupby("run"):
     for said in ("not told apart", *sorted(set(group["b"] + " better"))):
         others = group.loc[group["verdict"] == said, "b"]
@@ -298,13 +307,17 @@ if grids and "mosi" in kept:
 
 # %%
 count = ledger["verdict"].value_counts()
-print(f"1. Of {len(ledger)} published numbers and claims, {count.get('inside', 0)} lie inside, "
+print(f"1. Of {len(ledger)} lines of the ledger, {count.get('inside', 0)} are inside, "
       f"{count.get('outside', 0)} outside, {count.get('not testable here', 0)} cannot be tested "
       "with the data at hand.")  # fmt: skip
 decided = pairs[pairs["a"].eq("daf") & pairs["verdict"].ne("not told apart")]
 print(f"2. DAF was compared in {pairs['a'].eq('daf').sum()} pairs; {len(decided)} are decided, "
       f"{decided['verdict'].eq('daf better').sum()} of them for DAF.")  # fmt: skip
 print(f"3. Of {len(bars)} bars set before the runs, {bars['met'].eq('yes').sum()} are met.")
+of_dyfulm = ledger[ledger["paper"].eq("DyFuLM") & ledger["reported"].isna()]
+for claim, group in of_dyfulm.groupby("system", sort=False):
+    print(f"4. DyFuLM, \"{claim}\": {group['verdict'].value_counts().to_dict()}; confirmed:",
+          ", ".join(group.loc[group["verdict"].eq("inside"), "metric"]) or "nothing")  # fmt: skip
 
 # %% [markdown]
 # To add a number that is published elsewhere, or a row that would test one, edit
