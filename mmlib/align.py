@@ -42,14 +42,19 @@ def read(
     truncation: where tokens of longer texts are left out, at the "end" or in the "middle".
     ValueError for a tokenizer that cannot tell offsets.
     """
+    check(tokenizer)
+    limit = {"truncation": True, "max_length": max_length} if truncation == "end" else {}
+    found = tokenizer(list(texts), verbose=False, **limit)
+    return [_reading(encoding, max_length) for encoding in found.encodings]
+
+
+def check(tokenizer: Any) -> None:
+    """ValueError for a tokenizer that cannot tell which characters a token stands for."""
     if not tokenizer.is_fast:
         raise ValueError(
             f"{type(tokenizer).__name__} is no fast tokenizer, so its tokens have no place in the "
             "text; use an encoder with a tokenizer.json"
         )
-    limit = {"truncation": True, "max_length": max_length} if truncation == "end" else {}
-    found = tokenizer(list(texts), verbose=False, **limit)
-    return [_reading(encoding, max_length) for encoding in found.encodings]
 
 
 def _reading(encoding: Any, max_length: int) -> Reading:

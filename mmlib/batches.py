@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from mmlib.align import NOWHERE, align, read, tokens
+from mmlib.align import NOWHERE, align, check, read, tokens
 from mmlib.text import bucket
 
 POOL = 50  # steps among whose examples those of like length are put together
@@ -85,7 +85,12 @@ def _each_its_own(places: np.ndarray) -> bool:
 def tokenize(
     texts: Sequence[str], tokenizers: Sequence[Any], max_length: int, truncation: str = "end"
 ) -> Tokens:
-    """Read texts with one or two tokenizers, at most `max_length` tokens of each."""
+    """Read texts with one or two tokenizers, at most `max_length` tokens of each.
+
+    ValueError for a tokenizer that is not fast.
+    """
+    for tokenizer in tokenizers:
+        check(tokenizer)
     is_same = len(tokenizers) == 1 or _same(*tokenizers)
     distinct = tokenizers[:1] if is_same else tokenizers
     readings = [read(tokenizer, texts, max_length, truncation) for tokenizer in distinct]

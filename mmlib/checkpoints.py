@@ -8,6 +8,7 @@ are safetensors, the log is a line of JSON a step.
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,25 @@ from torch import Tensor, nn
 
 STATE, BEST, LOG, CONFIG = "state.pt", "best.safetensors", "log.jsonl", "config.yaml"
 ORIGIN = "provenance.json"
+PARTS = ("config", "step", "due", "best", "sums", "model", "optimizer", "weighting")  # of a state
 
 
 def replaced(path: Path, write: Callable[[Path], None]) -> None:
-    """`path` written whole by `write`, or left as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """`path` written whole by `write`, or left as it was and a ValueError of one line."""
     part = path.with_name(f".{path.name}.part")  # one writer a run: a leftover is written over
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(part)
         os.replace(part, path)
+    except Exception as error:  # a full disk is another error for each library
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"cannot write {path} ({reason}); what was there before is kept: "
+            "free space or choose another folder"
+        ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
@@ -39,7 +48,7 @@ def save_state(folder: Path, state: Mapping[str, Any]) -> None:
 def load_state(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
     """The state that `save_state` wrote, None if there is none.
 
-    ValueError, one line, where it is damaged or of a run with another configuration.
+    ValueError, one line, where it is damaged, none, or of a run with another configuration.
     """
     path = folder / STATE
     if not path.exists():
@@ -48,6 +57,8 @@ def load_state(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # whatever torch, zipfile or the unpickler make of damaged bytes
         raise ValueError(f"{path} is damaged; delete it to start anew") from None
+    if not isinstance(state, dict) or set(state) != set(PARTS):
+        raise ValueError(f"{path} is no state of this version; use another folder")
     for name, value in config.items():
         if (there := state["config"].get(name)) != value:
             raise ValueError(

@@ -11,6 +11,12 @@ CHOICES = {
     "precision": ("auto", "float32", "bfloat16"),
     "attention": ("auto", "sdpa", "eager"),
 }
+LEAST = {
+    0: ("budget", "evaluate_every", "utterances", "seed", "weight_decay"),
+    1: ("epochs", "batch", "save_every", "processes", "patience"),
+    3: ("max_length",),  # a word between two special tokens
+    4: ("width",),
+}
 # These may change when a run goes on: but for dropout's masks, they move results by rounding only.
 ELSEWHERE = (
     "device", "processes", "budget", "save_every", "attention", "checkpointing", "compile"
@@ -66,10 +72,16 @@ class Config:
         for name, choices in CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(choices)}")
-        for name in ("max_length", "epochs", "batch", "save_every", "processes", "budget"):
-            least = 0 if name == "budget" else 1
-            if (value := getattr(self, name)) < least:
-                raise ValueError(f"{name}={value!r} must be at least {least}")
+        for least, names in LEAST.items():
+            for name in names:
+                if (value := getattr(self, name)) < least:
+                    raise ValueError(f"{name}={value!r} must be at least {least}")
+        for name in ("lr", "head_lr", "clip"):
+            if not (value := getattr(self, name)) > 0:
+                raise ValueError(f"{name}={value!r} must be above 0")
+        for name in ("warmup", "dropout", "encoder_dropout"):
+            if not 0 <= (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name}={value!r} must be at least 0 and below 1")
 
 
 def read_config(path: Path) -> Config:

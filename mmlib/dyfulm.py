@@ -233,7 +233,7 @@ def _check(width: int, **given: object) -> None:
         if value not in CHOICES[name]:
             choices = ", ".join(map(str, CHOICES[name]))
             raise ValueError(f"{name}={value!r} is unknown; choose one of {choices}")
-    if width % 4:
+    if width < 4 or width % 4:
         raise ValueError(f"width={width} must be a multiple of 4: the BiLSTM has a quarter of it")
 
 

@@ -13,8 +13,10 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +28,7 @@ from mmlib import (
     checkpoints,
     disentangled,
     encoders,
+    loop,
     machine,
     multitask,
     pair,
@@ -50,9 +53,12 @@ def finetune(config: Config, folder: Path, corpus: Corpus | None = None) -> Path
     It will hold `best.safetensors`, the weights of the best evaluation (see `Run.evaluate`),
     `valid.npz` and `test.npz` (what those say, see `mmlib.pair.say`, with ids, groups and targets),
     `log.jsonl`, `config.yaml` and `provenance.json`. ValueError, one line, for what cannot be
-    trained so; FloatingPointError where a loss is not finite.
+    trained so; FloatingPointError where a loss is not finite; KeyboardInterrupt after Ctrl-C or
+    SIGTERM, when the step under way has ended and its state is saved.
     """
     corpus = first(corpus or load(config.dataset), config.utterances)
+    if corpus.text is None:
+        raise ValueError(f"{corpus.name} has no text; fine-tuning reads nothing else")
     words = [corpus.text[i] for i in corpus.rows("train")]
     folders = [str(encoders.named(name, words)) for name in config.encoders]
     config = replace(config, encoders=folders)
@@ -84,7 +90,9 @@ class Run:
         self.pair, tokenizers = pair.build(config, attention)
         if attention == "sdpa" and self.device.type == "cuda":  # on a CPU it is no faster
             disentangled.use_sdpa(self.pair)
-        self.rows = {split: corpus.rows(split) for split in SPLITS}
+        self.rows = dict(zip(SPLITS, loop.rows_of(corpus, SPLITS), strict=True))
+        if (fewest := min(map(len, self.rows.values()))) < config.processes:
+            raise ValueError(f"{config.processes} processes share {fewest} texts of a split")
         how = (config.max_length, config.truncation)
         self.tokens = batches.tokenize(corpus.text, tokenizers, *how)
         self._check_memory(is_short)
@@ -92,6 +100,9 @@ class Run:
         self._set_targets()
         self.optimizer = self._optimizer()
         self.step, self.sums = 0, np.zeros(3)  # of the epoch's losses, by example
+        self.due = False  # whether this step's evaluation is still to come
+        self.stopped = False  # whether somebody asked to
+        self.plan: list[np.ndarray] | None = None  # rows of each step of the epoch
         self.best = {"loss": float("inf"), "step": 0, "waited": 0}
         self._begin()
 
@@ -106,7 +117,7 @@ class Run:
 
     def _too_large(self, what: str) -> str:
         return (
-            f"a batch of {self.config.budget} tokens needs about {self.estimate / 2**30:.1f} GiB, "
+            f"a batch of {self.config.budget} tokens needs about {self.estimate / 2**30:.2g} GiB, "
             f"{what}; set budget lower, or checkpointing: true"
         )
 
@@ -130,6 +141,8 @@ class Run:
         weights = ClassWeights.balanced(*known[:2]) if self.config.class_weights else None
         self.options = {"regression": self.config.regression, "class_weights": weights}
         self.constant = multitask.constant_losses(known, **self.options)  # (3,)
+        if not self.constant.all():
+            raise ValueError(f"{self.corpus.name}: all training labels are alike; use more texts")
         self.weighting = multitask.weighting(self.config.weighting).to(self.device)
 
     def _optimizer(self) -> torch.optim.AdamW:
@@ -158,26 +171,31 @@ class Run:
         """Go on from the state in the folder, if there is one."""
         self.about = {n: v for n, v in asdict(self.config).items() if n not in ELSEWHERE}
         if state := checkpoints.load_state(self.folder, self.about):
-            self.masters.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.weighting.load_state_dict(state["weighting"])
-            self.step, self.best = state["step"], state["best"]
+            try:
+                for name, part in self._parts().items():
+                    part.load_state_dict(state[name])
+            except (KeyError, RuntimeError, TypeError, ValueError):  # as each part has it
+                path = self.folder / checkpoints.STATE
+                raise ValueError(
+                    f"{path} is of another model, though the configuration is the same: an "
+                    "encoder's files have changed; use another folder, or delete it to start anew"
+                ) from None
+            self.step, self.due, self.best = state["step"], state["due"], state["best"]
             self.sums = np.array(state["sums"])
         self.accelerator.wait_for_everyone()
         if self.is_main:
             checkpoints.begin(self.folder, self.step, asdict(self.config))
 
+    def _parts(self) -> dict[str, Any]:
+        """What has a state of its own."""
+        return {"model": self.masters, "optimizer": self.optimizer, "weighting": self.weighting}
+
     def save(self) -> None:
         """Write what `_begin` reads; no random state, since they follow from seed and step."""
         if self.is_main:
-            state = {"config": self.about, "step": self.step, "best": self.best}
+            state = {"config": self.about, "step": self.step, "due": self.due, "best": self.best}
             state["sums"] = self.sums.tolist()
-            parts = {
-                "model": self.masters,
-                "optimizer": self.optimizer,
-                "weighting": self.weighting,
-            }
-            state |= {name: part.state_dict() for name, part in parts.items()}
+            state |= {name: part.state_dict() for name, part in self._parts().items()}
             checkpoints.save_state(self.folder, state)
 
     def _log(self, **line: object) -> None:
@@ -188,46 +206,66 @@ class Run:
 
     def train(self) -> None:
         """The steps that are left, until the last one or until patience is out."""
-        config, lengths, plan = self.config, self.tokens.lengths[self.rows["train"]], None
-        per_epoch = -(-len(lengths) // config.batch)
-        self.total = per_epoch * config.epochs
-        every = config.evaluate_every or per_epoch
+        config, lengths = self.config, self.tokens.lengths[self.rows["train"]]
+        self.per_epoch = -(-len(lengths) // config.batch)
+        self.total = self.per_epoch * config.epochs
         self._tell()
-        with self._bar(len(lengths) * config.epochs, self.step * config.batch) as bar:
-            while self.step < self.total and self.best["waited"] < config.patience:
-                epoch, k = divmod(self.step, per_epoch)
-                if k == 0 or plan is None:
-                    plan = batches.steps(lengths, config.batch, config.seed, epoch)
-                loss = self._guarded(self.rows["train"][plan[k]])
-                bar.update(len(plan[k]))
-                bar.set_postfix(loss=f"{loss:.3f}")
-                if is_over := k + 1 == per_epoch:
-                    means = torch.tensor(self.sums[None] / len(lengths), dtype=torch.float32)
-                    self.weighting.epoch_ends(means.to(self.device))
-                    self.sums = np.zeros(3)
-                if is_due := is_over or self.step % every == 0:
-                    self.evaluate()
-                if is_due or self.step % config.save_every == 0:
+        done = self.step * config.batch
+        with self._bar(len(lengths) * config.epochs, done) as bar, machine.asked_to_stop() as stop:
+            while self.due or (self.step < self.total and self.best["waited"] < config.patience):
+                if not self.due:
+                    self._advance(bar, lengths, stop.is_set())
+                if self.stopped:
+                    raise KeyboardInterrupt(
+                        f"stopped after step {self.step} of {self.total}; the same command goes on"
+                    )
+                if self.due:
+                    with self._guard(f"the validation loss after step {self.step}"):
+                        self.evaluate()
+                    self.due = False
                     self.save()
 
-    def _guarded(self, rows: np.ndarray) -> float:
-        """One update, or the state before it and an error that says what to do."""
-        try:
-            return self.update(rows)
-        except FloatingPointError:
-            self.optimizer.zero_grad()
+    def _advance(self, bar: tqdm, lengths: np.ndarray, stop: bool) -> None:
+        """One step, and the state where it is time for it."""
+        epoch, k = divmod(self.step, self.per_epoch)
+        if k == 0 or self.plan is None:
+            self.plan = batches.steps(lengths, self.config.batch, self.config.seed, epoch)
+        with self._guard(f"the loss of step {self.step + 1}"):
+            loss = self.update(self.rows["train"][self.plan[k]], stop)
+        bar.update(len(self.plan[k]))
+        bar.set_postfix(loss=f"{loss:.3f}")
+        if is_over := k + 1 == self.per_epoch:
+            means = torch.tensor(self.sums[None] / len(lengths), dtype=torch.float32)
+            self.weighting.epoch_ends(means.to(self.device))
+            self.sums = np.zeros(3)
+        every = self.config.evaluate_every
+        self.due = is_over or bool(every and self.step % every == 0)
+        if self.due or self.stopped or self.step % self.config.save_every == 0:
             self.save()
+
+    @contextmanager
+    def _guard(self, what: str) -> Iterator[None]:
+        """Where `what` goes wrong: the state before it is saved, and the error says what to do."""
+        try:
+            yield
+        except FloatingPointError:
+            self._keep()
             raise FloatingPointError(
-                f"the loss of step {self.step + 1} is not finite; the state before it is kept in "
-                f"{self.folder}: start another run with a lower lr, or look at the texts"
+                f"{what} is not finite; the state before it is kept in {self.folder}: start "
+                "another run with a lower lr, or look at the texts"
             ) from None
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+                self._keep()
                 raise ValueError(self._too_large("more than there is")) from None
             raise
 
-    def update(self, rows: np.ndarray) -> float:
-        """One step on the examples `rows`; their mean loss."""
+    def _keep(self) -> None:
+        self.optimizer.zero_grad()
+        self.save()
+
+    def update(self, rows: np.ndarray, stop: bool = False) -> float:
+        """One step on the examples `rows`; their mean loss. stop: whether it is to be the last."""
         began = time.perf_counter()
         sums = torch.zeros(4, device=self.device)  # the tasks' mean losses, and as weighed
         self.pair.train()
@@ -239,7 +277,9 @@ class Run:
             self.masters.gather()
             sums += share * torch.cat([losses[0], loss]).detach()
         norm = self._reduced_gradients()
-        *losses, loss, norm = torch.cat([self.accelerator.reduce(sums), norm[None]]).tolist()
+        told = torch.cat([sums, sums.new_tensor([stop])])  # one process is enough to stop all
+        *losses, loss, stops, norm = torch.cat([self.accelerator.reduce(told), norm[None]]).tolist()
+        self.stopped = stops > 0
         if not np.isfinite(loss + norm):
             raise FloatingPointError
         rates = self._schedule()
@@ -305,6 +345,8 @@ class Run:
         output = pair.as_output(said, self.device)
         losses = multitask.losses(output, known, **self.options)[0]  # (3,)
         loss = float((losses / self.constant).mean())
+        if not np.isfinite(loss):
+            raise FloatingPointError
         right = {f"acc_{n}": float(np.mean(said[n] == getattr(known, n)[0].cpu().numpy()))
                  for n in ("coarse", "fine")}  # fmt: skip
         self.best = {**self.best, "waited": self.best["waited"] + 1}
@@ -341,9 +383,10 @@ class Run:
         threads = f"CPU, {torch.get_num_threads()} thread(s) each"
         where = torch.cuda.get_device_name(self.device) if is_gpu else threads
         cut, n = int(self.tokens.cut.sum()), len(self.tokens.cut)
-        log.info("%s, %s, %d process(es); %d of %d texts cut at %d tokens; step %d of %d",
-                 where, precision, self.config.processes, cut, n, self.config.max_length,
-                 self.step, self.total)  # fmt: skip
+        log.info("%s, %s, %d process(es); step %d of %d",
+                 where, precision, self.config.processes, self.step, self.total)  # fmt: skip
+        if cut:
+            log.warning("%d of %d texts cut at %d tokens", cut, n, self.config.max_length)
 
     def _bar(self, total: int, done: int) -> tqdm:
         hidden = not (self.is_main and text.is_watched())
@@ -386,8 +429,11 @@ def main() -> None:
         folder = finetune(config, given.out or cache_root() / "finetuned" / given.config.stem)
         if given.export and int(os.environ.get("RANK", 0)) == 0:
             export(folder, given.export)
-    except (ValueError, FloatingPointError) as problem:
+    except (ValueError, FloatingPointError, OSError) as problem:
         raise SystemExit(f"mmlib.finetune: {problem}") from None
+    except KeyboardInterrupt as stop:
+        print("mmlib.finetune:", str(stop) or "interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

@@ -89,9 +89,9 @@ def run(
         noise, seen = task.noise(here, own), []
         for rows in _batches(here, own, n):  # (s, b)
             losses = task.losses(model, rows, noise).mean(dim=-1)  # (s, k)
-            optimizer.step(task.objective(model, losses).sum())
-            seen.append(losses.detach())
             step += 1
+            optimizer.step(task.objective(model, losses).sum(), step)
+            seen.append(losses.detach())
             if on_step:
                 on_step(step, model)
         mean = torch.stack(seen).mean(0)
@@ -174,10 +174,12 @@ class Optimizer:
                 groups.append({"params": values, "lr": rate, "weight_decay": at.weight_decay})
         self.adamw = torch.optim.AdamW(groups, eps=EPS, fused=True)
 
-    def step(self, loss: Tensor) -> None:
-        """One update from the sum of the members' losses; FloatingPointError if not finite."""
+    def step(self, loss: Tensor, number: int) -> None:
+        """Update `number`, from the sum of the members' losses; FloatingPointError for NaN."""
         if not torch.isfinite(loss):
-            raise FloatingPointError("the loss is not finite: lower lr, or look at the passport")
+            raise FloatingPointError(
+                f"the loss of step {number} is not finite: lower lr, or look at the passport"
+            )
         self.model.zero_grad(set_to_none=True)
         loss.backward()
         parameters = dict(self.model.named_parameters())

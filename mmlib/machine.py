@@ -1,7 +1,10 @@
 """What a run computes on: processes, device, precision, memory."""
 
 import ctypes
-from contextlib import suppress
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import psutil
 import torch
@@ -54,6 +57,28 @@ def free(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return psutil.virtual_memory().available
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[threading.Event]:
+    """An event that Ctrl-C, or SIGTERM as schedulers send it, sets; a second one does what it does.
+
+    So a step that is under way ends before its state is saved. In other threads than the main one
+    signals cannot be heard, and the event is never set.
+    """
+    stop, before = threading.Event(), {}
+
+    def hear(number: int, frame: object) -> None:
+        stop.set()
+        signal.signal(number, before[number])
+
+    if threading.current_thread() is threading.main_thread():
+        before = {n: signal.signal(n, hear) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def keep_memory() -> None:

@@ -39,7 +39,7 @@ class Pair(nn.Module):
         found = self.encoders[k](
             input_ids=batch.ids[k], attention_mask=batch.attended[k], output_hidden_states=True
         )
-        states = torch.stack(found.hidden_states, dim=2)  # (b, t, l, d)
+        states = torch.stack(text.hidden_states(found), dim=2)  # (b, t, l, d)
         if batch.places is not None:
             states = pool(states.float(), batch.places[k], batch.mask.shape[1])
         return states[None]

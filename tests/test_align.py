@@ -7,6 +7,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import CanineTokenizer, PreTrainedTokenizerFast
 
 from mmlib.align import NOWHERE, align, pool, read, tokens
+from mmlib.batches import tokenize
 
 TEXTS = [
     "The room wasn't clean, and we didn't get our money back!",
@@ -171,5 +172,10 @@ def test_pool_is_the_mean_of_a_positions_tokens():
 
 
 def test_tokenizer_without_offsets_is_refused():
-    with pytest.raises(ValueError, match=r"CanineTokenizer is no fast tokenizer.*tokenizer\.json"):
-        read(CanineTokenizer(), ["good"], 8)
+    fast = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel()))
+    for call in (
+        lambda: read(CanineTokenizer(), ["good"], 8),
+        lambda: tokenize(["good"], [fast, CanineTokenizer()], 8),
+    ):
+        with pytest.raises(ValueError, match=r"CanineTokenizer is no fast.*tokenizer\.json"):
+            call()

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -186,7 +187,7 @@ def test_tables_stay_in_float32_and_are_rounded_when_read():
 
 
 def test_it_stops_when_nothing_gets_better(config, corpus, tmp_path):
-    still = replace(config, lr=0.0, head_lr=0.0, weight_decay=0.0, epochs=9, patience=2)
+    still = replace(config, lr=1e-30, head_lr=1e-30, weight_decay=0.0, epochs=9, patience=2)
     still = replace(still, weighting="static")
     folder = finetune(still, tmp_path, corpus)
     evaluated = [line["step"] for line in read_log(folder) if "valid" in line]
@@ -241,6 +242,23 @@ def command(*arguments):
     return [sys.executable, "-m", "mmlib.finetune", *map(str, arguments)]
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_stop_it_ends_the_step_and_keeps_it(config, tmp_path, how):
+    config = replace(config, utterances=160, epochs=3, save_every=1000)
+    path, out = write(config, tmp_path / "c.yaml"), tmp_path / "run"
+    process = subprocess.Popen(command(path, "--out", out), stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and len(losses(out)) < 5:
+        time.sleep(0.05)
+    process.send_signal(how)
+    said = process.communicate()[1].splitlines()[-1]
+    assert process.returncode == 130
+    step = checkpoints.load_state(out, {})["step"]
+    assert said == f"mmlib.finetune: stopped after step {step} of 60; the same command goes on"
+    assert len(losses(out)) == step < 60
+    after = losses(finetune(config, out))
+    np.testing.assert_array_equal(after, losses(finetune(config, tmp_path / "whole")))
+
+
 def test_killed_process_goes_on(config, tmp_path):
     config = replace(config, utterances=160, epochs=3)
     path, out = write(config, tmp_path / "c.yaml"), tmp_path / "run"
@@ -267,8 +285,9 @@ def test_interrupted_save_leaves_the_one_before(config, corpus, tmp_path, monkey
         return real(state, path)
 
     monkeypatch.setattr(torch, "save", save)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(ValueError, match=r"cannot write .*state\.pt \(No space left") as error:
         finetune(config, tmp_path / "run", corpus)
+    assert one_line(error)
     monkeypatch.undo()
     assert checkpoints.load_state(tmp_path / "run", {})["step"] == 4
     assert not list((tmp_path / "run").glob(".*"))
@@ -361,7 +380,7 @@ def test_weights_of_another_shape(config, corpus, tmp_path, two):
 
 def test_batch_too_large_is_estimated_before(config, corpus, tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "free", lambda _: 2**20)
-    with pytest.raises(ValueError, match=r"of 4096 tokens needs about 0\.\d GiB.*set budget") as e:
+    with pytest.raises(ValueError, match=r"of 4096 tokens needs about 0\.\d+ GiB.*set budget") as e:
         finetune(config, tmp_path, corpus)
     assert one_line(e)
 
@@ -379,6 +398,34 @@ def test_batch_too_large_while_training(config, corpus, tmp_path, monkeypatch, e
     assert one_line(e)
 
 
+def test_too_little_memory_keeps_the_steps_before(config, corpus, tmp_path, monkeypatch):
+    """In an evaluation, too: it is made up for by the run that goes on."""
+    real = pair.say
+    config = replace(config, epochs=2, save_every=1000)
+    broken = lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("out of memory"))  # noqa: E731
+    monkeypatch.setattr(pair, "say", broken)
+    with pytest.raises(ValueError, match="more than there is; set budget lower"):
+        finetune(config, tmp_path / "run", corpus)
+    assert checkpoints.load_state(tmp_path / "run", {})["step"] == 5
+    monkeypatch.setattr(pair, "say", real)
+    found, whole = (read_log(finetune(config, tmp_path / n, corpus)) for n in ("run", "whole"))
+    for one, other in zip(found, whole, strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
+def test_validation_loss_that_is_not_finite(config, corpus, tmp_path, monkeypatch):
+    real = pair.say
+
+    def said(*args):
+        found = real(*args)
+        return {**found, "intensity": found["intensity"] * torch.nan}
+
+    monkeypatch.setattr(pair, "say", said)
+    with pytest.raises(FloatingPointError, match="validation loss after step 5 is not fin") as e:
+        finetune(config, tmp_path, corpus)
+    assert one_line(e) and checkpoints.load_state(tmp_path, {})["step"] == 5
+
+
 def test_estimate_grows_as_the_batch_does(config):
     model, _ = pair.build(config)
     at = {n: pair.needs(model, n, 48, is_short=False, checkpointing=False) for n in (0, 1, 8)}
@@ -390,6 +437,41 @@ def test_unknown_encoder(config, corpus, tmp_path):
     with pytest.raises(ValueError, match="'no/such' is neither a folder nor downloaded") as error:
         finetune(replace(config, encoders=["no/such"]), tmp_path, corpus)
     assert one_line(error)
+
+
+def test_what_cannot_be_trained_on(config, corpus, tmp_path):
+    rows = np.r_[corpus.rows("train"), corpus.rows("test")]
+    alike = replace(corpus, label=np.full(len(corpus), 5.0))
+    for bad, message in (
+        (corpus.take(rows), "has no utterance in split valid"),
+        (alike, "all training labels are alike"),
+        (replace(corpus, text=None), "synthetic_reviews has no text"),
+    ):
+        with pytest.raises(ValueError, match=message) as error:
+            finetune(config, tmp_path, bad)
+        assert one_line(error)
+
+
+def test_state_of_other_encoder_files(config, corpus, tmp_path, two):
+    folder = tmp_path / "encoder"
+    shutil.copytree(two[0], folder)
+    config = replace(config, encoders=[str(folder)], utterances=8)
+    finetune(config, tmp_path / "run", corpus)
+    shutil.rmtree(folder)
+    shutil.copytree(two[1], folder)
+    with pytest.raises(ValueError, match=r"state\.pt is of another model") as error:
+        finetune(config, tmp_path / "run", corpus)
+    assert one_line(error)
+    torch.save({"step": 3}, tmp_path / "run" / STATE)
+    with pytest.raises(ValueError, match=r"state\.pt is no state of this version"):
+        finetune(config, tmp_path / "run", corpus)
+
+
+def test_folder_that_is_a_file(config, corpus, tmp_path):
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(ValueError, match=r"cannot write .*run/config\.yaml") as error:
+        finetune(config, tmp_path / "run", corpus)
+    assert one_line(error) and (tmp_path / "run").read_text() == "mine"
 
 
 def test_encoder_that_takes_less_text(config, corpus, tmp_path):
@@ -412,6 +494,12 @@ def test_no_gpu_is_no_reason_to_use_the_cpu(config, corpus, tmp_path):
         ("encoders: minilm", "encoders cannot be 'minilm'"),
         ("lr: 0.1", "`encoders: .minilm.` at least"),
         ("encoders: [minilm]\nepochs: 0", "epochs=0 must be at least 1"),
+        ("encoders: [minilm]\nlr: -1", "lr=-1 must be above 0"),
+        ("encoders: [minilm]\nclip: 0", "clip=0 must be above 0"),
+        ("encoders: [minilm]\nwarmup: 2", "warmup=2 must be at least 0 and below 1"),
+        ("encoders: [minilm]\nevaluate_every: -1", "evaluate_every=-1 must be at least 0"),
+        ("encoders: [minilm]\nmax_length: 2", "max_length=2 must be at least 3"),
+        ("encoders: [minilm]\nwidth: 0", "width=0 must be at least 4"),
         ("encoders: [minilm]\nguidance: 1", "guidance cannot be 1"),
         ("encoders: [minilm]\nprecision: half", "precision='half' is unknown"),
         ("{", "while parsing"),

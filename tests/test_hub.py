@@ -48,13 +48,18 @@ def roberta(folder):
 
 
 def save_bin(folder, model, **settings):
-    """As torch saved models before safetensors."""
+    """As torch saved models before safetensors: in halves, with a head, another model beside it."""
     model.config.save_pretrained(folder)
-    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    prefix, state = model.base_model_prefix, model.state_dict()
+    halves = {f"{prefix}.{name}": value.half() for name, value in state.items()}
+    halves["lm_predictions.lm_head.bias"] = torch.zeros(300, dtype=torch.half)
+    torch.save(halves, folder / "pytorch_model.bin")
+    torch.save({"head": torch.zeros(1)}, folder / "pytorch_model.generator.bin")
+    model.load_state_dict({name: value.half().float() for name, value in state.items()})
     (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False, **settings}))
 
 
-RELATIVE = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "type_vocab_size": 0}
+RELATIVE = {"relative_attention": True, "pos_att_type": "c2p|p2c", "type_vocab_size": 0}
 
 
 def deberta(folder):
@@ -148,6 +153,10 @@ def test_pairs_of_them_can_be_fine_tuned(fetched, second):
         assert said["alpha_b"].shape == (4, 3) and said["gate"].shape == (4, 8)
 
 
-def test_a_sentencepiece_model_alone_was_all_there_was(shapes):
-    files = {path.name for path in (shapes[0] / "org" / "deberta-v3").iterdir()}
-    assert files == {"config.json", "pytorch_model.bin", "spm.model", "tokenizer_config.json"}
+def test_what_is_fetched(shapes, fetched):
+    """A sentencepiece model alone was all there was; weights of another model are left there."""
+    there = {path.name for path in (shapes[0] / "org" / "deberta-v3").iterdir()}
+    own = {"config.json", "pytorch_model.bin", "spm.model", "tokenizer_config.json"}
+    assert there == {*own, "pytorch_model.generator.bin"}
+    (snapshot,) = (fetched / "hf" / "hub" / "models--org--deberta-v3" / "snapshots").iterdir()
+    assert {path.name for path in snapshot.iterdir()} == own

@@ -135,6 +135,11 @@ def test_a_split_column_is_kept(tmp_path):
         ("one <!-- hidden --> two<script>x = '<p>';</script>", "one two"),
         ("&lt;p&gt;caf&#233;", "café"),
         ("i <3 it, 5 < 6 > 4, R&D & AT&T", "i <3 it, 5 < 6 > 4, R&D & AT&T"),
+        ("<!DOCTYPE html><?xml v?>a<o:p>b</o:p> <![CDATA[c]]>", "a b c"),
+        ("<STYLE>p {}</STYLE ><my-tag/>kept", "kept"),
+        ("what <? or <!> is", "what <? or <!> is"),
+        ("<!--" * 20_000, "<!--" * 20_000),
+        ("<script" * 20_000, "<script" * 20_000),
         ("write <me@hotel.example>  or", "write <me@hotel.example>  or"),
     ],
 )
@@ -171,10 +176,11 @@ def test_a_review_of_20000_words_is_read_whole(tmp_path):
         (reviews().drop(columns="text"), "no column text or review or .* for text; pass text= one"),
         (reviews().drop(columns="rating"), "for stars; pass stars= .*hotel_id"),
         (reviews(review_id="r"), "id 'r' occurs 60 times"),
-        (reviews(hotel_id="h"), "1 hotels are too few for hotel-disjoint splits"),
+        (reviews(hotel_id="h"), "1 different hotels are too few for splits of whole ones"),
         (reviews(split=np.tile(["train", "valid", "test"], 20), hotel_id="h"), "group 'h' is in"),
         (reviews(split="all"), "unknown split 'all'"),
-        (booking().assign(Reviewer_Score=11), "stars '5.53.*' in row 1"),
+        (booking().assign(Reviewer_Score=11), r"Reviewer_Score 11 in row 1 is not in 2\.5\.\.10"),
+        (reviews()[:9].drop(columns="hotel_id"), "9 different reviews .no hotel is named. are too"),
     ],
 )
 def test_bad_tables_are_refused_in_one_line(tmp_path, rows, words):
@@ -195,6 +201,24 @@ def test_bad_files_and_options_are_refused_in_one_line(tmp_path, monkeypatch):
     written(tmp_path, reviews())
     with pytest.raises(DataError, match="no column Mark for stars"):
         load("hotel", tmp_path, file="reviews.csv", stars="Mark")
+
+
+def test_a_comma_outside_quotes_is_refused(tmp_path):
+    (tmp_path / "hotel").mkdir()
+    lines = ["Review,Rating", *(f"room {i}, nice,5" for i in range(20))]
+    (tmp_path / "hotel" / "a.csv").write_text("\n".join(lines))
+    with pytest.raises(DataError, match="more cells than the header names columns; put texts"):
+        load("hotel", tmp_path)
+
+
+def test_a_name_is_a_hotel_s_in_datafiniti_s_tables_only(tmp_path):
+    guests = reviews().drop(columns="hotel_id").assign(name=[f"guest {i % 7}" for i in range(N)])
+    assert len(set(read(tmp_path, guests).groups)) == N
+
+
+def test_booking_s_columns_in_any_case(tmp_path):
+    lower = booking().rename(columns=str.lower)
+    assert read(tmp_path, lower).text == read(tmp_path, booking(), "b.csv").text
 
 
 def test_of_several_tables_the_choice_is_printed(tmp_path, capsys):
@@ -244,8 +268,9 @@ def test_weights_restore_the_natural_shares():
 def test_only_the_balanced_file_has_other_natural_shares_than_its_own():
     corpus = corpus_of([1, 2, 3, 4, 5, 5], Scale("stars", 1, 5))
     assert natural(corpus) is None
-    balanced = replace(corpus, checksums={BALANCED: "0"})
+    balanced = replace(corpus, checksums={f"{BALANCED}.parquet": "0"})
     assert natural(balanced) == pytest.approx(natural_weights(corpus.label))
+    assert natural(balanced.take(np.arange(4))) is None  # no weight makes up for a missing star
 
 
 # Targets

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,11 @@ from transformers import (
     BertModel,
     DebertaV2Config,
     DebertaV2Model,
+    FunnelBaseModel,
+    FunnelConfig,
     PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
 )
 
 from mmlib import text
@@ -305,17 +310,54 @@ def lose_a_tensor(folder):
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def cut_short(folder):
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-99])
+
+
+def widen(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "hidden_size": 32}))
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
         (lose_a_tensor, "no weights for encoder.layer.1.output.dense.weight"),
         (lambda folder: (folder / "model.safetensors").unlink(), "lacks"),
         (lambda folder: (folder / "config.json").unlink(), "lacks"),
+        (cut_short, r"cannot be loaded \(.*; save it again"),
+        (lambda folder: (folder / "config.json").write_text("{"), "cannot be loaded"),
+        (widen, r"cannot be loaded \(.*; save it again"),
     ],
 )
 def test_incomplete_encoder_is_refused(tiny, break_it, message):
     break_it(tiny)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as error:
+        encode(TEXTS, tiny)
+    assert "\n" not in str(error.value)
+
+
+def test_positions_that_roberta_cannot_use_do_not_count(tmp_path):
+    folder = save_tiny(tmp_path / "roberta", RobertaModel(RobertaConfig(**SIZES)))
+    assert encode(["good " * 300], folder, max_length=158).shape == (1, 16)
+    with pytest.raises(ValueError, match=r"max_length=159 exceeds .* use 158"):
+        encode(TEXTS, folder, max_length=159)
+
+
+def test_encoder_that_merges_tokens_is_refused(tmp_path):
+    sizes = {"d_model": 16, "n_head": 2, "d_head": 8, "d_inner": 32, "block_sizes": [1, 1]}
+    funnel = FunnelBaseModel(FunnelConfig(vocab_size=len(WORDS), **sizes))
+    folder = save_tiny(tmp_path / "funnel", funnel)
+    with pytest.raises(ValueError, match="merges tokens between its layers"):
+        encode(TEXTS, folder, layers="all")
+
+
+def test_a_sentencepiece_model_without_its_package(tiny, monkeypatch):
+    for path in tiny.glob("*token*"):
+        path.unlink()
+    (tiny / "spm.model").write_bytes(b"")
+    monkeypatch.setattr(text, "find_spec", lambda _: None)
+    with pytest.raises(ValueError, match=r"needs sentencepiece: pip install 'mmlib\[sentence"):
         encode(TEXTS, tiny)
 
 

@@ -41,7 +41,7 @@ def _separated(path: Path) -> pd.DataFrame:
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         text = io.StringIO(_decode(raw))
-        return pd.read_csv(text, sep=separator, dtype=str, keep_default_na=False)
+        rows = pd.read_csv(text, sep=separator, dtype=str, keep_default_na=False)
     except (
         OSError,
         EOFError,
@@ -49,7 +49,16 @@ def _separated(path: Path) -> pd.DataFrame:
         pd.errors.ParserError,
         pd.errors.EmptyDataError,
     ) as error:
-        raise DataError(f"{path.name}: not a readable csv ({error}); fetch it again") from None
+        words = " ".join(str(error).split())
+        raise DataError(
+            f"{path.name}: not a readable csv ({words}); mend its quotes, or fetch it again"
+        ) from None
+    if not isinstance(rows.index, pd.RangeIndex):  # pandas takes what is too much for names of rows
+        raise DataError(
+            f"{path.name}: the rows have more cells than the header names columns; put texts "
+            "that hold a separator in quotes"
+        )
+    return rows
 
 
 def _parquet(path: Path) -> pd.DataFrame:

@@ -11,28 +11,34 @@ from mmlib.data.cells import numbers, table
 from mmlib.data.corpus import SPLITS, Corpus, DataError, Scale
 from mmlib.data.files import sha256
 
-# What a column can be called, case ignored; the first name that is there counts. `name` is the
-# hotel's in Datafiniti's tables.
+# What a column can be called, case ignored; the first name that is there counts.
 NAMES = {
     "text": ("text", "review", "review_text", "reviews.text"),
     "stars": ("rating", "stars", "star", "reviews.rating"),
-    "hotel": ("hotel_id", "hotel_name", "hotel", "name"),
+    "hotel": ("hotel_id", "hotel_name", "hotel"),
     "id": ("review_id",),
     "split": ("split",),
 }
+DATAFINITI = "reviews.text"  # beside it `name` is the hotel's; elsewhere it may be a guest's
 # Booking.com's table of 515,000 reviews: praise and complaint apart, a score instead of stars
 BOOKING = ("Positive_Review", "Negative_Review", "Reviewer_Score")
 NOTHING = ("", "no positive", "no negative")
 
 # Shares of 1 to 5 stars among the 240,739 reviews from which BALANCED took 8,000 of each.
-BALANCED = "hotel_40k.csv.gz"
+BALANCED = "hotel_40k"  # whatever its file's format
 NATURAL = np.array([0.036, 0.042, 0.109, 0.300, 0.512])
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}  # our reading; the paper does not name its split
 
 _ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
-_TAG = re.compile(
-    r"<!--.*?-->|<(script|style)\b.*?</\1\s*>|</?[a-z][a-z0-9]*(?:[\s/][^<>]*)?>", re.I | re.S
-)
+_TAG = re.compile(r"</?[a-z][a-z0-9:-]*(?:[\s/][^<>]*)?>|<[!?][a-z][^<>]*>|<!\[CDATA\[|\]\]>", re.I)
+_HIDDEN = [  # from the one to the other
+    (re.compile(start, re.I), re.compile(end, re.I))
+    for start, end in (
+        ("<!--", "-->"),
+        (r"<script\b", r"</script\s*>"),
+        (r"<style\b", r"</style\s*>"),
+    )
+]
 
 
 def read_reviews(
@@ -62,7 +68,7 @@ def read_reviews(
     if "split" in rows:
         split = rows["split"].replace({"dev": "valid", "validation": "valid"})
     else:
-        split = _split(path, groups, seed)
+        split = _split(path, groups, _unit(rows), seed)
         notes.append(f"split made here: 80/10/10 of whole {_unit(rows)}, seed {seed}")
     return Corpus(
         name="hotel",
@@ -101,9 +107,11 @@ def read_sst5(path: Path) -> Corpus:
 def natural(corpus: Corpus) -> np.ndarray | None:
     """`natural_weights` of reviews that were drawn balanced, those of BALANCED; None for others.
 
-    Of other files no other shares than their own are known.
+    Of other files no other shares than their own are known. None, too, where a star is missing.
     """
-    return natural_weights(corpus.label) if BALANCED in corpus.checksums else None
+    is_balanced = any(name.partition(".")[0] == BALANCED for name in corpus.checksums)
+    is_whole = len(np.unique(np.round(corpus.label))) == len(NATURAL)
+    return natural_weights(corpus.label) if is_balanced and is_whole else None
 
 
 def natural_weights(stars: np.ndarray) -> np.ndarray:
@@ -121,18 +129,38 @@ def natural_weights(stars: np.ndarray) -> np.ndarray:
 
 def plain(text: str) -> str:
     """A text without HTML: entities read, tags, comments and scripts taken out."""
-    bare = _TAG.sub(" ", _ENTITY.sub(lambda found: html.unescape(found[0]), text))
+    bare = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
+    for start, end in _HIDDEN:
+        bare = _without(bare, start, end)
+    bare = _TAG.sub(" ", bare)
     return text if bare == text else " ".join(bare.split())
+
+
+def _without(text: str, start: re.Pattern, end: re.Pattern) -> str:
+    """A text without what stands from `start` to `end`; a start without an end stays."""
+    kept, at = [], 0
+    while (first := start.search(text, at)) and (last := end.search(text, first.end())):
+        kept.append(text[at : first.start()])
+        at = last.end()
+    return " ".join([*kept, text[at:]])
 
 
 def _booking(path: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """A Booking.com table with `text` and `stars` added, and how stars were made; others as is."""
-    if not set(BOOKING) <= set(rows.columns):
+    there = {name.lower(): name for name in rows.columns}
+    if not {name.lower() for name in BOOKING} <= set(there):
         return rows, ""
-    praise, complaint, score = (rows[name].str.strip() for name in BOOKING)
+    columns = [there[name.lower()] for name in BOOKING]
+    praise, complaint, score = (rows[name].str.strip() for name in columns)
     said = [part.mask(part.str.lower().isin(NOTHING), "") for part in (praise, complaint)]
     both = (said[0] != "") & (said[1] != "")
-    score = pd.Series(numbers(path, rows, [BOOKING[2]])[:, 0], index=rows.index)
+    score = pd.Series(numbers(path, rows, columns[2:])[:, 0], index=rows.index)
+    if len(bad := score[score.notna() & ~score.between(2.5, 10)]):
+        row = rows.index.get_loc(bad.index[0]) + 1
+        raise DataError(
+            f"{path.name}: {columns[2]} {bad.iloc[0]:g} in row {row} "
+            f"is not in 2.5..10 ({len(bad)} such rows); correct or delete them"
+        )
     stars = (1 + 4 * (score - 2.5) / 7.5).astype(object).where(score.notna(), "").astype(str)
     text = said[0] + np.where(both, ". ", "") + said[1]
     return rows.assign(text=text, stars=stars), "1 + 4 (score - 2.5) / 7.5 of a score in 2.5..10"
@@ -143,6 +171,7 @@ def _found(path: Path, rows: pd.DataFrame, given: dict[str, str | None]) -> dict
     there = {name.lower(): name for name in reversed(rows.columns)}
     found = {}
     for role, names in NAMES.items():
+        names = (*names, "name") if role == "hotel" and DATAFINITI in there else names
         wanted = given.get(role)
         known = [there[n] for n in (names if wanted is None else (wanted.lower(),)) if n in there]
         if known:
@@ -183,13 +212,13 @@ def _unit(rows: pd.DataFrame) -> str:
     return "hotels" if "hotel" in rows else "reviews (no hotel is named)"
 
 
-def _split(path: Path, groups: tuple[str, ...], seed: int) -> np.ndarray:
+def _split(path: Path, groups: tuple[str, ...], unit: str, seed: int) -> np.ndarray:
     """Whole groups in random order, cut where the shares of SHARES are reached, (n,)."""
     names, code, size = np.unique(groups, return_inverse=True, return_counts=True)
     if len(names) < 10:
         raise DataError(
-            f"{path.name}: {len(names)} hotels are too few for hotel-disjoint splits; add a column "
-            f"split with {', '.join(SPLITS)}"
+            f"{path.name}: {len(names)} different {unit} are too few for splits of whole ones; "
+            f"add a column split with {', '.join(SPLITS)}"
         )
     order = np.random.default_rng(seed).permutation(len(names))
     middle = np.empty(len(names))  # where a group's middle review stands, as a share of all
