@@ -44,6 +44,7 @@ class Tokens:
 
     ids: list[tuple[np.ndarray, ...]]  # n of (t,) each encoder
     places: list[tuple[np.ndarray, ...]]  # n of (t,) each encoder
+    spans: list[np.ndarray]  # n of (p, 2): characters of each common position
     padding: tuple[int, ...]  # token id, each encoder
     cut: np.ndarray  # (n,) bool: longer than max_length for either encoder
     lengths: np.ndarray  # (n,) tokens of the encoder that has more
@@ -97,14 +98,15 @@ def tokenize(
     if is_same:
         readings *= len(tokenizers)
     ids = [tuple(one.ids.astype(np.int32) for one in both) for both in zip(*readings, strict=True)]
-    places = []
+    places, spans = [], []
     for text, *both in zip(texts, *readings, strict=True):
         aligned = tokens(text, both[0]) if is_same else align(text, *both)
         places.append(tuple(side.astype(np.int32) for side in aligned[: len(both)]))
+        spans.append(aligned.spans.astype(np.int32))
     cut = np.array([any(one.cut for one in both) for both in zip(*readings, strict=True)])
     lengths = np.array([max(map(len, both)) for both in ids])
     padding = tuple(tokenizer.pad_token_id or 0 for tokenizer in tokenizers)
-    return Tokens(ids, places, padding, cut, lengths)
+    return Tokens(ids, places, spans, padding, cut, lengths)
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -373,8 +373,23 @@ class Run:
             said |= {name: values[rows] for name, values in known.items()}
             said |= {n: np.array(getattr(self.corpus, n))[rows] for n in ("ids", "groups")}
             said["cut"] = self.tokens.cut[rows]
+            said |= self._at_positions(rows, said.pop("gate_positions", None))
             if self.is_main:
                 checkpoints.save_arrays(self.folder / f"{split}.npz", said)
+
+    def _at_positions(self, rows: np.ndarray, gate: np.ndarray | None) -> dict[str, np.ndarray]:
+        """Mean gate (n, p) of the texts' positions, end to end, and which characters those are.
+
+        positions (n,), how many a text has; position_gate, position_spans (sum of them, ...).
+        """
+        if gate is None:
+            return {}
+        spans = [self.tokens.spans[i] for i in rows]
+        counts = np.array(list(map(len, spans)))
+        mine = gate[np.arange(gate.shape[1]) < counts[:, None]].astype(np.float16)
+        return {
+            "positions": counts, "position_gate": mine, "position_spans": np.concatenate(spans)
+        }  # fmt: skip
 
     def _tell(self) -> None:
         """What it runs on, before it does."""

@@ -14,8 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from mmlib import checkpoints, provenance, results, tfidf
+from mmlib import checkpoints, interpret_dyfulm, provenance, results, tfidf
 from mmlib.config import ELSEWHERE, Config, read_config
 from mmlib.data import Corpus, load
 from mmlib.data.reviews import natural
@@ -26,6 +27,7 @@ from mmlib.text import MINILM_PACKAGE
 
 NOTEBOOK = "finetune"  # what the rows name as their origin
 INSIDE = "inside.json"  # beside them: what gate and layers of each model did, see `inside`
+COMMON, WORDS = 50, 12  # how often a word must occur to be told; how many of each end are
 ALIKE = ("dataset", "utterances", "intensity")  # of models that are compared
 
 
@@ -82,22 +84,30 @@ def store(run: str, folders: Mapping[str, Sequence[Path]]) -> Path:
     }
     path = results.save(lines, run, NOTEBOOK, comparisons=tests, parameters=used,
                         checksums=dict(corpus.checksums), trained=_together(trained))  # fmt: skip
-    looked = {name: inside(some) for name, some in folders.items()}
+    texts = [corpus.text[i] for i in rows]
+    looked = {name: inside(some, texts) for name, some in folders.items()}
     write_whole(path.with_name(INSIDE), json.dumps(looked, indent=1) + "\n")
     return path
 
 
-def inside(folders: Sequence[Path]) -> dict[str, list]:
+def inside(folders: Sequence[Path], texts: Sequence[str]) -> dict[str, list]:
     """What gate and layers did on the test reviews, where a model has them, a line a seed.
 
     gate: the share of its values in each twentieth of (0, 1), over reviews, positions and units;
     alpha_a, alpha_b: the mean weight of each layer; largest_a, largest_b: the mean over reviews of
-    the largest weight.
+    the largest weight. words: over all seeds, [word, mean gate, how often a seed met it] of the
+    words in place that lean most to encoder A, then most to B.
     """
     found: dict[str, list] = {}
+    words, gates = [], []
     for folder in folders:
         with np.load(folder / "test.npz") as arrays:
             values = {}
+            if "position_gate" in arrays:
+                parts = (arrays[n] for n in ("positions", "position_spans", "position_gate"))
+                said, gate = interpret_dyfulm.in_context(texts, *parts)
+                words += said
+                gates.append(gate)
             for name in {"alpha_a", "alpha_b"} & set(arrays):
                 values[name] = arrays[name].mean(axis=0)
                 values[name.replace("alpha", "largest")] = arrays[name].max(axis=-1).mean()
@@ -106,6 +116,11 @@ def inside(folders: Sequence[Path]) -> dict[str, list]:
                 values["gate"] = counts / counts.sum()
         for name in sorted(values):
             found.setdefault(name, []).append(values[name].astype(float).round(5).tolist())
+    if gates:
+        table = interpret_dyfulm.by_word(words, np.concatenate(gates), COMMON * len(gates))
+        ends = pd.concat([table.head(WORDS), table.iloc[WORDS:].tail(WORDS)])
+        ends["n"] //= len(gates)
+        found["words"] = ends.round(4).reset_index().to_numpy().tolist()
     return found
 
 

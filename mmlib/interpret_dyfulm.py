@@ -4,6 +4,8 @@ Thresholds are ours; the signatures are what the paper's mechanisms look like wh
 Axes: s seed, n utterances, l layer, h hidden, k class.
 """
 
+import re
+import string
 from collections.abc import Sequence
 from copy import deepcopy
 from itertools import combinations
@@ -55,6 +57,27 @@ def by_word(words: Sequence[str], gate: np.ndarray, least: int = 5) -> pd.DataFr
     groups = pd.Series(np.asarray(gate)).groupby(np.char.lower(np.asarray(words, dtype=str)))
     table = pd.DataFrame({"gate": groups.mean(), "n": groups.size()}).rename_axis("word")
     return table[table["n"] >= least].sort_values("gate", ascending=False)
+
+
+def in_context(
+    texts: Sequence[str], counts: np.ndarray, spans: np.ndarray, gate: np.ndarray
+) -> tuple[list[str], np.ndarray]:
+    """Each word of the texts and the mean gate of its positions, in place.
+
+    counts (n,) of positions of each text; spans (sum of counts, 2), their characters, and gate
+    (sum of counts,), all texts end to end. Words stand between spaces; punctuation around them is
+    left out, and what is nothing else.
+    """
+    words, gates, ends = [], [], np.cumsum(counts)
+    for text, first, last in zip(texts, ends - counts, ends, strict=True):
+        found = list(re.finditer(r"\S+", text))
+        starts = [word.start() for word in found]
+        at = np.searchsorted(starts, spans[first:last, 0], side="right") - 1  # (p,)
+        sums, many = np.bincount(at, gate[first:last]), np.bincount(at)
+        words += [found[k][0].strip(string.punctuation) for k in np.flatnonzero(many)]
+        gates.append(sums[many > 0] / many[many > 0])
+    kept = [i for i, word in enumerate(words) if word]
+    return [words[i] for i in kept], np.concatenate(gates)[kept]
 
 
 # The layers

@@ -88,22 +88,22 @@ def say(
     coarse, fine (n,) classes; intensity (n,) in (0, 1); p_coarse (n, 3), p_fine (n, 5)
     probabilities; where there are any: alpha_a, alpha_b (n, l), the mean over positions if they
     have one each; gate (n, h), the mean over positions, gate_counts (n, 20), how many of its values
-    lie in each twentieth of (0, 1); guidance (n, h). Of several processes each fills in its share,
-    the rest is 0.
+    lie in each twentieth of (0, 1), gate_positions (n, p), the mean over units; guidance (n, h).
+    Of several processes each fills in its share, the rest is 0, as are positions past a text's end.
     """
     found: dict[str, Tensor] = {}
-    lengths = tokens.lengths[rows]
+    lengths, most = tokens.lengths[rows], max(len(tokens.spans[i]) for i in rows)
     pair.eval()
     for part in batches.share(lengths, np.arange(len(rows)), budget, process, processes):
         batch = tokens.batch(rows[part]).to(pair.fusion.fine.bias.device)
-        for name, values in _said(pair(batch), batch.mask).items():
+        for name, values in _said(pair(batch), batch.mask, most).items():
             empty = values.new_zeros(len(rows), *values.shape[1:])
             found.setdefault(name, empty)[torch.from_numpy(part)] = values
     return found
 
 
-def _said(output: Output, mask: Tensor) -> dict[str, Tensor]:
-    """The fields of `say` for one batch."""
+def _said(output: Output, mask: Tensor, most: int) -> dict[str, Tensor]:
+    """The fields of `say` for one batch; `most` positions in any text."""
     p_coarse, p_fine = output.coarse[0].softmax(dim=-1), output.fine[0].softmax(dim=-1)
     said = {"coarse": p_coarse.argmax(dim=-1), "fine": p_fine.argmax(dim=-1)}
     said |= {"intensity": output.intensity[0], "p_coarse": p_coarse, "p_fine": p_fine}
@@ -116,6 +116,8 @@ def _said(output: Output, mask: Tensor) -> dict[str, Tensor]:
         bins = bins.masked_fill(~mask[..., None], GATE_BINS)
         counts = nn.functional.one_hot(bins, GATE_BINS + 1).sum(dim=(1, 2))
         said["gate_counts"] = counts[:, :GATE_BINS]
+        means = output.gate[0].mean(dim=-1).masked_fill(~mask, 0)  # (b, p)
+        said["gate_positions"] = nn.functional.pad(means, (0, most - means.shape[1]))
     if output.guidance is not None:
         said["guidance"] = output.guidance[0]
     return said

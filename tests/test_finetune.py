@@ -73,6 +73,9 @@ def test_it_learns_and_keeps_what_it_said(config, corpus, tmp_path):
         middle = (np.arange(20) + 0.5) / 20
         means = said["gate_counts"] @ middle / said["gate_counts"].sum(axis=1)
         np.testing.assert_allclose(means, said["gate"].mean(axis=1), atol=0.026)
+        assert said["positions"].sum() == len(said["position_gate"]) == len(said["position_spans"])
+        each = np.split(said["position_gate"].astype(float), np.cumsum(said["positions"])[:-1])
+        np.testing.assert_allclose([g.mean() for g in each], said["gate"].mean(axis=1), atol=1e-3)
 
 
 def test_what_it_said_is_what_the_best_weights_say(config, corpus, tmp_path):

@@ -87,3 +87,20 @@ def test_runs_that_cannot_be_compared(finished, tmp_path):
     with pytest.raises(ValueError, match=r"provenance\.json is missing; .* ends the run"):
         finetuned.store("mine", {"single_b": [finished["bare"]]})
     (tmp_path / "kept").rename(finished["bare"] / "provenance.json")
+
+
+def test_words_that_open_the_gate(tmp_path, monkeypatch):
+    """Of two encoders: they lean somewhere, and no text stands in the file."""
+    monkeypatch.setattr(results, "RUNS", tmp_path)
+    monkeypatch.setenv("MMLIB_CACHE", str(tmp_path / "cache"))
+    corpus = load("synthetic_reviews")
+    a, b = (encoders.small(list(corpus.text), vocabulary=v, width=32, depth=1, steps=1)
+            for v in (80, 120))  # fmt: skip
+    given = {"dataset": "synthetic_reviews", "max_length": 40, "batch": 64, "width": 16}
+    config = Config([str(a), str(b)], **given, device="cpu", precision="float32")
+    finetuned.store("mine", {"dyfulm": [finetune(config, tmp_path / "run")]})
+    words = json.loads((tmp_path / "mine" / finetuned.INSIDE).read_text())["dyfulm"]["words"]
+    assert len(words) == 2 * finetuned.WORDS
+    gates = [gate for _, gate, _ in words]
+    assert gates == sorted(gates, reverse=True) and 0 < gates[-1] < gates[0] < 1
+    assert all(" " not in word and n >= finetuned.COMMON for word, _, n in words)

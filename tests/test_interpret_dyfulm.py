@@ -59,6 +59,15 @@ def test_words_are_ranked_from_a_to_b():
     np.testing.assert_allclose(table["gate"], [0.8, 0.2])
 
 
+def test_words_in_place_have_the_mean_gate_of_their_positions():
+    texts = ["Not good,  at all!", "good --"]
+    spans = np.array([[0, 3], [4, 6], [6, 8], [8, 9], [11, 13], [14, 17], [0, 4], [5, 7]])
+    gate = np.array([0.1, 0.2, 0.6, 0.7, 0.3, 0.4, 0.9, 0.5])
+    words, found = interpret.in_context(texts, np.array([6, 2]), spans, gate)
+    assert words == ["Not", "good", "at", "all", "good"]
+    np.testing.assert_allclose(found, [0.1, 0.5, 0.3, 0.4, 0.9])
+
+
 # The layers
 
 
