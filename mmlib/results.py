@@ -259,6 +259,19 @@ def save(
     return into / "metrics.json"
 
 
+def save_table(frame: pd.DataFrame, run: str, name: str) -> Path:
+    """Store another table of a notebook beside a run's rows, as `<name>.json`."""
+    path = (point_folder() or folder(run)) / f"{name}.json"
+    lines = frame.to_dict(orient="records")
+    write_whole(path, "[\n" + ",\n".join(map(json.dumps, lines)) + "\n]\n")
+    return path
+
+
+def load_table(run: str, name: str) -> pd.DataFrame:
+    """What `save_table` stored; empty where nothing is."""
+    return pd.DataFrame(entries(run, f"{name}.json"))
+
+
 def _read(path: Path, default):
     return json.loads(path.read_text()) if path.exists() else default
 
@@ -284,7 +297,7 @@ def origins(run: str) -> dict[str, dict]:
 
 
 def entries(run: str, name: str) -> list[dict]:
-    """What `metrics.json` or `comparisons.json` of a run holds; nothing if it is not stored."""
+    """What a file of a run holds, e.g. `metrics.json`; nothing if it is not stored."""
     return _read(folder(run) / name, [])
 
 

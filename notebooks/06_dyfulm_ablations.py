@@ -60,7 +60,9 @@ words = [corpus.text[i] for i in corpus.rows("train")]
 folders = [encoders.named(name, words) for name in (encoder_a, encoder_b)]
 data = frozen.states(corpus, *folders, max_length=max_length, dtype=dtype)
 test, known = data.take(data.rows("test")), goal.take(data.rows("test"))
-data.a.shape, data.b.shape, len(test)
+apart = encoders.difference(*(part[data.rows("valid"), -1] for part in (data.a, data.b)))
+print(f"A {data.a.shape[1:]}, B {data.b.shape[1:]}, {len(test)} to test on; "
+      f"CKA of A and B {apart.cka:.2f}, distance {apart.distance:.2f}")  # fmt: skip
 
 # %% [markdown]
 # ## 1 · What is switched off, and what takes its place
@@ -201,14 +203,17 @@ print(f"{len(new)} rows, {len(tests)} paired tests")
 # %% [markdown]
 # ## 5 · The same at full size
 #
-# Differences of the stored runs, full model minus variant, where Holm's $p$ is below .05: SST-5 (20
-# seeds) and hotel reviews (10 seeds, all 31,053 to train on), both frozen. All others are not told
-# apart. Commands and intervals of everything: `08_results`.
+# Differences of the stored runs, full model minus variant, where Holm's $p$ is below .05: SST-5
+# (20 seeds) and hotel reviews (10 seeds, all 31,053 to train on) with frozen encoders; then with
+# both encoders fine-tuned: hotel reviews against one encoder (`single_a`), all modules off and a
+# bag of words (5 seeds), and `scope`, one $\alpha$ a review against one a token, which pooled
+# states cannot try (3,000 reviews, 3 seeds). All others are not told apart. Commands and
+# intervals: `08_results`.
 
 # %%
-for name in ("sst5", "hotel-frozen"):
+for name in ("sst5", "hotel-frozen", "hotel", "scope"):
     if name in results.runs():
-        stored = results.load_comparisons(name).query("notebook == '06_dyfulm_ablations'")
+        stored = results.load_comparisons(name).query("notebook != '05_dyfulm'")
         sure = stored.query("p_holm < 0.05 and ci_low * ci_high > 0").round(3)
         print(f"{name}: {len(sure)} of {len(stored)} told apart")
         print(sure.pivot(index="b", columns="metric", values="diff").fillna(""))
@@ -231,6 +236,7 @@ print(f"Modules whose removal no metric tells apart: {', '.join(left) or 'none'}
 # %% [markdown]
 # **What differs from the paper, and why.** Frozen encoders, pooled states and another corpus: the
 # ledger marks on which pair a row was measured. `python -m mmlib.finetune` trains the same variants
-# with the encoders (`shape:` of its configuration); that needs a GPU or patience.
+# with the encoders (`layer_fusion`, `gate`, `guidance` and `weighting` of its configuration); that
+# needs a GPU or patience.
 #
 # Next: `07_dyfulm_interpretability` looks at what gate, layers and guidance learned.

@@ -4,6 +4,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mmlib import results, stats
@@ -254,3 +255,11 @@ def test_dyfulms_numbers_stand_under_both_distributions_and_in_every_reading(run
     tested = judged().query("system == 'DyFuLM'").set_index("metric")
     assert set(tested["verdict"]) <= {"inside", "outside"} and len(tested) == 10
     assert "sd .163" in tested.loc["r2_natural", "reason"]
+
+
+def test_another_table_stands_beside_the_rows(runs_folder):
+    frame = pd.DataFrame({"signature": ["gate stuck"], "value": [0.25], "alarm": [np.True_]})
+    path = results.save_table(frame, "mine", "diagnosis")
+    assert path == runs_folder / "mine" / "diagnosis.json"
+    assert results.load_table("mine", "diagnosis").to_dict() == frame.to_dict()
+    assert results.load_table("mine", "other").empty
