@@ -262,6 +262,7 @@ def save(
 def save_table(frame: pd.DataFrame, run: str, name: str) -> Path:
     """Store another table of a notebook beside a run's rows, as `<name>.json`."""
     path = (point_folder() or folder(run)) / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     lines = frame.to_dict(orient="records")
     write_whole(path, "[\n" + ",\n".join(map(json.dumps, lines)) + "\n]\n")
     return path

@@ -230,9 +230,9 @@ beside.sort_values("mae").round(3)
 # %% [markdown]
 # ## 7 · What failed
 #
-# First the bars that were set before the runs, on CMU-MOSI and on hotel reviews (there three points
-# of each accuracy over a bag of words; meant for three epochs, one was run), then every claim of the
-# papers that did not come out, and every rule that DAF did not beat.
+# First the bars that were set before the runs, on CMU-MOSI and on hotel reviews (there three
+# points of each accuracy over a bag of words; meant for three epochs, one was run), then every
+# claim of the papers that did not come out, and every rule that DAF did not beat.
 
 
 # %%
