@@ -95,8 +95,8 @@ print("nearest to the paper's:", ", ".join(nearest))
 wide.round(3)
 
 # %% [markdown]
-# The same for all of `load("hotel")`, 40,000 reviews, 8,000 a star, and weighted by `natural` to the
-# shares that stars have in their source:
+# The same for all of `load("hotel")`, 40,000 reviews, 8,000 a star, and weighted by `natural` to
+# the shares that stars have in their source:
 #
 # | intensity | sd | sd, natural shares | MAE of a constant | natural shares |
 # |---|---|---|---|---|
