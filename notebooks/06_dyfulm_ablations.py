@@ -214,7 +214,8 @@ print(f"{len(new)} rows, {len(tests)} paired tests")
 for name in ("sst5", "hotel-frozen", "hotel", "scope"):
     if name in results.runs():
         stored = results.load_comparisons(name).query("notebook != '05_dyfulm'")
-        sure = stored.query("p_holm < 0.05 and ci_low * ci_high > 0").round(3)
+        sure = stored.query("p_holm < 0.05 and ci_low * ci_high > 0")
+        sure = sure.assign(diff=sure["diff"].map("{:+.3f}".format))
         print(f"{name}: {len(sure)} of {len(stored)} told apart")
         print(sure.pivot(index="b", columns="metric", values="diff").fillna(""))
 
