@@ -22,9 +22,9 @@
 # (82.64 % of three classes, 68.48 % of five; intensity: MAE .0674, MSE .0082, R2 .6903).
 #
 # Its abstract and the summaries of it that we worked from name no reviews, no guidance, no dynamic
-# loss and no hyper-parameter. What is **our reading** is marked so, and each choice is a switch
-# whose effect `06_dyfulm_ablations` measures. Before this: `01_features`. After it:
-# `06_dyfulm_ablations`.
+# loss and no hyper-parameter. What is **our reading** is marked so, and each choice is a switch; the
+# effects of modules, losses and encoders are measured in `06_dyfulm_ablations`. Before this:
+# `01_features`. After it: `06_dyfulm_ablations`.
 
 # %% tags=["parameters"]
 dataset: str = "synthetic_reviews"  # synthetic_reviews | hotel | sst5 | mosei | mosi: which reviews
