@@ -22,8 +22,8 @@
 # (82.64 % of three classes, 68.48 % of five; intensity: MAE .0674, MSE .0082, R2 .6903).
 #
 # Its abstract and the summaries of it that we worked from name no reviews, no guidance, no dynamic
-# loss and no hyper-parameter. What is **our reading** is marked so, and each choice is a switch; the
-# effects of modules, losses and encoders are measured in `06_dyfulm_ablations`. Before this:
+# loss and no hyper-parameter. What is **our reading** is marked so, and each choice is a switch;
+# the effects of modules, losses and encoders are measured in `06_dyfulm_ablations`. Before this:
 # `01_features`. After it: `06_dyfulm_ablations`.
 
 # %% tags=["parameters"]
