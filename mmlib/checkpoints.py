@@ -48,7 +48,8 @@ def save_state(folder: Path, state: Mapping[str, Any]) -> None:
 def load_state(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
     """The state that `save_state` wrote, None if there is none.
 
-    ValueError, one line, where it is damaged, none, or of a run with another configuration.
+    ValueError, one line, where it is damaged, no state of this version, or of a run with another
+    configuration.
     """
     path = folder / STATE
     if not path.exists():
@@ -131,9 +132,14 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole]
 
 
-def begin(folder: Path, step: int, config: Mapping[str, Any]) -> None:
-    """Note the configuration; forget what was logged after `step`: it will be made again."""
+def begin(folder: Path, step: int, due: bool, config: Mapping[str, Any]) -> None:
+    """Note the configuration; forget what was logged and will be made again.
+
+    That is what came after `step`, and its evaluation if that is due.
+    """
     settings = yaml.safe_dump(dict(config), sort_keys=False)
-    kept = [json.dumps(line) + "\n" for line in read_log(folder) if line["step"] <= step]
+    last = step - due
+    lines = [one for one in read_log(folder) if one["step"] <= (last if "valid" in one else step)]
+    kept = [json.dumps(line) + "\n" for line in lines]
     for name, content in ((CONFIG, settings), (LOG, "".join(kept))):
         replaced(folder / name, lambda part, content=content: part.write_text(content))

@@ -10,7 +10,9 @@ state as if nothing had happened.
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,7 +94,9 @@ class Run:
             disentangled.use_sdpa(self.pair)
         self.rows = dict(zip(SPLITS, loop.rows_of(corpus, SPLITS), strict=True))
         if (fewest := min(map(len, self.rows.values()))) < config.processes:
-            raise ValueError(f"{config.processes} processes share {fewest} texts of a split")
+            raise ValueError(
+                f"{config.processes} processes share {fewest} texts of a split; use fewer processes"
+            )
         how = (config.max_length, config.truncation)
         self.tokens = batches.tokenize(corpus.text, tokenizers, *how)
         self._check_memory(is_short)
@@ -101,7 +105,7 @@ class Run:
         self.optimizer = self._optimizer()
         self.step, self.sums = 0, np.zeros(3)  # of the epoch's losses, by example
         self.due = False  # whether this step's evaluation is still to come
-        self.stopped = False  # whether somebody asked to
+        self.whole = True  # whether weights and moments are of one step
         self.plan: list[np.ndarray] | None = None  # rows of each step of the epoch
         self.best = {"loss": float("inf"), "step": 0, "waited": 0}
         self._begin()
@@ -141,8 +145,9 @@ class Run:
         weights = ClassWeights.balanced(*known[:2]) if self.config.class_weights else None
         self.options = {"regression": self.config.regression, "class_weights": weights}
         self.constant = multitask.constant_losses(known, **self.options)  # (3,)
-        if not self.constant.all():
-            raise ValueError(f"{self.corpus.name}: all training labels are alike; use more texts")
+        for task, loss in zip(multitask.TASKS, self.constant.tolist(), strict=True):
+            if not loss:
+                raise ValueError(f"{task} is the same for all training texts; use more of them")
         self.weighting = multitask.weighting(self.config.weighting).to(self.device)
 
     def _optimizer(self) -> torch.optim.AdamW:
@@ -174,6 +179,8 @@ class Run:
             try:
                 for name, part in self._parts().items():
                     part.load_state_dict(state[name])
+            except torch.OutOfMemoryError:
+                raise ValueError(self._too_large("more than there is")) from None
             except (KeyError, RuntimeError, TypeError, ValueError):  # as each part has it
                 path = self.folder / checkpoints.STATE
                 raise ValueError(
@@ -184,7 +191,7 @@ class Run:
             self.sums = np.array(state["sums"])
         self.accelerator.wait_for_everyone()
         if self.is_main:
-            checkpoints.begin(self.folder, self.step, asdict(self.config))
+            checkpoints.begin(self.folder, self.step, self.due, asdict(self.config))
 
     def _parts(self) -> dict[str, Any]:
         """What has a state of its own."""
@@ -212,26 +219,32 @@ class Run:
         self._tell()
         done = self.step * config.batch
         with self._bar(len(lengths) * config.epochs, done) as bar, machine.asked_to_stop() as stop:
-            while self.due or (self.step < self.total and self.best["waited"] < config.patience):
-                if not self.due:
-                    self._advance(bar, lengths, stop.is_set())
-                if self.stopped:
-                    raise KeyboardInterrupt(
-                        f"stopped after step {self.step} of {self.total}; the same command goes on"
-                    )
+            while not self._is_asked(stop):
                 if self.due:
                     with self._guard(f"the validation loss after step {self.step}"):
                         self.evaluate()
                     self.due = False
                     self.save()
+                elif self.step < self.total and self.best["waited"] < config.patience:
+                    self._advance(bar, lengths)
+                else:
+                    return
+        self.save()
+        raise KeyboardInterrupt(
+            f"stopped after step {self.step} of {self.total}; the same command goes on"
+        )
 
-    def _advance(self, bar: tqdm, lengths: np.ndarray, stop: bool) -> None:
+    def _is_asked(self, stop: threading.Event) -> bool:
+        """Whether any process was asked to stop."""
+        return bool(self.accelerator.reduce(torch.tensor(float(stop.is_set()), device=self.device)))
+
+    def _advance(self, bar: tqdm, lengths: np.ndarray) -> None:
         """One step, and the state where it is time for it."""
         epoch, k = divmod(self.step, self.per_epoch)
         if k == 0 or self.plan is None:
             self.plan = batches.steps(lengths, self.config.batch, self.config.seed, epoch)
         with self._guard(f"the loss of step {self.step + 1}"):
-            loss = self.update(self.rows["train"][self.plan[k]], stop)
+            loss = self.update(self.rows["train"][self.plan[k]])
         bar.update(len(self.plan[k]))
         bar.set_postfix(loss=f"{loss:.3f}")
         if is_over := k + 1 == self.per_epoch:
@@ -240,7 +253,7 @@ class Run:
             self.sums = np.zeros(3)
         every = self.config.evaluate_every
         self.due = is_over or bool(every and self.step % every == 0)
-        if self.due or self.stopped or self.step % self.config.save_every == 0:
+        if self.due or self.step % self.config.save_every == 0:
             self.save()
 
     @contextmanager
@@ -261,11 +274,13 @@ class Run:
             raise
 
     def _keep(self) -> None:
+        """The state before a step that failed, unless it failed halfway through the weights."""
         self.optimizer.zero_grad()
-        self.save()
+        if self.whole:
+            self.save()
 
-    def update(self, rows: np.ndarray, stop: bool = False) -> float:
-        """One step on the examples `rows`; their mean loss. stop: whether it is to be the last."""
+    def update(self, rows: np.ndarray) -> float:
+        """One step on the examples `rows`; their mean loss."""
         began = time.perf_counter()
         sums = torch.zeros(4, device=self.device)  # the tasks' mean losses, and as weighed
         self.pair.train()
@@ -277,17 +292,16 @@ class Run:
             self.masters.gather()
             sums += share * torch.cat([losses[0], loss]).detach()
         norm = self._reduced_gradients()
-        told = torch.cat([sums, sums.new_tensor([stop])])  # one process is enough to stop all
-        *losses, loss, stops, norm = torch.cat([self.accelerator.reduce(told), norm[None]]).tolist()
-        self.stopped = stops > 0
+        *losses, loss, norm = torch.cat([self.accelerator.reduce(sums), norm[None]]).tolist()
         if not np.isfinite(loss + norm):
             raise FloatingPointError
-        rates = self._schedule()
+        rates, self.whole = self._schedule(), False
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.masters.publish()
         self.step += 1
         self.sums += len(rows) * np.array(losses)
+        self.whole = True
         now = {"loss": loss, "losses": losses, "norm": norm, "lr": rates, "examples": len(rows)}
         now["weights"] = self.weighting.weights[0].tolist()
         self._log(**now, seconds=round(time.perf_counter() - began, 4))
@@ -448,7 +462,8 @@ def main() -> None:
         raise SystemExit(f"mmlib.finetune: {problem}") from None
     except KeyboardInterrupt as stop:
         print("mmlib.finetune:", str(stop) or "interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)  # so that a shell ends the loop this stands in
 
 
 if __name__ == "__main__":

@@ -63,8 +63,8 @@ def free(device: torch.device) -> int:
 def asked_to_stop() -> Iterator[threading.Event]:
     """An event that Ctrl-C, or SIGTERM as schedulers send it, sets; a second one does what it does.
 
-    So a step that is under way ends before its state is saved. In other threads than the main one
-    signals cannot be heard, and the event is never set.
+    So a step that is under way can end and its state be saved. Signals that are ignored stay so. In
+    other threads than the main one they cannot be heard, and the event is never set.
     """
     stop, before = threading.Event(), {}
 
@@ -73,7 +73,12 @@ def asked_to_stop() -> Iterator[threading.Event]:
         signal.signal(number, before[number])
 
     if threading.current_thread() is threading.main_thread():
-        before = {n: signal.signal(n, hear) for n in (signal.SIGINT, signal.SIGTERM)}
+        found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {
+            n: handler for n, handler in found.items() if handler not in (None, signal.SIG_IGN)
+        }
+    for number in before:
+        signal.signal(number, hear)
     try:
         yield stop
     finally:

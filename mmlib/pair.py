@@ -88,8 +88,9 @@ def say(
     coarse, fine (n,) classes; intensity (n,) in (0, 1); p_coarse (n, 3), p_fine (n, 5)
     probabilities; where there are any: alpha_a, alpha_b (n, l), the mean over positions if they
     have one each; gate (n, h), the mean over positions, gate_counts (n, 20), how many of its values
-    lie in each twentieth of (0, 1), gate_positions (n, p), the mean over units; guidance (n, h).
-    Of several processes each fills in its share, the rest is 0, as are positions past a text's end.
+    lie in each twentieth of (0, 1), gate_positions (n, p), the mean over units at each of
+    `tokens.spans`, 0 past a text's last; guidance (n, h). Of several processes each fills in its
+    share, the rest is 0.
     """
     found: dict[str, Tensor] = {}
     lengths, most = tokens.lengths[rows], max(len(tokens.spans[i]) for i in rows)
@@ -117,6 +118,8 @@ def _said(output: Output, mask: Tensor, most: int) -> dict[str, Tensor]:
         counts = nn.functional.one_hot(bins, GATE_BINS + 1).sum(dim=(1, 2))
         said["gate_counts"] = counts[:, :GATE_BINS]
         means = output.gate[0].mean(dim=-1).masked_fill(~mask, 0)  # (b, p)
+        valid_first = (~mask).long().argsort(dim=1, stable=True)  # tokens have gaps: [CLS] is one
+        means = means.gather(1, valid_first)[:, :most]
         said["gate_positions"] = nn.functional.pad(means, (0, most - means.shape[1]))
     if output.guidance is not None:
         said["guidance"] = output.guidance[0]

@@ -19,7 +19,7 @@ from mmlib.checkpoints import BEST, LOG, ORIGIN, STATE, read_log
 from mmlib.config import Config, read_config
 from mmlib.data import load
 from mmlib.data.targets import targets
-from mmlib.finetune import export, finetune
+from mmlib.finetune import Run, export, finetune
 from mmlib.precision import Masters
 from mmlib.text import encode
 
@@ -245,8 +245,62 @@ def command(*arguments):
     return [sys.executable, "-m", "mmlib.finetune", *map(str, arguments)]
 
 
+@pytest.mark.parametrize("alike", [False, True])
+def test_the_gate_at_each_position_is_that_of_its_characters(config, corpus, two, alike):
+    """Tokens that are positions themselves have others, special ones, between them."""
+    model, tokenizers = pair.build(replace(config, encoders=[two[0], two[0] if alike else two[1]]))
+    texts = list(corpus.text[:9])
+    read = tokenize(texts, tokenizers, 48)
+    said = pair.say(model, read, np.arange(9), budget=200)["gate_positions"]
+    for i, spans in enumerate(read.spans):
+        batch = read.batch([i])
+        gate = model.eval()(batch).gate[0, 0].mean(dim=-1)[batch.mask[0]]  # (p,)
+        assert len(gate) == len(spans) and not said[i, len(spans) :].any()
+        np.testing.assert_allclose(said[i, : len(spans)], gate.detach(), atol=1e-5)
+
+
+@pytest.mark.parametrize("at", [2, 5, 10])
+def test_asked_to_stop_in_a_step_it_is_the_last(config, corpus, tmp_path, monkeypatch, at):
+    """In an ordinary one, before an evaluation, and in the last of all."""
+    real, calls = Run._losses, []
+
+    def losses_of(self, *args):
+        calls.append(self.step)
+        if self.step == at - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, *args)
+
+    config = replace(config, epochs=2, save_every=1000)
+    monkeypatch.setattr(Run, "_losses", losses_of)
+    with pytest.raises(KeyboardInterrupt, match=f"stopped after step {at} of 10"):
+        finetune(config, tmp_path / "run", corpus)
+    assert checkpoints.load_state(tmp_path / "run", {})["step"] == at == max(calls) + 1
+    monkeypatch.undo()
+    found, whole = (read_log(finetune(config, tmp_path / n, corpus)) for n in ("run", "whole"))
+    for one, other in zip(found, whole, strict=True):
+        assert {**one, "seconds": 0} == {**other, "seconds": 0}
+
+
+def test_killed_after_an_evaluation_it_is_logged_once(config, corpus, tmp_path, monkeypatch):
+    real, left = checkpoints.save_state, [1]
+
+    def save(folder, state):  # that after the step is kept, that after the evaluation not
+        left[0] -= 1
+        if left[0] < 0:
+            raise InterruptedError
+        real(folder, state)
+
+    config = replace(config, save_every=1000)
+    monkeypatch.setattr(checkpoints, "save_state", save)
+    with pytest.raises(InterruptedError):
+        finetune(config, tmp_path, corpus)
+    monkeypatch.undo()
+    finetune(config, tmp_path, corpus)
+    assert [line["step"] for line in read_log(tmp_path) if "valid" in line] == [5]
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_asked_to_stop_it_ends_the_step_and_keeps_it(config, tmp_path, how):
+def test_asked_to_stop_the_command_says_so_and_dies_of_it(config, tmp_path, how):
     config = replace(config, utterances=160, epochs=3, save_every=1000)
     path, out = write(config, tmp_path / "c.yaml"), tmp_path / "run"
     process = subprocess.Popen(command(path, "--out", out), stderr=subprocess.PIPE, text=True)
@@ -254,7 +308,7 @@ def test_asked_to_stop_it_ends_the_step_and_keeps_it(config, tmp_path, how):
         time.sleep(0.05)
     process.send_signal(how)
     said = process.communicate()[1].splitlines()[-1]
-    assert process.returncode == 130
+    assert process.returncode == -signal.SIGINT  # a shell's loop ends with it
     step = checkpoints.load_state(out, {})["step"]
     assert said == f"mmlib.finetune: stopped after step {step} of 60; the same command goes on"
     assert len(losses(out)) == step < 60
@@ -416,6 +470,20 @@ def test_too_little_memory_keeps_the_steps_before(config, corpus, tmp_path, monk
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
+def test_too_little_memory_halfway_through_the_weights(config, corpus, tmp_path, monkeypatch):
+    """The state then is of no step, and is not kept."""
+    real = torch.optim.AdamW.step
+
+    def step(self):
+        real(self)
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    with pytest.raises(ValueError, match="more than there is"):
+        finetune(config, tmp_path, corpus)
+    assert not (tmp_path / STATE).exists()
+
+
 def test_validation_loss_that_is_not_finite(config, corpus, tmp_path, monkeypatch):
     real = pair.say
 
@@ -447,7 +515,7 @@ def test_what_cannot_be_trained_on(config, corpus, tmp_path):
     alike = replace(corpus, label=np.full(len(corpus), 5.0))
     for bad, message in (
         (corpus.take(rows), "has no utterance in split valid"),
-        (alike, "all training labels are alike"),
+        (alike, "coarse is the same for all training texts; use more of them"),
         (replace(corpus, text=None), "synthetic_reviews has no text"),
     ):
         with pytest.raises(ValueError, match=message) as error:

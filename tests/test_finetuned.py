@@ -94,10 +94,9 @@ def test_words_that_open_the_gate(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "RUNS", tmp_path)
     monkeypatch.setenv("MMLIB_CACHE", str(tmp_path / "cache"))
     corpus = load("synthetic_reviews")
-    a, b = (encoders.small(list(corpus.text), vocabulary=v, width=32, depth=1, steps=1)
-            for v in (80, 120))  # fmt: skip
+    a = encoders.small(list(corpus.text), vocabulary=80, width=32, depth=1, steps=1)
     given = {"dataset": "synthetic_reviews", "max_length": 40, "batch": 64, "width": 16}
-    config = Config([str(a), str(b)], **given, device="cpu", precision="float32")
+    config = Config([str(a), str(a)], **given, device="cpu", precision="float32")
     finetuned.store("mine", {"dyfulm": [finetune(config, tmp_path / "run")]})
     words = json.loads((tmp_path / "mine" / finetuned.INSIDE).read_text())["dyfulm"]["words"]
     assert len(words) == 2 * finetuned.WORDS
