@@ -12,9 +12,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from mmlib import checkpoints, interpret_dyfulm, provenance, results, tfidf
 from mmlib.config import ELSEWHERE, Config, read_config
@@ -82,46 +82,54 @@ def store(run: str, folders: Mapping[str, Sequence[Path]]) -> Path:
         name: {**_told(some[0]), "seed": seeds[name], "trained": trained[name]}
         for name, some in configs.items()
     }
-    path = results.save(lines, run, NOTEBOOK, comparisons=tests, parameters=used,
-                        checksums=dict(corpus.checksums), trained=_together(trained))  # fmt: skip
     texts = [corpus.text[i] for i in rows]
     looked = {name: inside(some, texts) for name, some in folders.items()}
+    path = results.save(lines, run, NOTEBOOK, comparisons=tests, parameters=used,
+                        checksums=dict(corpus.checksums), trained=_together(trained))  # fmt: skip
     write_whole(path.with_name(INSIDE), json.dumps(looked, indent=1) + "\n")
     return path
 
 
-def inside(folders: Sequence[Path], texts: Sequence[str]) -> dict[str, list]:
+def inside(folders: Sequence[Path], texts: Sequence[str]) -> dict[str, Any]:
     """What gate and layers did on the test reviews, where a model has them, a line a seed.
 
     gate: the share of its values in each twentieth of (0, 1), over reviews, positions and units;
     alpha_a, alpha_b: the mean weight of each layer; largest_a, largest_b: the mean over reviews of
-    the largest weight. words: over all seeds, [word, mean gate, how often a seed met it] of the
-    words in place that lean most to encoder A, then most to B.
+    the largest weight. to_a, to_b: `leaning` words.
     """
-    found: dict[str, list] = {}
+    found: dict[str, Any] = {}
     words, gates = [], []
     for folder in folders:
         with np.load(folder / "test.npz") as arrays:
-            values = {}
+            for name, values in _of_seed(arrays).items():
+                found.setdefault(name, []).append(values.astype(float).round(5).tolist())
             if "position_gate" in arrays:
                 parts = (arrays[n] for n in ("positions", "position_spans", "position_gate"))
                 said, gate = interpret_dyfulm.in_context(texts, *parts)
                 words += said
                 gates.append(gate)
-            for name in {"alpha_a", "alpha_b"} & set(arrays):
-                values[name] = arrays[name].mean(axis=0)
-                values[name.replace("alpha", "largest")] = arrays[name].max(axis=-1).mean()
-            if "gate_counts" in arrays:
-                counts = arrays["gate_counts"].sum(axis=0)
-                values["gate"] = counts / counts.sum()
-        for name in sorted(values):
-            found.setdefault(name, []).append(values[name].astype(float).round(5).tolist())
-    if gates:
-        table = interpret_dyfulm.by_word(words, np.concatenate(gates), COMMON * len(gates))
-        ends = pd.concat([table.head(WORDS), table.iloc[WORDS:].tail(WORDS)])
-        ends["n"] //= len(gates)
-        found["words"] = ends.round(4).reset_index().to_numpy().tolist()
-    return found
+    return found | (leaning(words, np.concatenate(gates), len(gates)) if gates else {})
+
+
+def _of_seed(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    values = {}
+    for name in ("alpha_a", "alpha_b"):
+        if name in arrays:
+            values[name] = arrays[name].mean(axis=0)
+            values[name.replace("alpha", "largest")] = arrays[name].max(axis=-1).mean()
+    if "gate_counts" in arrays:
+        counts = arrays["gate_counts"].sum(axis=0)
+        values["gate"] = counts / counts.sum()
+    return values
+
+
+def leaning(words: Sequence[str], gate: np.ndarray, seeds: int) -> dict[str, list]:
+    """The common words of all seeds that lean most to either encoder: [word, mean gate, n] each."""
+    table = interpret_dyfulm.by_word(words, gate, COMMON * seeds).round(4).reset_index()
+    table["n"] //= seeds
+    lines = table[["word", "gate", "n"]].to_numpy().tolist()
+    half = min(WORDS, len(lines) // 2)
+    return {"to_a": lines[:half], "to_b": lines[len(lines) - half :][::-1]}
 
 
 def common(configs: Mapping[str, Config]) -> Config:

@@ -156,7 +156,7 @@ def conflict(opinions: np.ndarray, present: np.ndarray) -> np.ndarray:
 
 
 def diagnosis(fit: Fit, features: Features) -> pd.DataFrame:
-    """The failure signatures that the paper's digest names, measured: one row each.
+    """What such a fusion looks like where it fails, measured: one row each.
 
     uniform weights: mean entropy above .98 of its maximum, or weights that hardly vary (sd < .02);
     one-modality reliance: one modality has the largest weight in over 95 % of the utterances;

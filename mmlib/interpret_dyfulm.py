@@ -68,11 +68,12 @@ def in_context(
     (sum of counts,), all texts end to end. Words stand between spaces; punctuation around them is
     left out, and what is nothing else.
     """
-    words, gates, ends = [], [], np.cumsum(counts)
+    words, gates, ends = [], [np.zeros(0)], np.cumsum(counts)
     for text, first, last in zip(texts, ends - counts, ends, strict=True):
         found = list(re.finditer(r"\S+", text))
         starts = [word.start() for word in found]
         at = np.searchsorted(starts, spans[first:last, 0], side="right") - 1  # (p,)
+        at = at.clip(min=0)  # a text that is one position may begin with a space
         sums, many = np.bincount(at, gate[first:last]), np.bincount(at)
         words += [found[k][0].strip(string.punctuation) for k in np.flatnonzero(many)]
         gates.append(sums[many > 0] / many[many > 0])

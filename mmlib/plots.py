@@ -193,7 +193,7 @@ def heatmap(
 ) -> Figure:
     """values (rows, columns) as colours between the limits, each number written in its cell.
 
-    The colours part at 0 where the limits lie on both sides of it; else they deepen.
+    Limits of both signs are to be symmetric: the colours part in their middle. Else they deepen.
     """
     ax = ax or _axes(width=2.2 + 1.0 * len(columns), height=1.2 + 0.5 * len(rows))
     sns.heatmap(

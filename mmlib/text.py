@@ -271,7 +271,7 @@ def load(folder: Path, dtype: str = "float32", attention: str = "sdpa") -> tuple
             )
     except Exception as error:  # transformers, tokenizers and safetensors: each has its own
         reason = next(filter(None, str(error).splitlines()), type(error).__name__).strip()
-        raise ValueError(f"{folder} cannot be loaded ({reason}); save it again") from error
+        raise ValueError(f"{folder} cannot be loaded ({reason}); save or fetch it again") from error
     if lost := [name for name in loading["missing_keys"] if not name.startswith("pooler.")]:
         raise ValueError(f"{folder} has no weights for {lost[0]} ({len(lost)} in all); save again")
     if model.config.is_encoder_decoder:

@@ -159,7 +159,7 @@ interpret.by_bins(np.abs(test.label), alpha, edges).set_axis(
 # ## 3 · Weights by confidence and by conflict
 #
 # **Confidence** of an utterance (ours): the seeds agree, i.e. the standard deviation of the score
-# over seeds is small. **Conflict**: the range of the opinions of the present modalities. The digest
+# over seeds is small. **Conflict**: the range of the opinions of the present modalities. A summary
 # of the paper asks for high against low confidence; conflict is where a weighting has to decide.
 
 # %%
@@ -239,7 +239,7 @@ shown.round(2)
 # %% [markdown]
 # ## 7 · The paper's failure signatures, as a diagnosis
 #
-# Its digest names three ways in which such a fusion fails: weights that collapse to uniform,
+# A summary of it names three ways in which such a fusion fails: weights that collapse to uniform,
 # reliance on one modality, and input that is misaligned or noisy without the scorer noticing.
 # Thresholds are ours and stand in `mmlib.interpret.diagnosis`.
 

@@ -205,10 +205,10 @@ print(f"{len(new)} rows, {len(tests)} paired tests")
 #
 # Differences of the stored runs, full model minus variant, where Holm's $p$ is below .05: SST-5
 # (20 seeds) and hotel reviews (10 seeds, all 31,053 to train on) with frozen encoders; then with
-# both encoders fine-tuned: hotel reviews against one encoder (`single_a`), all modules off and a
-# bag of words (5 seeds), and `scope`, one $\alpha$ a review against one a token, which pooled
-# states cannot try (3,000 reviews, 3 seeds). All others are not told apart. Commands and
-# intervals: `08_results`.
+# both encoders fine-tuned: hotel reviews against one encoder (`single_a`), all modules off (3
+# seeds) and a bag of words (5 seeds), and `scope`, one $\alpha$ a review against one a token,
+# which pooled states cannot try (3,000 reviews, 3 seeds). All others are not told apart. Commands
+# and intervals: `08_results`.
 
 # %%
 for name in ("sst5", "hotel-frozen", "hotel", "scope"):

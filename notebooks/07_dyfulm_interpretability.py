@@ -271,10 +271,9 @@ if inside:
 
 # %%
 for name, one in inside.items():
-    if words := one.get("words"):
-        half = len(words) // 2
-        for end, some in (("A", words[:half]), ("B", words[half:])):
-            print(f"{name}, to {end}:", ", ".join(f"{word} {gate:.2f}" for word, gate, _ in some))
+    for end in ("a", "b"):
+        words = ", ".join(f"{word} {gate:.2f}" for word, gate, _ in one.get(f"to_{end}", []))
+        print(f"{name}, to {end.upper()}:", words or "not kept by that run")
 
 # %% [markdown]
 # ## Takeaways

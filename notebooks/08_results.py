@@ -48,7 +48,7 @@ pd.set_option("display.max_colwidth", None, "display.precision", 3)
 #
 # A run is kept with the project if a parameter file of it is. `dirty` would mean that the code had
 # changes which no commit holds; `seconds` are the notebook's, and for `finetune` the sum over all
-# trainings, though they may have run side by side.
+# trainings, each from its last start, though they may have run side by side.
 
 # %%
 files = {path.stem for path in RUNS.glob("params/*.yaml")}

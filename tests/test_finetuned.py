@@ -98,8 +98,9 @@ def test_words_that_open_the_gate(tmp_path, monkeypatch):
     given = {"dataset": "synthetic_reviews", "max_length": 40, "batch": 64, "width": 16}
     config = Config([str(a), str(a)], **given, device="cpu", precision="float32")
     finetuned.store("mine", {"dyfulm": [finetune(config, tmp_path / "run")]})
-    words = json.loads((tmp_path / "mine" / finetuned.INSIDE).read_text())["dyfulm"]["words"]
-    assert len(words) == 2 * finetuned.WORDS
-    gates = [gate for _, gate, _ in words]
+    looked = json.loads((tmp_path / "mine" / finetuned.INSIDE).read_text())["dyfulm"]
+    to_a, to_b = looked["to_a"], looked["to_b"]
+    assert len(to_a) == len(to_b) == finetuned.WORDS
+    gates = [gate for _, gate, _ in (*to_a, *to_b[::-1])]
     assert gates == sorted(gates, reverse=True) and 0 < gates[-1] < gates[0] < 1
-    assert all(" " not in word and n >= finetuned.COMMON for word, _, n in words)
+    assert all(" " not in word and n >= finetuned.COMMON for word, _, n in (*to_a, *to_b))

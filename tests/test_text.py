@@ -325,9 +325,9 @@ def widen(folder):
         (lose_a_tensor, "no weights for encoder.layer.1.output.dense.weight"),
         (lambda folder: (folder / "model.safetensors").unlink(), "lacks"),
         (lambda folder: (folder / "config.json").unlink(), "lacks"),
-        (cut_short, r"cannot be loaded \(.*; save it again"),
+        (cut_short, r"cannot be loaded \(.*; save or fetch it again"),
         (lambda folder: (folder / "config.json").write_text("{"), "cannot be loaded"),
-        (widen, r"cannot be loaded \(.*; save it again"),
+        (widen, r"cannot be loaded \(.*; save or fetch it again"),
     ],
 )
 def test_incomplete_encoder_is_refused(tiny, break_it, message):

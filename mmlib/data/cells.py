@@ -51,12 +51,12 @@ def _separated(path: Path) -> pd.DataFrame:
     ) as error:
         words = " ".join(str(error).split())
         raise DataError(
-            f"{path.name}: not a readable csv ({words}); mend its quotes, or fetch it again"
+            f"{path.name}: not a readable csv ({words}); mend it, or fetch it again"
         ) from None
     if not isinstance(rows.index, pd.RangeIndex):  # pandas takes what is too much for names of rows
         raise DataError(
             f"{path.name}: the rows have more cells than the header names columns; put texts "
-            "that hold a separator in quotes"
+            "that hold a separator in quotes, and name every column"
         )
     return rows
 

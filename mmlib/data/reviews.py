@@ -30,7 +30,9 @@ NATURAL = np.array([0.036, 0.042, 0.109, 0.300, 0.512])
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}  # our reading; the paper does not name its split
 
 _ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
-_TAG = re.compile(r"</?[a-z][a-z0-9:-]*(?:[\s/][^<>]*)?>|<[!?][a-z][^<>]*>|<!\[CDATA\[|\]\]>", re.I)
+_TAG = re.compile(
+    r"</?[a-z][a-z0-9]*(?::[a-z]+)?(?:[\s/][^<>]*)?>|<[!?][a-z][^<>]*>|<!\[CDATA\[|\]\]>", re.I
+)
 _HIDDEN = [  # from the one to the other
     (re.compile(start, re.I), re.compile(end, re.I))
     for start, end in (
@@ -156,7 +158,7 @@ def _booking(path: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     both = (said[0] != "") & (said[1] != "")
     score = pd.Series(numbers(path, rows, columns[2:])[:, 0], index=rows.index)
     if len(bad := score[score.notna() & ~score.between(2.5, 10)]):
-        row = rows.index.get_loc(bad.index[0]) + 1
+        row = int(np.flatnonzero(~score.between(2.5, 10) & score.notna())[0]) + 1
         raise DataError(
             f"{path.name}: {columns[2]} {bad.iloc[0]:g} in row {row} "
             f"is not in 2.5..10 ({len(bad)} such rows); correct or delete them"
