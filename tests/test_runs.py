@@ -2,6 +2,8 @@
 
 import sys
 
+import jupytext
+import nbformat
 import pytest
 
 from mmlib.runs.__main__ import main
@@ -68,6 +70,17 @@ def test_command_line_refuses_in_one_line(project, capsys):
         error = capsys.readouterr().err
         assert error.startswith("error: ") and error.count("\n") == 1
     assert not (project.runs / "default").exists()
+
+
+def test_a_source_with_other_cells_is_told(project, capsys):
+    source = project.root / "notebooks" / "01_a.py"
+    jupytext.write(nbformat.read(source.with_suffix(".ipynb"), 4), source, fmt="py:percent")
+    assert main(["--only", "01", "--dry-run"]) == 0
+    assert "other cells" not in capsys.readouterr().out
+    source.write_text(source.read_text().replace("print(", "print(1, "))
+    assert main(["--only", "01", "--dry-run"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "01_a: its .py has other cells than the .ipynb, which is what runs" in said
 
 
 def test_a_failure_is_counted_and_the_others_still_run(project, workers, capsys):

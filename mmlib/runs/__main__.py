@@ -27,7 +27,7 @@ from mmlib import paths, results
 from mmlib.paths import write_whole
 from mmlib.runs import engine, execute, grid, table, verify
 from mmlib.runs.execute import Job, Outcome, up_to_date
-from mmlib.runs.notebook import reads_results, refuse_unknown
+from mmlib.runs.notebook import is_behind, reads_results, refuse_unknown
 from mmlib.runs.plan import Point, plan, read_parameters
 from mmlib.runs.progress import Progress, duration, labels
 
@@ -62,6 +62,9 @@ def batch(arguments: list[str], console: Console) -> int:
     options = _options(arguments)
     points, run = _points(options)
     folder = results.folder(run)
+    for name in sorted({point.notebook.stem for point in points if is_behind(point.notebook)}):
+        console.print(f"{name}: its .py has other cells than the .ipynb, which is what runs; "
+                      f"make notebooks ONLY={name} takes them over")  # fmt: skip
     jobs = [execute.job(point, folder, own=bool(options.grid)) for point in points]
     keep = options.resume or (bool(options.grid) and not options.fresh)
     todo = [job for job in jobs if not (keep and up_to_date(job) and not _last(job))]

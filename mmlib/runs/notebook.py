@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+import jupytext
 import nbformat
 import papermill
 
@@ -49,6 +50,16 @@ def choices(parameters: Mapping[str, dict]) -> list[str]:
     """Data sets a notebook can take: `# synthetic | mosi: which corpus` lists two."""
     listed = re.match(r"[\w\s|-]*", parameters["dataset"]["help"])[0]
     return [name.strip() for name in listed.split("|")]
+
+
+def is_behind(notebook: Path) -> bool:
+    """Whether the `.py` beside it holds other cells; a run executes those of the `.ipynb`."""
+    source = notebook.with_suffix(".py")
+    if not source.exists():
+        return False
+    both = jupytext.read(source), nbformat.read(notebook, as_version=4)
+    cells = [[(c.cell_type, c.source.strip()) for c in one.cells] for one in both]
+    return cells[0] != cells[1]
 
 
 def reads_results(notebook: Path) -> bool:
