@@ -217,7 +217,8 @@ for name in ("sst5", "hotel-frozen", "hotel", "scope"):
         sure = stored.query("p_holm < 0.05 and ci_low * ci_high > 0")
         sure = sure.assign(diff=sure["diff"].map("{:+.3f}".format))
         print(f"{name}: {len(sure)} of {len(stored)} told apart")
-        print(sure.pivot(index="b", columns="metric", values="diff").fillna(""))
+        if len(sure):
+            print(sure.pivot(index="b", columns="metric", values="diff").fillna(""))
 
 # %% [markdown]
 # ## Takeaways
