@@ -175,8 +175,8 @@ def curves(
         at, values = look(name, i), np.asarray(values, dtype=float)
         mean = values if values.ndim == 1 else values[:, 0]
         some = max(1, len(mean) // 20)  # markers of so many that a line can still be seen
-        style = {"color": at.colour, "marker": at.marker, "ls": at.line, "markevery": some}
-        ax.plot(x, mean, label=name, **style)
+        drawn = {"color": at.colour, "marker": at.marker, "ls": at.line, "markevery": some}
+        ax.plot(x, mean, label=name, **drawn)
         if values.ndim == 2:
             ax.fill_between(x, values[:, 1], values[:, 2], color=at.colour, alpha=0.15, lw=0)
     ax.set(xlabel=xlabel, ylabel=ylabel)
