@@ -18,6 +18,8 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from mmlib.text import reason_of
+
 STATE, BEST, LOG, CONFIG = "state.pt", "best.safetensors", "log.jsonl", "config.yaml"
 ORIGIN = "provenance.json"
 PARTS = ("config", "step", "due", "best", "sums", "model", "optimizer", "weighting")  # of a state
@@ -31,9 +33,8 @@ def replaced(path: Path, write: Callable[[Path], None]) -> None:
         write(part)
         os.replace(part, path)
     except Exception as error:  # a full disk is another error for each library
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            f"cannot write {path} ({reason}); what was there before is kept: "
+            f"cannot write {path} ({reason_of(error)}); what was there before is kept: "
             "free space or choose another folder"
         ) from error
     finally:

@@ -236,6 +236,8 @@ class Run:
 
     def _is_asked(self, stop: threading.Event) -> bool:
         """Whether any process was asked to stop."""
+        if self.accelerator.num_processes == 1:  # a GPU need not be waited for
+            return stop.is_set()
         return bool(self.accelerator.reduce(torch.tensor(float(stop.is_set()), device=self.device)))
 
     def _advance(self, bar: tqdm, lengths: np.ndarray) -> None:

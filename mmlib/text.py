@@ -171,6 +171,11 @@ def locate(encoder: str | Path) -> Path:
     return _from_hub(MINILM if encoder == "minilm" else str(encoder))
 
 
+def reason_of(error: Exception) -> str:
+    """The first line of what an error says, for a message of one line; its name if it is silent."""
+    return next(filter(None, str(error).splitlines()), type(error).__name__).strip()
+
+
 @lru_cache
 def _from_hub(repo: str) -> Path:
     from huggingface_hub import HfApi, snapshot_download
@@ -182,7 +187,7 @@ def _from_hub(repo: str) -> Path:
         wanted = ["config.json", *(there or WEIGHT_FILES)[0], *TOKENIZER_FILES]
         return Path(snapshot_download(repo, allow_patterns=wanted))
     except Exception as error:  # no network, no answer, no such name: an earlier download will do
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = reason_of(error)
     try:
         return Path(snapshot_download(repo, local_files_only=True))
     except Exception:
@@ -270,8 +275,8 @@ def load(folder: Path, dtype: str = "float32", attention: str = "sdpa") -> tuple
                 output_loading_info=True,
             )
     except Exception as error:  # transformers, tokenizers and safetensors: each has its own
-        reason = next(filter(None, str(error).splitlines()), type(error).__name__).strip()
-        raise ValueError(f"{folder} cannot be loaded ({reason}); save or fetch it again") from error
+        why = reason_of(error)
+        raise ValueError(f"{folder} cannot be loaded ({why}); save or fetch it again") from error
     if lost := [name for name in loading["missing_keys"] if not name.startswith("pooler.")]:
         raise ValueError(f"{folder} has no weights for {lost[0]} ({len(lost)} in all); save again")
     if model.config.is_encoder_decoder:

@@ -157,10 +157,9 @@ def _booking(path: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     said = [part.mask(part.str.lower().isin(NOTHING), "") for part in (praise, complaint)]
     both = (said[0] != "") & (said[1] != "")
     score = pd.Series(numbers(path, rows, columns[2:])[:, 0], index=rows.index)
-    if len(bad := score[score.notna() & ~score.between(2.5, 10)]):
-        row = int(np.flatnonzero(~score.between(2.5, 10) & score.notna())[0]) + 1
+    if len(bad := np.flatnonzero(score.notna() & ~score.between(2.5, 10))):
         raise DataError(
-            f"{path.name}: {columns[2]} {bad.iloc[0]:g} in row {row} "
+            f"{path.name}: {columns[2]} {score.iloc[bad[0]]:g} in row {bad[0] + 1} "
             f"is not in 2.5..10 ({len(bad)} such rows); correct or delete them"
         )
     stars = (1 + 4 * (score - 2.5) / 7.5).astype(object).where(score.notna(), "").astype(str)

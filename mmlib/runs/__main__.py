@@ -62,7 +62,7 @@ def batch(arguments: list[str], console: Console) -> int:
     options = _options(arguments)
     points, run = _points(options)
     folder = results.folder(run)
-    for name in sorted({point.notebook.stem for point in points if is_behind(point.notebook)}):
+    for name in sorted(one.stem for one in {point.notebook for point in points} if is_behind(one)):
         console.print(f"{name}: its .py has other cells than the .ipynb, which is what runs; "
                       f"make notebooks ONLY={name} takes them over")  # fmt: skip
     jobs = [execute.job(point, folder, own=bool(options.grid)) for point in points]

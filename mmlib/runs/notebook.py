@@ -7,7 +7,6 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-import jupytext
 import nbformat
 import papermill
 
@@ -57,6 +56,8 @@ def is_behind(notebook: Path) -> bool:
     source = notebook.with_suffix(".py")
     if not source.exists():
         return False
+    import jupytext  # here, since a run alone needs it and it takes its time to load
+
     both = jupytext.read(source), nbformat.read(notebook, as_version=4)
     cells = [[(c.cell_type, c.source.strip()) for c in one.cells] for one in both]
     return cells[0] != cells[1]
