@@ -50,8 +50,7 @@ from sklearn.preprocessing import StandardScaler
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as chatter
 
-from mmlib import features, plots, stats, text
-from mmlib.covarep import (
+from mmlib.covarep import (  # fmt: skip
     FEATURES,
     GROUPS,
     envelope,
@@ -60,14 +59,21 @@ from mmlib.covarep import (
     lf,
     sinusoids,
     utterance_means,
-)  # fmt: skip
+)
 from mmlib.covarep.extract import Stages
 from mmlib.covarep.rd import estimate_rd
-from mmlib.covarep.spoken import speak, spoken
 from mmlib.covarep.voice import resonate, synthesise
-from mmlib.data import Sequences, load, passport
-from mmlib.data.synthetic import noise_of
-from mmlib.metrics import METRICS, score
+from mmlib.daf import features
+from mmlib.data import Sequences, load
+from mmlib.data.embedded.synthetic import noise_of
+from mmlib.figures import plots
+from mmlib.recordings.spoken import speak, spoken
+from mmlib.scores import stats
+from mmlib.scores.metrics import METRICS, score
+from mmlib.scores.passport import passport
+from mmlib.stack import vectors
+from mmlib.text import encoding
+from mmlib.text.encoder import locate
 
 plots.style()
 torch.set_num_threads(1)
@@ -193,7 +199,7 @@ assert fixed_control - oracle_control < 0.1 * (fixed - oracle)
 # %%
 worded = corpus if corpus.text is not None else embedded
 frozen = {"encoder": encoder, "max_length": max_length}
-states, report = text.encode(worded.text, layers="all", report=True, **frozen)  # (n, l, d)
+states, report = encoding.encode(worded.text, layers="all", report=True, **frozen)  # (n, l, d)
 print(f"{worded.name}: {report.texts} texts, {report.distinct} distinct, states {states.shape}")
 assert states.dtype == np.float32 and np.isfinite(states).all()
 
@@ -204,8 +210,8 @@ assert states.dtype == np.float32 and np.isfinite(states).all()
 # %%
 chatter.set_verbosity_error()
 chatter.disable_progress_bar()
-tokenizer = AutoTokenizer.from_pretrained(text.locate(encoder))
-model = AutoModel.from_pretrained(text.locate(encoder)).eval()
+tokenizer = AutoTokenizer.from_pretrained(locate(encoder))
+model = AutoModel.from_pretrained(locate(encoder)).eval()
 ranked = sorted(set(worded.text), key=lambda words: (len(words), words))
 four = ranked[:: (len(ranked) - 1) // 3]  # from the shortest to about the longest
 batch = tokenizer(four, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
@@ -213,7 +219,7 @@ with torch.inference_mode():
     H = model(**batch).last_hidden_state  # (b, t, d)
 mask = batch["attention_mask"][..., None]  # (b, t, 1)
 own = ((H * mask).sum(1) / mask.sum(1)).numpy()  # (b, d)
-assert np.abs(own - text.encode(four, **frozen)).max() < 1e-5
+assert np.abs(own - encoding.encode(four, **frozen)).max() < 1e-5
 careless = H.mean(1).numpy()  # over padding too
 off = np.linalg.norm(careless - own, axis=1) / np.linalg.norm(own, axis=1)  # (b,)
 print("tokens", mask.sum((1, 2)).tolist(), "relative error of the careless mean", off.round(2))
@@ -239,15 +245,15 @@ print(f"padding: {arrival:.0%} in order of arrival, {by_length:.1%} by length")
 print("texts cut at", {limit: int((tokens > limit).sum()) for limit in (16, 32, 64, 128)})
 assert report.truncated == (tokens > max_length).sum()
 
-# %% [markdown]
-# **Check: the neighbours do not matter.** A text alone in its batch gets the numbers it gets among
-# others, to the last bit, since keys come in whole groups (`mmlib.attention`): whoever encodes a
-# corpus in another order trains the same model. (`cache=False`: both ways are really computed.)
+# %% [markdown] **Check: the neighbours do not matter.** A text alone in its batch gets the numbers
+# it gets among others, to the last bit, since keys come in whole groups (`mmlib.text.attention`):
+# whoever encodes a corpus in another order trains the same model. (`cache=False`: both ways are
+# really computed.)
 
 # %%
 some = [worded.text[i] for i in np.argsort(tokens)[:: len(tokens) // 16]]
-together = text.encode(some, cache=False, **frozen)  # (16, d)
-alone = np.concatenate([text.encode([one], cache=False, **frozen) for one in some])
+together = encoding.encode(some, cache=False, **frozen)  # (16, d)
+alone = np.concatenate([encoding.encode([one], cache=False, **frozen) for one in some])
 assert np.abs(together - alone).max() < (1e-5 if torch.cuda.is_available() else 1e-12)
 print(f"{len(some)} texts of {tokens.min()} to {tokens.max()} tokens: equal bits, alone or not")
 
@@ -256,7 +262,7 @@ print(f"{len(some)} texts of {tokens.min()} to {tokens.max()} tokens: equal bits
 # (text, weights, tokenizer, options, library versions). Another option is another entry.
 
 # %%
-again, second = text.encode(worded.text, layers="all", report=True, **frozen)
+again, second = encoding.encode(worded.text, layers="all", report=True, **frozen)
 assert second.cached == second.distinct, "cache not writable: set MMLIB_CACHE to another folder"
 assert np.array_equal(again, states)
 print(f"second call: {second.cached} of {second.distinct} texts from the cache, bit for bit")
@@ -275,7 +281,7 @@ PENALTIES = np.array([300.0, 1000.0, 3000.0])
 
 
 class Held(NamedTuple):
-    """Held-out utterances of all folds, in the order that mmlib.stats takes them."""
+    """Held-out utterances of all folds, in the order that mmlib.scores.stats takes them."""
 
     guess: np.ndarray  # (n,)
     label: np.ndarray  # (n,)
@@ -339,7 +345,7 @@ _ = plots.save(figure, "01_layers", run)
 # (`layers="all"`); the paper names no layer. The choice was made by cross-validation on purpose.
 # The standard validation split of CMU-MOSI has ten videos, and those ten prefer the last layer,
 # against all the other videos: with `dataset=mosi` the table above shows both. Ten videos cannot
-# settle a choice; this is also why `mmlib.tune` cross-validates.
+# settle a choice; this is also why `mmlib.daf.tune` cross-validates.
 #
 # How sure is each of the two? The same utterances are predicted both ways, so the difference has
 # an interval of its own, over videos.
@@ -454,15 +460,15 @@ for m in embedded.sequences:
 # %%
 raw, present = features.raw(corpus, corpus.modalities, layers=layers, **frozen)
 train = corpus.rows("train")
-scaler = features.Scaler.fit(raw, present, train)
+scaler = vectors.Scaler.fit(raw, present, train)
 other = {m: np.where((corpus.split == "train")[:, None], x, 1e3) for m, x in raw.items()}
-spoilt = features.Scaler.fit(other, present, train)
+spoilt = vectors.Scaler.fit(other, present, train)
 assert all(np.array_equal(scaler.mean[m], spoilt.mean[m]) for m in raw)
 assert all(np.array_equal(scaler.scale[m], spoilt.scale[m]) for m in raw)
 
 data = features.build(corpus, layers=layers, **frozen)
 for i, (m, x) in enumerate(data.x.items()):
-    limit = (np.abs(x) >= features.CLIP).mean()
+    limit = (np.abs(x) >= vectors.CLIP).mean()
     mean, sd = x[train][present[train, i]].mean(), x[train][present[train, i]].std()
     print(f"{m}: {x.shape}, missing {(~data.present[:, i]).mean():.1%}, at the limit {limit:.2%}, "
           f"training mean {abs(mean):.1f}, sd {sd:.1f}")  # fmt: skip
@@ -767,23 +773,23 @@ assert np.allclose(utterance_means(extract(wave, rate), 0, len(wave) / rate), po
 # %% [markdown]
 # ## 10 · A whole recording: sound, words and face on one time axis
 #
-# What the corpora above hold is made of recordings, and `mmlib.media` does the same with any clip:
-# the sound is decoded to 16 kHz, the transcript cut into utterances, each utterance's sound goes
-# through COVAREP, and frames are averaged over intervals of time. Without a clip of yours
+# What the corpora above hold is made of recordings, and `mmlib.recordings` does the same with any
+# clip: the sound is decoded to 16 kHz, the transcript cut into utterances, each utterance's sound
+# goes through COVAREP, and frames are averaged over intervals of time. Without a clip of yours
 # (parameters) the project makes one: sentences of the embedded corpus, spoken by the synthetic
 # voice, with word times and a face export.
 
 # %%
 import tempfile
 
-from mmlib import media
+from mmlib import recordings
 from mmlib.data.columns import FACET
-from mmlib.media import collapse, decode, demo
+from mmlib.recordings import collapse, decode, demo
 
 made = demo.record(tempfile.mkdtemp(), seed=seed) if not clip else None
 files = tuple(map(str, made[:3])) if made else (clip, transcript, faces)
 wave, recording = decode.load(files[0]), decode.probe(files[0])
-said = media.read_transcript(files[1], recording.seconds)
+said = recordings.read_transcript(files[1], recording.seconds)
 for one in said.utterances[:3]:
     print(f"{one.start:5.2f} to {one.end:5.2f} s, {len(one.pieces)} words: {one.text[:60]}")
 
@@ -792,7 +798,7 @@ for one in said.utterances[:3]:
 
 # %%
 turns = np.array([(one.start, one.end) for one in said.utterances])  # (n, 2) s
-frames = [media.audio.frames(part) for part in decode.cut(decode.blocks(files[0]), turns)]
+frames = [recordings.audio.frames(part) for part in decode.cut(decode.blocks(files[0]), turns)]
 print(*(found.missing or found.values.shape for found in frames))
 values = np.concatenate([found.values for found in frames])  # (f, d)
 intervals = np.concatenate([f.intervals + t[0] for f, t in zip(frames, turns, strict=True)])  # s
@@ -818,13 +824,14 @@ of_word = collapse(values, intervals, np.array([(word.start, word.end)]))[0]
 assert np.allclose(of_word, values[inside].mean(axis=0))
 print(f"{word.text!r}: {inside.sum()} frames, F0 {of_word[0]:.0f} Hz")
 
-# %% [markdown]
-# **The face** comes as the export of a program that saw the video: iMotions FACET, OpenFace 2 or
-# py-feat, each read by its own column names into the same 35 channels (`mmlib.media.faces` has the
-# mapping). Frames without a face are left out and counted.
+# %% [markdown] **The face** comes as the export of a program that saw the video: iMotions FACET,
+# OpenFace 2 or py-feat, each read by its own column names into the same 35 channels
+# (`mmlib.recordings.faces` has the mapping). Frames without a face are left out and counted.
 
 # %%
-seen = media.read_faces(files[2], recording.seconds, recording.frame_rate) if files[2] else None
+seen = (
+    recordings.read_faces(files[2], recording.seconds, recording.frame_rate) if files[2] else None
+)
 if seen:
     print(seen.program, seen.values.shape, seen.counts)
     assert seen.counts["lost"] + len(seen.time) == seen.counts["frames"]
@@ -845,12 +852,12 @@ figure = plots.recording(
 )  # fmt: skip
 _ = plots.save(figure, "01_recording", run)
 
-# %% [markdown]
-# All of it at once, as `python -m mmlib.media` does for one clip or for a folder of them: one mean
-# an utterance, and what had to be masked, counted. Notebook 09 puts a trained model on top.
+# %% [markdown] All of it at once, as `python -m mmlib.recordings` does for one clip or for a folder
+# of them: one mean an utterance, and what had to be masked, counted. Notebook 09 puts a trained
+# model on top.
 
 # %%
-whole = media.build(*files[:2], files[2] or None)
+whole = recordings.build(*files[:2], files[2] or None)
 print({m: sequences.values.shape for m, sequences in whole.sequences.items()}, dict(whole.counts))
 first = collapse(values, intervals, np.array([(whole.start[0], whole.end[0])]))[0]
 if whole.sequences["audio"].lengths[0]:

@@ -40,11 +40,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mmlib import daf, features, plots, results, train, tune
+from mmlib.daf import features, fusion, train, tune
+from mmlib.daf.train import Streams
 from mmlib.data import load
-from mmlib.loop import EPS
-from mmlib.metrics import sentiment_scores
-from mmlib.train import Streams
+from mmlib.figures import plots
+from mmlib.scores import results
+from mmlib.scores.metrics import sentiment_scores
+from mmlib.stack.loop import EPS
 
 plots.style()
 pd.set_option("display.precision", 3)
@@ -60,7 +62,7 @@ pd.set_option("display.precision", 3)
 options = {"split": "bclstm", "modalities": ("text", "audio", "vision")} if leak else {}
 corpus = load(dataset, **options)
 data = features.build(corpus, None if modalities == "all" else modalities.split(), layers=layers)
-variant = tune.variant(data.modalities)
+variant = features.variant(data.modalities)
 rows = {split: data.rows(split) for split in ("train", "valid", "test")}
 {**data.dims, **{split: len(r) for split, r in rows.items()}}
 
@@ -76,12 +78,12 @@ present = torch.from_numpy(data.present[rows["train"][:4]])[None]  # (s, b, m)
 #
 # $$h_m = \tanh(W_m x_m + b_m)$$
 #
-# `mmlib.daf` keeps a leading axis `s` on every parameter. With `s = 1` it is the plain model; with
-# `s = 20` twenty seeds train in one batched matrix product. We build one member and redo its layers
-# by hand.
+# `mmlib.daf.fusion` keeps a leading axis `s` on every parameter. With `s = 1` it is the plain
+# model; with `s = 20` twenty seeds train in one batched matrix product. We build one member and
+# redo its layers by hand.
 
 # %%
-model = daf.build("daf", data.dims, s=1).reset([Streams.of(0).weights])
+model = fusion.create("daf", data.dims, s=1).reset([Streams.of(0).weights])
 W = {m: layer.weight[0].detach() for m, layer in model.project.items()}  # (d, h)
 b = {m: layer.bias[0].detach() for m, layer in model.project.items()}  # (1, h)
 h = torch.stack([torch.tanh(x[m][0] @ W[m] + b[m]) for m in data.modalities], dim=1)  # (b, m, h)
@@ -146,10 +148,10 @@ out.score[0].detach().numpy().round(3)
 # uniform and DAF is the mean fusion. Whatever DAF gains over it, it gains by the scorer.
 
 # %%
-flat = daf.build("daf", data.dims, s=1).reset([Streams.of(0).weights])
+flat = fusion.create("daf", data.dims, s=1).reset([Streams.of(0).weights])
 for parameter in flat.scorer_out.parameters():
     parameter.data.zero_()
-mean = daf.build("mean", data.dims, s=1)
+mean = fusion.create("mean", data.dims, s=1)
 mean.load_state_dict({k: v for k, v in flat.state_dict().items() if not k.startswith("scorer")})
 assert torch.allclose(flat(x, present).score, mean(x, present).score, atol=1e-6)
 
@@ -169,11 +171,11 @@ assert torch.allclose(flat(x, present).score, mean(x, present).score, atol=1e-6)
 settings = tune.settings(dataset, data.modalities, "daf")
 
 
-def plain_loop(seed: int, steps: int) -> daf.Fusion:
+def plain_loop(seed: int, steps: int) -> fusion.Fusion:
     """Train one DAF by an ordinary loop."""
     streams = Streams.of(seed)
     member = train.Member(settings, seed, rows["train"], rows["valid"])
-    model = daf.build("daf", data.dims, s=1, **settings.shape).reset([streams.weights])
+    model = fusion.create("daf", data.dims, s=1, **settings.shape).reset([streams.weights])
     own = dict(model.fusion_parameters())
     rest = [p for name, p in model.named_parameters() if name not in own]
     rates = [{"params": rest}, {"params": own.values(), "lr": settings.lr * settings.fusion_lr}]
@@ -201,7 +203,7 @@ steps = min(20, len(rows["train"]) // settings.batch)
 snapshot = {}
 
 
-def keep(step: int, stack: daf.Fusion) -> None:
+def keep(step: int, stack: fusion.Fusion) -> None:
     if step == steps:
         snapshot.update({name: value.clone() for name, value in stack.state_dict().items()})
 
@@ -259,9 +261,9 @@ if dataset == "synthetic":
 # ## Paper and this run
 #
 # The interval resamples the test split's videos and the seeds. The paper does not say which F1 it
-# means, so the two common conventions stand side by side (`mmlib.metrics` has all of them). It
-# reports MOSEI with COVAREP and FACET; another corpus or another encoder is another experiment, and
-# the ledger of `08_results` judges only rows that test the claim.
+# means, so the two common conventions stand side by side (`mmlib.scores.metrics` has all of them).
+# It reports MOSEI with COVAREP and FACET; another corpus or another encoder is another experiment,
+# and the ledger of `08_results` judges only rows that test the claim.
 
 # %%
 place = dict(notebook="02_daf", dataset=dataset, split="test")

@@ -18,7 +18,7 @@
 # About a minute on a CPU with a third of the embedded corpus. The paper's ablation says that
 # dynamic weighting is what counts. To test that, every rule gets the same projections, head, loss,
 # dropout and **the same tuning budget**: 6 candidates each, its own learning rate among them,
-# cross-validated over videos of train + valid (`mmlib.tune`). Then: all subsets of modalities,
+# cross-validated over videos of train + valid (`mmlib.daf.tune`). Then: all subsets of modalities,
 # paired tests, damaged input, a modality of pure noise, what peeking at the test split would gain,
 # and what each rule costs.
 #
@@ -44,8 +44,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mmlib import daf, features, interpret, plots, results, train, tune
+from mmlib.daf import features, fusion, interpret, train, tune
 from mmlib.data import load
+from mmlib.figures import plots
+from mmlib.scores import results
+from mmlib.stack import vectors
 
 plots.style()
 pd.set_option("display.precision", 3, "display.width", 110)
@@ -58,7 +61,7 @@ if utterances and len(corpus) > utterances:
 wanted = None if modalities == "all" else modalities.split()
 data = features.build(corpus, wanted, layers=layers)
 test = data.take(data.rows("test"))
-full = tune.variant(data.modalities)
+full = features.variant(data.modalities)
 {**data.dims, **{split: len(data.rows(split)) for split in ("train", "valid", "test")}}
 
 # %% [markdown]
@@ -84,14 +87,14 @@ tuned.drop(columns="candidates", errors="ignore")
 
 
 # %%
-def trained(rule: str, used: tuple[str, ...], source: features.Features = data) -> train.Fit:
+def trained(rule: str, used: tuple[str, ...], source: vectors.Features = data) -> train.Fit:
     """All seeds of one rule on some modalities, with that rule's stored settings."""
     names = data.modalities if len(used) > 1 else used  # a subset uses the full set's settings
     return train.fit(source.only(used), tune.settings(key, names, rule), range(seeds))
 
 
 # %%
-rules = list(daf.RULES) if len(data.modalities) > 1 else []
+rules = list(fusion.RULES) if len(data.modalities) > 1 else []
 chosen = [*data.modalities, *rules] if models == "all" else models.split()
 used = {name: (name,) if name in data.modalities else data.modalities for name in chosen}
 fits = {name: trained("mean" if name in data.modalities else name, used[name]) for name in chosen}
@@ -101,7 +104,7 @@ scores = {name: fit.predict(test.only(used[name])).score for name, fit in fits.i
 place = dict(notebook="03_daf_ablations", dataset=dataset, split="test")
 rows = []
 for name, score in scores.items():
-    subset = tune.variant(used[name])
+    subset = features.variant(used[name])
     rows += results.rows(score, test.label, test.groups, model=name, variant=subset, **place)
 constant = np.full(len(test), np.median(data.label[data.rows("train")]))
 rows += results.rows(constant, test.label, test.groups, model="constant", variant=full, **place)
@@ -146,7 +149,7 @@ subsets = [c for k in range(2, len(data.modalities)) for c in combinations(data.
 for subset in subsets if models == "all" else ():
     score = trained("daf", subset).predict(test.only(subset)).score
     rows += results.rows(
-        score, test.label, test.groups, model="daf", variant=tune.variant(subset), **place
+        score, test.label, test.groups, model="daf", variant=features.variant(subset), **place
     )
 frame = pd.DataFrame(rows)
 alone = frame.query("model == variant or model in @data.modalities or model == 'daf'")
@@ -202,7 +205,7 @@ if damage:
 
 
 # %%
-def with_noise(source: features.Features) -> features.Features:
+def with_noise(source: vectors.Features) -> vectors.Features:
     """The same utterances and a modality "noise" that knows nothing."""
     drawn = np.random.default_rng(0).standard_normal((len(source), 100)).astype(np.float32)
     everyone = np.ones((len(source), 1), dtype=bool)
@@ -211,7 +214,7 @@ def with_noise(source: features.Features) -> features.Features:
     )
 
 
-def with_shuffled(source: features.Features, modality: str) -> features.Features:
+def with_shuffled(source: vectors.Features, modality: str) -> vectors.Features:
     """One modality taken from another utterance of the same split, in training too."""
     rng, order = np.random.default_rng(0), np.arange(len(source))
     for split in ("train", "valid", "test"):
@@ -314,7 +317,7 @@ pd.Series(told, name="AUC, train or test?").round(2)
 
 
 # %% tags=["nbval-ignore-output"]
-def seconds(model: daf.Fusion, n: int) -> float:
+def seconds(model: fusion.Fusion, n: int) -> float:
     """Best of 15 passes over n utterances."""
     x = {m: torch.zeros(1, n, d) for m, d in data.dims.items()}
     present, best = torch.ones(1, n, len(x), dtype=torch.bool), np.inf
@@ -326,7 +329,7 @@ def seconds(model: daf.Fusion, n: int) -> float:
     return best
 
 
-built = {rule: daf.build(rule, data.dims) for rule in daf.RULES}
+built = {rule: fusion.create(rule, data.dims) for rule in fusion.RULES}
 cost = pd.DataFrame({rule: {"parameters": sum(p.numel() for p in model.parameters()),
                             "one utterance": seconds(model, 1), "a thousand": seconds(model, 1000)}
                      for rule, model in built.items()}).T  # fmt: skip

@@ -39,8 +39,9 @@ from IPython.display import display
 from scipy.stats import spearmanr
 from sklearn.linear_model import LinearRegression
 
-from mmlib import features, interpret, plots, train, tune
+from mmlib.daf import features, interpret, train, tune
 from mmlib.data import load
+from mmlib.figures import plots
 
 plots.style()
 pd.set_option("display.precision", 3, "display.width", 110)
@@ -241,7 +242,7 @@ shown.round(2)
 #
 # A summary of it names three ways in which such a fusion fails: weights that collapse to uniform,
 # reliance on one modality, and input that is misaligned or noisy without the scorer noticing.
-# Thresholds are ours and stand in `mmlib.interpret.diagnosis`.
+# Thresholds are ours and stand in `mmlib.daf.interpret.diagnosis`.
 
 # %%
 report = interpret.diagnosis(fits["daf"], test)

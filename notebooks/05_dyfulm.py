@@ -43,13 +43,17 @@ import pandas as pd
 import torch
 from transformers import AutoTokenizer
 
-from mmlib import align, encoders, frozen, multitask, plots, results, text, tfidf
 from mmlib.data import load
-from mmlib.data.reviews import natural
+from mmlib.data.readers.reviews import natural
 from mmlib.data.targets import PAPER_SD, constant, intensity_table, targets
-from mmlib.dyfulm import DyFuLM
-from mmlib.loop import Streams
-from mmlib.metrics import review_scores
+from mmlib.dyfulm import bag_of_words, frozen, interpret, losses
+from mmlib.dyfulm.model import DyFuLM
+from mmlib.figures import plots
+from mmlib.finetune import alignment
+from mmlib.scores import results
+from mmlib.scores.metrics import review_scores
+from mmlib.stack.loop import Streams
+from mmlib.text import encoder, encoding, made
 
 plots.style()
 pd.set_option("display.precision", 3, "display.width", 110)
@@ -119,9 +123,9 @@ wide.round(3)
 
 # %%
 words = [corpus.text[i] for i in rows["train"]]
-folders = [encoders.named(name, words) for name in (encoder_a, encoder_b)]
+folders = [made.named(name, words) for name in (encoder_a, encoder_b)]
 data = frozen.states(corpus, *folders, max_length=max_length, dtype=dtype)
-apart = encoders.difference(data.a[rows["valid"], -1], data.b[rows["valid"], -1])
+apart = interpret.difference(data.a[rows["valid"], -1], data.b[rows["valid"], -1])
 print(f"layers and width: A {data.a.shape[1:]}, B {data.b.shape[1:]}; CKA {apart.cka:.2f}, "
       f"distance {apart.distance:.2f}")  # fmt: skip
 if apart.cka > 0.95:
@@ -136,7 +140,7 @@ assert dataset != "synthetic_reviews" or encoder_b != "small" or apart.cka < 0.9
 
 # %%
 if encoder_a == "minilm":
-    twins = [text.load(encoders.named(name, words)) for name in ("minilm", "carried")]
+    twins = [encoder.load(made.named(name, words)) for name in ("minilm", "carried")]
     read = twins[0][1]  # both have the same tokenizer
     inputs = read(words[:4], padding=True, truncation=True, max_length=64, return_tensors="pt")
     seen = inputs["attention_mask"].bool()
@@ -146,21 +150,20 @@ if encoder_a == "minilm":
     assert twins[1][0].encoder.rel_embeddings.weight.grad.abs().max() > 0
     print(f"{len(bert)} tokens: equal to 1e-4; the relative positions receive gradient")
 
-# %% [markdown]
-# **Where their tokens meet.** The gate mixes states at one place of the text, so both need states
-# there. RoBERTa and DeBERTa cut alike; our pair does not. `mmlib.align` takes tokens where both cut
-# alike and whole words elsewhere, by the characters they come from.
+# %% [markdown] **Where their tokens meet.** The gate mixes states at one place of the text, so both
+# need states there. RoBERTa and DeBERTa cut alike; our pair does not. `mmlib.finetune.alignment`
+# takes tokens where both cut alike and whole words elsewhere, by the characters they come from.
 
 # %%
 example = "the staff weren't rude, but the wi-fi was unusable 😡 (see https://example.org)"
 readers = [AutoTokenizer.from_pretrained(folder) for folder in folders]
-a, b = (align.read(reader, [example], max_length)[0] for reader in readers)
-places = align.align(example, a, b)
+a, b = (alignment.read(reader, [example], max_length)[0] for reader in readers)
+places = alignment.align(example, a, b)
 print(len(a.ids), "and", len(b.ids), "tokens,", len(places.spans), "common positions:")
 print(" | ".join(example[start:end] for start, end in places.spans))
 for reading, owner in ((a, places.a), (b, places.b)):
     for span, place in zip(reading.spans, owner, strict=True):
-        if place != align.NOWHERE:  # a token, its leading space aside, lies within its position
+        if place != alignment.NOWHERE:  # a token, its leading space aside, lies within its position
             assert example[slice(*span)].strip() in example[slice(*places.spans[place])]
 
 # %% [markdown]
@@ -260,15 +263,15 @@ tuple(round(value, 2) for value in (guidance.min().item(), guidance.max().item()
 # **Check: the formula, at variances that are not 1**, where each of its terms shows.
 
 # %%
-truth = multitask.Targets(*(torch.from_numpy(part[four])[None] for part in goal))
-L = multitask.losses(out, truth)  # (s, 3): coarse, fine, intensity
-weigh = multitask.weighting("uncertainty")
+truth = losses.Targets(*(torch.from_numpy(part[four])[None] for part in goal))
+L = losses.task_losses(out, truth)  # (s, 3): coarse, fine, intensity
+weigh = losses.weighting("uncertainty")
 weigh.tenth.data = torch.tensor([[0.02, -0.05, 0.1]])  # learned at ten times the other steps
 eta = weigh.log_variance[0]  # (3,)
 c, f, i = L[0]
 by_hand = torch.exp(-eta) @ torch.stack([c, f, i / 2]) + eta.sum() / 2
 assert torch.allclose(weigh(L), by_hand)
-dict(zip(multitask.TASKS, L[0].tolist(), strict=True))
+dict(zip(losses.TASKS, L[0].tolist(), strict=True))
 
 # %% [markdown]
 # ## 7 · Training
@@ -285,10 +288,10 @@ frozen.Settings()
 fit = frozen.fit(data, goal, seeds=range(seeds))
 test = data.take(rows["test"])
 said, known = fit.predict(test), goal.take(rows["test"])
-seen = multitask.Targets(*(torch.from_numpy(part[rows["train"]]) for part in goal))
-best = multitask.constant_losses(seen).numpy()  # (3,)
+seen = losses.Targets(*(torch.from_numpy(part[rows["train"]]) for part in goal))
+best = losses.constant_losses(seen).numpy()  # (3,)
 relative = fit.curves["valid"] / best  # (epochs, s, 3)
-figure = plots.learning({name: relative[..., k] for k, name in enumerate(multitask.TASKS)},
+figure = plots.learning({name: relative[..., k] for k, name in enumerate(losses.TASKS)},
                         best_epoch=fit.best_epoch)  # fmt: skip
 figure.axes[0].set_ylabel("validation loss, best constant = 1")
 _ = plots.save(figure, "05_curves", run)
@@ -299,7 +302,7 @@ print("lines: median over seeds; bands: their range")
 # best constant. A dual encoder that loses to either has no point.
 
 # %%
-bag = tfidf.fit(corpus, goal).predict(corpus.take(rows["test"]))
+bag = bag_of_words.fit(corpus, goal).predict(corpus.take(rows["test"]))
 base = constant(goal.take(rows["train"]), len(test))
 answers = {"dyfulm": said, "tfidf": bag, "constant": base}
 table = pd.DataFrame({name: {k: np.mean(v) for k, v in review_scores(one, known).items()}
@@ -339,7 +342,7 @@ used = dict(
     intensity=intensity, max_length=max_length, dtype=dtype, seeds=seeds,
 )  # fmt: skip
 results.save(new, run, "05_dyfulm", parameters=used, checksums=dict(corpus.checksums))
-_, report = text.encode(
+_, report = encoding.encode(
     corpus.text, folders[0], layers="all", max_length=max_length, dtype=dtype, report=True
 )
 print(f"{len(new)} rows; {report.truncated} of {report.texts} texts cut at {max_length} tokens")

@@ -42,13 +42,16 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from mmlib import cost, encoders, frozen, plots, results, stats, tfidf
 from mmlib.data import load
-from mmlib.data.reviews import natural
+from mmlib.data.readers.reviews import natural
 from mmlib.data.targets import constant, targets
-from mmlib.dyfulm import DyFuLM
-from mmlib.frozen import Settings
-from mmlib.metrics import review_scores
+from mmlib.dyfulm import bag_of_words, cost, frozen, interpret
+from mmlib.dyfulm.frozen import Settings
+from mmlib.dyfulm.model import DyFuLM
+from mmlib.figures import plots
+from mmlib.scores import results, stats
+from mmlib.scores.metrics import review_scores
+from mmlib.text import made
 
 plots.style()
 pd.set_option("display.precision", 3, "display.width", 120, "display.max_rows", 60)
@@ -57,10 +60,10 @@ pd.set_option("display.precision", 3, "display.width", 120, "display.max_rows", 
 corpus = load(dataset).sample(utterances)
 goal = targets(corpus, intensity)
 words = [corpus.text[i] for i in corpus.rows("train")]
-folders = [encoders.named(name, words) for name in (encoder_a, encoder_b)]
+folders = [made.named(name, words) for name in (encoder_a, encoder_b)]
 data = frozen.states(corpus, *folders, max_length=max_length, dtype=dtype)
 test, known = data.take(data.rows("test")), goal.take(data.rows("test"))
-apart = encoders.difference(*(part[data.rows("valid"), -1] for part in (data.a, data.b)))
+apart = interpret.difference(*(part[data.rows("valid"), -1] for part in (data.a, data.b)))
 print(f"A {data.a.shape[1:]}, B {data.b.shape[1:]}, {len(test)} to test on; "
       f"CKA of A and B {apart.cka:.2f}, distance {apart.distance:.2f}")  # fmt: skip
 
@@ -97,7 +100,7 @@ fits = {
     name: frozen.fit(data, goal, one, range(seeds)) for name, one in (VARIANTS | SINGLE).items()
 }
 answers = {name: fit.predict(test) for name, fit in fits.items()}
-answers["tfidf"] = tfidf.fit(corpus, goal).predict(corpus.take(corpus.rows("test")))
+answers["tfidf"] = bag_of_words.fit(corpus, goal).predict(corpus.take(corpus.rows("test")))
 answers["constant"] = constant(goal.take(data.rows("train")), len(test))
 table = pd.DataFrame({name: {metric: np.mean(v) for metric, v in review_scores(one, known).items()}
                       for name, one in answers.items()}).T  # fmt: skip

@@ -42,11 +42,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from mmlib import encoders, frozen, interpret_dyfulm, plots, results
 from mmlib.data import load
 from mmlib.data.targets import FINE, targets
-from mmlib.frozen import Settings
-from mmlib.paths import RUNS
+from mmlib.dyfulm import frozen, interpret
+from mmlib.dyfulm.frozen import Settings
+from mmlib.figures import plots
+from mmlib.files import RUNS
+from mmlib.scores import results
+from mmlib.text import made
 
 plots.style()
 pd.set_option("display.precision", 3, "display.width", 110)
@@ -55,7 +58,7 @@ pd.set_option("display.precision", 3, "display.width", 110)
 corpus = load(dataset).sample(utterances)
 goal = targets(corpus, intensity)
 words = [corpus.text[i] for i in corpus.rows("train")]
-folders = [encoders.named(name, words) for name in (encoder_a, encoder_b)]
+folders = [made.named(name, words) for name in (encoder_a, encoder_b)]
 data = frozen.states(corpus, *folders, max_length=max_length, dtype=dtype)
 test, known = data.take(data.rows("test")), goal.take(data.rows("test"))
 {"A": data.a.shape[1:], "B": data.b.shape[1:], "test": len(test)}
@@ -65,7 +68,7 @@ test, known = data.take(data.rows("test")), goal.take(data.rows("test"))
 # has hardly moved from its initial weights, the baseline.
 
 # %%
-pull = interpret_dyfulm.Gradients(data, goal, every=5)
+pull = interpret.Gradients(data, goal, every=5)
 full = frozen.fit(data, goal, Settings(), range(seeds), on_step=pull)
 last = frozen.fit(data, goal, Settings(shape={"layer_fusion": "last"}), range(seeds))
 start = frozen.fit(data, goal, Settings(lr=1e-8, epochs=1), range(seeds))
@@ -81,11 +84,11 @@ said.gate.shape, said.alpha_a.shape  # (s, n, h), (s, n, l)
 # (`sd_inputs`) stands beside that of the units' means (`sd_units`).
 
 # %%
-pd.concat({"trained": interpret_dyfulm.gates(said.gate).mean(),
-           "untrained": interpret_dyfulm.gates(before.gate).mean()}, axis=1).T.round(2)  # fmt: skip
+pd.concat({"trained": interpret.gates(said.gate).mean(),
+           "untrained": interpret.gates(before.gate).mean()}, axis=1).T.round(2)  # fmt: skip
 
 # %%
-near, near_start = (interpret_dyfulm.near_half(part.gate) for part in (said, before))
+near, near_start = (interpret.near_half(part.gate) for part in (said, before))
 assert near < near_start or dataset != "synthetic_reviews", "training moves the gate from .5"
 figure = plots.distribution({"untrained": before.gate, "trained": said.gate}, bins=40,
                             band=(0.45, 0.55), xlabel="gate: 0 all B, 1 all A")  # fmt: skip
@@ -110,7 +113,7 @@ if dataset == "synthetic_reviews":
                     split=np.repeat("test", many), label=np.zeros(many))  # fmt: skip
     read = frozen.states(alone, *folders, scaler=data.scaler, max_length=max_length, dtype=dtype)
     opened, chance = (fit.predict(read).gate.mean(axis=(0, 2)) for fit in (full, start))  # (words,)
-    table = interpret_dyfulm.by_word(frequent, opened, least=1)
+    table = interpret.by_word(frequent, opened, least=1)
     print("to A:", ", ".join(table.index[:8]))
     print("to B:", ", ".join(table.index[-8:]))
     for name, values in (("trained", opened), ("untrained", chance)):
@@ -125,7 +128,7 @@ if dataset == "synthetic_reviews":
 
 # %%
 parts = {"A": (said.alpha_a, before.alpha_a), "B": (said.alpha_b, before.alpha_b)}
-top = {name: [interpret_dyfulm.largest(alpha) for alpha in both] + [1 / both[0].shape[-1]]
+top = {name: [interpret.largest(alpha) for alpha in both] + [1 / both[0].shape[-1]]
        for name, both in parts.items()}  # fmt: skip
 for alpha, _ in parts.values():
     assert np.allclose(alpha.sum(axis=-1), 1, atol=1e-5)
@@ -133,7 +136,7 @@ pd.DataFrame(top, index=["trained", "untrained", "uniform"]).round(2)
 
 # %%
 for name, (alpha, _) in parts.items():
-    rows = interpret_dyfulm.layers_by_class(alpha, known.fine)
+    rows = interpret.layers_by_class(alpha, known.fine)
     labels = [FINE[k] for k in rows.index]
     columns, limits = [f"layer {k}" for k in rows.columns], (0, 2 / len(rows.columns))
     figure = plots.heatmap(rows.to_numpy(), labels, columns, label="layer weight", limits=limits)
@@ -170,7 +173,7 @@ pd.DataFrame({"first third": course[cosines + norms].iloc[:third].mean(),
 # change when it is held at 1.
 
 # %%
-plain = interpret_dyfulm.unguided(full, test)
+plain = interpret.unguided(full, test)
 changed = (said.fine != plain.fine).mean()
 right = [(part.fine == known.fine).mean() for part in (said, plain)]
 print(f"gradient at the guidance: {course['guidance'].median():.2f} of the fine head's")
@@ -181,12 +184,12 @@ print(
 # %% [markdown]
 # ## 6 · The diagnosis
 #
-# Thresholds are ours and stand in `mmlib.interpret_dyfulm.diagnosis`. The layer-fusion rows compare
+# Thresholds are ours and stand in `mmlib.dyfulm.interpret.diagnosis`. The layer-fusion rows compare
 # with the model that reads the last layers only, and ring below a tenth of a point; whether a gain
 # above it can be told from none is a question for the paired tests of `06_dyfulm_ablations`.
 
 # %%
-report = interpret_dyfulm.diagnosis(full, test, known, last, course)
+report = interpret.diagnosis(full, test, known, last, course)
 report.round(3)
 
 # %% [markdown]
@@ -207,7 +210,7 @@ for name, (fit, values, expected) in BROKEN.items():
     model = deepcopy(fit.model)
     for parameter, value in values.items():
         model.get_parameter(parameter).data.fill_(value)
-    found = interpret_dyfulm.diagnosis(replace(fit, model=model), test, known)
+    found = interpret.diagnosis(replace(fit, model=model), test, known)
     rings = set(found.loc[found["alarm"], "signature"])
     assert dataset != "synthetic_reviews" or expected <= rings, (name, rings)
     print(f"{name}: {', '.join(sorted(rings))}")

@@ -16,11 +16,11 @@
 # # 08 · What was found, beside what was published
 #
 # Seconds; nothing is trained or scored here. The numbers were stored by the notebooks before it and
-# by `python -m mmlib.finetuned`, when they were run at full size, by the commands of section 1. A
-# run leaves `papermill_runs/<run>/metrics.json`, `comparisons.json` and `provenance.json`; this
+# by `python -m mmlib.finetune.rows`, when they were run at full size, by the commands of section 1.
+# A run leaves `papermill_runs/<run>/metrics.json`, `comparisons.json` and `provenance.json`; this
 # notebook reads those files and `mmlib/reported.toml`, which holds what the papers and their peers
 # report. `n_seeds` says how many seeds a row rests on. DAF's rules had spent the same budget each
-# before (`python -m mmlib.tune`).
+# before (`python -m mmlib.daf.tune`).
 #
 # Before this: `02_daf` to `07_dyfulm_interpretability`.
 
@@ -33,11 +33,12 @@ run: str = "interactive"  # a run to show besides the stored ones; interactive: 
 import pandas as pd
 from IPython.display import Markdown, display
 
-from mmlib import plots, results, tune
-from mmlib.ledger import judged
-from mmlib.metrics import named
-from mmlib.paths import RUNS
-from mmlib.runs import table
+from mmlib.daf import tune
+from mmlib.figures import plots
+from mmlib.files import RUNS
+from mmlib.scores import results, runs
+from mmlib.scores.ledger import judged
+from mmlib.scores.metrics import named
 
 plots.style()
 pd.set_option("display.max_rows", None, "display.max_columns", None, "display.width", 240)
@@ -67,7 +68,7 @@ facts.assign(commit=facts["commit"].str[:9]).set_index(["run", "notebook"])
 
 # %% [markdown]
 # The command of each. `make run RUN=mosi PARAMS=papermill_runs/params/mosi.yaml` is the same as
-# `python -m mmlib.runs --run mosi --params ...`.
+# `python -m mmlib.batch --run mosi --params ...`.
 
 # %%
 for command, run_of in {o["command"]: o["run"] for o in origins}.items():
@@ -108,7 +109,7 @@ def wide(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     order = table[table["metric"] == "mae"].sort_values(["dataset", "mean"])[line]
     form = "{:.3f} [{:.3f}, {:.3f}] ± {:.3f}".format
     text = [form(*row) for row in table[["mean", "ci_low", "ci_high", "sd"]].values]
-    cells = table.assign(text=text).pivot(index=line, columns="metric", values="text")
+    cells = runs.assign(text=text).pivot(index=line, columns="metric", values="text")
     return cells.loc[pd.MultiIndex.from_frame(order), columns]
 
 
@@ -283,14 +284,14 @@ for name, group in pairs[pairs["a"].eq("daf") & pairs["metric"].eq("mae")].group
 # %% [markdown]
 # ## 8 · A grid as one table, and two runs side by side
 #
-# `python -m mmlib.runs daf-table` trains each model of each data set as a point of its own
+# `python -m mmlib.batch daf-table` trains each model of each data set as a point of its own
 # (`papermill_runs/grids/daf-table.yaml`). `collect` makes one table of all points; below, the MAE
 # [95 % interval] on the test split, 20 seeds.
 
 # %%
-grids = [name for name in ("daf-table",) if table.manifests(name)]
+grids = [name for name in ("daf-table",) if runs.manifests(name)]
 for name in grids:
-    found = table.scores(table.collect(name), metrics=["mae"])
+    found = runs.scores(runs.collect(name), metrics=["mae"])
     found = found.drop_duplicates(["dataset", "model", "variant"])
     display(found.pivot(index="model", columns="dataset", values="mae").fillna(""))
 
@@ -301,12 +302,12 @@ for name in grids:
 
 # %%
 if grids and "mosi" in kept:
-    pair = table.compare("mosi", "daf-table")
+    pair = runs.compare("mosi", "daf-table")
     common = pair[~pair["verdict"].str.startswith("only in")]
     print(common["verdict"].value_counts().to_dict())
     line = ["model", "variant", "mean_a", "mean_b", "diff", "seeds", "p", "p_holm", "verdict"]
     display(common.query("split == 'test' and metric == 'mae'")[line].round(4).set_index(line[:2]))
-    origin = table.differences("mosi", "daf-table")
+    origin = runs.differences("mosi", "daf-table")
     display(origin[~origin["what"].isin(["device"])].set_index(["notebook", "what"]))
 
 # %% [markdown]

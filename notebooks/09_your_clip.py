@@ -17,7 +17,7 @@
 #
 # About twenty seconds on a CPU with the recording it makes itself; name your own in the parameters.
 # A clip, its transcript and, if there is one, a face export become utterances with features
-# (`mmlib.media`, shown step by step in `01_features`). A DAF trained on CMU-MOSI then says how
+# (`mmlib.recordings`, shown step by step in `01_features`). A DAF trained on CMU-MOSI then says how
 # positive each utterance would be rated, how sure that is, how it weighed words, voice and face,
 # and what it would have said without each of them.
 #
@@ -28,7 +28,7 @@
 clip: str = ""  # your recording (wav, flac, mp3, mp4 ...); "": one is made here
 transcript: str = ""  # its txt, srt, vtt, or json of Whisper or Gentle; "": named like the clip
 faces: str = ""  # its face export (iMotions FACET, OpenFace 2, py-feat); "": none
-model: str = ""  # a .safetensors of mmlib.pretrain; "": the one kept for what the clip has
+model: str = ""  # a .safetensors of mmlib.daf.pretrain; "": the one kept for what the clip has
 corpus: str = ""  # folder for the features; "": a temporary one
 run: str = "interactive"  # folder under figures that receives the pictures
 
@@ -41,10 +41,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from mmlib import plots, saved, verdict
-from mmlib.browser import browse
+from mmlib.daf import apply, saved
 from mmlib.data import load
-from mmlib.media import build_corpus, decode, demo
+from mmlib.figures import plots
+from mmlib.figures.stepper import browse
+from mmlib.recordings import build_corpus, decode, demo
 
 plots.style()
 pd.set_option("display.precision", 2, "display.width", 110, "display.max_colwidth", 40)
@@ -70,9 +71,9 @@ print(f"{media.name}: {len(wave) / decode.RATE:.1f} s")
 # %% [markdown]
 # ## 2 · Features
 #
-# The same as `python -m mmlib.media CLIP --transcript ... --faces ... --out FOLDER`: the transcript
-# is cut into utterances, each utterance's sound goes through COVAREP, and frames of voice and face
-# are averaged over it. What was masked or left out is counted, never hidden.
+# The same as `python -m mmlib.recordings CLIP --transcript ... --faces ... --out FOLDER`: the
+# transcript is cut into utterances, each utterance's sound goes through COVAREP, and frames of
+# voice and face are averaged over it. What was masked or left out is counted, never hidden.
 
 # %%
 folder = Path(corpus) if corpus else work / "corpus"
@@ -95,10 +96,10 @@ print(*data.notes, sep="\n")
 # Its card stands beside it in `mmlib/models`.
 
 # %%
-judge = saved.load(model) if model else verdict.model_for(data)
+judge = saved.load(model) if model else apply.model_for(data)
 facts = judge.about["data"]
 print(f"trained on {facts['name']}: {facts['variant']}; {len(judge.about['members'])} seeds")
-print(f"borrowed from the embedded corpus: {', '.join(verdict.borrowed(judge)) or 'nothing'}")
+print(f"borrowed from the embedded corpus: {', '.join(apply.borrowed(judge)) or 'nothing'}")
 half = {heard: width for heard, width in facts["halfwidth"].items() if heard}
 print(f"an interval holds {facts['coverage']:.0%} of the validation errors; half of it:")
 print(", ".join(f"{heard} {width:.2f}" for heard, width in half.items()))
@@ -110,7 +111,7 @@ print(", ".join(f"{heard} {width:.2f}" for heard, width in half.items()))
 # alone (notebook 02). A modality that an utterance lacks has weight 0 and no opinion.
 
 # %%
-found = verdict.verdict(judge, data)
+found = apply.verdict(judge, data)
 names = judge.model.modalities
 alpha = found[[f"weight_{m}" for m in names]].to_numpy()  # (n, m)
 opinion = found[[f"opinion_{m}" for m in names]].to_numpy()  # (n, m)
@@ -133,7 +134,7 @@ if made:
 
 # %%
 seen = [m for m in names if found[f"weight_{m}"].any()]
-marked = [m for m in seen if m in verdict.borrowed(judge)]
+marked = [m for m in seen if m in apply.borrowed(judge)]
 note = "Voice and face are synthetic. " * made
 note += "Vision is known from the embedded corpus only." * bool(marked)
 figure = plots.verdict(

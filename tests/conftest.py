@@ -6,7 +6,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from mmlib import paths, results
+from mmlib import files
+from mmlib.scores import results
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -24,10 +25,10 @@ def small(tmp_path, monkeypatch):
     """A project of its own, and how to put small notebooks into it."""
     for name in ("notebooks", "papermill_runs/grids"):
         (tmp_path / name).mkdir(parents=True)
-    monkeypatch.setattr(paths, "ROOT", tmp_path)
-    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path / "notebooks")
-    monkeypatch.setattr(paths, "FIGURES", tmp_path / "figures")
-    for module in (paths, results):
+    monkeypatch.setattr(files, "ROOT", tmp_path)
+    monkeypatch.setattr(files, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(files, "FIGURES", tmp_path / "figures")
+    for module in (files, results):
         monkeypatch.setattr(module, "RUNS", tmp_path / "papermill_runs")
     return Small(tmp_path)
 
@@ -35,7 +36,7 @@ def small(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory):
     """The option for a scheduler and two workers on loopback."""
-    from mmlib.runs import engine
+    from mmlib.batch import engine
 
     with engine.connect(None, 2, 4, tmp_path_factory.getbasetemp()) as client:
         yield ["--scheduler", client.scheduler.address]

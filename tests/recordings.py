@@ -13,7 +13,7 @@ from scipy.io import wavfile
 
 from mmlib.covarep.voice import synthesise
 from mmlib.data.columns import FACET
-from mmlib.media.decode import RATE
+from mmlib.recordings.decode import RATE
 
 CODECS = {".flac": ("flac", "s16"), ".mp3": ("libmp3lame", "s16p"), ".mp4": ("aac", "fltp")}
 BROKEN = {  # kind -> a word of the reason

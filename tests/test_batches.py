@@ -16,12 +16,13 @@ import pytest
 from distributed import Client
 from rich.console import Console
 
-from mmlib import paths
-from mmlib.runs import engine, execute, kernel, sources, table
-from mmlib.runs.__main__ import main
-from mmlib.runs.execute import Outcome
-from mmlib.runs.plan import Point
-from mmlib.runs.progress import Progress, duration
+from mmlib import files
+from mmlib.batch import engine, execute, kernel, sources
+from mmlib.batch.__main__ import main
+from mmlib.batch.execute import Outcome
+from mmlib.batch.parameters import Point
+from mmlib.batch.progress import Progress, duration
+from mmlib.scores import runs
 
 PARAMETERS = 'x: int = 1  # a number\ntext: str = ""  # any\nrun: str = "interactive"\n'
 SAVE = """
@@ -41,7 +42,7 @@ def project(small):
 
 def states(project, run: str = "g") -> dict[int, dict]:
     """Manifests by x."""
-    found = (execute.manifest(project.runs / run / name) for name in project.folders(run))
+    found = (runs.manifest(project.runs / run / name) for name in project.folders(run))
     return {record["parameters"]["x"]: record for record in found}
 
 
@@ -90,13 +91,13 @@ def test_a_killed_worker_takes_its_kernel_along_and_the_point_runs_elsewhere(pro
     project.notebook("02_a", PARAMETERS, code + wait)
     marks = project.root / "marks"
     marks.mkdir()
-    point = Point(paths.NOTEBOOKS / "02_a.ipynb", {"text": str(marks)}, "")
+    point = Point(files.NOTEBOOKS / "02_a.ipynb", {"text": str(marks)}, "")
     job = execute.job(point, project.runs / "g", own=True)
     batch = execute.batch("", resume=True)
     with Client(workers[1]) as client:
         future = client.submit(execute.attempt, job, batch, 1, pure=False)
         (first,) = until(lambda: list(marks.glob("[0-9]*")))
-        (record,) = (execute.manifest(p) for p in (project.runs / "g").glob(".*.part"))
+        (record,) = (runs.manifest(p) for p in (project.runs / "g").glob(".*.part"))
         psutil.Process(record["pid"]).kill()
         until(lambda: not psutil.pid_exists(int(first.name)))
         until(lambda: len(list(marks.glob("[0-9]*"))) == 2)
@@ -124,7 +125,7 @@ def test_warm_workers_start_the_next_kernel_early(project):
         spare = kernel._spare.get(str(project.root))
         out = project.root / "out.ipynb"
         where = {"folder": project.root, "environment": {"MARK": mark}, "warm": True}
-        assert not kernel.execute(paths.NOTEBOOKS / "02_a.ipynb", out, {}, **where)["error"]
+        assert not kernel.execute(files.NOTEBOOKS / "02_a.ipynb", out, {}, **where)["error"]
         text = json.loads(out.read_text())["cells"][-1]["outputs"][0]["text"]
         pids.append(int("".join(text).split()[0]))
         assert "".join(text).split()[1] == mark
@@ -136,7 +137,7 @@ def test_a_full_disk_is_a_failure_with_its_reason(project, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    point = Point(paths.NOTEBOOKS / "02_a.ipynb", {"x": 1}, "")
+    point = Point(files.NOTEBOOKS / "02_a.ipynb", {"x": 1}, "")
     job = execute.job(point, project.runs / "g", own=True)
     monkeypatch.setattr(kernel, "execute", full)
     outcome = execute.attempt(job, execute.batch("", resume=True), 1)
@@ -150,7 +151,7 @@ def test_a_full_disk_is_a_failure_with_its_reason(project, monkeypatch):
 def test_braces_in_a_path_are_no_parameters(small, monkeypatch):
     folder = small.root / "{x}"
     folder.mkdir()
-    monkeypatch.setattr(paths, "NOTEBOOKS", small.root / "notebooks")
+    monkeypatch.setattr(files, "NOTEBOOKS", small.root / "notebooks")
     small.notebook("02_a", PARAMETERS, "print(x)")
     source = (small.root / "notebooks" / "02_a.ipynb").rename(folder / "02_a.ipynb")
     point = Point(source, {"x": 7}, "")
@@ -259,23 +260,23 @@ def test_collect_compare_and_verify(small, workers, capsys):
     env = os.environ.copy()
     assert main(["a", *workers]) == main(["b", *workers]) == 0
     os.environ.update(env)
-    found = table.collect("a")
+    found = runs.collect("a")
     assert found[["x", "shift", "mean"]].values.tolist() == [
         ["1", "0", 1.833333],
         ["2", "0", 2.833333],
     ]
-    assert table.varied(found) == ["x"]
-    assert table.scores(found)[["x", "mae"]].values.tolist() == [
+    assert runs.varied(found) == ["x"]
+    assert runs.scores(found)[["x", "mae"]].values.tolist() == [
         ["1", "1.833 [1.000, 3.000]"],
         ["2", "2.833 [2.000, 4.000]"],
     ]
-    constant = table.scores(found.assign(model="constant", mean=1.0))
+    constant = runs.scores(found.assign(model="constant", mean=1.0))
     assert list(constant["x"]) == ["1"]  # the same one in every point counts once
     with pytest.raises(ValueError, match="no finished point"):
-        table.collect("c")
+        runs.collect("c")
     assert main(["collect", "a"]) == 0 and (small.runs / "a" / "table.csv").exists()
-    assert set(table.compare("a", "a")["verdict"]) == {"equal"}
-    assert table.differences("a", "a").empty
+    assert set(runs.compare("a", "a")["verdict"]) == {"equal"}
+    assert runs.differences("a", "a").empty
     assert main(["verify", "a", "--points", "1", "--workers", "1"]) == 0
     assert "bit-equal" in capsys.readouterr().out
 
@@ -293,13 +294,13 @@ def test_collect_compare_and_verify(small, workers, capsys):
 def test_scores_are_compared_over_common_seeds(small, a, b, verdict, diff):
     for run, scores in (("a", a), ("b", b)):
         stored(small.runs / run, scores)
-    (line,) = table.compare("a", "b").to_dict("records")
+    (line,) = runs.compare("a", "b").to_dict("records")
     assert (line["verdict"], line["diff"]) == (verdict, pytest.approx(diff))
     assert line["seeds"] == min(len(a), len(b))
 
 
 def stored(folder: Path, scores: list) -> None:
-    from mmlib import results
+    from mmlib.scores import results
 
     place = dict(notebook="02_a", dataset="mosi", model="daf", variant="ta", split="test")
     row = results.row(scores, (0, 9), metric="mae", **place)
@@ -309,7 +310,7 @@ def stored(folder: Path, scores: list) -> None:
 def test_compare_names_what_the_runs_were_made_from(small, capsys):
     for run in ("a", "b"):
         stored(small.runs / run, [1, 2])
-    (line,) = table.differences("a", "b").to_dict("records")
+    (line,) = runs.differences("a", "b").to_dict("records")
     assert line == {"notebook": "02_a", "what": "data mosi.csv.gz", "a": "a", "b": "b"}
     assert main(["compare", "a", "b"]) == 0
     assert "rows: equal" in capsys.readouterr().out
@@ -319,7 +320,7 @@ def test_compare_names_what_the_runs_were_made_from(small, capsys):
 
 
 def test_progress_is_a_table_in_a_terminal_and_lines_elsewhere(project):
-    points = [Point(paths.NOTEBOOKS / "02_a.ipynb", {"x": x, "run": "g"}, "") for x in (1, 2, 4)]
+    points = [Point(files.NOTEBOOKS / "02_a.ipynb", {"x": x, "run": "g"}, "") for x in (1, 2, 4)]
     jobs = [execute.job(point, project.runs / "g", own=True) for point in points]
     jobs[0].done.mkdir(parents=True)
     row = {"notebook": "02_a", "split": "test", "model": "daf", "variant": "ta", "metric": "mae"}

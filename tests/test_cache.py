@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from mmlib.cache import Store
+from mmlib.text.cache import Store
 
 SETTINGS = {"encoder": "tiny", "pooling": "mean"}
 

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from mmlib import cost
-from mmlib.dyfulm import DyFuLM
+from mmlib.dyfulm import cost
+from mmlib.dyfulm.model import DyFuLM
 
 
 def model_of(**switch):

@@ -33,9 +33,9 @@ from mmlib.covarep.__main__ import main
 from mmlib.covarep.extract import Stages
 from mmlib.covarep.recording import LONGEST
 from mmlib.covarep.sinusoids import harmonic_analysis, spectral_peaks
-from mmlib.covarep.spoken import spoken
 from mmlib.covarep.voice import synthesise
 from mmlib.data import load
+from mmlib.recordings.spoken import spoken
 
 EXPECTED = Path(__file__).with_name("covarep_expected.csv")
 VOICES = {  # sample rate, F0 from, to, Rd

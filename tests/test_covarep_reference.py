@@ -10,7 +10,7 @@ import pytest
 from mmlib.covarep import CovarepError, agreement, extract, read_wav
 from mmlib.covarep.__main__ import main
 from mmlib.covarep.agreement import compare, pair, table
-from mmlib.paths import data_root
+from mmlib.files import data_root
 
 ROOT = Path(__file__).parents[1]
 FOLDER = data_root().parent / "covarep" / "reference"

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmlib.daf import RULES, Noise, build
-from mmlib.stack import Masks
-from mmlib.train import Streams
+from mmlib.daf.fusion import RULES, Noise, create
+from mmlib.daf.train import Streams
+from mmlib.stack.layers import Masks
 
 DIMS = {"text": 5, "audio": 3, "vision": 2}
 WEIGHTED = ("mean", "static", "daf")
@@ -23,7 +23,7 @@ def batch(dims=DIMS, seed=0):
 
 
 def model_of(rule, dims=DIMS, seeds=range(S), **shape):
-    model = build(rule, dims, len(seeds), width=WIDTH, **shape)
+    model = create(rule, dims, len(seeds), width=WIDTH, **shape)
     model.reset([Streams.of(seed).weights for seed in seeds])
     if rule == "static":
         model.theta.data += torch.arange(len(dims)) * 0.7
@@ -171,7 +171,7 @@ def test_members_never_mix(rule):
 
 
 def test_fusion_parameters_are_the_rules_own():
-    own = {rule: {name.split(".")[0] for name, _ in build(rule, DIMS).fusion_parameters()}
+    own = {rule: {name.split(".")[0] for name, _ in create(rule, DIMS).fusion_parameters()}
            for rule in RULES}  # fmt: skip
     assert own["mean"] == set() and own["static"] == {"theta"}
     assert own["daf"] == {"scorer_in", "scorer_out"}
@@ -186,7 +186,7 @@ def test_initial_weights_are_within_torchs_bounds():
 
 def test_unknown_rule_names_the_choices():
     with pytest.raises(ValueError, match=r"unknown fusion rule 'sum'; choose one of mean, .*daf"):
-        build("sum", DIMS)
+        create("sum", DIMS)
 
 
 # Masks

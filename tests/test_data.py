@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmlib.data import SPLITS, Corpus, DataError, Sequences, load, passport
+from mmlib.data import SPLITS, Corpus, DataError, Sequences, load
 from mmlib.data.check import check
 from mmlib.data.columns import COVAREP
-from mmlib.data.frames import pack
-from mmlib.data.unpickle import load_pickle
+from mmlib.data.readers.frames import pack
+from mmlib.data.readers.unpickle import load_pickle
+from mmlib.scores.passport import passport
 
 RNG = np.random.default_rng(0)
 

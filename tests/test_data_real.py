@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from mmlib.data import SPLITS, load, passport
-from mmlib.data.reviews import natural_weights
+from mmlib.data import SPLITS, load
+from mmlib.data.readers.reviews import natural_weights
 from mmlib.data.targets import intensity_table, targets
-from mmlib.paths import data_root
+from mmlib.files import data_root
+from mmlib.scores.passport import passport
 
 SIZES = {
     "mosi": (1281, 229, 685),

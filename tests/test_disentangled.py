@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import DebertaConfig, DebertaModel, DebertaV2Config, DebertaV2Model
 
-from mmlib.disentangled import attend, shifted, use_sdpa
+from mmlib.finetune.deberta_sdpa import attend, shifted, use_sdpa
 
 SIZES = {"vocab_size": 50, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3}
 SIZES |= {"intermediate_size": 16, "max_position_embeddings": 40, "relative_attention": True}

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from mmlib.runs import execute, table
+from mmlib.scores import runs
 
 CODE = """
 import json, os, time
@@ -77,7 +77,7 @@ def drill(small, points: int, kills: int, seed: int) -> None:
     ]
     assert {folder: after[folder] for folder in before} == before  # none of them was repeated
     (failed,) = (small.runs / "g").glob("*.failed")
-    assert execute.manifest(failed)["error"] == "OSError: [Errno 28] No space left on device"
+    assert runs.manifest(failed)["error"] == "OSError: [Errno 28] No space left on device"
     assert len(small.folders("g")) == points
     assert not list((small.runs / "g").glob(".*.part"))
     check_cache(small, points)
@@ -85,7 +85,7 @@ def drill(small, points: int, kills: int, seed: int) -> None:
 
 def finished(small) -> dict:
     """The done points' records, after reading all their rows as whole."""
-    records = table.manifests("g") if (small.runs / "g").exists() else {}
+    records = runs.manifests("g") if (small.runs / "g").exists() else {}
     for folder, record in records.items():
         (row,) = json.loads((folder / "metrics.json").read_text())
         assert row["x"] == record["parameters"]["x"]
@@ -104,7 +104,7 @@ def wait_for(small, driver: subprocess.Popen, done: int, pause: float) -> None:
 
 def running(small) -> list[int]:
     """Process ids of workers that execute a point."""
-    records = (execute.manifest(part) for part in (small.runs / "g").glob(".*.part"))
+    records = (runs.manifest(part) for part in (small.runs / "g").glob(".*.part"))
     pids = {record["pid"] for record in records if record.get("state") == "running"}
     return [pid for pid in pids if psutil.pid_exists(pid)]
 
@@ -115,14 +115,14 @@ def kill_a_worker(small, rng) -> None:
         time.sleep(0.05)
     with suppress(psutil.NoSuchProcess):
         worker = psutil.Process(int(rng.choice(pids)))
-        kernels = [p for p in worker.children() if "mmlib.runs.child" in p.cmdline()]
+        kernels = [p for p in worker.children() if "mmlib.batch.kernel" in p.cmdline()]
         worker.kill()
         _, alive = psutil.wait_procs(kernels, timeout=10)
         assert not alive
 
 
 def check_cache(small, points: int) -> None:
-    from mmlib.cache import Store
+    from mmlib.text.cache import Store
 
     found = Store({"drill": 1}, small.root).get([str(x) for x in range(points)])
     assert {int(x): set(row["a"]) for x, row in found.items()} == {

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmlib.dyfulm import CHOICES, DyFuLM, Noise
-from mmlib.loop import Streams
-from mmlib.stack import Masks
+from mmlib.dyfulm.model import CHOICES, DyFuLM, Noise
+from mmlib.stack.layers import Masks
+from mmlib.stack.loop import Streams
 
 S, B, T, WIDTH = 3, 6, 4, 8
 DIMS, LAYERS = (5, 7), (3, 4)

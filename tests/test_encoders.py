@@ -3,10 +3,11 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
-from mmlib import encoders, text
-from mmlib.data.grammar import sentence
-from mmlib.encoders import carried, difference, small
-from mmlib.text import encode
+from mmlib.data.embedded.grammar import sentence
+from mmlib.dyfulm.interpret import difference
+from mmlib.text import encoder, made
+from mmlib.text.encoding import encode
+from mmlib.text.made import carried, small
 
 REAL = [  # of the kinds that reviews hold
     "The room wasn't clean, and we didn't get our money back!",
@@ -37,9 +38,9 @@ def hidden(folder, texts, train=False):
 
 
 def test_carried_computes_the_same_at_every_layer():
-    pytest.importorskip(text.MINILM_PACKAGE, reason="extra 'offline' is not installed")
+    pytest.importorskip(encoder.MINILM_PACKAGE, reason="extra 'offline' is not installed")
     torch.testing.assert_close(
-        hidden(carried(), REAL), hidden(text.locate("minilm"), REAL), atol=1e-4, rtol=0
+        hidden(carried(), REAL), hidden(encoder.locate("minilm"), REAL), atol=1e-4, rtol=0
     )
 
 
@@ -79,7 +80,7 @@ def test_small_is_made_once_whole_and_the_same_again(written, tmp_path, monkeypa
     options = {"vocabulary": 200, "width": 32, "depth": 2, "steps": 3}
     states = encode(REAL, folder := small(written, **options), layers="all", cache=False)
     assert states.shape == (5, 3, 32) and len(AutoTokenizer.from_pretrained(folder)) == 200
-    monkeypatch.setattr(encoders, "_guess_masked", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(made, "_guess_masked", lambda *_: pytest.fail("made again"))
     assert small(written, **options) == folder
     monkeypatch.undo()
     monkeypatch.setenv("MMLIB_CACHE", str(tmp_path / "other"))
@@ -104,16 +105,16 @@ def test_interrupted_small_leaves_nothing(written, monkeypatch, tmp_path):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(encoders, "_guess_masked", stop)
+    monkeypatch.setattr(made, "_guess_masked", stop)
     with pytest.raises(KeyboardInterrupt):
         small(written, vocabulary=300, depth=1)
     assert not [one for one in (tmp_path / "cache" / "encoders").iterdir() if one.is_dir()]
 
 
 def test_an_encoder_that_is_there_needs_no_writing(written, monkeypatch):
-    made = small(written, vocabulary=300, depth=1, steps=1)
-    monkeypatch.setattr(encoders, "FileLock", lambda *_: pytest.fail("writes a lock"))
-    assert small(written, vocabulary=300, depth=1, steps=1) == made
+    kept = small(written, vocabulary=300, depth=1, steps=1)
+    monkeypatch.setattr(made, "FileLock", lambda *_: pytest.fail("writes a lock"))
+    assert small(written, vocabulary=300, depth=1, steps=1) == kept
 
 
 def test_small_wants_enough_text():

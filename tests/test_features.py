@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmlib import text
+from mmlib.daf.features import build, pool
 from mmlib.data import Corpus, DataError, Sequences
-from mmlib.features import CLIP, Scaler, build, pool
+from mmlib.stack.vectors import CLIP, Scaler
+from mmlib.text import encoding
+from mmlib.text.encoder import MINILM_PACKAGE
 
 
 def sequences(lengths, d=3, seed=0):
@@ -42,7 +44,7 @@ def encoded(monkeypatch):
         states = np.array([[int(t[-1]), int(t[-1]) ** 2] for t in texts], np.float32)  # (n, d)
         return np.stack([states, states + 1, states + 2], 1) if layers == "all" else states
 
-    monkeypatch.setattr(text, "encode", encode)
+    monkeypatch.setattr(encoding, "encode", encode)
     return asked
 
 
@@ -183,7 +185,7 @@ def test_bad_input(make, says):
 
 
 def test_real_text_features(tmp_path, monkeypatch):
-    pytest.importorskip(text.MINILM_PACKAGE, reason="extra 'offline' is not installed")
+    pytest.importorskip(MINILM_PACKAGE, reason="extra 'offline' is not installed")
     monkeypatch.setenv("MMLIB_CACHE", str(tmp_path))
     found = build(corpus(), ["text"])
     assert found.dims == {"text": 7 * 384} and np.isfinite(found.x["text"]).all()

@@ -13,15 +13,17 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from mmlib import checkpoints, encoders, machine, multitask, pair, text
-from mmlib.batches import tokenize
-from mmlib.checkpoints import BEST, LOG, ORIGIN, STATE, read_log
-from mmlib.config import Config, read_config
 from mmlib.data import load
 from mmlib.data.targets import targets
-from mmlib.finetune import Run, export, finetune
-from mmlib.precision import Masters
-from mmlib.text import encode
+from mmlib.dyfulm.losses import Targets, constant_losses, task_losses
+from mmlib.finetune import checkpoint, machine, pair, run
+from mmlib.finetune.checkpoint import BEST, LOG, ORIGIN, STATE, read_log
+from mmlib.finetune.config import Config, read_config
+from mmlib.finetune.precision import Masters
+from mmlib.finetune.run import Run, export, finetune
+from mmlib.finetune.tokens import tokenize
+from mmlib.text import made
+from mmlib.text.encoding import encode
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +37,8 @@ def two(corpus, tmp_path_factory):
     texts = list(corpus.text)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MMLIB_CACHE", str(tmp_path_factory.mktemp("cache")))
-        wide = encoders.small(texts, vocabulary=150, width=64, depth=1, steps=1)
-        deep = encoders.small(texts, vocabulary=80, width=32, depth=3, steps=1)
+        wide = made.small(texts, vocabulary=150, width=64, depth=1, steps=1)
+        deep = made.small(texts, vocabulary=80, width=32, depth=3, steps=1)
     return [str(wide), str(deep)]
 
 
@@ -81,7 +83,7 @@ def test_it_learns_and_keeps_what_it_said(config, corpus, tmp_path):
 def test_what_it_said_is_what_the_best_weights_say(config, corpus, tmp_path):
     folder = finetune(replace(config, epochs=3), tmp_path, corpus)
     model, tokenizers = pair.build(read_config(folder / "config.yaml"))
-    model.load_state_dict(checkpoints.load_weights(folder, model))
+    model.load_state_dict(checkpoint.load_weights(folder, model))
     texts = [corpus.text[i] for i in corpus.rows("valid")]
     tokens = tokenize(texts, tokenizers, 48)
     said = pair.say(model, tokens, np.arange(len(texts)), budget=100)  # other batches
@@ -90,15 +92,15 @@ def test_what_it_said_is_what_the_best_weights_say(config, corpus, tmp_path):
             np.testing.assert_allclose(said[name].numpy(), kept[name], atol=1e-5)
         output = pair.as_output(said, "cpu")
         known = targets(corpus).take(corpus.rows("valid"))
-        known = multitask.Targets(*(torch.from_numpy(v)[None] for v in known))
+        known = Targets(*(torch.from_numpy(v)[None] for v in known))
         logged = [line["losses"] for line in read_log(folder) if "valid" in line]
         best = min(logged, key=lambda one: sum(np.array(one) / multitask_constant(corpus, 40)))
-        np.testing.assert_allclose(multitask.losses(output, known)[0], best, atol=1e-5)
+        np.testing.assert_allclose(task_losses(output, known)[0], best, atol=1e-5)
 
 
 def multitask_constant(corpus, n):
     known = targets(corpus).take(corpus.rows("train")[:n])
-    return multitask.constant_losses(multitask.Targets(*map(torch.from_numpy, known))).numpy()
+    return constant_losses(Targets(*map(torch.from_numpy, known))).numpy()
 
 
 VARIANTS = [
@@ -123,8 +125,8 @@ def test_attention_is_chosen_for_the_device_and_precision(config, corpus, tmp_pa
     assert machine.attention("auto", True, cpu) == "eager"
     assert machine.attention("auto", False, cpu) == machine.attention("auto", True, gpu) == "sdpa"
     assert machine.attention("sdpa", True, cpu) == "sdpa"
-    real, asked = text.load, []
-    monkeypatch.setattr(text, "load", lambda *a, **k: asked.append(k["attention"]) or real(*a, **k))
+    real, asked = pair.load, []
+    monkeypatch.setattr(pair, "load", lambda *a, **k: asked.append(k["attention"]) or real(*a, **k))
     finetune(replace(config, utterances=8), tmp_path / "full", corpus)
     finetune(replace(config, utterances=8, precision="bfloat16"), tmp_path / "short", corpus)
     assert asked == ["sdpa", "sdpa", "eager", "eager"]
@@ -274,7 +276,7 @@ def test_asked_to_stop_in_a_step_it_is_the_last(config, corpus, tmp_path, monkey
     monkeypatch.setattr(Run, "_losses", losses_of)
     with pytest.raises(KeyboardInterrupt, match=f"stopped after step {at} of 10"):
         finetune(config, tmp_path / "run", corpus)
-    assert checkpoints.load_state(tmp_path / "run", {})["step"] == at == max(calls) + 1
+    assert checkpoint.load_state(tmp_path / "run", {})["step"] == at == max(calls) + 1
     monkeypatch.undo()
     found, whole = (read_log(finetune(config, tmp_path / n, corpus)) for n in ("run", "whole"))
     for one, other in zip(found, whole, strict=True):
@@ -282,7 +284,7 @@ def test_asked_to_stop_in_a_step_it_is_the_last(config, corpus, tmp_path, monkey
 
 
 def test_killed_after_an_evaluation_it_is_logged_once(config, corpus, tmp_path, monkeypatch):
-    real, left = checkpoints.save_state, [1]
+    real, left = checkpoint.save_state, [1]
 
     def save(folder, state):  # that after the step is kept, that after the evaluation not
         left[0] -= 1
@@ -291,7 +293,7 @@ def test_killed_after_an_evaluation_it_is_logged_once(config, corpus, tmp_path, 
         real(folder, state)
 
     config = replace(config, save_every=1000)
-    monkeypatch.setattr(checkpoints, "save_state", save)
+    monkeypatch.setattr(checkpoint, "save_state", save)
     with pytest.raises(InterruptedError):
         finetune(config, tmp_path, corpus)
     monkeypatch.undo()
@@ -309,7 +311,7 @@ def test_asked_to_stop_the_command_says_so_and_dies_of_it(config, tmp_path, how)
     process.send_signal(how)
     said = process.communicate()[1].splitlines()[-1]
     assert process.returncode == -signal.SIGINT  # a shell's loop ends with it
-    step = checkpoints.load_state(out, {})["step"]
+    step = checkpoint.load_state(out, {})["step"]
     assert said == f"mmlib.finetune: stopped after step {step} of 60; the same command goes on"
     assert len(losses(out)) == step < 60
     after = losses(finetune(config, out))
@@ -346,7 +348,7 @@ def test_interrupted_save_leaves_the_one_before(config, corpus, tmp_path, monkey
         finetune(config, tmp_path / "run", corpus)
     assert one_line(error)
     monkeypatch.undo()
-    assert checkpoints.load_state(tmp_path / "run", {})["step"] == 4
+    assert checkpoint.load_state(tmp_path / "run", {})["step"] == 4
     assert not list((tmp_path / "run").glob(".*"))
     again = losses(finetune(config, tmp_path / "run", corpus))
     np.testing.assert_array_equal(again, losses(finetune(config, tmp_path / "whole", corpus)))
@@ -382,18 +384,18 @@ def one_line(error):
 
 
 def test_loss_that_is_not_finite(config, corpus, tmp_path, monkeypatch):
-    real, left = multitask.losses, [4]  # the first is the best constant
+    real, left = run.task_losses, [3]
 
     def broken(*args, **kwargs):
         left[0] -= 1
         found = real(*args, **kwargs)
         return found if left[0] >= 0 else found * torch.nan
 
-    monkeypatch.setattr(multitask, "losses", broken)
+    monkeypatch.setattr(run, "task_losses", broken)
     with pytest.raises(FloatingPointError, match="loss of step 4 is not finite") as error:
         finetune(config, tmp_path, corpus)
     assert one_line(error)
-    state = checkpoints.load_state(tmp_path, {})
+    state = checkpoint.load_state(tmp_path, {})
     assert state["step"] == 3 and all(v.isfinite().all() for v in state["model"].values())
 
 
@@ -430,9 +432,9 @@ def test_weights_of_another_shape(config, corpus, tmp_path, two):
     finetune(replace(config, utterances=8), tmp_path, corpus)
     model, _ = pair.build(replace(config, width=32))
     with pytest.raises(ValueError, match=r"another model: fusion\.coarse\.weight is \(1, 16, 3\)"):
-        checkpoints.load_weights(tmp_path, model)
+        checkpoint.load_weights(tmp_path, model)
     with pytest.raises(ValueError, match="is missing; train first"):
-        checkpoints.load_weights(tmp_path / "elsewhere", model)
+        checkpoint.load_weights(tmp_path / "elsewhere", model)
 
 
 def test_batch_too_large_is_estimated_before(config, corpus, tmp_path, monkeypatch):
@@ -463,7 +465,7 @@ def test_too_little_memory_keeps_the_steps_before(config, corpus, tmp_path, monk
     monkeypatch.setattr(pair, "say", broken)
     with pytest.raises(ValueError, match="more than there is; set budget lower"):
         finetune(config, tmp_path / "run", corpus)
-    assert checkpoints.load_state(tmp_path / "run", {})["step"] == 5
+    assert checkpoint.load_state(tmp_path / "run", {})["step"] == 5
     monkeypatch.setattr(pair, "say", real)
     found, whole = (read_log(finetune(config, tmp_path / n, corpus)) for n in ("run", "whole"))
     for one, other in zip(found, whole, strict=True):
@@ -494,7 +496,7 @@ def test_validation_loss_that_is_not_finite(config, corpus, tmp_path, monkeypatc
     monkeypatch.setattr(pair, "say", said)
     with pytest.raises(FloatingPointError, match="validation loss after step 5 is not fin") as e:
         finetune(config, tmp_path, corpus)
-    assert one_line(e) and checkpoints.load_state(tmp_path, {})["step"] == 5
+    assert one_line(e) and checkpoint.load_state(tmp_path, {})["step"] == 5
 
 
 def test_estimate_grows_as_the_batch_does(config):
@@ -597,7 +599,7 @@ def test_export_gives_encoders_that_can_be_read(config, corpus, tmp_path):
     texts, made = list(corpus.text[:5]), export(folder, tmp_path / "made")
     assert made == [tmp_path / "made" / "a", tmp_path / "made" / "b"]
     model, _ = pair.build(read_config(folder / "config.yaml"))
-    model.load_state_dict(checkpoints.load_weights(folder, model))
+    model.load_state_dict(checkpoint.load_weights(folder, model))
     for encoder, one in zip(model.encoders, made, strict=True):
         found = encode(texts, one, layers="all", max_length=48, cache=False)
         source = encode(texts, encoder.name_or_path, layers="all", max_length=48, cache=False)
@@ -630,4 +632,4 @@ def test_best_weights_have_names_of_their_own(config, corpus, tmp_path):
     save_file(found, folder / BEST)
     model, _ = pair.build(config)
     with pytest.raises(ValueError, match=r"fusion\.fine\.bias is None there"):
-        checkpoints.load_weights(folder, model)
+        checkpoint.load_weights(folder, model)

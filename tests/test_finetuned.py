@@ -6,11 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmlib import encoders, finetuned, results
-from mmlib.config import Config, read_config
 from mmlib.data import load
 from mmlib.data.targets import targets
-from mmlib.finetune import finetune
+from mmlib.finetune import rows
+from mmlib.finetune.config import Config, read_config
+from mmlib.finetune.rows import store
+from mmlib.finetune.run import finetune
+from mmlib.scores import results
+from mmlib.text import made
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +23,7 @@ def finished(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MMLIB_CACHE", str(folder / "cache"))
         texts = list(load("synthetic_reviews").text)
-        small = str(encoders.small(texts, vocabulary=80, width=32, depth=1, steps=1))
+        small = str(made.small(texts, vocabulary=80, width=32, depth=1, steps=1))
     given = {"dataset": "synthetic_reviews", "max_length": 16, "batch": 64, "width": 16}
     config = Config([small], **given, device="cpu", precision="float32")
     runs = {"one": config, "two": replace(config, seed=1), "bare": replace(config, guidance=False)}
@@ -30,15 +33,15 @@ def finished(tmp_path_factory):
 def test_seeds_are_stacked_and_models_paired(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "RUNS", tmp_path)
     models = {"single_a": [finished["one"], finished["two"]], "single_b": [finished["bare"]]}
-    finetuned.store("mine", models)
-    rows = results.load("mine").set_index(["model", "metric"])
-    assert rows.loc[("single_a", "acc_fine"), "n_seeds"] == 2
+    store("mine", models)
+    table = results.load("mine").set_index(["model", "metric"])
+    assert table.loc[("single_a", "acc_fine"), "n_seeds"] == 2
     corpus = load("synthetic_reviews")
     known = targets(corpus).fine[corpus.rows("test")]
     with np.load(finished["two"] / "test.npz") as said:
         right = np.mean(said["fine"] == known)
-    assert rows.loc[("single_a", "acc_fine"), "per_seed"][1] == pytest.approx(right, abs=1e-6)
-    assert {"tfidf", "constant"} <= set(rows.index.get_level_values("model"))
+    assert table.loc[("single_a", "acc_fine"), "per_seed"][1] == pytest.approx(right, abs=1e-6)
+    assert {"tfidf", "constant"} <= set(table.index.get_level_values("model"))
     tests = results.load_comparisons("mine")
     assert set(tests["a"]) == {"single_a"} and set(tests["b"]) == {"single_b", "tfidf"}
     origin = results.origins("mine")["finetune"]
@@ -47,7 +50,7 @@ def test_seeds_are_stacked_and_models_paired(finished, tmp_path, monkeypatch):
     assert [one["device"] for one in told["trained"]] == [origin["device"]] * 2
     runs = told["trained"] + origin["parameters"]["single_b"]["trained"]
     assert origin["seconds"] == pytest.approx(sum(one["seconds"] for one in runs), abs=0.1)
-    looked = json.loads((tmp_path / "mine" / finetuned.INSIDE).read_text())["single_a"]
+    looked = json.loads((tmp_path / "mine" / rows.INSIDE).read_text())["single_a"]
     assert np.sum(looked["alpha_a"], axis=1) == pytest.approx([1, 1], abs=1e-3)
     top = np.max(looked["alpha_a"], axis=1)  # of the mean weights
     assert (top <= np.array(looked["largest_a"]) + 1e-4).all() and max(looked["largest_a"]) <= 1
@@ -57,35 +60,35 @@ def test_seeds_are_stacked_and_models_paired(finished, tmp_path, monkeypatch):
 def test_models_are_paired_by_the_seeds_that_both_have(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "RUNS", tmp_path)
     one, two, bare = (finished[name] for name in ("one", "two", "bare"))
-    finetuned.store("all", {"single_a": [one, two], "single_b": [bare]})
-    finetuned.store("back", {"single_a": [two, one], "single_b": [bare]})  # in any order
-    finetuned.store("first", {"single_a": [one], "single_b": [bare]})
+    store("all", {"single_a": [one, two], "single_b": [bare]})
+    store("back", {"single_a": [two, one], "single_b": [bare]})  # in any order
+    store("first", {"single_a": [one], "single_b": [bare]})
     found = [
         results.load_comparisons(run).query("b == 'single_b'").set_index("metric")["diff"]
         for run in ("all", "back", "first")
     ]
     assert found[0].equals(found[2]) and found[1].equals(found[2])
     with pytest.raises(ValueError, match="single_a and single_b have no seed in common"):
-        finetuned.store("none", {"single_a": [two], "single_b": [bare]})
+        store("none", {"single_a": [two], "single_b": [bare]})
 
 
 def test_runs_that_cannot_be_compared(finished, tmp_path):
     with pytest.raises(ValueError, match="holds no finished run"):
-        finetuned.said([tmp_path], [])
+        rows.said([tmp_path], [])
     with pytest.raises(ValueError, match="other reviews"):
-        finetuned.said([finished["one"]], ["another"])
+        rows.said([finished["one"]], ["another"])
     with pytest.raises(ValueError, match="'dyfulm': write MODEL=FOLDER"):
-        finetuned.named(["single_a=there", "dyfulm"])
+        rows.named(["single_a=there", "dyfulm"])
     config = read_config(finished["one"] / "config.yaml")
     with pytest.raises(ValueError, match="differ in utterances: 0, 9"):
-        finetuned.common({"single_a": config, "single_b": replace(config, utterances=9)})
+        rows.common({"single_a": config, "single_b": replace(config, utterances=9)})
     with pytest.raises(ValueError, match=r"two runs of one seed \(\[0, 0\]\)"):
-        finetuned.distinct("single_a", [config, config])
+        rows.distinct("single_a", [config, config])
     with pytest.raises(ValueError, match="runs of single_a differ in batch, lr; leave"):
-        finetuned.distinct("single_a", [config, replace(config, seed=1, batch=2, lr=1.0)])
+        rows.distinct("single_a", [config, replace(config, seed=1, batch=2, lr=1.0)])
     (finished["bare"] / "provenance.json").rename(tmp_path / "kept")
     with pytest.raises(ValueError, match=r"provenance\.json is missing; .* ends the run"):
-        finetuned.store("mine", {"single_b": [finished["bare"]]})
+        store("mine", {"single_b": [finished["bare"]]})
     (tmp_path / "kept").rename(finished["bare"] / "provenance.json")
 
 
@@ -94,13 +97,13 @@ def test_words_that_open_the_gate(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "RUNS", tmp_path)
     monkeypatch.setenv("MMLIB_CACHE", str(tmp_path / "cache"))
     corpus = load("synthetic_reviews")
-    a = encoders.small(list(corpus.text), vocabulary=80, width=32, depth=1, steps=1)
+    a = made.small(list(corpus.text), vocabulary=80, width=32, depth=1, steps=1)
     given = {"dataset": "synthetic_reviews", "max_length": 40, "batch": 64, "width": 16}
     config = Config([str(a), str(a)], **given, device="cpu", precision="float32")
-    finetuned.store("mine", {"dyfulm": [finetune(config, tmp_path / "run")]})
-    looked = json.loads((tmp_path / "mine" / finetuned.INSIDE).read_text())["dyfulm"]
+    store("mine", {"dyfulm": [finetune(config, tmp_path / "run")]})
+    looked = json.loads((tmp_path / "mine" / rows.INSIDE).read_text())["dyfulm"]
     to_a, to_b = looked["to_a"], looked["to_b"]
-    assert len(to_a) == len(to_b) == finetuned.WORDS
+    assert len(to_a) == len(to_b) == rows.WORDS
     gates = [gate for _, gate, _ in (*to_a, *to_b[::-1])]
     assert gates == sorted(gates, reverse=True) and 0 < gates[-1] < gates[0] < 1
-    assert all(" " not in word and n >= finetuned.COMMON for word, _, n in (*to_a, *to_b))
+    assert all(" " not in word and n >= rows.COMMON for word, _, n in (*to_a, *to_b))

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from mmlib import frozen, loop, multitask, text
 from mmlib.data import Corpus, DataError
-from mmlib.dyfulm import DyFuLM
-from mmlib.features import Scaler
-from mmlib.frozen import Settings, States, fit
-from mmlib.loop import Member, Streams
-from mmlib.multitask import WEIGHTINGS, Targets
+from mmlib.dyfulm import frozen, losses
+from mmlib.dyfulm.frozen import Settings, States, fit
+from mmlib.dyfulm.losses import WEIGHTINGS, Targets
+from mmlib.dyfulm.model import DyFuLM
+from mmlib.stack import loop
+from mmlib.stack.loop import Member, Streams
+from mmlib.stack.vectors import Scaler
+from mmlib.text import encoding
 
 LAYERS, DIMS = (3, 4), (6, 5)
 SIZES = {"train": 60, "valid": 30, "test": 30}
@@ -65,7 +67,7 @@ def plain_loop(settings: Settings, seed: int, steps: int) -> dict[str, torch.Ten
     for rows in order.split(settings.batch):
         a, b = (torch.from_numpy(x)[rows][None, :, None] for x in (STATES.a, STATES.b))
         said = model(a, b, noise=noise)
-        loss = multitask.losses(said, Targets(*(v[rows][None] for v in targets))).sum()
+        loss = losses.task_losses(said, Targets(*(v[rows][None] for v in targets))).sum()
         adamw.zero_grad()
         loss.backward()
         adamw.step()
@@ -190,7 +192,7 @@ def test_states_are_scaled_by_the_training_split(monkeypatch):
         rng = np.random.default_rng(len(encoder))
         return rng.normal(3, 2, (len(texts), 2, len(encoder))).astype(np.float32)
 
-    monkeypatch.setattr(text, "encode", encode)
+    monkeypatch.setattr(encoding, "encode", encode)
     toy = corpus()
     found = frozen.states(toy, "one", "second", max_length=64)
     options = {"layers": "all", "max_length": 64}

@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from mmlib import features, frozen, text, train
-from mmlib.checkpoints import read_log
-from mmlib.config import Config
+from mmlib.daf import features, train
 from mmlib.data import load
 from mmlib.data.targets import targets
-from mmlib.disentangled import use_sdpa
-from mmlib.encoders import carried, small
-from mmlib.finetune import finetune
+from mmlib.dyfulm import frozen
+from mmlib.finetune.checkpoint import read_log
+from mmlib.finetune.config import Config
+from mmlib.finetune.deberta_sdpa import use_sdpa
+from mmlib.finetune.run import finetune
+from mmlib.text import encoding
+from mmlib.text.encoder import load as load_encoder
+from mmlib.text.made import carried, small
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
@@ -34,7 +37,7 @@ def encoder(reviews, tmp_path_factory):
 
 def test_states_are_those_of_the_cpu(reviews):
     here, there = (
-        text.encode(reviews.text[:64], layers="all", device=device, cache=False)
+        encoding.encode(reviews.text[:64], layers="all", device=device, cache=False)
         for device in ("cpu", "cuda")
     )
     np.testing.assert_allclose(there, here, atol=1e-4)
@@ -60,7 +63,7 @@ def test_frozen_dyfulm_learns_the_same(reviews, encoder):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_debertas_sdpa(dtype):
-    model, tokenizer = text.load(carried())
+    model, tokenizer = load_encoder(carried())
     words = ["the room was not clean", "a long, long night with a view of the harbour " * 9]
     read = tokenizer(words, return_tensors="pt", padding=True).to("cuda")
     for layer in model.modules():

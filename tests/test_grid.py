@@ -2,10 +2,10 @@
 
 import pytest
 
-from mmlib import paths
-from mmlib.runs import execute, grid, sources
-from mmlib.runs.__main__ import main
-from mmlib.runs.plan import Point
+from mmlib import files
+from mmlib.batch import execute, grid, sources
+from mmlib.batch.__main__ import main
+from mmlib.batch.parameters import Point
 
 CORPUS = 'dataset: str = "synthetic"  # synthetic | mosi | mmmo: which corpus\n'
 REST = 'seeds: int = 2\nlr: float = 0.1\nfast: bool = False\nrun: str = "interactive"\n'
@@ -13,8 +13,8 @@ REST = 'seeds: int = 2\nlr: float = 0.1\nfast: bool = False\nrun: str = "interac
 
 @pytest.fixture
 def project(small):
-    small.notebook("02_a", CORPUS + REST, "from mmlib import tune")
-    small.notebook("03_b", CORPUS + REST, "import mmlib.daf")
+    small.notebook("02_a", CORPUS + REST, "from mmlib.daf import tune")
+    small.notebook("03_b", CORPUS + REST, "import mmlib.daf.fusion")
     return small
 
 
@@ -107,30 +107,39 @@ def test_key_follows_code_parameters_and_data_but_not_the_text(project, monkeypa
 
     def key(code: str = "1", **parameters) -> str:
         project.notebook("02_a", CORPUS + REST, code)
-        point = Point(paths.NOTEBOOKS / "02_a.ipynb", parameters, "")
+        point = Point(files.NOTEBOOKS / "02_a.ipynb", parameters, "")
         sources._code.cache_clear()
         return execute.job(point, project.runs, own=True).key
 
     first = key(dataset="mosi", run="one")
     assert key(dataset="mosi", run="other") == first
-    keys = {first, key("2", dataset="mosi"), key(dataset="mosi", lr=0.2), key("import mmlib.daf")}
+    keys = {
+        first,
+        key("2", dataset="mosi"),
+        key(dataset="mosi", lr=0.2),
+        key("import mmlib.daf.fusion"),
+    }
     (project.root / "data" / "mosi" / "mosi.csv.gz").write_text("x")
     keys.add(key(dataset="mosi"))
     (project.root / "clip.wav").write_text("x")
     project.notebook("02_a", 'clip: str = "clip.wav"\n', "1")
-    point = Point(paths.NOTEBOOKS / "02_a.ipynb", {}, "")
+    point = Point(files.NOTEBOOKS / "02_a.ipynb", {}, "")
     assert len(keys) == 5 and list(sources.data(point.notebook, {})) == [
         f"{project.root.name}/clip.wav"
     ]
 
 
 def test_code_behind_a_notebook_is_followed_through_imports_and_magics(project):
-    code = "%matplotlib inline\nfrom mmlib.data import load\nfrom mmlib import tune"
+    code = "%matplotlib inline\nfrom mmlib.data import load\nfrom mmlib.daf import tune"
     project.notebook("02_a", CORPUS, code)
     (project.runs / "settings.json").write_text("{}")
-    found = sources.code(paths.NOTEBOOKS / "02_a.ipynb")
-    assert {"notebook", "mmlib/tune.py", "mmlib/train.py", "mmlib/daf.py", "settings.json"} <= {
-        *found
-    }
+    found = sources.code(files.NOTEBOOKS / "02_a.ipynb")
+    assert {
+        "notebook",
+        "mmlib/daf/tune.py",
+        "mmlib/daf/train.py",
+        "mmlib/daf/fusion.py",
+        "settings.json",
+    } <= {*found}
     assert {"mmlib/__init__.py", "mmlib/data/__init__.py", "mmlib/data/load.py"} <= {*found}
     assert not any("covarep" in name or "runs" in name for name in found)

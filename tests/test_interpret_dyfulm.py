@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from mmlib import interpret_dyfulm as interpret
-from mmlib import multitask
-from mmlib.dyfulm import DyFuLM
-from mmlib.features import Scaler
-from mmlib.frozen import Fit, Learner, Settings, States, fit
-from mmlib.multitask import TASKS, Targets
+from mmlib.dyfulm import interpret as interpret
+from mmlib.dyfulm.frozen import Fit, Learner, Settings, States, fit
+from mmlib.dyfulm.losses import TASKS, Targets, task_losses, weighting
+from mmlib.dyfulm.model import DyFuLM
+from mmlib.stack.vectors import Scaler
 
 N, LAYERS, DIMS = 90, (3, 4), (6, 5)
 
@@ -88,14 +87,14 @@ def test_gradients_are_those_of_each_loss(trained):
     assert np.isfinite(table).all(axis=None) and (table.filter(like="norm_") > 0).all(axis=None)
     assert table.filter(like="cos_").abs().max(axis=None) <= 1
 
-    learner = Learner(trained[0].model, multitask.weighting("static", 3))
+    learner = Learner(trained[0].model, weighting("static", 3))
     hook = interpret.Gradients(STATES, TARGETS, utterances=N)
     hook(10, learner)
     rows = STATES.rows("train")
     x = (torch.from_numpy(v[rows])[None, :, None].repeat(3, 1, 1, 1, 1)
          for v in (STATES.a, STATES.b))  # fmt: skip
     truth = Targets(*(torch.from_numpy(v[rows]).repeat(3, 1) for v in TARGETS))
-    losses = multitask.losses(learner.model(*x), truth)
+    losses = task_losses(learner.model(*x), truth)
     pulls = []
     for k, task in enumerate(TASKS):
         learner.zero_grad()
@@ -118,13 +117,13 @@ def test_the_hook_does_not_touch_training(trained):
 def test_guidance_gradient_reaches_the_other_heads_once_it_is_not_neutral(trained):
     model = DyFuLM(DIMS, LAYERS, 8).reset([np.random.default_rng(0)])
     hook = interpret.Gradients(STATES, TARGETS, every=1)
-    hook(1, Learner(model, multitask.weighting("static")))
+    hook(1, Learner(model, weighting("static")))
     model.guide.weight.data += torch.linspace(-1, 1, 8)
-    hook(2, Learner(model, multitask.weighting("static")))
+    hook(2, Learner(model, weighting("static")))
     assert hook.table["guidance"].min() > 0
     assert hook.table["through"].tolist()[0] == 0 < hook.table["through"].tolist()[1]
     free = interpret.Gradients(STATES, TARGETS, every=1)
-    free(1, Learner(DyFuLM(DIMS, LAYERS, 8, guidance=False), multitask.weighting("dwa")))
+    free(1, Learner(DyFuLM(DIMS, LAYERS, 8, guidance=False), weighting("dwa")))
     assert "guidance" not in free.table
 
 

@@ -17,7 +17,7 @@ import nbformat
 import pytest
 import websocket
 
-from mmlib.paths import NOTEBOOKS, ROOT
+from mmlib.files import NOTEBOOKS, ROOT
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)

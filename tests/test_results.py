@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmlib import results, stats
-from mmlib.data.reviews import natural_weights
+from mmlib.data.readers.reviews import natural_weights
 from mmlib.data.targets import Targets
-from mmlib.ledger import judged
-from mmlib.metrics import METRICS, REVIEW, SENTIMENT, review_scores, sentiment_scores
+from mmlib.scores import results, stats
+from mmlib.scores.ledger import judged
+from mmlib.scores.metrics import METRICS, REVIEW, SENTIMENT, review_scores, sentiment_scores
 
 rng = np.random.default_rng(0)
 GROUPS = [f"v{i // 5}" for i in range(200)]

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mmlib.data import SPLITS, DataError, Scale, load, passport
-from mmlib.data.reviews import BALANCED, NATURAL, natural, natural_weights, plain
+from mmlib.data import SPLITS, DataError, Scale, load
+from mmlib.data.readers.reviews import BALANCED, NATURAL, natural, natural_weights, plain
 from mmlib.data.targets import PAPER_SD, Targets, constant, intensity_table, lexicon, targets
+from mmlib.scores.passport import passport
 
 N = 60
 

@@ -6,8 +6,8 @@ import jupytext
 import nbformat
 import pytest
 
-from mmlib.runs.__main__ import main
-from mmlib.runs.plan import plan
+from mmlib.batch.__main__ import main
+from mmlib.batch.parameters import plan
 
 CORPUS = 'dataset: str = "synthetic"  # synthetic | mosi: which corpus\n'
 RUN = 'run: str = "interactive"  # results folder\n'

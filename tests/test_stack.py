@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mmlib.loop import Streams
-from mmlib.stack import BiLSTM, Linear, Stacked
+from mmlib.stack.layers import BiLSTM, Linear, Stacked
+from mmlib.stack.loop import Streams
 
 S, B, L, D, H = 3, 4, 5, 6, 2
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from mmlib import stats
-from mmlib.metrics import METRICS
+from mmlib.scores import stats
+from mmlib.scores.metrics import METRICS
 
 G, PER, S = 40, 6, 8
 GROUPS = np.repeat([f"video{i}" for i in range(G)], PER)

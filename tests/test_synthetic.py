@@ -7,12 +7,14 @@ import pytest
 from scipy.stats import norm, spearmanr
 from sklearn.linear_model import LinearRegression, Ridge
 
-from mmlib import features, text, train
-from mmlib.data import DataError, grammar, load
+from mmlib.daf import features, train
+from mmlib.daf.train import Settings
+from mmlib.data import DataError, load
 from mmlib.data.columns import COVAREP, FACET
-from mmlib.data.passport import passport
-from mmlib.data.synthetic import GRID, noise_of, oracle, prior, synthetic
-from mmlib.train import Settings
+from mmlib.data.embedded import grammar
+from mmlib.data.embedded.synthetic import GRID, noise_of, oracle, prior, synthetic
+from mmlib.scores.passport import passport
+from mmlib.text import encoding
 
 N = 2000
 
@@ -210,7 +212,7 @@ def words(texts, encoder="minilm", layers="last"):
 
 
 def test_daf_gains_where_informativeness_varies_and_only_there(corpus, control, monkeypatch):
-    monkeypatch.setattr(text, "encode", words)
+    monkeypatch.setattr(encoding, "encode", words)
     gains = []
     for source in (corpus, control):
         data, error = features.build(source.take(np.arange(1400))), {}

@@ -5,9 +5,11 @@ import pytest
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import Ridge
 
-from mmlib.data import SPLITS, DataError, grammar, load, passport
-from mmlib.data.synthetic_reviews import ASPECTS, GAIN, synthetic_reviews
+from mmlib.data import SPLITS, DataError, load
+from mmlib.data.embedded import grammar
+from mmlib.data.embedded.synthetic_reviews import ASPECTS, GAIN, synthetic_reviews
 from mmlib.data.targets import targets
+from mmlib.scores.passport import passport
 
 
 @pytest.fixture(scope="module")

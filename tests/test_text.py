@@ -25,8 +25,8 @@ from transformers import (
     RobertaModel,
 )
 
-from mmlib import text
-from mmlib.text import encode
+from mmlib.text import encoder, encoding
+from mmlib.text.encoding import encode
 
 MARKS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]"}
 TERMS = ["the", "a", "film", "actor", "plot", "was", "is", "not", "very", "good", "bad"]
@@ -64,22 +64,22 @@ def tiny(tmp_path):
 
 @pytest.fixture
 def minilm():
-    pytest.importorskip(text.MINILM_PACKAGE, reason="extra 'offline' is not installed")
-    return text.locate("minilm")
+    pytest.importorskip(encoder.MINILM_PACKAGE, reason="extra 'offline' is not installed")
+    return encoder.locate("minilm")
 
 
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
     monkeypatch.setenv("MMLIB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(text, "CPU_TOKENS", 30)  # several batches for a handful of texts
+    monkeypatch.setattr(encoding, "CPU_TOKENS", 30)  # several batches for a handful of texts
 
 
 @pytest.fixture
 def forwarded(monkeypatch):
     """Texts that went through the encoder, as batch sizes."""
-    sizes, real = [], text._pooled
+    sizes, real = [], encoding._pooled
     monkeypatch.setattr(
-        text, "_pooled", lambda ids, *rest: sizes.append(len(ids)) or real(ids, *rest)
+        encoding, "_pooled", lambda ids, *rest: sizes.append(len(ids)) or real(ids, *rest)
     )
     return sizes
 
@@ -132,7 +132,7 @@ def test_order_neighbours_and_duplicates_do_not_matter(tiny, forwarded):
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_the_same_bits_however_a_batch_is_padded(minilm, attention, monkeypatch):
-    monkeypatch.setattr(text, "CPU_TOKENS", 4096)
+    monkeypatch.setattr(encoding, "CPU_TOKENS", 4096)
     frozen = {"layers": "all", "attention": attention, "cache": False}
     texts = [" ".join((TERMS * 5)[i : 2 * i + 1]) for i in range(27)]  # 1 to 27 words
     together = encode(texts, minilm, **frozen)
@@ -193,7 +193,7 @@ def test_truncations_are_cut_counted_and_logged(tiny, caplog):
 
 def test_cache_hit_loads_nothing(tiny, monkeypatch):
     first = encode(TEXTS, tiny)
-    monkeypatch.setattr(text, "_load", lambda *_: pytest.fail("the encoder was loaded"))
+    monkeypatch.setattr(encoding, "_load", lambda *_: pytest.fail("the encoder was loaded"))
     again, report = encode(TEXTS[::-1], tiny, report=True)
     np.testing.assert_array_equal(again[::-1], first)
     assert report.cached == 7
@@ -226,7 +226,7 @@ def test_what_a_result_depends_on_is_in_its_key(tiny, monkeypatch, name):
     before = encode(TEXTS, tiny, max_length=50)
     change = CHANGES[name] if isinstance(CHANGES[name], dict) else {}
     if name == "version":
-        monkeypatch.setattr(text, "version", lambda _: "99.0")
+        monkeypatch.setattr(encoder, "version", lambda _: "99.0")
     elif not change:
         CHANGES[name](tiny)
     after, report = encode(TEXTS, tiny, **{"max_length": 50, **change}, report=True)
@@ -236,7 +236,7 @@ def test_what_a_result_depends_on_is_in_its_key(tiny, monkeypatch, name):
 
 
 def test_interrupted_run_goes_on_where_it_stopped(tiny, forwarded, monkeypatch):
-    counted, left = text._pooled, [2]
+    counted, left = encoding._pooled, [2]
 
     def interrupt(*args):
         left[0] -= 1
@@ -244,11 +244,11 @@ def test_interrupted_run_goes_on_where_it_stopped(tiny, forwarded, monkeypatch):
             raise KeyboardInterrupt
         return counted(*args)
 
-    monkeypatch.setattr(text, "_pooled", interrupt)
+    monkeypatch.setattr(encoding, "_pooled", interrupt)
     with pytest.raises(KeyboardInterrupt):
         encode(TEXTS, tiny)
     done = sum(forwarded)
-    monkeypatch.setattr(text, "_pooled", counted)
+    monkeypatch.setattr(encoding, "_pooled", counted)
     features, report = encode(TEXTS, tiny, report=True)
     assert 0 < done == report.cached < 7 and sum(forwarded) == 7
     np.testing.assert_allclose(features, encode(TEXTS, tiny, cache=False), atol=1e-5)
@@ -356,7 +356,7 @@ def test_a_sentencepiece_model_without_its_package(tiny, monkeypatch):
     for path in tiny.glob("*token*"):
         path.unlink()
     (tiny / "spm.model").write_bytes(b"")
-    monkeypatch.setattr(text, "find_spec", lambda _: None)
+    monkeypatch.setattr(encoder, "find_spec", lambda _: None)
     with pytest.raises(ValueError, match=r"needs sentencepiece: pip install 'mmlib\[sentence"):
         encode(TEXTS, tiny)
 
@@ -369,7 +369,7 @@ def test_encoder_with_a_decoder_is_refused(tmp_path):
 
 
 def test_minilm_with_other_weights_is_refused(tiny, monkeypatch):
-    monkeypatch.setattr(text, "locate", lambda _: tiny)
+    monkeypatch.setattr(encoding, "locate", lambda _: tiny)
     with pytest.raises(ValueError, match="is not all-MiniLM-L6-v2"):
         encode(TEXTS)
 
@@ -378,9 +378,9 @@ def test_minilm_with_other_weights_is_refused(tiny, monkeypatch):
 
 
 def test_minilm_without_its_package_comes_from_the_hub(tiny, monkeypatch):
-    monkeypatch.setattr(text, "find_spec", lambda _: None)
-    monkeypatch.setattr(text, "_from_hub", {text.MINILM: tiny}.__getitem__)
-    assert text.locate("minilm") == tiny
+    monkeypatch.setattr(encoder, "find_spec", lambda _: None)
+    monkeypatch.setattr(encoder, "_from_hub", {encoder.MINILM: tiny}.__getitem__)
+    assert encoder.locate("minilm") == tiny
 
 
 FROM_HUB = """

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmlib import tfidf
 from mmlib.data import DataError, load
 from mmlib.data.targets import constant, targets
-from mmlib.metrics import review_scores
+from mmlib.dyfulm import bag_of_words
+from mmlib.scores.metrics import review_scores
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def scores(model, corpus, split="test"):
 
 
 def test_it_beats_the_constant_and_not_the_truth(corpus):
-    found = scores(tfidf.fit(corpus, targets(corpus)), corpus)
+    found = scores(bag_of_words.fit(corpus, targets(corpus)), corpus)
     test, known = corpus.rows("test"), targets(corpus)
     base = review_scores(constant(known.take(corpus.rows("train")), len(test)), known.take(test))
     best = np.mean(corpus.truth["fine"] == known.fine)
@@ -37,7 +37,7 @@ def test_the_test_split_is_never_read(corpus):
     for i in rows:
         text[i] = "zebra " * 5
     other = replace(corpus, text=tuple(text), label=label)
-    one, two = (tfidf.fit(c, targets(c)) for c in (corpus, other))
+    one, two = (bag_of_words.fit(c, targets(c)) for c in (corpus, other))
     assert "zebra" not in two.words.vocabulary_
     valid = corpus.take(corpus.rows("valid"))
     for a, b in zip(one.predict(valid), two.predict(valid), strict=True):
@@ -45,11 +45,11 @@ def test_the_test_split_is_never_read(corpus):
 
 
 def test_the_strength_is_the_best_on_validation(corpus, monkeypatch):
-    chosen = scores(tfidf.fit(corpus, targets(corpus)), corpus, "valid")
-    for strength in tfidf.STRENGTHS:
+    chosen = scores(bag_of_words.fit(corpus, targets(corpus)), corpus, "valid")
+    for strength in bag_of_words.STRENGTHS:
         with monkeypatch.context() as patch:
-            patch.setattr(tfidf, "STRENGTHS", (strength,))
-            alone = scores(tfidf.fit(corpus, targets(corpus)), corpus, "valid")
+            patch.setattr(bag_of_words, "STRENGTHS", (strength,))
+            alone = scores(bag_of_words.fit(corpus, targets(corpus)), corpus, "valid")
         for name in ("acc_coarse", "acc_fine"):
             assert chosen[name] >= alone[name]
 
@@ -57,4 +57,4 @@ def test_the_strength_is_the_best_on_validation(corpus, monkeypatch):
 def test_no_text_is_said():
     corpus = load("synthetic", n=200)
     with pytest.raises(DataError, match="synthetic has no text for TF-IDF"):
-        tfidf.fit(replace(corpus, text=None), targets(corpus))
+        bag_of_words.fit(replace(corpus, text=None), targets(corpus))

@@ -4,8 +4,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from mmlib.align import NOWHERE
-from mmlib.batches import share, steps, tokenize
+from mmlib.finetune.alignment import NOWHERE
+from mmlib.finetune.tokens import share, steps, tokenize
 
 LENGTHS = np.random.default_rng(0).integers(3, 100, 500)
 TEXTS = ["good", "a very good room", "it isn't, is it", "bad bad bad bad"]

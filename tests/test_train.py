@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
-from mmlib import daf, loop, paths, saved, train
+from mmlib import files
+from mmlib.daf import fusion, saved, train
+from mmlib.daf.features import build
+from mmlib.daf.train import Member, Settings, Streams, fit
 from mmlib.data import Corpus, DataError, Sequences
-from mmlib.features import Features, Scaler, build
-from mmlib.train import Member, Settings, Streams, fit
+from mmlib.stack import loop
+from mmlib.stack.vectors import Features, Scaler
 
 DIMS = {"text": 6, "audio": 4}
 TINY = Settings(shape={"width": 4}, batch=16, epochs=4, patience=4, lr=1e-2, fusion_lr=2.0)
@@ -51,7 +54,7 @@ def plain_loop(settings: Settings, seed: int, steps: int) -> dict[str, torch.Ten
     """The usual loop: one model, torch's AdamW, batch after batch."""
     streams = Streams.of(seed)
     member = Member(settings, seed, ROWS["train"], ROWS["valid"])
-    model = daf.build(settings.rule, DATA.dims, **settings.shape).reset([streams.weights])
+    model = fusion.create(settings.rule, DATA.dims, **settings.shape).reset([streams.weights])
     own = dict(model.fusion_parameters())
     rest = [p for name, p in model.named_parameters() if name not in own]
     groups = [{"params": rest}, {"params": own.values(), "lr": settings.lr * settings.fusion_lr}]
@@ -82,7 +85,7 @@ VARIED = [
 ]
 
 
-@pytest.mark.parametrize("rule", daf.RULES)
+@pytest.mark.parametrize("rule", fusion.RULES)
 def test_a_stack_is_so_many_plain_loops(rule):
     seeds, steps, after = (3, 5), 20, {}
     settings = [replace(one, rule=rule, epochs=8, patience=8) for one in VARIED]
@@ -394,7 +397,7 @@ def test_an_interrupted_save_leaves_the_old_one(on_disk, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(paths.os, "replace", full)
+    monkeypatch.setattr(files.os, "replace", full)
     with pytest.raises(OSError, match="No space"):
         saved.save(other, data, on_disk)
     assert len(list(on_disk.parent.iterdir())) == 2

@@ -7,10 +7,11 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from mmlib import daf, loop, train, tune
+from mmlib.daf import fusion, train, tune
+from mmlib.daf.features import build
+from mmlib.daf.train import Settings
 from mmlib.data import Corpus, Sequences
-from mmlib.features import build
-from mmlib.train import Settings
+from mmlib.stack import loop
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def corpus(n=40):
 
 def test_every_rule_has_the_same_budget():
     for modalities in (["text"], ["text", "audio"]):
-        sizes = {rule: len(tune.candidates(rule, modalities)) for rule in daf.RULES}
+        sizes = {rule: len(tune.candidates(rule, modalities)) for rule in fusion.RULES}
         assert len(set(sizes.values())) == 1 and min(sizes.values()) > 1
         assert all(one.rule == "gmu" for one in tune.candidates("gmu", modalities))
     for found in (tune.candidates("daf", "t"), tune.candidates("daf", "ta")):

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-from mmlib import browser, pretrain, saved, train, verdict
+from mmlib.daf import apply, pretrain, saved, train
 from mmlib.data import SPLITS, Corpus, DataError, Sequences, load
 from mmlib.data.columns import COVAREP, FACET, numbered
-from mmlib.metrics import score
-from mmlib.paths import data_root
+from mmlib.figures import stepper
+from mmlib.files import data_root
+from mmlib.scores.metrics import score
 
 RNG = np.random.default_rng(0)
 
@@ -30,11 +31,11 @@ def recordings(vision: bool = True) -> Corpus:
 
 @pytest.mark.parametrize("vision", [True, False])
 def test_a_verdict_adds_up(vision):
-    model = verdict.model_for(corpus := recordings(vision))
+    model = apply.model_for(corpus := recordings(vision))
     names = ["text", "audio", *["vision"] * vision]
     assert list(model.model.modalities) == names
-    assert verdict.borrowed(model) == (("vision",) if vision else ())
-    found = verdict.verdict(model, corpus)
+    assert apply.borrowed(model) == (("vision",) if vision else ())
+    found = apply.verdict(model, corpus)
     heard = {"a": "text+audio+vision", "b": "text+vision", "c": "text+audio", "d": "text"}
     kept = [heard[i] if vision else heard[i].replace("+vision", "") for i in found["id"]]
     assert found["heard"].tolist() == kept
@@ -49,10 +50,10 @@ def test_a_verdict_adds_up(vision):
 
 def test_without_a_modality_is_the_score_of_an_utterance_that_lacks_it():
     corpus = recordings()
-    model = verdict.model_for(corpus)
-    found = verdict.verdict(model, corpus)
+    model = apply.model_for(corpus)
+    found = apply.verdict(model, corpus)
     deaf = replace(corpus, sequences={"vision": corpus.sequences["vision"]})
-    again = verdict.verdict(model, deaf)
+    again = apply.verdict(model, deaf)
     had = found["heard"].str.contains("audio")
     assert found["without_audio"][had].to_numpy() == pytest.approx(again["score"][had], abs=1e-5)
     assert found["without_audio"][~had].isna().all()
@@ -61,8 +62,8 @@ def test_without_a_modality_is_the_score_of_an_utterance_that_lacks_it():
 
 def test_the_interval_is_that_of_what_was_measured():
     corpus = recordings()
-    model = verdict.model_for(corpus)
-    half, found = model.about["data"]["halfwidth"], verdict.verdict(model, corpus)
+    model = apply.model_for(corpus)
+    half, found = model.about["data"]["halfwidth"], apply.verdict(model, corpus)
     for name, row in zip(
         ["text+audio", "text", "text+audio", "text"], found.itertuples(), strict=True
     ):
@@ -76,14 +77,14 @@ def test_columns_are_taken_by_name_and_averaged():
     audio = corpus.sequences["audio"]
     mixed = Sequences(audio.values[:, order], audio.lengths, tuple(COVAREP[i] for i in order))
     other = replace(corpus, sequences={**corpus.sequences, "audio": mixed})
-    model = verdict.model_for(corpus)
-    assert verdict.verdict(model, other).equals(verdict.verdict(model, corpus))
-    reduced = verdict.matched(corpus, {"audio": ("Rd", "F0")}).sequences["audio"]
+    model = apply.model_for(corpus)
+    assert apply.verdict(model, other).equals(apply.verdict(model, corpus))
+    reduced = apply.matched(corpus, {"audio": ("Rd", "F0")}).sequences["audio"]
     assert reduced.lengths.tolist() == [1, 0, 1, 0]
     assert reduced[0][0] == pytest.approx(audio[0].mean(axis=0)[[8, 0]])
     foreign = Sequences(audio.values[:, :2], audio.lengths, ("loudness", "pitch"))
     with pytest.raises(DataError, match="no column 'F0'"):
-        verdict.verdict(model, replace(corpus, sequences={"audio": foreign}))
+        apply.verdict(model, replace(corpus, sequences={"audio": foreign}))
 
 
 @pytest.mark.parametrize(
@@ -91,13 +92,13 @@ def test_columns_are_taken_by_name_and_averaged():
     [("It's GOOD, really!", "it's good really"), ("a_b -- c", "a b c"), ("?!", "?!")],
 )
 def test_words_as_mosi_writes_them(text, expected):
-    assert verdict.plain(text) == expected
+    assert apply.plain(text) == expected
 
 
 @pytest.mark.parametrize("name", ["mosi-ta", "mosi-tav"])
 def test_kept_models_are_whole_and_have_a_card(name):
-    model = saved.load(verdict.MODELS / f"{name}.safetensors")
-    card = (verdict.MODELS / f"{name}.md").read_text()
+    model = saved.load(apply.MODELS / f"{name}.safetensors")
+    card = (apply.MODELS / f"{name}.md").read_text()
     for checksum in model.about["data"]["checksums"].values():
         assert checksum[:12] in card
     for part, half in model.about["data"]["halfwidth"].items():
@@ -117,9 +118,9 @@ def test_the_card_s_scores_are_the_model_s():
     audio = corpus.sequences["audio"]
     kept = pretrain.audio_columns(corpus)
     assert len(kept) == 59 and not {"creak", "HMPDM_24", "HMPDD_0"} & set(kept)
-    found = verdict.verdict(verdict.model_for(corpus), corpus)
+    found = apply.verdict(apply.model_for(corpus), corpus)
     mae = score("mae", found["score"].to_numpy(), corpus.label)
-    card = (verdict.MODELS / "mosi-ta.md").read_text()
+    card = (apply.MODELS / "mosi-ta.md").read_text()
     assert f"| text+audio | {mae:.3f} [" in card
     inside = ((found["low"] <= corpus.label) & (corpus.label <= found["high"])).mean()
     assert 0.75 < inside < 0.87 and len(audio) == len(found)
@@ -146,11 +147,11 @@ def test_pretraining_writes_a_model_that_can_be_applied(tmp_path, monkeypatch):
     assert model.about["data"]["borrowed"] == ["vision"]
     assert set(model.about["data"]["halfwidth"]) == {"", "text", "audio", "text+audio"}
     assert "| text+audio | " in path.with_suffix(".md").read_text()
-    assert np.isfinite(verdict.verdict(model, recordings())["score"]).all()
+    assert np.isfinite(apply.verdict(model, recordings())["score"]).all()
 
 
 def test_own_csd_files_make_a_model_with_real_faces(tmp_path, monkeypatch):
-    """What `python -m mmlib.pretrain --dataset mosei` does with CMU's 35 nameless columns."""
+    """What `python -m mmlib.daf.pretrain --dataset mosei` does with CMU's 35 nameless columns."""
     tiny = train.Settings("daf", {"width": 4, "scorer_width": 2}, batch=10, epochs=3)
     monkeypatch.setattr(pretrain.tune, "settings", lambda *_: tiny)
     corpus = replace(labelled(), name="mosei")
@@ -162,11 +163,11 @@ def test_own_csd_files_make_a_model_with_real_faces(tmp_path, monkeypatch):
     monkeypatch.setattr(pretrain, "load", lambda _: given(35))
     pretrain.main(["--dataset", "mosei", "--out", str(tmp_path)])
     model = saved.load(tmp_path / "mosei.safetensors")
-    assert verdict.borrowed(model) == () and "text+audio+vision" in model.about["data"]["halfwidth"]
+    assert apply.borrowed(model) == () and "text+audio+vision" in model.about["data"]["halfwidth"]
     assert model.about["data"]["columns"]["vision"] == list(FACET)
     card = (tmp_path / "mosei.md").read_text()
     assert "| text+audio+vision | " in card and "borrowed" not in card and "film" not in card
-    assert verdict.verdict(model, recordings())["weight_vision"][:2].gt(0).all()
+    assert apply.verdict(model, recordings())["weight_vision"][:2].gt(0).all()
     monkeypatch.setattr(pretrain, "load", lambda _: given(47))
     with pytest.raises(SystemExit, match="47 columns; FACET 4"):
         pretrain.main(["--dataset", "mosei", "--out", str(tmp_path)])
@@ -188,7 +189,7 @@ def test_the_interval_holds_its_share_of_the_validation_errors():
         def predict(self, data):
             return type("P", (), {"score": np.zeros((1, len(data)))})
 
-    from mmlib.features import build
+    from mmlib.daf.features import build
 
     corpus = replace(labelled(), text=None)
     data = build(corpus)
@@ -208,16 +209,16 @@ def drawn(i: int):
 
 def test_nobody_watching_gets_figures(monkeypatch):
     shown = []
-    monkeypatch.setattr(browser, "display", shown.append)
-    browser.browse(["a", "b", "c"], drawn, lambda i: np.zeros(9), 16000, still=[2, 0])
+    monkeypatch.setattr(stepper, "display", shown.append)
+    stepper.browse(["a", "b", "c"], drawn, lambda i: np.zeros(9), 16000, still=[2, 0])
     assert [figure.axes[0].get_title() for figure in shown] == ["utterance 2", "utterance 0"]
 
 
 def test_somebody_watching_steps_through(monkeypatch):
     shown, heard = [], []
-    monkeypatch.setattr(browser, "display", shown.append)
-    monkeypatch.setattr(browser, "is_watched", lambda: True)
-    browser.browse(["a", "b", "c"], drawn, lambda i: heard.append(i) or np.zeros(9), 16000)
+    monkeypatch.setattr(stepper, "display", shown.append)
+    monkeypatch.setattr(stepper, "is_watched", lambda: True)
+    stepper.browse(["a", "b", "c"], drawn, lambda i: heard.append(i) or np.zeros(9), 16000)
     (box,) = [one for one in shown if isinstance(one, ipywidgets.VBox)]
     back, choice, on = box.children[0].children
     on.click()

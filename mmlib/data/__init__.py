@@ -1,8 +1,7 @@
-"""Data sets in, one `Corpus` out; imports nothing else of mmlib but `paths`."""
+"""Data sets in, one `Corpus` out; imports nothing else of mmlib but `files`."""
 
 from mmlib.data.corpus import SENTIMENT, SPLITS, Corpus, DataError, Scale, Sequences
 from mmlib.data.load import NAMES, load
-from mmlib.data.passport import Passport, passport
 
 __all__ = [
     "NAMES",
@@ -10,9 +9,7 @@ __all__ = [
     "SPLITS",
     "Corpus",
     "DataError",
-    "Passport",
     "Scale",
     "Sequences",
     "load",
-    "passport",
 ]

@@ -7,6 +7,7 @@ h hidden, k class, s seed (member of a stack); n counts utterances.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -144,3 +145,17 @@ class Corpus:
             sequences={m: s.take(rows) for m, s in self.sequences.items()},
             truth={name: values[rows] for name, values in self.truth.items()},
         )
+
+
+def rows_of(data: Any, splits: Sequence[str]) -> list[np.ndarray]:
+    """Row numbers of each split of features or states; DataError where one is empty."""
+    rows = [data.rows(split) for split in splits]
+    for split, found in zip(splits, rows, strict=True):
+        if not len(found):
+            raise DataError(f"{data.name} has no utterance in split {split}; training needs it")
+    return rows
+
+
+def first(corpus: Corpus, n: int) -> Corpus:
+    """The first n utterances of each split; all if n is 0."""
+    return corpus.take(np.concatenate([corpus.rows(split)[: n or None] for split in SPLITS]))

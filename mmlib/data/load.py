@@ -1,19 +1,18 @@
 """`load`: a name in, a sound `Corpus` out. The tables below say from where."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
 from mmlib.data.check import check
 from mmlib.data.corpus import Corpus, DataError
-from mmlib.data.csd import read_csd
-from mmlib.data.files import choose
-from mmlib.data.mmsa import read_mmsa
-from mmlib.data.recordings import TABLE, read_recordings
-from mmlib.data.reviews import read_reviews, read_sst5
-from mmlib.data.tables import read_meld, read_mmmo, read_mosei, read_mosi
-from mmlib.paths import data_root
+from mmlib.data.readers.csd import read_csd
+from mmlib.data.readers.mmsa import read_mmsa
+from mmlib.data.readers.recordings import TABLE, read_recordings
+from mmlib.data.readers.reviews import read_reviews, read_sst5
+from mmlib.data.readers.tables import read_meld, read_mmmo, read_mosei, read_mosi
+from mmlib.files import data_root
 
 # ROOT/<name>/<file>, in order of precedence. A reader of several files is named by the first.
 READERS: dict[str, dict[str, Callable[..., Corpus]]] = {
@@ -39,7 +38,7 @@ READERS: dict[str, dict[str, Callable[..., Corpus]]] = {
         "*.parquet": read_reviews,
     },
     "sst5": {"sst5.csv.gz": read_sst5},
-    "recordings": {TABLE: read_recordings},  # own ones, see mmlib.media
+    "recordings": {TABLE: read_recordings},  # own ones, see mmlib.recordings
 }
 # made from a seed by the function of that name in mmlib.data.<name>, imported when asked for
 EMBEDDED = ("synthetic", "synthetic_reviews")
@@ -49,8 +48,8 @@ NAMES = (*EMBEDDED, *READERS)
 def load(name: str, root: Path | str | None = None, **options: object) -> Corpus:
     """The data set `name` (one of NAMES), read from ROOT/<name>/ and checked.
 
-    `name` may also be the path of a folder that `mmlib.media` wrote.
-    `root` defaults to `mmlib.paths.data_root()`. Options: `file` names one of several accepted
+    `name` may also be the path of a folder that `mmlib.recordings` wrote.
+    `root` defaults to `mmlib.files.data_root()`. Options: `file` names one of several accepted
     files; the others are the reader's own (`read_mosi`, `read_mmsa`, `read_csd`, `read_reviews`)
     or, for an embedded corpus, those of the function that makes it.
     Raises DataError, one line, with the choices or the remedy.
@@ -60,7 +59,7 @@ def load(name: str, root: Path | str | None = None, **options: object) -> Corpus
             return check(read_recordings(own))
         raise DataError(f"unknown data set {name!r}; choose one of {', '.join(NAMES)}")
     if name in EMBEDDED:
-        make = getattr(import_module(f"mmlib.data.{name}"), name)
+        make = getattr(import_module(f"mmlib.data.embedded.{name}"), name)
         _known(name, make, options)
         return check(make(**options))
     file = options.pop("file", None)
@@ -78,3 +77,29 @@ def _known(what: str, reader: Callable, options: dict, extra: tuple[str, ...] = 
     known = [*extra, *(p.name for p in parameters if p.name != "path")]
     if unknown := [option for option in options if option not in known]:
         raise DataError(f"unknown option {unknown[0]!r} of {what}; choose from {', '.join(known)}")
+
+
+def choose(folder: Path, patterns: Sequence[str], file: str | None = None) -> tuple[Path, str]:
+    """The file to read in `folder` and the pattern it matched, first pattern first.
+
+    Several present: the choice is printed, and `file` names another. Raises DataError naming the
+    accepted files and where they go, or those present.
+    """
+    accepted = ", ".join(patterns)
+    found = {p: pattern for pattern in patterns for p in sorted(folder.glob(pattern))}
+    if not found:
+        raise DataError(
+            f"no data in {folder}: put one of {accepted} there, or set MMLIB_DATA to the folder "
+            f"that holds {folder.name}/"
+        )
+    names = [p.name for p in found]
+    if file is not None and file not in names:
+        raise DataError(
+            f"no file {file!r} in {folder}; there: {', '.join(names)} (accepted: {accepted})"
+        )
+    path = folder / (file or names[0])
+    together = path.suffix == ".csd"  # one data set in several files, read as a folder
+    others = [p.name for p in found if p != path and not (together and found[p] == found[path])]
+    if file is None and others:
+        print(f"{folder.name}: reading {path.name}; file= names another: {', '.join(others)}")
+    return path, found[path]

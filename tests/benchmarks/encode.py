@@ -16,7 +16,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 from transformers import AutoConfig, AutoTokenizer
 
-from mmlib.text import encode, locate
+from mmlib.text.encoder import locate
+from mmlib.text.encoding import encode
 
 TEXTS, ROUNDS, MAX_LENGTH = 1000, 5, 128
 NOUNS = ["film", "plot", "camera", "ending", "actor", "music", "dialogue", "first half", "villain"]

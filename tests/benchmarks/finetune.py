@@ -21,10 +21,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mmlib import batches, encoders, finetune, machine, pair
-from mmlib.config import Config
 from mmlib.data import load
-from mmlib.paths import data_root
+from mmlib.data.corpus import first
+from mmlib.files import data_root
+from mmlib.finetune import machine, pair, run, tokens
+from mmlib.finetune.config import Config
+from mmlib.finetune.run import Run
+from mmlib.text import made
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TEXTS, BATCH = (128, 16) if DEVICE == "cpu" else (2048, 64)  # reviews, reviews a step
@@ -70,7 +73,7 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-class Plain(finetune.Run):
+class Plain(run.Run):
     """The same run as one writes it first: each step is one batch padded to the maximum length."""
 
     def update(self, rows: np.ndarray) -> float:
@@ -87,7 +90,7 @@ class Plain(finetune.Run):
     def pad(self) -> None:
         whole, longest = self.tokens.batch, self.config.max_length
 
-        def padded(rows: np.ndarray) -> batches.Batch:
+        def padded(rows: np.ndarray) -> tokens.Batch:
             batch = whole(rows)
             grow = (0, longest - batch.mask.shape[1])
             mask = torch.nn.functional.pad(batch.mask, grow)
@@ -110,16 +113,16 @@ def measure(way: str, max_length: int) -> dict[str, float]:
     is_plain = way == "plain loop"
     dataset = "hotel" if (data_root() / "hotel").is_dir() else "synthetic_reviews"
     config = replace(WAYS[way], dataset=dataset, max_length=max_length)
-    corpus = finetune.first(load(dataset), TEXTS)
+    corpus = first(load(dataset), TEXTS)
     words = [corpus.text[i] for i in corpus.rows("train")]
-    config = replace(config, encoders=[str(encoders.named(e, words)) for e in config.encoders])
+    config = replace(config, encoders=[str(made.named(e, words)) for e in config.encoders])
     with tempfile.TemporaryDirectory() as folder:
-        run = (Plain if is_plain else finetune.Run)(config, Path(folder), corpus)
+        run = (Plain if is_plain else Run)(config, Path(folder), corpus)
         if is_plain:
             run.pad()
         run.total = 10 * TEXTS // BATCH
         rows = run.rows["train"]
-        plan = batches.steps(run.tokens.lengths[rows], BATCH, 0, 0)
+        plan = tokens.steps(run.tokens.lengths[rows], BATCH, 0, 0)
         run.update(rows[plan[0]])  # warms up
         losses = []
         trained = seconds(lambda: losses.extend(run.update(rows[part]) for part in plan[1:]))

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from mmlib.features import Scaler
-from mmlib.frozen import Settings, States, fit
-from mmlib.multitask import Targets
+from mmlib.dyfulm.frozen import Settings, States, fit
+from mmlib.dyfulm.losses import Targets
+from mmlib.stack.vectors import Scaler
 
 ROWS = {"train": 2000, "valid": 500}
 LAYERS, DIM, SEEDS, ROUNDS, EPOCHS = 7, 384, 5, 5, 2

@@ -28,10 +28,11 @@ from transformers import (
     RobertaModel,
 )
 
-from mmlib import batches, finetune
-from mmlib.config import Config
 from mmlib.data import SPLITS, Corpus, load
-from mmlib.paths import data_root
+from mmlib.files import data_root
+from mmlib.finetune import run, tokens
+from mmlib.finetune.config import Config
+from mmlib.finetune.run import Run
 
 IS_GPU = torch.cuda.is_available()
 DEVICE = "cuda" if IS_GPU else "cpu"
@@ -90,7 +91,7 @@ def make(folder: Path, corpus: Corpus) -> dict[str, str]:
     return {name: str(folder / name) for name in ("roberta", "deberta")}
 
 
-def flops(run: finetune.Run, rows: np.ndarray) -> float:
+def flops(run: run.Run, rows: np.ndarray) -> float:
     """Multiplications and additions of one training step's products, real tokens only."""
     lengths, total = run.tokens.lengths[rows].astype(float), 0.0
     for encoder in run.pair.encoders:
@@ -124,9 +125,9 @@ def measure(config: Config, corpus: Corpus, rate: float) -> dict[str, float]:
     if IS_GPU:
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
-        run = finetune.Run(config, Path(folder), corpus)
+        run = Run(config, Path(folder), corpus)
         rows, began = run.rows["train"], now()
-        plan = [rows[part] for part in batches.steps(run.tokens.lengths[rows], BATCH, 0, 0)]
+        plan = [rows[part] for part in tokens.steps(run.tokens.lengths[rows], BATCH, 0, 0)]
         run.total = 2 * len(plan) + 2
         for part in plan:  # compiles, loads kernels, takes memory
             run.update(part)
@@ -159,7 +160,7 @@ KINDS = {  # parts of a kernel's name, the first that fits
 }
 
 
-def shares(run: finetune.Run, rows: np.ndarray) -> None:
+def shares(run: run.Run, rows: np.ndarray) -> None:
     """Print what the GPU does in one step, by kind of kernel, and how long it waits."""
     if not IS_GPU:
         return
@@ -188,10 +189,10 @@ def main() -> None:
     print(f"bfloat16 matrix product {rate / 1e12:.0f} TFLOP/s; {BATCH} reviews a step", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         made = make(Path(folder), corpus)
-        own = finetune.disentangled.use_sdpa
+        own = run.disentangled.use_sdpa
         for way in sys.argv[1:] or WAYS:
             config = WAYS[way]
-            finetune.disentangled.use_sdpa = (lambda pair: pair) if "as it comes" in way else own
+            run.disentangled.use_sdpa = (lambda pair: pair) if "as it comes" in way else own
             config = replace(config, encoders=[made[name] for name in config.encoders])
             found = measure(config, corpus, rate)
             print(way + ": " + ", ".join(f"{k} {v:.3g}" for k, v in found.items()), flush=True)

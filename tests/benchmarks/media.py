@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from scipy.io import wavfile
 
-from mmlib.media import build, demo
-from mmlib.media.decode import RATE, load
+from mmlib.recordings import build, demo
+from mmlib.recordings.decode import RATE, load
 
 STEP, SPOKEN = 5.0, 4.5  # seconds from utterance to utterance, and of each
 

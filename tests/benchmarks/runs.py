@@ -15,8 +15,9 @@ from statistics import median
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
-from mmlib.runs import engine, execute
-from mmlib.runs.plan import Point
+from mmlib.batch import engine, execute
+from mmlib.batch.parameters import Point
+from mmlib.scores import runs
 
 WORKERS = 2
 
@@ -43,7 +44,7 @@ def measure(folder: Path, points: int, warm: bool) -> None:
         ready = time.monotonic()
         engine.run(jobs[WORKERS:], batch, client)
         elapsed = time.monotonic() - ready
-    records = [execute.manifest(job.done) for job in jobs[WORKERS:]]
+    records = [runs.manifest(job.done) for job in jobs[WORKERS:]]
     own = [record["seconds"] for record in records]
     start = median(record["kernel_seconds"] for record in records)
     overhead = (WORKERS * elapsed - sum(own)) / len(own)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
-from mmlib import train
-from mmlib.features import Features, Scaler
-from mmlib.loop import EPS
-from mmlib.train import Settings
+from mmlib.daf import train
+from mmlib.daf.train import Settings
+from mmlib.stack.loop import EPS
+from mmlib.stack.vectors import Features, Scaler
 
 ROWS = {"train": 1281, "valid": 229}
 SIZES = [{"text": 384, "audio": 73}, {"text": 2688, "audio": 73}]  # last layer of MiniLM, or all
@@ -40,8 +40,8 @@ def random_features(dims: dict[str, int]) -> Features:
 class Plain(nn.Module):
     """DAF as one writes it for one model.
 
-    `columns`: the feature dropout draws one mask a batch, as `mmlib.train` does; else one value at
-    a time, as is usual.
+    `columns`: the feature dropout draws one mask a batch, as `mmlib.daf.train` does; else one value
+    at a time, as is usual.
     """
 
     def __init__(self, dims: dict[str, int], columns: bool, width: int = 64) -> None:

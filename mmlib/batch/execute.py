@@ -1,0 +1,222 @@
+"""One point, executed once: into a folder of its own that appears when it is whole.
+
+A run's folder holds, for each point, `<name>/` if it is done or `<name>.failed/` if it is not, with
+the executed notebook and `manifest.json`; a point of a grid also has its rows and figures there.
+While it runs all lies in `.<name>.<token>.part/`. A lock a point makes sure that no two processes
+run the same one, whoever asked for it.
+"""
+
+import json
+import os
+import platform
+import secrets
+import shutil
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from mmlib import files
+from mmlib.batch import kernel, sources
+from mmlib.batch.parameters import Point
+from mmlib.files import write_whole
+from mmlib.scores import provenance
+from mmlib.scores.runs import manifest
+
+
+@dataclass(frozen=True)
+class Job:
+    """A point and where it goes: all that a worker on another host has to know of it."""
+
+    point: Point
+    name: str
+    folder: Path  # of the run
+    code: Mapping[str, str]
+    data: Mapping[str, str]
+    key: str
+    own: bool  # its rows and figures go into its own folder, not into the run's
+
+    @property
+    def done(self) -> Path:
+        return self.folder / self.name
+
+    @property
+    def failed(self) -> Path:
+        return self.folder / f"{self.name}.failed"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What all points of one invocation share."""
+
+    session: str
+    resume: bool  # whether an earlier session's up-to-date point is as good as a new one
+    command: str
+    diff: str
+    python_and_mmlib: str
+    timeout: float | None = None
+    warm: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a point ended."""
+
+    job: Job
+    state: str  # done, up to date, failed
+    error: str = ""  # one line
+    seconds: float = 0.0
+
+    @property
+    def folder(self) -> Path:
+        return self.job.failed if self.error else self.job.done
+
+
+def _code_here() -> str:
+    """Python and mmlib as this process has loaded them."""
+    code = sorted(sources.PACKAGE.rglob("*.py"))
+    digest = sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
+    return f"Python {platform.python_version()}, mmlib {digest[:12]}"
+
+
+PYTHON_AND_MMLIB = _code_here()  # now: a long-lived worker must not see later changes
+
+
+def job(point: Point, folder: Path, own: bool) -> Job:
+    """What is to be executed for a point; in its own folder it is named by its key."""
+    code, data = sources.code(point.notebook), sources.data(point.notebook, point.parameters)
+    key = sources.key(point.parameters, code, data)
+    name = f"{point.notebook.stem}-{key[:12]}" if own else point.notebook.stem
+    return Job(point, name, folder, code, data, key, own)
+
+
+def batch(command: str, **options: object) -> Batch:
+    """The invocation of this process; options: resume, timeout, warm."""
+    token = secrets.token_hex(8)
+    return Batch(token, command=command, diff=provenance.diff(),
+                 python_and_mmlib=PYTHON_AND_MMLIB, **options)  # fmt: skip
+
+
+def up_to_date(job: Job) -> bool:
+    """Whether the point is done with these very inputs."""
+    return manifest(job.done).get("key") == job.key
+
+
+def attempt(job: Job, batch: Batch, number: int) -> Outcome:
+    """Execute a point in a kernel of its own, unless another process has done so meanwhile.
+
+    Runs on a worker. RuntimeError if that has another Python or mmlib than the driver.
+    """
+    if batch.python_and_mmlib != PYTHON_AND_MMLIB:
+        raise RuntimeError(f"worker on {socket.gethostname()} has {PYTHON_AND_MMLIB}")
+    with _claim(job.folder, job.name):
+        if up_to_date(job) and (batch.resume or manifest(job.done)["session"] == batch.session):
+            return Outcome(job, "up to date")
+        return _run(job, batch, number)
+
+
+def _claim(folder: Path, name: str, timeout: float = -1) -> FileLock:
+    (folder / ".locks").mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / ".locks" / name, timeout=timeout)
+
+
+def _run(job: Job, batch: Batch, number: int) -> Outcome:
+    scratch = _scratch(job.folder, job.name)
+    record = {**begun(job, batch, number), "state": "running"}
+    environment = {name: value for name, value in os.environ.items() if name.startswith("MMLIB_")}
+    environment |= {"MMLIB_COMMAND": batch.command, "MMLIB_POINT": str(scratch) if job.own else ""}
+    try:
+        scratch.mkdir()
+        _write(scratch, record)
+        record |= kernel.execute(
+            job.point.notebook,
+            scratch / job.point.notebook.name,
+            job.point.parameters,
+            folder=files.ROOT,
+            environment=environment,
+            limit=batch.timeout,
+            warm=batch.warm,
+        )
+        record["state"] = "failed" if record["error"] else "done"
+        _finish(scratch, record)
+        _publish(scratch, job)
+    except OSError as error:  # of the disk: the notebook's own errors are in the record
+        shutil.rmtree(scratch, ignore_errors=True)
+        return give_up(job, batch, number, f"{type(error).__name__}: {error}")
+    return Outcome(job, record["state"], record["error"], record["seconds"])
+
+
+def begun(job: Job, batch: Batch, number: int) -> dict:
+    """What a manifest says before its point runs."""
+    here = provenance.here(job.point.parameters, job.data)
+    return {
+        "notebook": job.point.notebook.stem,
+        "parameters": here["parameters"],
+        "key": job.key,
+        "session": batch.session,
+        "attempt": number,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "threads": os.environ.get("OMP_NUM_THREADS", ""),
+        "gpu": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+        "device": here["device"],
+        "commit": here["commit"],
+        "diff": batch.diff,
+        "versions": here["versions"],
+        "command": batch.command,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "code": dict(job.code),
+        "data": here["data"],
+    }
+
+
+def give_up(job: Job, batch: Batch, number: int, error: str) -> Outcome:
+    """Record a failure that left no notebook: a full disk, a worker that died again and again."""
+    record = {**begun(job, batch, number), "state": "failed", "error": error, "traceback": ""}
+    scratch = _scratch(job.folder, job.name)
+    try:
+        scratch.mkdir()
+        _finish(scratch, record)
+        _publish(scratch, job)
+    except OSError:  # nor is there room for the record; the driver still tells
+        shutil.rmtree(scratch, ignore_errors=True)
+    return Outcome(job, "failed", error)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed workers left unfinished; a point that still runs keeps its own."""
+    for path in folder.glob(".*.part/"):
+        name = path.name[1:].rsplit(".", 2)[0]
+        with suppress(Timeout), _claim(folder, name, timeout=0):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _scratch(folder: Path, name: str) -> Path:
+    return folder / f".{name}.{secrets.token_hex(4)}.part"
+
+
+def _write(folder: Path, record: dict) -> None:
+    write_whole(folder / "manifest.json", json.dumps(record, indent=1) + "\n")
+
+
+def _finish(scratch: Path, record: dict) -> None:
+    (scratch / ".lock").unlink(missing_ok=True)
+    _write(scratch, {**record, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
+
+
+def _publish(scratch: Path, job: Job) -> None:
+    """Give a finished folder its name; a failure never takes the place of a result."""
+    done = manifest(scratch)["state"] == "done"
+    target = job.done if done else job.failed
+    old = _scratch(job.folder, target.name)
+    if target.exists():
+        os.rename(target, old)
+    os.rename(scratch, target)
+    shutil.rmtree(old, ignore_errors=True)
+    if done:
+        shutil.rmtree(job.failed, ignore_errors=True)

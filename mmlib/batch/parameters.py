@@ -1,0 +1,164 @@
+"""What a notebook declares: its parameters, the data sets it takes, whether it reads results."""
+
+import ast
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import nbformat
+import papermill
+import yaml
+
+from mmlib import files
+
+TYPES = {"str": str, "int": int, "float": (float, int), "bool": bool, "list": list, "dict": dict}
+
+
+def select(only: list[str]) -> list[Path]:
+    """The notebooks whose names begin with one of `only` (all if it is empty), in reading order."""
+    notebooks = sorted(files.NOTEBOOKS.glob("[0-9]*.ipynb"))
+    for name in only or [""]:
+        if not any(path.stem.startswith(name) for path in notebooks):
+            there = ", ".join(path.stem for path in notebooks) or "none"
+            raise ValueError(f"no notebook {name!r} in {files.NOTEBOOKS}; there are {there}")
+    return [path for path in notebooks if path.stem.startswith(tuple(only or [""]))]
+
+
+def declared(notebook: Path) -> dict[str, dict]:
+    """Parameters of a notebook as papermill sees them: name, type, default, help."""
+    return _declared(notebook, notebook.stat().st_mtime_ns)
+
+
+@lru_cache
+def _declared(notebook: Path, mtime: int) -> dict[str, dict]:
+    return papermill.inspect_notebook(literal(notebook))
+
+
+def literal(path: Path) -> str:
+    """A path for papermill, which would fill in parameters between braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def default(parameter: Mapping[str, str]) -> object:
+    """The value in the notebook itself."""
+    return ast.literal_eval(parameter["default"])
+
+
+def choices(parameters: Mapping[str, dict]) -> list[str]:
+    """Data sets a notebook can take: `# synthetic | mosi: which corpus` lists two."""
+    listed = re.match(r"[\w\s|-]*", parameters["dataset"]["help"])[0]
+    return [name.strip() for name in listed.split("|")]
+
+
+def is_behind(notebook: Path) -> bool:
+    """Whether the `.py` beside it holds other cells; a run executes those of the `.ipynb`."""
+    source = notebook.with_suffix(".py")
+    if not source.exists():
+        return False
+    import jupytext  # here, since a run alone needs it and it takes its time to load
+
+    both = jupytext.read(source), nbformat.read(notebook, as_version=4)
+    cells = [[(c.cell_type, c.source.strip()) for c in one.cells] for one in both]
+    return cells[0] != cells[1]
+
+
+def reads_results(notebook: Path) -> bool:
+    """Whether its parameters cell is tagged so: then it comes after the others."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    return any("reads-results" in cell.metadata.get("tags", []) for cell in cells)
+
+
+def refuse_unknown(names: Iterable[str], known: Iterable[str], where: str) -> None:
+    """ValueError that lists the parameters there are, for a name that is none of them."""
+    for name in names:
+        if name not in known:
+            there = ", ".join(sorted(known))
+            raise ValueError(f"{where}: unknown parameter {name!r}; there are {there}")
+
+
+def check(where: str, parameters: Mapping[str, dict], name: str, value: object) -> None:
+    """ValueError unless the value has the parameter's type and is a data set the notebook takes.
+
+    Types are those of the annotation, else of the default; a whole number is a float too.
+    """
+    kind = parameters[name]["inferred_type_name"].split("[")[0]
+    if kind not in TYPES:
+        kind = type(default(parameters[name])).__name__
+    if not isinstance(value, TYPES[kind]) or (isinstance(value, bool) and kind != "bool"):
+        hint = " (YAML reads 1e-3 as text: write 0.001)" if _is_number(value) else ""
+        raise ValueError(f"{where}: {name} takes {kind}, not {value!r}{hint}")
+    if name == "dataset" and value not in choices(parameters):
+        raise ValueError(f"{where}: dataset {value!r} is none of {choices(parameters)}")
+
+
+def _is_number(value: object) -> bool:
+    """Whether this is text that Python would take for a number."""
+    with suppress(ValueError):
+        return isinstance(value, str) and float(value) is not None
+    return False
+
+
+@dataclass(frozen=True)
+class Point:
+    """One notebook and the parameters it will be executed with."""
+
+    notebook: Path
+    parameters: Mapping[str, object]
+    dataset: str  # what it will use, "" if it takes no data set
+
+
+def plan(run: str, dataset: str | None, given: Mapping, only: list[str]) -> list[Point]:
+    """The notebooks in reading order with checked parameters, or a ValueError in one line."""
+    every = {path: declared(path) for path in select([])}
+    known = {path: every[path] for path in select(only)}
+    stems = {path.stem for path in every}
+    shared = {name: value for name, value in given.items() if name not in stems}
+    refuse_unknown(shared, {name for names in every.values() for name in names}, "any notebook")
+    dataset = dataset or shared.pop("dataset", None)
+    listed = sorted({c for names in known.values() if "dataset" in names for c in choices(names)})
+    if dataset and dataset not in listed:
+        raise ValueError(f"no notebook takes data set {dataset!r}; they take {', '.join(listed)}")
+    return [_point(path, known[path], run, dataset, shared, given) for path in known]
+
+
+def _point(notebook: Path, parameters, run, dataset, shared, given) -> Point:
+    own = given.get(notebook.stem) or {}
+    refuse_unknown(own, parameters, notebook.stem)
+    values = {name: value for name, value in {**shared, **own}.items() if name in parameters}
+    if "run" in parameters:
+        values["run"] = run
+    if "dataset" in parameters and dataset in choices(parameters):
+        values["dataset"] = dataset
+    return point(notebook, parameters, values)
+
+
+def point(notebook: Path, parameters: Mapping[str, dict], values: dict) -> Point:
+    """A notebook with checked values; ValueError in one line if one does not fit."""
+    for name, value in values.items():
+        check(notebook.stem, parameters, name, value)
+    known = "dataset" in parameters
+    dataset = values.get("dataset", default(parameters["dataset"])) if known else ""
+    return Point(notebook, values, dataset)
+
+
+def read_parameters(path: Path) -> dict:
+    """A parameter file; ValueError in one line if it is missing or no mapping."""
+    try:
+        given = yaml.safe_load(path.read_text()) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise unreadable(path, error) from error
+    if not isinstance(given, dict):
+        raise ValueError(f"{path}: a parameter file holds `name: value` lines")
+    return given
+
+
+def unreadable(path: Path, error: Exception) -> ValueError:
+    """What is wrong with a YAML file, in one line that names its line where that is known."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return ValueError(f"{path}:{mark.line + 1}: {error.problem}")
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+    return ValueError(f"{path}: {reason}")

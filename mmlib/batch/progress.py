@@ -1,0 +1,125 @@
+"""What is going on: a live table in a terminal, else a line for each point that ends."""
+
+import json
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from statistics import median
+
+from rich.box import SIMPLE
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from mmlib.batch.execute import Job, Outcome
+from mmlib.scores.metrics import METRICS
+from mmlib.scores.results import REFERENCE
+
+SHOWN = 20  # lines of the live table
+
+
+class Progress:
+    """Told of each outcome; shows state, time left, and the best score so far."""
+
+    def __init__(self, jobs: Sequence[Job], workers: int, console: Console) -> None:
+        self.jobs, self.workers, self.console = jobs, workers, console
+        self.labels = {job.name: text for job, text in zip(jobs, labels(jobs), strict=True)}
+        self.outcomes: list[Outcome] = []
+        self.best: tuple[float, str] | None = None
+        self.metric = ""  # that is compared
+        self.live = None
+
+    def __enter__(self) -> "Progress":
+        if self.console.is_terminal:
+            self.live = Live(get_renderable=self.table, console=self.console, refresh_per_second=1)
+            self.live.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.live:
+            self.live.stop()
+
+    def tell(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        if not outcome.error:
+            self._compare(outcome.job)
+        if not self.live:
+            at = time.strftime("%H:%M:%S")
+            state = outcome.error or f"{outcome.state}, {outcome.seconds:.0f} s"
+            line = f"{at} {self.labels[outcome.job.name]}: {state}; {self.summary()}"
+            self.console.print(line, soft_wrap=True)
+
+    def summary(self) -> str:
+        """`12 of 24, 1 failed; about 3 min left; best mae 0.83: daf mosi`."""
+        failed = sum(bool(outcome.error) for outcome in self.outcomes)
+        said = [f"{len(self.outcomes)} of {len(self.jobs)}{f', {failed} failed' * bool(failed)}"]
+        took = [outcome.seconds for outcome in self.outcomes if outcome.seconds]
+        left = len(self.jobs) - len(self.outcomes)
+        if took and left:
+            said.append(f"about {duration(median(took) * left / self.workers)} left")
+        return "; ".join([*said, *([self.best[1]] if self.best else [])])
+
+    def table(self) -> Group:
+        """The points that run, then those that failed, then the last that are done."""
+        table = Table("point", "state", "seconds", box=SIMPLE)
+        ended = sorted(self.outcomes[::-1], key=lambda outcome: not outcome.error)
+        lines = [(name, "running", seconds) for name, seconds in self.running()]
+        lines += [(o.job.name, o.error or o.state, o.seconds) for o in ended]
+        for name, state, seconds in lines[:SHOWN]:
+            table.add_row(self.labels[name], Text(state), f"{seconds:.0f}")
+        return Group(table, Text(self.summary()))
+
+    def running(self) -> list[tuple[str, float]]:
+        """Points that are being executed somewhere, and for how many seconds."""
+        found, now = [], datetime.now(UTC)
+        for folder in {job.folder for job in self.jobs}:
+            for path in folder.glob(".*.part/manifest.json"):
+                name = path.parent.name[1:].rsplit(".", 2)[0]
+                with suppress(OSError, ValueError):
+                    began = datetime.fromisoformat(json.loads(path.read_text())["started"])
+                    found += [(name, (now - began).total_seconds())] * (name in self.labels)
+        return sorted(found)
+
+    def _compare(self, job: Job) -> None:
+        """Keep the best test score: of the mean absolute error, else of the first metric stored."""
+        rows = [r for r in rows_of(job) if r["split"] == "test" and r["model"] not in REFERENCE]
+        if rows and not self.metric:
+            self.metric = "mae" if any(r["metric"] == "mae" for r in rows) else rows[0]["metric"]
+        for row in (r for r in rows if r["metric"] == self.metric):
+            value = row["mean"] if METRICS[self.metric].better == "low" else -row["mean"]
+            if self.best is None or value < self.best[0]:
+                place = " ".join((row["model"], row["variant"], row["dataset"]))
+                self.best = value, f"best {self.metric} {row['mean']:.3f}: {place}"
+
+
+def rows_of(job: Job) -> list[dict]:
+    """The rows that a finished point stored, none if it stores none."""
+    folder = job.done if job.own else job.folder
+    with suppress(FileNotFoundError):
+        rows = json.loads((folder / "metrics.json").read_text())
+        return [row for row in rows if row["notebook"] == job.point.notebook.stem]
+    return []
+
+
+def labels(jobs: Sequence[Job]) -> list[str]:
+    """Notebook and those parameters that differ between the points, as text."""
+    names = sorted({name for job in jobs for name in job.point.parameters} - {"run"})
+    seen = {name: {str(job.point.parameters.get(name)) for job in jobs} for name in names}
+    varied = [name for name in names if len(seen[name]) > 1]
+    return [
+        " ".join(
+            [job.point.notebook.stem]
+            + [f"{n}={job.point.parameters[n]}" for n in varied if n in job.point.parameters]
+        )
+        for job in jobs
+    ]
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min`, `3.5 h`, `12 days`."""
+    for unit, size, limit in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 48 * 3600)):
+        if seconds < limit:
+            return f"{seconds / size:.{int(unit == 'h')}f} {unit}"
+    return f"{seconds / 86400:.0f} days"

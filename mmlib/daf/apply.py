@@ -1,0 +1,103 @@
+"""A trained DAF on utterances it has not seen: sentiment with an interval, weights, what each adds.
+
+The models in `mmlib/models` are made by `mmlib.daf.pretrain`; a card beside each says what it is.
+Axes: n utterances, m modality.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mmlib.daf import features, interpret, saved, train
+from mmlib.daf.saved import Saved
+from mmlib.data import Corpus, Sequences
+from mmlib.stack.vectors import Features
+
+MODELS = Path(__file__).with_name("weights")
+
+
+def model_for(corpus: Corpus) -> Saved:
+    """The model trained on MOSI's words and voice, with faces where the corpus has some."""
+    return saved.load(
+        MODELS / f"mosi-{'tav' if 'vision' in corpus.modalities else 'ta'}.safetensors"
+    )
+
+
+def borrowed(model: Saved) -> tuple[str, ...]:
+    """Modalities that the model knows from the embedded corpus only: no claim about real ones."""
+    return tuple(model.about["data"].get("borrowed", ()))
+
+
+def matched(corpus: Corpus, columns: Mapping[str, Sequence[str]]) -> Corpus:
+    """The corpus as the model's training data were: words as MOSI writes them, utterance means.
+
+    columns: names of each modality's features, of which the others are left out. A modality that
+    the corpus lacks is missing for every utterance. DataError where a column is missing.
+    """
+    n, sequences = len(corpus), {}
+    for m, names in columns.items():
+        none = Sequences(np.zeros((0, len(names))), np.zeros(n), tuple(names))
+        sequences[m] = means(corpus.sequences[m].only(names)) if m in corpus.sequences else none
+    return replace(corpus, text=tuple(map(plain, corpus.text)), sequences=sequences)
+
+
+def means(sequences: Sequences) -> Sequences:
+    """One frame an utterance, the mean of its own; none where it has none."""
+    mean = features.pool(sequences)[:, : len(sequences.columns)]  # (n, d)
+    present = sequences.lengths > 0
+    return Sequences(mean[present], present.astype(int), sequences.columns)
+
+
+def plain(text: str) -> str:
+    """Lower case without punctuation, as in MOSI; what holds nothing else stays as it is."""
+    return " ".join(re.sub(r"[^\w' ]+|_", " ", text.lower()).split()) or text
+
+
+def verdict(model: Saved, corpus: Corpus) -> pd.DataFrame:
+    """What the model says of every utterance, one row each.
+
+    Columns: id; heard, the modalities it had ("text+audio"); score, in [-3, 3] or a little outside;
+    low and high, its interval; weight_<m> (0 where missing) and opinion_<m> (NaN); without_<m>, the
+    score if that modality were missing (NaN where it is, or is the only one). All are means over
+    the stack, opinions by the members' weights, so that weights times opinions add up to the score.
+    The interval held the share `coverage` of the errors on the validation split, for utterances
+    with the same modalities (split conformal prediction: Vovk et al. 2005, ch. 2).
+    """
+    facts = model.about["data"]
+    data = features.build(matched(corpus, facts["columns"]), model.model.modalities,
+                          model.scaler, **model.about["encoder"])  # fmt: skip
+    found = train.predict(model.model, data)
+    score, weights = found.score.mean(axis=0), found.weights.mean(axis=0)  # (n,), (n, m)
+    said = (found.weights * found.opinions).mean(axis=0)  # (n, m), adds up to the score
+    opinions = np.divide(said, weights, out=np.full_like(said, np.nan), where=data.present)
+    half = _halfwidth(model, data)
+    heard = ["+".join(_of(data.modalities, row)) for row in data.present]
+    table = pd.DataFrame({"id": data.ids, "heard": heard, "score": score})
+    table["low"], table["high"] = score - half, score + half
+    for i, m in enumerate(data.modalities):
+        table[f"weight_{m}"], table[f"opinion_{m}"] = weights[:, i], opinions[:, i]
+        table[f"without_{m}"] = _without(model, data, m)
+    return table
+
+
+def _halfwidth(model: Saved, data: Features) -> np.ndarray:
+    """Half of each utterance's interval, (n,); a borrowed modality does not narrow it."""
+    measured = ~np.isin(data.modalities, borrowed(model))  # (m,)
+    names = ["+".join(_of(data.modalities, row & measured)) for row in data.present]
+    return np.array([model.about["data"]["halfwidth"][name] for name in names])
+
+
+def _without(model: Saved, data: Features, modality: str) -> np.ndarray:
+    """The score if a modality were missing, (n,); NaN where it is, or nothing else is there."""
+    column = data.modalities.index(modality)
+    less = train.predict(model.model, interpret.perturb(data, modality, "missing"))
+    possible = data.present[:, column] & (data.present.sum(axis=1) > 1)
+    return np.where(possible, less.score.mean(axis=0), np.nan)
+
+
+def _of(names: Sequence[str], present: np.ndarray) -> list[str]:
+    return [name for name, there in zip(names, present, strict=True) if there]

@@ -1,0 +1,99 @@
+"""From a corpus to one vector a modality and utterance: frozen text states, pooled sequences.
+
+Axes: n utterances, t frame, d feature, m modality.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmlib.data import Corpus, DataError, Sequences
+from mmlib.stack.vectors import Features, Scaler
+from mmlib.text import encoding
+
+
+def pool(sequences: Sequences) -> np.ndarray:
+    """Mean and standard deviation over the valid frames, (n, 2 d); (n, d) if no t exceeds 1.
+
+    Neither padding nor a frame of zeros enters: trackers write zeros where they have lost the face
+    or the voice. An utterance without a valid frame is 0.
+    """
+    valid = sequences.values.any(axis=1)  # (frames,)
+    at = np.repeat(np.arange(len(sequences)), sequences.lengths)[valid]  # utterance of each frame
+    values, lengths = sequences.values[valid], np.bincount(at, minlength=len(sequences))
+    t = np.maximum(lengths, 1)[:, None]  # (n, 1)
+    mean = _sum(values, lengths) / t  # (n, d)
+    if sequences.lengths.max(initial=0) <= 1:
+        return mean.astype(np.float32)
+    sd = np.sqrt(_sum((values - mean.astype(np.float32)[at]) ** 2, lengths) / t)
+    return np.concatenate([mean, sd], axis=1).astype(np.float32)
+
+
+def _sum(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Sums over each utterance's frames, (n, d) float64."""
+    out = np.zeros((len(lengths), values.shape[1]))
+    full = np.flatnonzero(lengths)  # reduceat cannot sum an empty stretch
+    if len(full):
+        starts = (np.cumsum(lengths) - lengths)[full]
+        out[full] = np.add.reduceat(values, starts, axis=0, dtype=np.float64)
+    return out
+
+
+def raw(
+    corpus: Corpus, modalities: Sequence[str], **encoder: object
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Unscaled features x[m] (n, d) and who has them, present (n, m); `encoder`: see `build`."""
+    x, present = {}, np.ones((len(corpus), len(modalities)), dtype=bool)
+    for i, m in enumerate(modalities):
+        if m == "text" and corpus.text is not None:
+            states = encoding.encode(corpus.text, **encoder)  # (n, d) or (n, l, d)
+            x[m] = states.reshape(len(states), -1)
+        else:
+            x[m] = pool(corpus.sequences[m])
+            present[:, i] = x[m].any(axis=1)  # without a valid frame all is zero
+    return x, present
+
+
+def build(
+    corpus: Corpus,
+    modalities: Sequence[str] | None = None,
+    scaler: Scaler | None = None,
+    **encoder: object,
+) -> Features:
+    """Features of the corpus' modalities (default: all of them), scaled by its training split.
+
+    `scaler`: of another corpus, to apply a model trained there; the default is then its modalities.
+    `encoder`: arguments of `mmlib.text.encoding.encode`; by default the mean-pooled states of all
+    layers, end to end. DataError where a modality is not in the corpus, nobody in training has it,
+    or its number of features is not the scaler's.
+    """
+    modalities = tuple(modalities or (scaler.mean if scaler else corpus.modalities))
+    missing = [m for m in modalities if m not in corpus.modalities]
+    if missing:
+        raise DataError(
+            f"{corpus.name} has no {', '.join(missing)}; it has {', '.join(corpus.modalities)}"
+        )
+    encoder = {"layers": "all", **encoder}
+    x, present = raw(corpus, modalities, **encoder)
+    scaler = scaler or Scaler.fit(x, present, corpus.rows("train"))
+    x = scaler.apply(x, present)
+    return Features(
+        name=corpus.name,
+        ids=corpus.ids,
+        groups=corpus.groups,
+        split=corpus.split,
+        label=corpus.label,
+        x=x,
+        present=present,
+        scaler=scaler,
+        origin={
+            "variant": corpus.variant,
+            "checksums": dict(corpus.checksums),
+            "encoder": encoder,
+        },
+    )
+
+
+def variant(modalities: Sequence[str]) -> str:
+    """Short name of a set of modalities: ("text", "audio") is "ta"."""
+    return "".join(m[0] for m in modalities)

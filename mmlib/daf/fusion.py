@@ -1,0 +1,229 @@
+"""DAF, per-utterance dynamic attention fusion, and the fusion rules it is compared with.
+
+The paper (arXiv 2509.22729) prints no equation. This is our reading of its text:
+
+    h_m   = tanh(W_m x_m + b_m)                               a common width for every modality
+    e     = V relu(U [h_1; ...; h_M; present] + a) + c        a scorer that sees all modalities
+    alpha = softmax over the present m of e_m / tau           one weight a modality and utterance
+    z     = sum_m alpha_m h_m                                 fusion
+    y     = u . z + u_0                                       sentiment
+
+The head is affine and the weights sum to one, so y = sum_m alpha_m (u . h_m + u_0): the score is
+exactly the weighted mean of what each modality would say alone (its opinion). An utterance without
+any modality has no weights (all 0) and the score u_0.
+
+Models are stacks (`mmlib.stack.layers`): all seeds of one shape in one module.
+Axes: s stack member, b batch, m modality, d feature, h hidden, r rank.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mmlib.stack.layers import Linear, Masks, Stacked
+
+NEVER = -1e9  # the score of an absent modality: its softmax weight is exactly zero
+
+
+class Output(NamedTuple):
+    """What a fusion model says of a batch."""
+
+    score: Tensor  # (s, b)
+    weights: Tensor | None  # (s, b, m), rows sum to 1; None where a rule has no such weights
+    opinions: Tensor  # (s, b, m): the head applied to each modality's embedding alone, absent too
+
+
+class Noise(NamedTuple):
+    """The three random parts of training; evaluation passes none."""
+
+    features: Masks  # columns of x_m, one mask a batch
+    hidden: Masks  # entries of h_m
+    modalities: Masks  # whole modalities, one utterance at a time
+
+
+class Fusion(Stacked):
+    """Projections, a fusion rule, an affine head; a subclass is one rule."""
+
+    def __init__(self, dims: Mapping[str, int], width: int = 64, s: int = 1) -> None:
+        """`dims`: features of each modality, in the order of the mask's last axis."""
+        super().__init__()
+        self.dims, self.width = dict(dims), width
+        self.project = nn.ModuleDict({m: Linear(s, d, width) for m, d in dims.items()})
+        self.head = Linear(s, width, 1)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return tuple(self.dims)
+
+    @property
+    def s(self) -> int:
+        """How many models the stack holds."""
+        return len(self.head.bias)
+
+    def forward(
+        self, x: Mapping[str, Tensor], present: Tensor, noise: Noise | None = None
+    ) -> Output:
+        """x[m] (s, b, d_m), present (s, b, m) bool; an absent modality's x (finite) is ignored.
+
+        With `noise`, x is overwritten: dropped columns become 0 in place, without a copy of the
+        largest arrays.
+        """
+        if noise is not None and not noise.modalities.idle:
+            kept = present & noise.modalities.keep(present.shape[1:]).to(present.device)
+            present = torch.where(kept.any(-1, keepdim=True), kept, present)
+        h = self.embed(x, noise)  # (s, b, m, h)
+        z, weights = self.fuse(h * present[..., None], present)
+        opinions = self.head(h.flatten(1, 2)).view(present.shape)
+        return Output(self.head(z)[..., 0], weights, opinions)
+
+    def embed(self, x: Mapping[str, Tensor], noise: Noise | None) -> Tensor:
+        """h_m = tanh(W_m x_m + b_m), (s, b, m, h), with dropout where noise is given."""
+        h = []
+        for m in self.modalities:
+            if noise is not None and not noise.features.idle:
+                x[m].mul_(noise.features.scale((1, self.dims[m])).to(x[m].device))
+            h.append(torch.tanh(self.project[m](x[m])))
+        stacked = torch.stack(h, dim=2)  # (s, b, m, h)
+        if noise is None or noise.hidden.idle:
+            return stacked
+        return stacked * noise.hidden.scale(stacked.shape[1:]).to(stacked.device)
+
+    def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, Tensor | None]:
+        """h (s, b, m, h), zero where absent -> z (s, b, h), weights (s, b, m) or None."""
+        raise NotImplementedError
+
+    def fusion_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Those of the rule itself: they may learn at a rate of their own."""
+        own = ("project.", "head.")
+        return ((n, p) for n, p in self.named_parameters() if not n.startswith(own))
+
+
+def weighted(scores: Tensor, h: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+    """Softmax of scores (s, b, m) over the present modalities, and the weighted sum of h."""
+    weights = scores.masked_fill(~present, NEVER).softmax(dim=-1) * present  # (s, b, m)
+    return (weights[..., None] * h).sum(dim=2), weights
+
+
+class Mean(Fusion):
+    """Equal weights; with one modality, the unimodal model."""
+
+    def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        return weighted(torch.zeros_like(h[..., 0]), h, present)
+
+
+class Static(Fusion):
+    """Learned weights that are the same for every utterance: alpha = softmax(theta)."""
+
+    def __init__(self, dims: Mapping[str, int], width: int = 64, s: int = 1) -> None:
+        super().__init__(dims, width, s)
+        self.theta = nn.Parameter(torch.zeros(s, 1, len(dims)))
+
+    def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        return weighted(self.theta.expand(h.shape[:3]), h, present)
+
+
+class DAF(Fusion):
+    """Weights computed anew for each utterance by a scorer that sees every modality."""
+
+    def __init__(
+        self,
+        dims: Mapping[str, int],
+        width: int = 64,
+        s: int = 1,
+        scorer_width: int = 16,
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__(dims, width, s)
+        self.temperature = temperature
+        self.scorer_in = Linear(s, len(dims) * (width + 1), scorer_width)
+        self.scorer_out = Linear(s, scorer_width, len(dims))
+
+    def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        seen = torch.cat([h.flatten(2), present.to(h.dtype)], dim=-1)  # (s, b, m (h + 1))
+        e = self.scorer_out(torch.relu(self.scorer_in(seen)))  # (s, b, m)
+        return weighted(e / self.temperature, h, present)
+
+
+class Concat(Fusion):
+    """z = relu(W [h_1; ...; h_M; present] + b): the usual static fusion (LF-DNN's)."""
+
+    def __init__(self, dims: Mapping[str, int], width: int = 64, s: int = 1) -> None:
+        super().__init__(dims, width, s)
+        self.mix = Linear(s, len(dims) * (width + 1), width)
+
+    def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, None]:
+        return torch.relu(self.mix(torch.cat([h.flatten(2), present.to(h.dtype)], dim=-1))), None
+
+
+class GMU(Fusion):
+    """z = sum_m sigmoid(G_m [h; present]) * h_m: a gate a unit (Arevalo et al. 2017)."""
+
+    def __init__(self, dims: Mapping[str, int], width: int = 64, s: int = 1) -> None:
+        super().__init__(dims, width, s)
+        self.gate = Linear(s, len(dims) * (width + 1), len(dims) * width)
+
+    def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, None]:
+        seen = torch.cat([h.flatten(2), present.to(h.dtype)], dim=-1)
+        gates = torch.sigmoid(self.gate(seen)).view(h.shape)  # (s, b, m, h)
+        return (gates * h).sum(dim=2), None
+
+
+class LMF(Fusion):
+    """z = mean_r prod_m (1 + W_m^r h_m): low-rank tensor fusion (Liu et al. 2018).
+
+    The 1 takes the place of the constant appended to h_m there; an absent modality's factor is 1.
+    """
+
+    def __init__(self, dims: Mapping[str, int], width: int = 64, s: int = 1, rank: int = 4) -> None:
+        super().__init__(dims, width, s)
+        self.rank = rank
+        self.factors = nn.ModuleDict({m: Linear(s, width, rank * width) for m in dims})
+
+    def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, None]:
+        s, b, _, width = h.shape
+        product = h.new_ones(s, b, self.rank * width)
+        for i, m in enumerate(self.modalities):
+            product = product * (1 + self.factors[m](h[:, :, i]) * present[:, :, i, None])
+        return product.view(s, b, self.rank, width).mean(dim=2), None
+
+
+class CrossModal(Fusion):
+    """Each modality attends to all (one head), then the mean (after MulT, on pooled sequences).
+
+    Without biases in the attention: the softmax does not feel that of the keys.
+    """
+
+    def __init__(self, dims: Mapping[str, int], width: int = 64, s: int = 1) -> None:
+        super().__init__(dims, width, s)
+        self.qkv = Linear(s, width, 3 * width, bias=False)
+        self.out = Linear(s, width, width)
+
+    def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, None]:
+        q, k, v = self.qkv(h.flatten(1, 2)).view(*h.shape[:3], -1).chunk(3, dim=-1)
+        scores = q @ k.transpose(-1, -2) / self.width**0.5  # (s, b, m, m)
+        attention = scores.masked_fill(~present[:, :, None], NEVER).softmax(dim=-1)
+        heard = self.out((attention @ v).flatten(1, 2)).view(h.shape)
+        return weighted(torch.zeros_like(h[..., 0]), h + heard, present)[0], None
+
+
+RULES: dict[str, type[Fusion]] = {
+    "mean": Mean,
+    "static": Static,
+    "concat": Concat,
+    "gmu": GMU,
+    "lmf": LMF,
+    "crossmodal": CrossModal,
+    "daf": DAF,
+}
+
+
+def create(rule: str, dims: Mapping[str, int], s: int = 1, **shape: float) -> Fusion:
+    """A stack of s fusion models of one rule; `shape` are the rule's own arguments.
+
+    ValueError for an unknown rule.
+    """
+    if rule not in RULES:
+        raise ValueError(f"unknown fusion rule {rule!r}; choose one of {', '.join(RULES)}")
+    return RULES[rule](dims, s=s, **shape)

@@ -1,0 +1,132 @@
+"""A trained stack on disk: its numbers as safetensors, all else as JSON beside them.
+
+`daf.safetensors` holds the parameters and the scaler; `daf.json` says what they are and carries
+their SHA-256, so that a damaged file, or two files of different saves, is noticed. No pickle.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load as tensors_of
+from safetensors.torch import save as bytes_of
+
+from mmlib.daf import features, fusion, train
+from mmlib.daf.fusion import Fusion
+from mmlib.daf.train import Fit
+from mmlib.data import Corpus
+from mmlib.files import write_whole
+from mmlib.stack.vectors import Features, Scaler
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A trained stack and how to make its input from a corpus."""
+
+    model: Fusion
+    scaler: Scaler
+    about: Mapping[str, object]  # the JSON file: rule, shape, dims, encoder, members, data
+
+    def predict(self, corpus: Corpus) -> pd.DataFrame:
+        """Score and weights of every utterance, averaged over the members of the stack.
+
+        Columns: id; score, in [-3, 3] or a little outside; score_sd over members (0 for one);
+        weight_<m> and opinion_<m> for each modality where the rule has weights. A modality that an
+        utterance lacks has weight 0 and opinion NaN. DataError where the corpus lacks a modality.
+        """
+        encoder = self.about["encoder"]
+        data = features.build(corpus, self.model.modalities, self.scaler, **encoder)
+        found = train.predict(self.model, data)
+        sd = found.score.std(axis=0, ddof=min(1, self.model.s - 1))
+        table = {"id": data.ids, "score": found.score.mean(axis=0), "score_sd": sd}
+        if found.weights is not None:
+            weights = found.weights.mean(axis=0)  # (n, m)
+            opinions = np.where(data.present, found.opinions.mean(axis=0), np.nan)
+            table |= {f"weight_{m}": w for m, w in zip(data.modalities, weights.T, strict=True)}
+            table |= {f"opinion_{m}": o for m, o in zip(data.modalities, opinions.T, strict=True)}
+        return pd.DataFrame(table)
+
+
+def save(fit: Fit, data: Features, path: Path | str) -> Path:
+    """Write a trained stack to `path`, name.safetensors, and name.json beside it.
+
+    `data`: the features it was trained on; `Saved.predict` makes others the same way. Both files
+    are replaced whole. ValueError for a path of another kind, or features of other dimensions.
+    """
+    path = _checked(path)
+    scaled = {m: len(mean) for m, mean in fit.scaler.mean.items()}
+    if not data.dims == scaled == fit.model.dims:
+        raise ValueError(
+            f"the model was trained on features {fit.model.dims}, the scaler is of {scaled} and "
+            f"data of {data.dims}; pass features made by mmlib.daf.features.build, as trained on"
+        )
+    state = {name: value.cpu() for name, value in fit.model.state_dict().items()}
+    for part, arrays in asdict(fit.scaler).items():  # mean, scale
+        state |= {f"scaler.{part}.{m}": torch.from_numpy(v) for m, v in arrays.items()}
+    numbers = bytes_of(state)
+    about = _about(fit, data) | {"sha256": sha256(numbers).hexdigest()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, numbers)
+    write_whole(path.with_suffix(".json"), json.dumps(about, indent=1, default=str) + "\n")
+    return path
+
+
+def _about(fit: Fit, data: Features) -> dict:
+    settings = fit.members[0].settings
+    members = zip(fit.members, fit.valid_mae, fit.best_epoch, strict=True)
+    return {
+        "rule": settings.rule,
+        "shape": dict(settings.shape),
+        "dims": fit.model.dims,
+        "encoder": data.origin.get("encoder", {}),
+        "data": {"name": data.name, **{k: v for k, v in data.origin.items() if k != "encoder"}},
+        "members": [
+            {"seed": int(member.seed), "settings": asdict(member.settings),
+             "valid_mae": float(mae), "best_epoch": int(epoch)}
+            for member, mae, epoch in members
+        ],
+    }  # fmt: skip
+
+
+def load(path: Path | str, device: str = "cpu") -> Saved:
+    """The stack that `save` wrote to `path`.
+
+    ValueError, one line, where a file is missing or damaged, or the two do not belong together.
+    """
+    path = _checked(path)
+    try:
+        numbers, about = path.read_bytes(), json.loads(path.with_suffix(".json").read_bytes())
+    except FileNotFoundError as error:
+        raise ValueError(f"no saved model: {error.filename} is missing; save one first") from None
+    except ValueError:
+        raise ValueError(f"{path.with_suffix('.json')} is damaged; save the model again") from None
+    try:
+        if about["sha256"] != sha256(numbers).hexdigest():
+            raise ValueError("other SHA-256")
+        return Saved(*_restored(tensors_of(numbers), about, device), about)
+    except (KeyError, TypeError, ValueError, RuntimeError):  # of a file changed by hand
+        raise ValueError(
+            f"{path} is damaged, or not what its .json describes; save the model again"
+        ) from None
+
+
+def _restored(state: dict, about: dict, device: str) -> tuple[Fusion, Scaler]:
+    arrays = {name: state.pop(name).numpy() for name in list(state) if name.startswith("scaler.")}
+    scaler = Scaler(
+        *({m: arrays[f"scaler.{part}.{m}"] for m in about["dims"]} for part in ("mean", "scale"))
+    )
+    model = fusion.create(about["rule"], about["dims"], len(about["members"]), **about["shape"])
+    model.load_state_dict(state)
+    return model.to(device), scaler
+
+
+def _checked(path: Path | str) -> Path:
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path}: a saved model is named NAME.safetensors")
+    return path

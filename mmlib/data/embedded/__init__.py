@@ -1,0 +1,1 @@
+"""Corpora made from a seed, with their hidden truth."""

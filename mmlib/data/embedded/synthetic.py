@@ -1,0 +1,203 @@
+"""The embedded corpus: every utterance's sentiment and every modality's informativeness are known.
+
+    y        sentiment, a multiple of 1/3 in [-3, 3], many zeros (as in CMU-MOSEI)
+    q_m      informativeness of modality m in [0, 1], hidden, but visible in the input's manner
+    s_m      = 0.2 ** q_m * 6 ** (1 - q_m), the noise of what the modality shows
+    e_m      = clip(y + s_m * normal, -3, 3), the evidence: what the words, voice or face say
+
+Words carry their e_m to within 0.2. A modality of low q_m often says something wrong. Who knows
+q_m can weigh the three opinions; who does not must use one fixed weighting. There are two ceilings:
+the best weighting, sum_m w_m e_m with w_m the shares of the precisions 1 / s_m^2, all that
+attention can reach, and the oracle, the exact posterior median of y given all e_m and q_m, which
+also knows how often each label occurs. With `control=True` q_m is the same for all utterances: a
+fixed weighting is optimal there.
+Axes: n utterances, t frame, d feature, m modality (text, audio, vision).
+"""
+
+import numpy as np
+from scipy.stats import norm
+
+from mmlib.data.columns import COVAREP, FACET
+from mmlib.data.corpus import Corpus, DataError, Sequences
+from mmlib.data.embedded import grammar
+
+MODALITIES = ("text", "audio", "vision")
+GRID = np.arange(-9, 10) / 3  # (19,), the values a label can take
+CLEAR, UNCLEAR = 0.2, 6.0  # noise of the evidence at informativeness 1 and 0
+CONTROL = {"text": 0.8, "audio": 0.75, "vision": 0.7}  # informativeness, control corpus
+MISSING = 0.05  # share of utterances without audio, and without vision
+PER_GROUP = 20  # utterances a speaker
+
+# What is typical of each COVAREP column (mean, sd), and how far it moves with evidence of +3 (in
+# sd) or with a loss of clarity from 1 to 0 (in sd): a loud, high, tense voice is positive here.
+AUDIO = {
+    "F0": (180, 40, 1.2, 0),
+    "VUV": (0.6, 0.2, 0, -1.6),
+    "NAQ": (0.11, 0.03, -1.0, 0),
+    "QOQ": (0.42, 0.1, -0.5, 0),
+    "H1H2": (5, 3, -0.7, 0),
+    "PSP": (0.35, 0.1, 0.3, 0),
+    "MDQ": (0.12, 0.02, -0.4, 0),
+    "peakSlope": (-0.4, 0.1, 1.1, 0),
+    "Rd": (1.4, 0.4, -0.6, 0),
+    "Rd_conf": (0.6, 0.12, 0, -1.4),
+    "creak": (0, 0, 0, 0),
+    "MCEP_0": (-8, 1.3, 1.2, 0.3),
+    "MCEP_1": (1.2, 0.5, 0.6, -0.4),
+    "MCEP_2": (0.4, 0.4, -0.4, 0),
+    "MCEP_3": (0.2, 0.3, 0.4, 0),
+}
+MCEP_HIGH, HMPDM, HMPDD = (0, 0.15, 0, 0), (0, 1.0, 0, 0), (-1, 0.3, 0, 1.2)
+VISION = {  # evidence of the FACET channels, log10 odds
+    "Joy": 1.0,
+    "AU6": 0.7,
+    "AU12": 1.0,
+    "AU25": 0.3,
+    "Anger": -0.8,
+    "Contempt": -0.5,
+    "Disgust": -0.6,
+    "Sadness": -0.8,
+    "AU4": -0.7,
+    "AU15": -0.8,
+    "AU17": -0.4,
+}
+
+
+def synthetic(seed: int = 0, n: int = 6000, control: bool = False) -> Corpus:
+    """The embedded corpus of n utterances (at least 200), the same for the same arguments.
+
+    `truth` holds "informativeness" (n, m) in [0, 1], "evidence" (n, m) in [-3, 3], "precision"
+    (n, m) = 1 / s_m^2 (0 where the modality is missing), "weights" (n, m), precision as shares,
+    "weighted" (n,), the evidence so weighted, and "oracle" (n,), the posterior median.
+    DataError if n is too small for three splits.
+    """
+    if n < 10 * PER_GROUP:
+        raise DataError(
+            f"synthetic: n={n} does not fill three splits; use {10 * PER_GROUP} or more"
+        )
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(-(-n // PER_GROUP)), PER_GROUP)[:n]
+    y = _labels(n, rng)
+    q, present = _informativeness(n, control, rng)
+    evidence = np.clip(y[:, None] + noise_of(q) * rng.standard_normal(q.shape), -3, 3)
+    text = _text(evidence[:, 0], q[:, 0], control, rng)
+    precision = present / noise_of(q) ** 2
+    weights = precision / precision.sum(axis=1, keepdims=True)
+    return Corpus(
+        name="synthetic",
+        variant=f"seed {seed}, {n} utterances" + (", control: fixed weights optimal" * control),
+        ids=tuple(f"speaker{g:03d}_{i:05d}" for i, g in enumerate(groups)),
+        groups=tuple(f"speaker{g:03d}" for g in groups),
+        split=_splits(groups),
+        label=y,
+        text=text,
+        sequences={
+            "audio": _audio(evidence[:, 1], q[:, 1], present[:, 1], groups, rng),
+            "vision": _vision(evidence[:, 2], q[:, 2], present[:, 2], groups, rng),
+        },
+        truth={
+            "informativeness": np.where(present, q, 0),
+            "evidence": evidence,
+            "precision": precision,
+            "weights": weights,
+            "weighted": (weights * evidence).sum(axis=1),
+            "oracle": oracle(evidence, q, present),
+        },
+    )
+
+
+def noise_of(q: np.ndarray) -> np.ndarray:
+    """Standard deviation of the evidence at informativeness q in [0, 1]."""
+    return CLEAR**q * UNCLEAR ** (1 - q)
+
+
+def prior() -> np.ndarray:
+    """Probability of each label of GRID, (19,): 22 % zeros, the rest a bell a little above zero."""
+    bell = np.exp(-0.5 * ((GRID - 0.2) / 1.3) ** 2) * (GRID != 0)
+    return np.where(GRID == 0, 0.22, 0.78 * bell / bell.sum())
+
+
+def oracle(evidence: np.ndarray, q: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Posterior median of y (n,) given evidence, informativeness and presence, all (n, m).
+
+    No predictor of y from the evidence has a lower expected absolute error. Evidence at -3 or 3
+    stands for the whole tail that was clipped there.
+    """
+    s = noise_of(q)[..., None]  # (n, m, 1)
+    z = (evidence[..., None] - GRID) / s  # (n, m, 19)
+    inside = norm.logpdf(z) - np.log(s)
+    tail = np.where(evidence[..., None] > 0, norm.logsf(z), norm.logcdf(z))
+    log = np.where(np.abs(evidence[..., None]) >= 3, tail, inside) * present[..., None]
+    log = log.sum(axis=1) + np.log(prior())  # (n, 19)
+    posterior = np.exp(log - log.max(axis=1, keepdims=True))
+    share = posterior.cumsum(axis=1) / posterior.sum(axis=1, keepdims=True)
+    return GRID[(share >= 0.5).argmax(axis=1)]
+
+
+def _labels(n: int, rng: np.random.Generator) -> np.ndarray:
+    return rng.choice(GRID, size=n, p=prior())
+
+
+def _splits(groups: np.ndarray) -> np.ndarray:
+    """Whole speakers: of every ten, seven train, one validates, two test."""
+    return np.array(["train"] * 7 + ["valid"] + ["test"] * 2)[groups % 10]
+
+
+def _informativeness(n: int, control: bool, rng: np.random.Generator):
+    """q (n, m) and present (n, m) bool; text takes the five levels of the grammar's manners."""
+    if control:
+        q = np.tile([CONTROL[m] for m in MODALITIES], (n, 1))
+        return q, np.ones((n, 3), dtype=bool)
+    q = rng.beta(0.4, 1.2, size=(n, 3))
+    q[np.arange(n), rng.integers(3, size=n)] = 1 - 0.2 * rng.random(n)  # someone is always clear
+    q[:, 0] = np.round(q[:, 0] * 4) / 4
+    missing = rng.random((n, 3)) < [0, MISSING, MISSING]
+    return q, ~missing
+
+
+def _text(value, q, control, rng) -> tuple[str, ...]:
+    """Sentences whose words carry `value` (n,), in the manner that shows their q (n,)."""
+    manners = list(grammar.MANNERS)[::-1]  # from sarcastic, q = 0, to plain, q = 1
+    level = np.full(len(q), 3) if control else np.round(q * 4).astype(int)
+    return tuple(grammar.sentence(v, manners[k], rng) for v, k in zip(value, level, strict=True))
+
+
+def _frames(mean: np.ndarray, sd: np.ndarray, lengths: np.ndarray, rng) -> np.ndarray:
+    """Frames (sum t, d) around each utterance's mean (n, d), jittering by sd (n, d)."""
+    frames = rng.standard_normal((lengths.sum(), mean.shape[1]), dtype=np.float32)
+    at = np.repeat(np.arange(len(lengths)), lengths)
+    frames *= sd.astype(np.float32)[at]
+    frames += mean.astype(np.float32)[at]
+    return frames
+
+
+def _audio(evidence, q, present, groups, rng) -> Sequences:
+    """COVAREP-like sequences: clarity shows in voicing, Rd_conf, HMPDD and restless frames."""
+    table = np.array([AUDIO.get(c) or _other(c) for c in COVAREP])  # (d, 4)
+    mean, sd, by_value, by_clarity = table.T
+    lengths = rng.integers(15, 45, size=len(q)) * present
+    speaker = 0.1 * rng.standard_normal((groups.max() + 1, len(COVAREP)))[groups]
+    shift = evidence[:, None] / 3 * by_value + (1 - q)[:, None] * by_clarity + speaker  # (n, d)
+    restless = 0.4 + 1.2 * (1 - q)[:, None]
+    frames = _frames(mean + sd * shift, np.broadcast_to(sd * restless, shift.shape), lengths, rng)
+    for column, low, high in (("VUV", 0, 1), ("F0", 50, 500), ("NAQ", 0, 1), ("Rd", 0.3, 2.7)):
+        k = COVAREP.index(column)
+        frames[:, k] = frames[:, k].clip(low, high)
+    return Sequences(frames, lengths, COVAREP)
+
+
+def _other(column: str) -> tuple:
+    kinds = {"HMPDM": HMPDM, "HMPDD": HMPDD, "MCEP": MCEP_HIGH}
+    return kinds[column.split("_")[0]]
+
+
+def _vision(evidence, q, present, groups, rng) -> Sequences:
+    """FACET-like sequences: where the face is unclear it is lost (all zero) in many frames."""
+    by_value = np.array([VISION.get(c, 0.0) for c in FACET])  # (d,)
+    lengths = rng.integers(10, 30, size=len(q)) * present
+    speaker = 0.1 * rng.standard_normal((groups.max() + 1, len(FACET)))[groups]
+    mean = -0.3 + 2.0 * evidence[:, None] / 3 * by_value + speaker  # (n, d)
+    restless = np.broadcast_to(0.4 + 1.2 * (1 - q)[:, None], mean.shape)
+    frames = _frames(mean, restless, lengths, rng)
+    lost = rng.random(len(frames)) < np.repeat(0.5 * (1 - q), lengths)
+    return Sequences(frames * ~lost[:, None], lengths, FACET)

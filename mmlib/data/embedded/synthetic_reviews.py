@@ -1,0 +1,149 @@
+"""Embedded hotel reviews: what each sentence says, how much it counts and the verdict are known.
+
+    m        the guest's mood in [-3, 3]: the hotel's quality and her own luck
+    v_k      what she says of aspect k: around m, or around its opposite where she concedes a point
+    w_k      how much it counts: the words say so ("matters most", "but", "hardly used", "others")
+    verdict  = clip(GAIN * sum(w v) / sum(w), -3, 3), of the words alone
+    stars    = 3 + 2/3 * clip(verdict + NOISE * normal, -3, 3), the label, in [1, 5] with fractions
+
+Opinions come from the grammar of the first corpus, so negated and graded phrases occur. A bag of
+words sees which opinions there are, not which of them counts. What the words say (`truth`) is the
+best guess there is: no reader can know the noise. Axes: n reviews, k aspects.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mmlib.data.corpus import Corpus, DataError, Scale
+from mmlib.data.embedded import grammar
+
+PER_HOTEL = 20  # reviews
+GAIN = 1.5  # a verdict is firmer than the mean of the opinions it rests on
+NOISE = 0.3
+SPREAD = 1.0  # of one guest's opinions around her mood
+
+ASPECTS = {
+    "room": ("room", "bedroom", "suite"),
+    "bed": ("bed", "mattress"),
+    "bathroom": ("bathroom", "shower"),
+    "staff": ("staff", "reception", "service"),
+    "food": ("food", "breakfast", "dinner"),
+    "location": ("location", "neighbourhood"),
+    "price": ("price", "value for money"),
+    "pool": ("pool", "gym", "spa"),
+}
+PARTY = ("my wife and i", "we", "my family", "two colleagues and i", "my parents and i")
+NIGHTS = ("one night", "two nights", "three nights", "a week")
+TIMES = ("in june", "last month", "in early spring", "over new year", "in the holidays")
+FACTS = (
+    "{party} stayed {nights} {time}.",
+    "we booked {nights} for a wedding.",
+    "it was our second visit.",
+    "our flight was late and we arrived after midnight.",
+    "the building has five floors.",
+)
+
+
+class Opinion(NamedTuple):
+    """What one clause adds: its weight, whose side it is on, and what its frame makes of it."""
+
+    weight: float
+    side: int = 1  # -1: a concession, against the guest's mood
+    turn: float = 1.0  # the frame turns the words' value into turn * value
+
+
+_PLAIN, _CONCEDED, _HELD = Opinion(1), Opinion(0.5, -1), Opinion(1.5)
+FORMS: tuple[tuple[str, tuple[Opinion, ...]], ...] = (
+    ("the {} was {}.", (_PLAIN,)),
+    ("i found the {} {}.", (_PLAIN,)),
+    ("the {} was {}, but the {} was {}.", (_CONCEDED, _HELD)),
+    ("although the {} was {}, the {} was {}.", (_CONCEDED, _HELD)),
+    ("the {} was {}, even if the {} was {}.", (_HELD, _CONCEDED)),
+    ("nobody would call the {} {}.", (Opinion(1, turn=grammar.NEGATED["not "]),)),
+    ("what matters most to us is the {}, and it was {}.", (Opinion(3),)),
+    ("we hardly used the {}, which was {}.", (Opinion(0.25, -1),)),
+    ("other guests had called the {} {}.", (Opinion(0, -1),)),
+    ("on our first visit the {} was still {}.", (Opinion(0, -1),)),
+)
+
+
+def synthetic_reviews(seed: int = 0, n: int = 2400) -> Corpus:
+    """The embedded reviews, n of them (at least 200), the same for the same arguments.
+
+    Labels are stars in [1, 5], groups hotels, splits 70/10/20 of whole hotels. `truth` holds what
+    the words say: "values" (n, k) in [-3, 3] and "weights" (n, k) by ASPECTS (0 where an aspect is
+    not judged), and the verdict as "coarse" (n,), "fine" (n,) and "intensity" (n,) in [0, 1].
+    DataError if n is too small for three splits.
+    """
+    if n < 10 * PER_HOTEL:
+        raise DataError(
+            f"synthetic_reviews: n={n} does not fill three splits; use {10 * PER_HOTEL} or more"
+        )
+    rng = np.random.default_rng(seed)
+    hotels = np.repeat(np.arange(-(-n // PER_HOTEL)), PER_HOTEL)[:n]
+    good = rng.normal(0, 0.6, (hotels[-1] + 1, 1))  # (hotels, 1)
+    quality = good + rng.normal(0, 0.5, (len(good), len(ASPECTS)))  # (hotels, k)
+    moods = rng.uniform(-2.4, 2.4, (n, 1)) + quality[hotels]  # (n, k)
+    texts, values, weights = zip(*(_review(mood, rng) for mood in moods), strict=True)
+    values, weights = np.array(values), np.array(weights)  # (n, k)
+    verdict = np.clip(GAIN * (weights * values).sum(1) / weights.sum(1), -3, 3)
+    stars = 3 + np.clip(verdict + NOISE * rng.standard_normal(n), -3, 3) * 2 / 3
+    fine = np.round(verdict * 2 / 3).astype(np.int64) + 2
+    return Corpus(
+        name="synthetic_reviews",
+        variant=f"seed {seed}, {n} reviews",
+        ids=tuple(f"hotel{h:03d}_{i:05d}" for i, h in enumerate(hotels)),
+        groups=tuple(f"hotel{h:03d}" for h in hotels),
+        split=np.array(["train"] * 7 + ["valid"] + ["test"] * 2)[hotels % 10],
+        label=stars,
+        text=texts,
+        scale=Scale("stars", 1, 5),
+        truth={
+            "values": values,
+            "weights": weights,
+            "coarse": np.sign(fine - 2) + 1,
+            "fine": fine,
+            "intensity": (verdict + 3) / 6,
+        },
+    )
+
+
+def _review(mood: np.ndarray, rng: np.random.Generator) -> tuple[str, np.ndarray, np.ndarray]:
+    """A text, and what it says (k,) with what weight (k,), of a guest of this mood (k,)."""
+    values, weights = np.zeros(len(ASPECTS)), np.zeros(len(ASPECTS))
+    free = list(rng.permutation(len(ASPECTS)))
+    facts = [_fact(form, rng) for form in rng.permutation(FACTS)[:2]]
+    sentences = facts[:1]
+    for form in [rng.integers(2), *rng.integers(len(FORMS), size=rng.integers(2, 5))]:
+        frame, opinions = FORMS[form]
+        words = []
+        for opinion in opinions:
+            k = free.pop()
+            said, values[k] = _said(opinion, mood[k], rng)
+            weights[k] = opinion.weight
+            words += [_one_of([*ASPECTS.values()][k], rng), said]
+        sentences.append(frame.format(*words))
+        if len(free) < 2:
+            break
+    sentences.insert(int(rng.integers(1, len(sentences) + 1)), facts[1])
+    return " ".join(sentences), values * (weights > 0), weights
+
+
+def _said(opinion: Opinion, mood: float, rng: np.random.Generator) -> tuple[str, float]:
+    """Words for an opinion, and what they are worth in their frame."""
+    meant = np.clip(opinion.side * mood + SPREAD * rng.standard_normal(), -3, 3)
+    words = grammar.phrase(float(np.clip(meant / opinion.turn, -3, 3)), rng)
+    return words, opinion.turn * _WORTH[words]
+
+
+def _fact(form: str, rng: np.random.Generator) -> str:
+    fill = {"party": PARTY, "nights": NIGHTS, "time": TIMES}
+    return form.format(**{name: _one_of(of, rng) for name, of in fill.items()})
+
+
+def _one_of(choices: tuple[str, ...], rng: np.random.Generator) -> str:
+    return choices[rng.integers(len(choices))]
+
+
+_WORTH = dict(zip(*grammar.opinions(), strict=True))

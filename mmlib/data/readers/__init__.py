@@ -1,0 +1,1 @@
+"""Each kind of file that becomes a `Corpus`, one a module."""

@@ -1,0 +1,178 @@
+"""A folder of own recordings as `mmlib.recordings` writes it, and back as a corpus.
+
+    FOLDER/utterances.csv             one row an utterance; `label` and `split` are yours to fill in
+    FOLDER/clips/<clip>.safetensors   the features of one clip, and in its metadata what it is
+
+A clip's file is written whole under its final name, so a folder is sound whenever a run stops.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from mmlib.data.corpus import Corpus, DataError, Sequences
+from mmlib.files import sha256, write_whole
+
+TABLE = "utterances.csv"
+COLUMNS = ["id", "clip", "start", "end", "speaker", "text", "label", "split"]
+MODALITIES = ("audio", "vision")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The utterances of one recording and their features."""
+
+    id: str  # path below the folder of clips, without its suffix
+    seconds: float
+    start: tuple[float, ...]  # n, seconds
+    end: tuple[float, ...]  # n
+    text: tuple[str, ...]  # n
+    speaker: tuple[str, ...]  # n, "" if unknown
+    sequences: Mapping[str, Sequences]  # of n utterances each
+    counts: Mapping[str, int] = field(default_factory=dict)  # what was masked or left out -> n
+    origin: Mapping[str, object] = field(default_factory=dict)  # checksums and settings
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def table(self) -> pd.DataFrame:
+        """One row an utterance, the columns of `utterances.csv`; labels and splits are empty."""
+        ids = [f"{self.id}[{i}]" for i in range(len(self))]
+        rows = zip(ids, [self.id] * len(self), self.start, self.end, self.speaker, self.text,
+                   strict=True)  # fmt: skip
+        return pd.DataFrame([(*row, "", "") for row in rows], columns=COLUMNS)
+
+
+def place(folder: Path, clip: str) -> Path:
+    """The file of a clip."""
+    return folder / "clips" / f"{clip}.safetensors"
+
+
+def save_clip(clip: Clip, folder: Path) -> Path:
+    """Write a clip below a corpus folder, whole or not at all."""
+    arrays = {
+        f"{m}.{part}": getattr(sequences, part)
+        for m, sequences in clip.sequences.items()
+        for part in ("values", "lengths")
+    }
+    about = {k: v for k, v in vars(clip).items() if k != "sequences"}
+    about["columns"] = {m: sequences.columns for m, sequences in clip.sequences.items()}
+    path = place(folder, clip.id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, save(arrays, metadata={"clip": json.dumps(about)}))
+    return path
+
+
+def load_clip(path: Path) -> Clip:
+    """The clip that `save_clip` wrote; DataError if the file is missing or damaged."""
+    try:
+        with safe_open(path, "np") as file:
+            about = json.loads(file.metadata()["clip"])
+            columns = about.pop("columns")
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        sequences = {
+            m: Sequences(arrays[f"{m}.values"], arrays[f"{m}.lengths"], tuple(names))
+            for m, names in columns.items()
+        }
+        lists = {name: tuple(about.pop(name)) for name in ("start", "end", "text", "speaker")}
+        return Clip(**about, **lists, sequences=sequences)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: missing or damaged ({error}); make the clip again") from None
+
+
+def write_table(folder: Path) -> pd.DataFrame:
+    """Write `utterances.csv` of all clips in a folder; labels, splits and corrected words stay."""
+    clips = [load_clip(path) for path in sorted((folder / "clips").rglob("*.safetensors"))]
+    rows = pd.concat([clip.table() for clip in clips], ignore_index=True)
+    if (folder / TABLE).exists():
+        before = _rows(folder / TABLE).drop_duplicates("id").set_index("id").reindex(rows["id"])
+        start = pd.to_numeric(before["start"], errors="coerce").to_numpy()
+        same = start == rows["start"].to_numpy()  # cut as before
+        for column in ("speaker", "text", "label", "split"):
+            rows[column] = rows[column].mask(same, before[column].to_numpy())
+    write_whole(folder / TABLE, rows.to_csv(index=False))
+    return rows
+
+
+def read_recordings(path: Path) -> Corpus:
+    """Own recordings from `utterances.csv` and the clips beside it.
+
+    A group is a clip. Rows may be reordered, dropped and corrected. Without labels and splits all
+    utterances are in the split "test" with label NaN: something to apply a model to. A modality
+    without any frame is left out. DataError where labels are given for some rows only.
+    """
+    rows = _rows(path)
+    clips = {name: load_clip(place(path.parent, name)) for name in dict.fromkeys(rows["clip"])}
+    at = [_place(row, clips[row.clip]) for row in rows.itertuples()]
+    sequences = {m: _gather(m, rows["clip"], at, clips) for m in MODALITIES}
+    found = {m: s for m, s in sequences.items() if s is not None and s.lengths.any()}
+    counts = sum((Counter(clip.counts) for clip in clips.values()), Counter())
+    files = [path, *(place(path.parent, name) for name in clips)]
+    return Corpus(
+        name="recordings",
+        variant=f"{len(clips)} clips, {sum(clip.seconds for clip in clips.values()):.0f} s",
+        ids=tuple(rows["id"]),
+        groups=tuple(rows["clip"]),
+        split=rows["split"].replace("", "test"),
+        label=_labels(rows),
+        text=tuple(rows["text"]),
+        sequences=found,
+        notes=tuple(f"{what}: {n}" for what, n in sorted(counts.items())),
+        checksums={str(file.relative_to(path.parent)): sha256(file) for file in files},
+    )
+
+
+def _rows(path: Path) -> pd.DataFrame:
+    try:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError, pd.errors.ParserError) as error:
+        raise DataError(f"{path}: not a readable csv ({error}); save it as UTF-8 csv") from None
+    if missing := [column for column in COLUMNS if column not in rows]:
+        raise DataError(
+            f"{path}: missing column(s) {', '.join(missing)}; run mmlib.recordings again"
+        )
+    return rows
+
+
+def _place(row, clip: Clip) -> int:
+    """The number of an utterance in its clip, from its id `clip[number]`."""
+    number = row.id.removeprefix(f"{clip.id}[").removesuffix("]")
+    if not number.isdigit() or int(number) >= len(clip):
+        raise DataError(f"{row.id!r} is no utterance of clip {clip.id!r}; leave the ids as written")
+    return int(number)
+
+
+def _gather(
+    modality: str, names: Iterable[str], at: list[int], clips: Mapping[str, Clip]
+) -> Sequences | None:
+    """One modality of the rows; clips without it have length 0."""
+    have = {name: c.sequences[modality] for name, c in clips.items() if modality in c.sequences}
+    if not have:
+        return None
+    kinds = {s.columns for s in have.values()}
+    if len(kinds) > 1:
+        raise DataError(f"clips with different {modality} features; make them again with one kind")
+    (columns,) = kinds
+    none = np.zeros((0, len(columns)), np.float32)
+    frames = [have[name][i] if name in have else none for name, i in zip(names, at, strict=True)]
+    return Sequences(np.concatenate(frames), np.array([len(f) for f in frames]), columns)
+
+
+def _labels(rows: pd.DataFrame) -> np.ndarray:
+    """Labels (n,), NaN if no row has one; a decimal comma is read as a point."""
+    filled = rows[["label", "split"]] != ""
+    if filled.any(axis=None) and not filled.all(axis=None):
+        first = rows["id"][~filled.all(axis=1)].iloc[0]
+        raise DataError(f"{first!r} has no label or split, others do; fill in both everywhere")
+    label = rows["label"].str.replace(",", ".").replace("", "nan")
+    try:
+        return label.to_numpy(dtype=np.float32)
+    except ValueError as error:
+        raise DataError(f"{TABLE}: {error}; labels are numbers") from None

@@ -1,0 +1,228 @@
+"""Reviews with stars, as any table whose columns can be recognised, and SST-5."""
+
+import html
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mmlib.data.corpus import SPLITS, Corpus, DataError, Scale
+from mmlib.data.readers.cells import numbers, table
+from mmlib.files import sha256
+
+# What a column can be called, case ignored; the first name that is there counts.
+NAMES = {
+    "text": ("text", "review", "review_text", "reviews.text"),
+    "stars": ("rating", "stars", "star", "reviews.rating"),
+    "hotel": ("hotel_id", "hotel_name", "hotel"),
+    "id": ("review_id",),
+    "split": ("split",),
+}
+DATAFINITI = "reviews.text"  # beside it `name` is the hotel's; elsewhere it may be a guest's
+# Booking.com's table of 515,000 reviews: praise and complaint apart, a score instead of stars
+BOOKING = ("Positive_Review", "Negative_Review", "Reviewer_Score")
+NOTHING = ("", "no positive", "no negative")
+
+# Shares of 1 to 5 stars among the 240,739 reviews from which BALANCED took 8,000 of each.
+BALANCED = "hotel_40k"  # whatever its file's format
+NATURAL = np.array([0.036, 0.042, 0.109, 0.300, 0.512])
+SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}  # our reading; the paper does not name its split
+
+_ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
+_TAG = re.compile(
+    r"</?[a-z][a-z0-9]*(?::[a-z]+)?(?:[\s/][^<>]*)?>|<[!?][a-z][^<>]*>|<!\[CDATA\[|\]\]>", re.I
+)
+_HIDDEN = [  # from the one to the other
+    (re.compile(start, re.I), re.compile(end, re.I))
+    for start, end in (
+        ("<!--", "-->"),
+        (r"<script\b", r"</script\s*>"),
+        (r"<style\b", r"</style\s*>"),
+    )
+]
+
+
+def read_reviews(
+    path: Path,
+    *,
+    text: str | None = None,
+    stars: str | None = None,
+    hotel: str | None = None,
+    seed: int = 0,
+) -> Corpus:
+    """Reviews with 1 to 5 stars from a csv, tsv or parquet table.
+
+    Columns are found by their names (`NAMES`, `BOOKING`) unless `text`, `stars` and `hotel` name
+    them. HTML is taken out; rows with an empty cell in these columns are left out, both noted. The
+    split is the file's column `split`, else made from `seed`: 80 % train, 10 % valid, 10 % test, by
+    whole hotels where the hotel is known (hotels of one name count as one). Groups are hotels,
+    else the reviews. DataError if columns are not found, or naming the row of stars outside 1..5.
+    """
+    rows, origin = _booking(path, table(path))
+    found = _found(path, rows, {"text": text, "stars": stars, "hotel": hotel})
+    rows = rows[list(found.values())].set_axis(list(found), axis=1)
+    rows.index = [f"row {i}" for i in range(1, len(rows) + 1)]
+    rows, notes = _cleaned(path, rows)
+    label = _stars(path, rows)
+    ids = tuple(rows.get("id", rows.index))
+    groups = tuple(rows.get("hotel", ids))
+    if "split" in rows:
+        split = rows["split"].replace({"dev": "valid", "validation": "valid"})
+    else:
+        split = _split(path, groups, _unit(rows), seed)
+        notes.append(f"split made here: 80/10/10 of whole {_unit(rows)}, seed {seed}")
+    return Corpus(
+        name="hotel",
+        variant=", ".join((path.name, *(f"{role} {name}" for role, name in found.items()))),
+        ids=ids,
+        groups=groups,
+        split=split,
+        label=label,
+        text=tuple(rows["text"]),
+        scale=Scale("stars", 1, 5, origin),
+        notes=tuple(notes),
+        checksums={path.name: sha256(path)},
+    )
+
+
+def read_sst5(path: Path) -> Corpus:
+    """SST-5 as one csv (split, label5 in 0..4, text); each sentence is its own group.
+
+    Two sentences stand in train and in test, as published: the passport counts them.
+    """
+    rows = table(path, ["split", "label5", "text"])
+    ids = tuple(f"sst5-{i:05d}" for i in range(len(rows)))
+    return Corpus(
+        name="sst5",
+        variant=path.name,
+        ids=ids,
+        groups=ids,
+        split=rows["split"].replace({"dev": "valid"}),
+        label=numbers(path, rows, ["label5"])[:, 0],
+        text=tuple(rows["text"]),
+        scale=Scale("five classes", 0, 4),
+        checksums={path.name: sha256(path)},
+    )
+
+
+def natural(corpus: Corpus) -> np.ndarray | None:
+    """`natural_weights` of reviews that were drawn balanced, those of BALANCED; None for others.
+
+    Of other files no other shares than their own are known. None, too, where a star is missing.
+    """
+    is_balanced = any(name.partition(".")[0] == BALANCED for name in corpus.checksums)
+    is_whole = len(np.unique(np.round(corpus.label))) == len(NATURAL)
+    return natural_weights(corpus.label) if is_balanced and is_whole else None
+
+
+def natural_weights(stars: np.ndarray) -> np.ndarray:
+    """Weights (n,), mean 1, under which stars (n,) occur in their NATURAL shares.
+
+    DataError if a star is missing among them: no weight makes up for it.
+    """
+    star = np.round(np.asarray(stars)).astype(int) - 1
+    count = np.bincount(star, minlength=5)
+    if not count.all():
+        raise DataError(f"no review of {int(count.argmin()) + 1} stars to weigh; use more reviews")
+    weights = (NATURAL / count)[star]
+    return weights / weights.mean()
+
+
+def plain(text: str) -> str:
+    """A text without HTML: entities read, tags, comments and scripts taken out."""
+    bare = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
+    for start, end in _HIDDEN:
+        bare = _without(bare, start, end)
+    bare = _TAG.sub(" ", bare)
+    return text if bare == text else " ".join(bare.split())
+
+
+def _without(text: str, start: re.Pattern, end: re.Pattern) -> str:
+    """A text without what stands from `start` to `end`; a start without an end stays."""
+    kept, at = [], 0
+    while (first := start.search(text, at)) and (last := end.search(text, first.end())):
+        kept.append(text[at : first.start()])
+        at = last.end()
+    return " ".join([*kept, text[at:]])
+
+
+def _booking(path: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """A Booking.com table with `text` and `stars` added, and how stars were made; others as is."""
+    there = {name.lower(): name for name in rows.columns}
+    if not {name.lower() for name in BOOKING} <= set(there):
+        return rows, ""
+    columns = [there[name.lower()] for name in BOOKING]
+    praise, complaint, score = (rows[name].str.strip() for name in columns)
+    said = [part.mask(part.str.lower().isin(NOTHING), "") for part in (praise, complaint)]
+    both = (said[0] != "") & (said[1] != "")
+    score = pd.Series(numbers(path, rows, columns[2:])[:, 0], index=rows.index)
+    if len(bad := np.flatnonzero(score.notna() & ~score.between(2.5, 10))):
+        raise DataError(
+            f"{path.name}: {columns[2]} {score.iloc[bad[0]]:g} in row {bad[0] + 1} "
+            f"is not in 2.5..10 ({len(bad)} such rows); correct or delete them"
+        )
+    stars = (1 + 4 * (score - 2.5) / 7.5).astype(object).where(score.notna(), "").astype(str)
+    text = said[0] + np.where(both, ". ", "") + said[1]
+    return rows.assign(text=text, stars=stars), "1 + 4 (score - 2.5) / 7.5 of a score in 2.5..10"
+
+
+def _found(path: Path, rows: pd.DataFrame, given: dict[str, str | None]) -> dict[str, str]:
+    """Role -> column; text and stars have to be there."""
+    there = {name.lower(): name for name in reversed(rows.columns)}
+    found = {}
+    for role, names in NAMES.items():
+        names = (*names, "name") if role == "hotel" and DATAFINITI in there else names
+        wanted = given.get(role)
+        known = [there[n] for n in (names if wanted is None else (wanted.lower(),)) if n in there]
+        if known:
+            found[role] = known[0]
+        elif wanted is not None or role in ("text", "stars"):
+            raise DataError(
+                f"{path.name}: no column {wanted or ' or '.join(names)} for {role}; pass {role}= "
+                f"one of {', '.join(rows.columns[:30])}"
+            )
+    return found
+
+
+def _cleaned(path: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Rows without HTML and without empty cells, and notes on what was changed or left out."""
+    bare = rows["text"].map(plain)
+    html_found = int((bare != rows["text"]).sum())
+    rows = rows.assign(text=bare)
+    empty = rows.apply(lambda cells: cells.str.strip() == "")
+    notes = [f"HTML taken out of {html_found} texts"] if html_found else []
+    notes += [f"{n} rows without {role} left out" for role, n in empty.sum().items() if n]
+    if empty.any(axis=1).all():
+        raise DataError(f"{path.name}: no review is left ({'; '.join(notes) or 'no row'})")
+    return rows[~empty.any(axis=1)], notes
+
+
+def _stars(path: Path, rows: pd.DataFrame) -> np.ndarray:
+    stars = pd.to_numeric(rows["stars"], errors="coerce")
+    bad = rows["stars"][~stars.between(1, 5)]
+    if len(bad):
+        raise DataError(
+            f"{path.name}: stars {bad.iloc[0]!r} in {bad.index[0]} are no number in 1..5 "
+            f"({len(bad)} such rows); correct or delete them"
+        )
+    return stars.to_numpy(np.float32)
+
+
+def _unit(rows: pd.DataFrame) -> str:
+    return "hotels" if "hotel" in rows else "reviews (no hotel is named)"
+
+
+def _split(path: Path, groups: tuple[str, ...], unit: str, seed: int) -> np.ndarray:
+    """Whole groups in random order, cut where the shares of SHARES are reached, (n,)."""
+    names, code, size = np.unique(groups, return_inverse=True, return_counts=True)
+    if len(names) < 10:
+        raise DataError(
+            f"{path.name}: {len(names)} different {unit} are too few for splits of whole ones; "
+            f"add a column split with {', '.join(SPLITS)}"
+        )
+    order = np.random.default_rng(seed).permutation(len(names))
+    middle = np.empty(len(names))  # where a group's middle review stands, as a share of all
+    middle[order] = (np.cumsum(size[order]) - size[order] / 2) / len(groups)
+    part = np.digitize(middle, np.cumsum([*SHARES.values()])[:-1])
+    return np.array(SPLITS)[part][code]

@@ -1,0 +1,284 @@
+"""What DyFuLM's gate, layer weights and guidance do, how its tasks pull, and when it has failed.
+
+Thresholds are ours; the signatures are what the paper's mechanisms look like where they fail.
+Axes: s seed, n utterances, l layer, h hidden, k class.
+"""
+
+import re
+import string
+from collections.abc import Sequence
+from copy import deepcopy
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from mmlib.data.targets import Targets as Labels
+from mmlib.dyfulm import frozen
+from mmlib.dyfulm.frozen import Fit, Learner, Prediction, States
+from mmlib.dyfulm.losses import TASKS, Targets, task_losses
+from mmlib.dyfulm.model import DyFuLM
+
+NEAR = 0.05  # a gate value this close to .5 mixes without choosing
+Row = tuple[str, str, float, bool]  # of a diagnosis: signature, measure, value, alarm
+
+# The gate
+
+
+def near_half(gate: np.ndarray) -> float:
+    """Share of gate values within .05 of .5; 1 is a gate that has collapsed to the average."""
+    return float((np.abs(gate - 0.5) < NEAR).mean())
+
+
+def gates(gate: np.ndarray) -> pd.DataFrame:
+    """How a gate (s, n, h) is spread, a row a seed.
+
+    near_half; mean, above .5 leans to encoder A; open_a and open_b, shares above .9 and below .1;
+    sd_units of the units' means, a fixed mixture; sd_inputs of a unit over utterances, averaged:
+    what the gate does with the input. A gate may be far from .5 and still ignore its input.
+    """
+    flat = gate.reshape(len(gate), -1)
+    return pd.DataFrame(
+        {
+            "near_half": [near_half(one) for one in gate],
+            "mean": flat.mean(axis=1),
+            "open_a": (flat > 0.9).mean(axis=1),
+            "open_b": (flat < 0.1).mean(axis=1),
+            "sd_units": gate.mean(axis=1).std(axis=-1),
+            "sd_inputs": gate.std(axis=1).mean(axis=-1),
+        }
+    ).rename_axis("seed")
+
+
+def by_word(words: Sequence[str], gate: np.ndarray, least: int = 5) -> pd.DataFrame:
+    """Mean gate (n,) of each word that occurs at least so often; columns gate, n, from A to B."""
+    groups = pd.Series(np.asarray(gate)).groupby(np.char.lower(np.asarray(words, dtype=str)))
+    table = pd.DataFrame({"gate": groups.mean(), "n": groups.size()}).rename_axis("word")
+    return table[table["n"] >= least].sort_values("gate", ascending=False)
+
+
+def in_context(
+    texts: Sequence[str], counts: np.ndarray, spans: np.ndarray, gate: np.ndarray
+) -> tuple[list[str], np.ndarray]:
+    """Each word of the texts and the mean gate of its positions, in place.
+
+    counts (n,) of positions of each text; spans (sum of counts, 2), their characters, and gate
+    (sum of counts,), all texts end to end. Words stand between spaces; punctuation around them is
+    left out, and what is nothing else.
+    """
+    words, gates, ends = [], [np.zeros(0)], np.cumsum(counts)
+    for text, first, last in zip(texts, ends - counts, ends, strict=True):
+        found = list(re.finditer(r"\S+", text))
+        starts = [word.start() for word in found]
+        at = np.searchsorted(starts, spans[first:last, 0], side="right") - 1  # (p,)
+        at = at.clip(min=0)  # a text that is one position may begin with a space
+        sums, many = np.bincount(at, gate[first:last]), np.bincount(at)
+        words += [found[k][0].strip(string.punctuation) for k in np.flatnonzero(many)]
+        gates.append(sums[many > 0] / many[many > 0])
+    kept = [i for i, word in enumerate(words) if word]
+    return [words[i] for i in kept], np.concatenate(gates)[kept]
+
+
+# The layers
+
+
+def layers_by_class(alpha: np.ndarray, classes: np.ndarray) -> pd.DataFrame:
+    """Mean layer weights of the utterances of each class, (k, l); alpha (s, n, l), classes (n,)."""
+    frame = pd.DataFrame(alpha.mean(axis=0)).rename_axis(columns="layer")
+    return frame.groupby(np.asarray(classes)).mean().rename_axis("class")
+
+
+def largest(alpha: np.ndarray) -> float:
+    """Mean over seeds and utterances of the largest layer weight; 1: one layer is all there is."""
+    return float(alpha.max(axis=-1).mean())
+
+
+# The tasks
+
+
+class Gradients:
+    """An `on_step` hook: how the three tasks pull at what they share, on fixed training rows.
+
+    Training is not touched. `table` has a row every so many steps, averaged over the members that
+    still train: `norm_<task>` of each loss' gradient, unweighted, at the parameters before the
+    heads; `cos_<task>_<task>` between two of them; `weight_<task>`, the weighting's;
+    and, as a share of the gradient that the fine loss has at its own head, `guidance`: its
+    gradient at the guidance, and `through`: what passes the guidance to the other two heads.
+    """
+
+    def __init__(
+        self, states: States, targets: Labels, every: int = 10, utterances: int = 256
+    ) -> None:
+        rows = np.random.default_rng(0).permutation(states.rows("train"))[:utterances]
+        self.every, self.lines = every, []
+        self.x = [torch.from_numpy(x[rows, None]) for x in (states.a, states.b)]  # (b, 1, l, d)
+        self.targets = Targets(*(v[rows] for v in frozen.as_tensors(targets)))
+
+    def __call__(self, step: int, learner: Learner) -> None:
+        if step % self.every == 0:
+            self.lines.append({"step": step, **self._measure(learner)})
+
+    @property
+    def table(self) -> pd.DataFrame:
+        return pd.DataFrame(self.lines).set_index("step")
+
+    def _measure(self, learner: Learner) -> dict[str, float]:
+        model, device = learner.model, learner.model.fine.bias.device
+        x = (v.to(device).expand(model.s, *v.shape) for v in self.x)
+        targets = Targets(*(v.to(device).expand(model.s, -1) for v in self.targets))
+        losses = task_losses(model(*x), targets).sum(dim=0)  # (3,): members do not mix
+        shared = [p for _, p in model.shared_parameters()]
+        pulls = {task: _gradient(loss, shared) for task, loss in zip(TASKS, losses, strict=True)}
+        norms = {task: pull.norm(dim=1) for task, pull in pulls.items()}  # (s,)
+        line = {f"norm_{task}": norm for task, norm in norms.items()}
+        for a, b in combinations(TASKS, 2):
+            product = (pulls[a] * pulls[b]).sum(dim=1)
+            line[f"cos_{a}_{b}"] = product / (norms[a] * norms[b]).clamp(min=1e-12)
+        weights = learner.weighting.weights.detach().unbind(1)
+        line |= {f"weight_{task}": w for task, w in zip(TASKS, weights, strict=True)}
+        if model.guide is not None:
+            line |= _guidance_gradients(model, losses[TASKS.index("fine")])
+        return {name: float(values.mean()) for name, values in line.items()}
+
+
+def _gradient(loss: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """d loss / d parameters, flat, (s, p)."""
+    found = torch.autograd.grad(loss, parameters, retain_graph=True)
+    return torch.cat([g.flatten(1) for g in found], dim=1)
+
+
+def _guidance_gradients(model: DyFuLM, fine: Tensor) -> dict[str, Tensor]:
+    parts = {
+        "own": model.fine.parameters(),
+        "guidance": model.guide.parameters(),
+        "through": [*model.coarse.parameters(), *model.intensity.parameters()],
+    }
+    norms = {name: _gradient(fine, list(p)).norm(dim=1) for name, p in parts.items()}
+    own = norms.pop("own").clamp(min=1e-12)
+    return {name: norm / own for name, norm in norms.items()}
+
+
+# The guidance
+
+
+def unguided(fit: Fit, states: States) -> Prediction:
+    """What the model says with its guidance held at the neutral value, 1."""
+    model = deepcopy(fit.model)
+    if model.guide is not None:
+        model.guide.weight.data.zero_()
+        model.guide.bias.data.zero_()
+    return frozen.predict(model, states)
+
+
+# The diagnosis
+
+
+def diagnosis(
+    fit: Fit,
+    states: States,
+    targets: Labels,
+    without_layers: Fit | None = None,
+    gradients: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """What the paper's three mechanisms look like where they fail, measured: a row each.
+
+    Columns signature, measure, value, alarm; rows of modules that are off are left out.
+    `without_layers`: the same model with another `layer_fusion`; `gradients`: `Gradients.table`
+    of the training. `states` and `targets`: of the same utterances, those to judge by.
+    """
+    said = fit.predict(states)
+    rows = [*_of_gate(said), *_of_layers(said), *_of_tasks(said, targets)]
+    if fit.model.guide is not None:
+        changed = float((said.fine != unguided(fit, states).fine).mean())
+        rows.append(("guidance idle", "share of fine classes it changes", changed, changed < 0.01))
+    if gradients is not None and "guidance" in gradients:
+        pull = float(gradients["guidance"].median())
+        rows.append(
+            ("guidance gradients near zero", "norm / fine head's, median", pull, pull < 0.01)
+        )
+    if without_layers is not None:
+        other = without_layers.predict(states)
+        for task in ("coarse", "fine"):
+            gain = _accuracy(said, targets, task) - _accuracy(other, targets, task)
+            rows.append(("layer fusion without effect", f"gain in acc_{task}", gain, gain < 0.001))
+    return pd.DataFrame(rows, columns=["signature", "measure", "value", "alarm"])
+
+
+def _of_gate(said: Prediction) -> list[Row]:
+    if said.gate is None:
+        return []
+    half = near_half(said.gate)
+    inputs = float(gates(said.gate)["sd_inputs"].mean())
+    return [
+        ("gate stuck near .5", "share within .05 of .5", half, half > 0.5),
+        ("gate ignores its input", "sd over utterances", inputs, inputs < 0.02),
+    ]
+
+
+def _of_layers(said: Prediction) -> list[Row]:
+    rows = []
+    for name, alpha in (("A", said.alpha_a), ("B", said.alpha_b)):
+        if alpha is not None:
+            top, spread = largest(alpha), float(alpha.std(axis=1).mean())
+            rows += [
+                (f"one layer of {name} is all", "largest layer weight, mean", top, top > 0.9),
+                (f"layers of {name} ignore the input", "sd over utterances", spread, spread < 0.01),
+            ]
+    return rows
+
+
+def _of_tasks(said: Prediction, targets: Labels) -> list[Row]:
+    gap = _accuracy(said, targets, "coarse") - _accuracy(said, targets, "fine")
+    left = np.abs(said.intensity - targets.intensity).mean() / _constant_mae(targets.intensity)
+    skill = _accuracy(said, targets, "fine") - np.bincount(targets.fine).max() / len(targets.fine)
+    return [
+        ("coarse far above fine", "gap in accuracy", gap, gap > 0.2),  # the paper's own is .142
+        ("intensity not learned, classes are", "MAE / best constant's", float(left),
+         bool(left > 0.9 and skill > 0.1)),
+    ]  # fmt: skip
+
+
+def _accuracy(said: Prediction, targets: Labels, task: str) -> float:
+    return float((getattr(said, task) == getattr(targets, task)).mean())
+
+
+def _constant_mae(values: np.ndarray) -> float:
+    return float(np.abs(values - np.median(values)).mean())
+
+
+class Difference(NamedTuple):
+    """How unlike two encoders' states of the same texts are."""
+
+    cka: float  # 1: the same up to rotation and scale; 0: unrelated
+    distance: float  # mean distance as a share of the mean length; NaN where widths differ
+
+
+def difference(states_a: np.ndarray, states_b: np.ndarray) -> Difference:
+    """Linear CKA and mean distance of two encoders' pooled states of the same texts.
+
+    states_a (n, d_a), states_b (n, d_b), n of at least 4. CKA (Kornblith et al. 2019) from the
+    unbiased estimate of HSIC (Song et al. 2012), so that few texts of many features do not look
+    alike by chance; it can be a little below 0.
+    """
+    if len(states_a) != len(states_b) or len(states_a) < 4:
+        raise ValueError(
+            f"{len(states_a)} and {len(states_b)} states; pass the same 4 texts or more"
+        )
+    a, b = (np.asarray(states, dtype=np.float64) for states in (states_a, states_b))
+    grams = [(x - x.mean(axis=0)) @ (x - x.mean(axis=0)).T for x in (a, b)]
+    cka = _hsic(*grams) / np.sqrt(_hsic(grams[0], grams[0]) * _hsic(grams[1], grams[1]))
+    if a.shape != b.shape:
+        return Difference(float(cka), float("nan"))
+    length = np.linalg.norm(np.concatenate([a, b]), axis=1).mean()
+    return Difference(float(cka), float(np.linalg.norm(a - b, axis=1).mean() / length))
+
+
+def _hsic(left: np.ndarray, right: np.ndarray) -> float:
+    """Unbiased Hilbert-Schmidt independence criterion of two Gram matrices, times n (n - 3)."""
+    n = len(left)
+    left, right = (gram - np.diag(np.diag(gram)) for gram in (left, right))
+    total = left.sum() * right.sum() / ((n - 1) * (n - 2))
+    return (left * right).sum() + total - 2 / (n - 2) * (left @ right).sum()

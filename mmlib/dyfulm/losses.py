@@ -1,0 +1,170 @@
+"""The three losses of DyFuLM and how they are weighed against each other.
+
+The paper names a dynamic loss and prints no formula: "uncertainty" and "dwa" are two well-known
+readings of it, "static" is the loss without it.
+Axes: s stack member, b batch, k class; the tasks are in the order of `TASKS`.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, huber_loss, mse_loss
+
+from mmlib.dyfulm.model import COARSE, FINE, Output
+
+TASKS = ("coarse", "fine", "intensity")
+HUBER = 0.1  # residual of the intensity, in [0, 1], from which on Huber's loss is linear
+TEMPERATURE = 2.0  # of dynamic weight averaging, its authors' choice
+
+
+class Targets(NamedTuple):
+    """What the heads are to say; the fields of `mmlib.data.targets.Targets`, as tensors."""
+
+    coarse: Tensor  # (s, b) int64, 0..2
+    fine: Tensor  # (s, b) int64, 0..4
+    intensity: Tensor  # (s, b), in [0, 1]
+
+
+class ClassWeights(NamedTuple):
+    """A factor for each class's losses."""
+
+    coarse: Tensor  # (3,)
+    fine: Tensor  # (5,)
+
+    @classmethod
+    def balanced(cls, coarse: Tensor, fine: Tensor) -> "ClassWeights":
+        """n / (k n_k) from the training labels (n,); a class that never occurs gets 0."""
+        return cls(_balanced(coarse, COARSE), _balanced(fine, FINE))
+
+
+def _balanced(labels: Tensor, k: int) -> Tensor:
+    counts = labels.bincount(minlength=k)
+    return torch.where(counts > 0, len(labels) / (k * counts.clamp(min=1)), 0)
+
+
+def each(
+    output: Output,
+    targets: Targets,
+    regression: str = "l2",
+    class_weights: ClassWeights | None = None,
+) -> Tensor:
+    """Losses of each utterance, (s, 3, b): cross-entropy, cross-entropy, L2 or Huber's.
+
+    ValueError for another `regression`.
+    """
+    if regression not in ("l2", "huber"):
+        raise ValueError(f"regression={regression!r} is unknown; choose one of l2, huber")
+    coarse = _cross_entropy(output.coarse, targets.coarse)
+    fine = _cross_entropy(output.fine, targets.fine)
+    if class_weights is not None:
+        coarse = coarse * class_weights.coarse[targets.coarse]
+        fine = fine * class_weights.fine[targets.fine]
+    pair = output.intensity.float(), targets.intensity.float()
+    if regression == "l2":
+        intensity = mse_loss(*pair, reduction="none")
+    else:
+        intensity = huber_loss(*pair, reduction="none", delta=HUBER)
+    return torch.stack([coarse, fine, intensity], dim=1)
+
+
+def _cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
+    """(s, b, k), (s, b) -> (s, b), in float32 whatever the logits are."""
+    return cross_entropy(logits.float().movedim(-1, 1), classes, reduction="none")
+
+
+def task_losses(
+    output: Output,
+    targets: Targets,
+    regression: str = "l2",
+    class_weights: ClassWeights | None = None,
+) -> Tensor:
+    """Mean losses of a batch, (s, 3); see `each`."""
+    return each(output, targets, regression, class_weights).mean(dim=-1)
+
+
+def constant_losses(
+    targets: Targets, regression: str = "l2", class_weights: ClassWeights | None = None
+) -> Tensor:
+    """Mean losses (3,) of who says the class shares and the mean intensity of targets (n,)."""
+    shares = (
+        labels.bincount(minlength=k) / len(labels)
+        for labels, k in ((targets.coarse, COARSE), (targets.fine, FINE))
+    )
+    coarse, fine = (
+        share.clamp(min=1e-9).log().expand(1, len(targets.fine), -1) for share in shares
+    )
+    intensity = targets.intensity.mean().expand(1, len(targets.intensity))
+    constant = Output(coarse, intensity, fine, None, None, None, None)
+    here = Targets(*(values[None] for values in targets))
+    return task_losses(constant, here, regression, class_weights)[0]
+
+
+class Static(nn.Module):
+    """The sum of the losses with fixed weights; the interface of all weightings."""
+
+    def __init__(self, s: int = 1) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.ones(s, len(TASKS)))  # the present ones
+
+    def forward(self, losses: Tensor) -> Tensor:
+        """What the optimizer is to lower, (s,), from the losses (s, 3)."""
+        return (self.weights * losses).sum(dim=-1)
+
+    def epoch_ends(self, losses: Tensor) -> None:
+        """Hear the epoch's mean training losses (s, 3)."""
+
+
+class Uncertainty(nn.Module):
+    """Homoscedastic uncertainty (Kendall et al. 2018): v = log sigma^2 of each task is learned.
+
+    Cross-entropies enter as exp(-v) L + v / 2, the regression as exp(-v) L / 2 + v / 2. Adam's
+    steps are the same size for all parameters, and v has about 3 to go where weights have .1: v is
+    10 times its parameter, or a short training would end with the weights it began with.
+    """
+
+    def __init__(self, s: int = 1) -> None:
+        super().__init__()
+        self.tenth = nn.Parameter(torch.zeros(s, len(TASKS)))
+
+    @property
+    def log_variance(self) -> Tensor:
+        """v, (s, 3)."""
+        return 10 * self.tenth
+
+    @property
+    def weights(self) -> Tensor:
+        return torch.exp(-self.log_variance) * self.tenth.new_tensor([1, 1, 0.5])
+
+    def forward(self, losses: Tensor) -> Tensor:
+        return (self.weights * losses + self.log_variance / 2).sum(dim=-1)
+
+    def epoch_ends(self, losses: Tensor) -> None:
+        """Nothing: v follows its gradient."""
+
+
+class DWA(Static):
+    """Dynamic weight averaging (Liu et al. 2019): a loss that falls slowly counts more.
+
+    With r the ratio of the last two epochs' losses, the weights of the next epoch are
+    3 softmax(r / 2) over the tasks; 1 in the first two epochs.
+    """
+
+    def __init__(self, s: int = 1) -> None:
+        super().__init__(s)
+        self.register_buffer("before", torch.full((s, len(TASKS)), torch.nan))
+
+    def epoch_ends(self, losses: Tensor) -> None:
+        ratio = (losses / self.before).nan_to_num(nan=1.0)
+        self.weights = len(TASKS) * (ratio / TEMPERATURE).softmax(dim=-1)
+        self.before = losses.detach().clone()
+
+
+WEIGHTINGS = {"static": Static, "uncertainty": Uncertainty, "dwa": DWA}
+
+
+def weighting(name: str, s: int = 1) -> nn.Module:
+    """A weighting for s members; ValueError for an unknown name."""
+    if name not in WEIGHTINGS:
+        raise ValueError(f"unknown weighting {name!r}; choose one of {', '.join(WEIGHTINGS)}")
+    return WEIGHTINGS[name](s)

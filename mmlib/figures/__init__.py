@@ -1,0 +1,1 @@
+"""Figures of both papers, and a slider through utterances."""

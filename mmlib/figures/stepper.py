@@ -1,0 +1,55 @@
+"""Step through utterances in a notebook: a slider with sound where a person watches, else figures.
+
+papermill and nbval run the same kernel without anybody at it; they get figures that stay.
+"""
+
+from collections.abc import Callable, Sequence
+
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import Audio, display
+from matplotlib.figure import Figure
+
+from mmlib.files import is_watched
+
+
+def browse(
+    titles: Sequence[str],
+    draw: Callable[[int], Figure],
+    sound: Callable[[int], np.ndarray],
+    sample_rate: int,
+    still: Sequence[int] = (0,),
+) -> None:
+    """Show one utterance at a time: its figure, and its sound to play.
+
+    titles (n,); draw(i) returns the figure of utterance i, sound(i) its samples, within +-1.
+    still: the utterances drawn where nobody watches.
+    """
+    if not is_watched():
+        for i in still:
+            display(draw(i))
+            plt.close("all")
+        return
+    choice = widgets.SelectionSlider(
+        options=[(title, i) for i, title in enumerate(titles)],
+        continuous_update=False,
+        layout=widgets.Layout(width="70%"),
+    )
+
+    def show(i: int) -> None:
+        display(draw(i))
+        plt.close("all")
+        display(Audio(sound(i), rate=sample_rate, normalize=False))
+
+    def step(by: int) -> Callable:
+        def go(_) -> None:
+            choice.index = (choice.index + by) % len(titles)
+
+        return go
+
+    buttons = [widgets.Button(description=mark) for mark in ("◀", "▶")]
+    for button, by in zip(buttons, (-1, 1), strict=True):
+        button.on_click(step(by))
+    row = widgets.HBox([buttons[0], choice, buttons[1]])
+    display(widgets.VBox([row, widgets.interactive_output(show, {"i": choice})]))

@@ -1,0 +1,94 @@
+"""What a run computes on: processes, device, precision, memory."""
+
+import ctypes
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psutil
+import torch
+from accelerate import Accelerator
+
+from mmlib.finetune.config import Config
+
+
+def accelerator(config: Config) -> Accelerator:
+    """The processes and the device asked for, or a ValueError: never quietly less."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device: cuda, but torch finds no GPU here; use device: cpu")
+    accelerator = Accelerator(cpu=config.device == "cpu" or None)
+    if accelerator.num_processes != config.processes:
+        raise ValueError(
+            f"processes: {config.processes}, but {accelerator.num_processes} run; start with "
+            f"torchrun --nproc_per_node {config.processes} -m mmlib.finetune CONFIG.yaml"
+        )
+    return accelerator
+
+
+def is_short(precision: str, device: torch.device) -> bool:
+    """Whether encoders compute in bfloat16; "auto": where the device has instructions for it."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported()
+
+
+def attention(asked: str, is_short: bool, device: torch.device) -> str:
+    """The attention to compute with; "auto": SDPA, but where it is slow.
+
+    On a CPU, SDPA's gradient in bfloat16 takes a third of a training step of MiniLM's, plain matrix
+    products less than a tenth (`tests/benchmarks/finetune.py`). DeBERTa has SDPA on GPUs only
+    (`mmlib.finetune.deberta_sdpa`).
+    """
+    if asked != "auto":
+        return asked
+    return "eager" if is_short and device.type == "cpu" else "sdpa"
+
+
+def budget(asked: int, device: torch.device) -> int:
+    """Tokens of one batch; 0: what fills a GPU, and what stays in the caches of a CPU."""
+    return asked or (32768 if device.type == "cuda" else 4096)
+
+
+def free(device: torch.device) -> int:
+    """Bytes that can still be had on a device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[threading.Event]:
+    """An event that Ctrl-C, or SIGTERM as schedulers send it, sets; a second one does what it does.
+
+    So a step that is under way can end and its state be saved. Signals that are ignored stay so. In
+    other threads than the main one they cannot be heard, and the event is never set.
+    """
+    stop, before = threading.Event(), {}
+
+    def hear(number: int, frame: object) -> None:
+        stop.set()
+        signal.signal(number, before[number])
+
+    if threading.current_thread() is threading.main_thread():
+        found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {
+            n: handler for n, handler in found.items() if handler not in (None, signal.SIG_IGN)
+        }
+    for number in before:
+        signal.signal(number, hear)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def keep_memory() -> None:
+    """Let glibc keep what is freed: taking a step's memory anew each time costs a third of it."""
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        for option, value in ((-3, 1 << 30), (-1, (1 << 31) - 1), (-2, 1 << 28)):
+            mallopt(option, value)  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD

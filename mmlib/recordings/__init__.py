@@ -1,0 +1,23 @@
+"""From recordings to a corpus: a clip, its transcript and its face export in, features out.
+
+One idea a file: decode (sound in blocks), transcript with subtitles and words (what was said when),
+audio (COVAREP, eGeMAPS), faces with exports (action units), align (frames to intervals), clip (one
+recording), folder (many), demo (a recording made here).
+"""
+
+from mmlib.recordings.clip import Options, build, collapse
+from mmlib.recordings.decode import Limits, probe
+from mmlib.recordings.faces import read_faces
+from mmlib.recordings.folder import build_corpus
+from mmlib.recordings.transcript import read_transcript
+
+__all__ = [
+    "Limits",
+    "Options",
+    "build",
+    "build_corpus",
+    "collapse",
+    "probe",
+    "read_faces",
+    "read_transcript",
+]

@@ -1,0 +1,115 @@
+"""A recording made here, with everything that belongs to it and the truth about it.
+
+Sentences of the embedded corpus, spoken by the synthetic voice of `mmlib.covarep.voice` (a vowel a
+word; pitch and tension rise with the voice's evidence), their transcript in Whisper's layout with
+word times, and a face export in FACET's layout. The last utterance is too short for COVAREP.
+"""
+
+import io
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.io import wavfile
+
+from mmlib.covarep.voice import VOWEL, synthesise
+from mmlib.data import Corpus, load
+from mmlib.data.columns import FACET
+from mmlib.files import write_whole
+from mmlib.recordings.decode import RATE
+
+GAP = 0.6  # seconds between utterances
+FRAMES = 25  # face frames a second
+VOWELS = (  # the first two formants of a, e, i, o, u; those above are VOWEL's
+    ((730, 80), (1090, 90)),
+    ((530, 60), (1840, 100)),
+    ((300, 60), (2290, 100)),
+    ((570, 70), (840, 80)),
+    ((320, 60), (870, 80)),
+)
+SHORT = "Right."  # said in half a second
+
+
+class Demo(NamedTuple):
+    """The files of the recording, and what it was made of."""
+
+    clip: Path
+    transcript: Path
+    faces: Path
+    f0: np.ndarray  # (samples,) Hz, 0 where nothing is said
+    evidence: np.ndarray  # (n, 3) in [-3, 3]: what words, voice and face say
+
+
+def record(folder: Path | str, utterances: int = 6, seed: int = 0) -> Demo:
+    """Write demo.wav, demo.json and demo.txt (faces) into a folder; the same for the same seed."""
+    folder, rng = Path(folder), np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    corpus = _chosen(utterances, seed)
+    sentences = [*(f"{text.capitalize()}." for text in corpus.text), SHORT]
+    evidence = np.vstack([corpus.truth["evidence"], np.ones(3)])
+    waves, tracks, segments, now = [], [], [], 0.0
+    for sentence, said in zip(sentences, evidence[:, 1], strict=True):
+        wave, f0, words = _speak(sentence, said, now + GAP, rng)
+        quiet = np.zeros(round(GAP * RATE))
+        waves += [quiet, wave]
+        tracks += [quiet, f0]
+        segments.append({"start": now + GAP, "end": words[-1]["end"], "words": words})
+        now += GAP + len(wave) / RATE
+    wave = np.concatenate(waves) + 1e-4 * rng.standard_normal(sum(map(len, waves)))
+    demo = Demo(*(folder / f"demo{suffix}" for suffix in (".wav", ".json", ".txt")),
+                np.concatenate(tracks), evidence)  # fmt: skip
+    sound = io.BytesIO()
+    wavfile.write(sound, RATE, np.rint(32767 * wave).astype(np.int16))
+    write_whole(demo.clip, sound.getvalue())
+    write_whole(demo.transcript, json.dumps({"segments": segments}, indent=1).encode())
+    write_whole(demo.faces, _export(corpus, segments, now, rng).encode())
+    return demo
+
+
+def _chosen(n: int, seed: int) -> Corpus:
+    """Utterances from the most negative words to the most positive, in mixed order."""
+    corpus = load("synthetic", n=400, seed=seed)
+    clear = (corpus.truth["informativeness"][:, 0] >= 0.75) & (corpus.truth["precision"] > 0).all(1)
+    rows = np.flatnonzero(clear)
+    rows = rows[np.argsort(corpus.truth["evidence"][rows, 0])]
+    spread = rows[np.linspace(0, len(rows) - 1, n).astype(int)]
+    return corpus.take(np.random.default_rng(seed).permutation(spread))
+
+
+def _speak(
+    sentence: str, evidence: float, start: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, list[dict]]:
+    """Samples (n,), pitch (n,) and the timed words of a sentence that begins at `start`."""
+    waves, tracks, words, now = [], [], [], 0
+    for word in sentence.split():
+        n = round((0.1 + 0.04 * len(word)) * RATE)
+        time = (now + np.arange(n)) / RATE
+        f0 = 150 + 15 * evidence - 8 * time + 10 * np.sin(2 * np.pi * 1.5 * time)
+        formants = (*VOWELS[rng.integers(len(VOWELS))], *VOWEL[2:])
+        wave = synthesise(f0, 1.3 - 0.2 * evidence, formants, RATE, 0.02, rng.integers(2**31)).wave
+        rise = np.minimum(1, np.minimum(np.arange(n), np.arange(n)[::-1]) / (0.02 * RATE))
+        waves.append(wave * rise * 10 ** (evidence / 20))
+        tracks.append(f0)
+        times = {"start": start + now / RATE, "end": start + (now + n) / RATE}
+        words.append({"word": f" {word}", **{k: round(v, 3) for k, v in times.items()}})
+        now += n
+    return 0.7 * np.concatenate(waves), np.concatenate(tracks), words
+
+
+def _export(corpus: Corpus, segments: list[dict], seconds: float, rng) -> str:
+    """A face export: the corpus' frames while something is said, a calm face in between."""
+    time = np.arange(0, seconds, 1 / FRAMES)
+    values = 0.2 * rng.standard_normal((len(time), len(FACET)))
+    for i, segment in enumerate(segments[: len(corpus)]):
+        said = np.flatnonzero((time >= segment["start"]) & (time < segment["end"]))
+        frames = corpus.sequences["vision"][i]
+        values[said] = frames[np.arange(len(said)) * len(frames) // len(said)]
+    lost = (values == 0).all(axis=1)
+    names = [f"{c} {'Degrees' if c in ('Yaw', 'Pitch', 'Roll') else 'Evidence'}" for c in FACET]
+    table = pd.DataFrame(np.where(lost[:, None], np.nan, values), columns=names).round(4)
+    table.insert(0, "NoOfFaces", (~lost).astype(int))
+    table.insert(0, "FrameTime", np.rint(1000 * time).astype(int))
+    table.insert(0, "FrameNo", np.arange(len(time)))
+    return "#Study : demo\n" + table.to_csv(sep="\t", index=False)

@@ -1,0 +1,196 @@
+"""Many recordings into one corpus folder: parallel, resumable, with a list of what was skipped."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from rich.progress import track
+from threadpoolctl import threadpool_limits
+
+from mmlib.data import DataError, load
+from mmlib.data.readers.recordings import load_clip, place, save_clip, write_table
+from mmlib.files import write_whole
+from mmlib.recordings.clip import Options, build, fingerprint
+from mmlib.recordings.transcript import SUFFIXES as TRANSCRIPTS
+from mmlib.scores.passport import passport
+
+MEDIA = (
+    *(".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aiff"),
+    *(".mp4", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".mpg"),
+)
+EXPORTS = (".csv", ".txt", ".tsv")
+DIED = "its process was killed (too little memory, or a crash in the decoder); convert it to WAV"
+
+
+class Job(NamedTuple):
+    """One clip and the files that belong to it."""
+
+    name: str
+    media: Path
+    transcript: Path | None
+    faces: Path | None
+    faceless: bool = False  # faces were asked for, and it has none
+
+
+def build_corpus(
+    clips: Sequence[Path | str],
+    out: Path | str,
+    transcripts: Path | str | None = None,
+    faces: Path | str | None = None,
+    *,
+    options: Options | None = None,
+    workers: int = 1,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Features of recordings, and of those in folders, as a corpus that `mmlib.data.load` reads.
+
+    transcripts, faces: a file for a single clip, or a folder with files named like the clips
+    (transcripts: by default beside them). Clips that are there already, of the same files and
+    settings, are left alone, so a run goes on where it stopped. workers: processes, one clip and
+    one core each. Writes `utterances.csv`, `passport.json` and `skipped.csv` into `out`. Returns
+    one row a skipped clip: clip and reason. DataError if there is nothing to do or to keep.
+    """
+    if workers < 1:
+        raise DataError(f"{workers} workers; give 1 or more")
+    out, options = Path(out), options or Options()
+    jobs = _jobs(list(map(Path, clips)), transcripts, faces)
+    if not jobs:
+        raise DataError(f"no recording in {', '.join(map(str, clips))}; known: {' '.join(MEDIA)}")
+    _make(out / "clips")
+    reasons = _run(jobs, out, options, workers, progress)
+    rows = [(str(job.media), reasons[job]) for job in jobs if reasons[job]]
+    skipped = pd.DataFrame(rows, columns=["clip", "reason"])
+    write_whole(out / "skipped.csv", skipped.to_csv(index=False))
+    if not any((out / "clips").rglob("*.safetensors")):
+        raise DataError(f"none of {len(jobs)} clips could be used; the first: {rows[0][1]}")
+    write_table(out)
+    passport(load(str(out))).save(out / "passport.json")
+    return skipped
+
+
+def attempt(job: Job, out: Path, options: Options, progress: bool = False) -> str:
+    """Why a clip was skipped, "" if it was not. One bad clip must not end the run of a folder."""
+    target = place(out, job.name)
+    try:
+        if not _done(job, target, options):
+            target.unlink(missing_ok=True)  # of other files or settings
+            _transcribed(job)
+            clip = build(job.media, job.transcript, job.faces, job.name, options, progress)
+            lost = Counter({"clips without a face export": job.faceless})
+            save_clip(replace(clip, counts=+(lost + Counter(clip.counts))), out)
+    except DataError as error:
+        return str(error)
+    except Exception as error:  # a decoder's or parser's own
+        return f"{job.media}: {type(error).__name__}: {' '.join(str(error).split())}"
+    return ""
+
+
+def _run(
+    jobs: list[Job], out: Path, options: Options, workers: int, progress: bool
+) -> dict[Job, str]:
+    """The reason of each job; the bar counts clips, or the utterances of a single one."""
+    alone = len(jobs) == 1
+    hidden = alone or not progress
+    if workers == 1:
+        one_by_one = track(jobs, "clips", disable=hidden)
+        return {job: attempt(job, out, options, progress and alone) for job in one_by_one}
+    return parallel(partial(attempt, out=out, options=options), jobs, workers, hidden)
+
+
+def parallel(
+    task: Callable[[Job], str], jobs: Sequence[Job], workers: int, hidden: bool = True
+) -> dict[Job, str]:
+    """The reason of each job. A process that is killed takes its pool along: the jobs that may have
+    been its own are tried alone, so that one clip is named and the others are made."""
+    reasons: dict[Job, str] = {}
+    while left := [job for job in jobs if job not in reasons]:
+        reasons |= _pool(task, left, workers, hidden)
+        suspects = [job for job in left if job not in reasons][: workers + 1]  # taken in order
+        for job in suspects:
+            reasons |= _pool(task, [job], 1) or {job: f"{job.media}: {DIED}"}
+    return reasons
+
+
+def _pool(
+    task: Callable[[Job], str], jobs: Sequence[Job], workers: int, hidden: bool = True
+) -> dict[Job, str]:
+    """The reasons of the jobs that ended before a process was killed: all, as a rule."""
+    reasons: dict[Job, str] = {}
+    context = get_context("spawn")  # a fork of a process with threads may hang
+    with (
+        suppress(BrokenProcessPool),
+        ProcessPoolExecutor(workers, context, threadpool_limits, (1,)) as pool,
+    ):
+        running = {pool.submit(task, job): job for job in jobs}
+        for future in track(as_completed(running), "clips", len(jobs), disable=hidden):
+            reasons[running[future]] = future.result()
+    return reasons
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: {error.strerror}; name another folder with --out") from None
+
+
+def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str | None) -> list[Job]:
+    """The recordings, each once, and their files; a name that two share goes to the first."""
+    jobs, seen = {}, set()
+    for path in clips:
+        found = sorted(_recordings(path)) if path.is_dir() else [path]
+        for media in found:
+            if media.resolve() in seen:
+                continue
+            seen.add(media.resolve())
+            inner = media.relative_to(path) if path.is_dir() else Path(media.name)
+            name = str(inner.with_suffix(""))
+            name = name if name not in jobs else str(inner)  # a.wav beside a.mp4
+            if name in jobs:
+                raise DataError(f"{jobs[name].media} and {media} would share one name: rename one")
+            shown = faces and _beside(media, inner, faces, EXPORTS)
+            beside = _beside(media, inner, transcripts or media.parent, TRANSCRIPTS)
+            beside = None if beside == shown else beside  # a .txt may be either
+            jobs[name] = Job(name, media, beside, shown, bool(faces and not shown))
+    return list(jobs.values())
+
+
+def _recordings(folder: Path) -> Iterable[Path]:
+    return (path for path in folder.rglob("*") if path.suffix.lower() in MEDIA)
+
+
+def _beside(media: Path, inner: Path, where: Path | str, suffixes: Sequence[str]) -> Path | None:
+    """The file `where`, or the one in that folder named like the recording."""
+    where = Path(where)
+    if not where.is_dir():
+        return where
+    places = [where / inner, where / inner.name]
+    named = (place.with_suffix(suffix) for place in places for suffix in suffixes)
+    return next((path for path in named if path.is_file() and path != media), None)
+
+
+def _transcribed(job: Job) -> None:
+    if job.transcript is None:
+        raise DataError(
+            f"{job.media}: no transcript named like it ({', '.join(TRANSCRIPTS)}); write one, or "
+            "run a speech recogniser, e.g. whisper --word_timestamps True --output_format json"
+        )
+
+
+def _done(job: Job, target: Path, options: Options) -> bool:
+    """Whether the clip was made before, of the same files and settings."""
+    if not target.exists() or job.transcript is None:
+        return False
+    try:
+        files = {"media": job.media, "transcript": job.transcript, "faces": job.faces}
+        return load_clip(target).origin == fingerprint(files, options)
+    except (DataError, OSError):
+        return False

@@ -1,0 +1,91 @@
+"""The ledger: what the papers and their peers report, beside the stored rows that would test it.
+
+What is published, and which rows test it, stands in `reported.toml`; the verdicts are computed.
+"""
+
+import tomllib
+from pathlib import Path
+
+import pandas as pd
+
+from mmlib.scores import results
+from mmlib.scores.metrics import named
+
+PUBLISHED = ("paper", "system", "dataset", "metric", "reported")
+OURS = ("mean", "ci_low", "ci_high", "n_seeds", "verdict", "reason", "run", "tested_on")
+LEDGER = (*PUBLISHED, *OURS, "command", "hardware", "source")
+
+
+def judged() -> pd.DataFrame:
+    """A line for each published number and claim, with a verdict computed from the stored rows.
+
+    A number is "inside" if it lies in our 95 % interval. A claim "a beats b" is "inside" if our
+    difference goes that way, its interval excludes 0 and its Holm-adjusted p is below .05: then
+    mean and interval are those of the difference. Else "outside"; "not testable here" where no
+    row is stored.
+    """
+    reported = tomllib.loads(Path(__file__).with_name("reported.toml").read_text())
+    numbers = [_judge_number(n, m, v) for n in reported["number"] for m, v in n["values"].items()]
+    claims = [
+        _judge_claim(claim, b, metric)
+        for claim in reported["claim"]
+        for b in claim["tested_by"]["b"]
+        for metric in claim["metrics"]
+    ]
+    return pd.DataFrame(claims + numbers, columns=list(LEDGER))
+
+
+def _judge_number(entry: dict, metric: str, value: float) -> dict:
+    found = _find("metrics.json", entry, dataset=entry["dataset"], metric=metric)
+    line = {**entry, "metric": metric, "reported": value}
+    if not found:
+        return _untested(line)
+    gap = found["mean"] - value
+    inside = found["ci_low"] <= value <= found["ci_high"]
+    reason = "" if inside else f"ours lies {abs(gap):.3f} {'above' if gap > 0 else 'below'}"
+    return _tested(line, found, inside, reason)
+
+
+def _judge_claim(entry: dict, b: str, metric: str) -> dict:
+    found = _find("comparisons.json", entry, b=b, metric=metric)
+    line = {
+        **entry,
+        "system": entry["claim"],
+        "metric": f"{metric}: {entry['tested_by']['a']} - {b}",
+    }
+    if not found:
+        return _untested(line)
+    beats = found["ci_high"] < 0 if named(metric).better == "low" else found["ci_low"] > 0
+    reason = f"p {found['p_holm']:.3f} after Holm"
+    return _tested({**line, "mean": found["diff"]}, found, beats and found["p_holm"] < 0.05, reason)
+
+
+def _untested(line: dict) -> dict:
+    blank = dict.fromkeys(("run", "tested_on", "command", "hardware"), "")
+    return {**line, **blank, "verdict": "not testable here", "reason": line["missing"]}
+
+
+def _tested(line: dict, found: dict, inside: bool, reason: str) -> dict:
+    origin = results.origins(line["tested_by"]["run"])[found["notebook"]]
+    return {
+        **line,
+        **found,
+        "verdict": "inside" if inside else "outside",
+        "reason": "; ".join(text for text in (reason, line.get("caveat")) if text),
+        "dataset": line["dataset"],
+        "metric": line["metric"],
+        "run": line["tested_by"]["run"],
+        "tested_on": found["dataset"],
+        "command": origin["command"],
+        "hardware": origin["device"],
+    }
+
+
+def _find(name: str, entry: dict, **wanted: str) -> dict | None:
+    """The stored test row that tests an entry, the one with the most seeds, if there is one."""
+    if "tested_by" not in entry:
+        return None
+    wanted = {"split": "test", **entry["tested_by"], **wanted}
+    stored = results.entries(wanted.pop("run"), name)
+    found = [row for row in stored if all(row[key] == wanted[key] for key in wanted)]
+    return max(found, key=lambda row: row.get("n_seeds", 0), default=None)

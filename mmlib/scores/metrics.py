@@ -1,0 +1,332 @@
+"""Scores of predictions: of sentiment in every convention the field uses, of reviews' targets.
+
+Papers share names ("F1", "Acc-7") for different quantities: zeros dropped or kept, classes cut at
+> 0 or >= 0, rounding to even or away from zero. `METRICS` gives each quantity a name of its own.
+
+Every score here is a function of sums over utterances, so it is written as two steps: what one
+utterance adds (`parts`), and what the sums mean (`combine`). A resample of utterances or videos
+then costs one matrix product (see `mmlib.scores.stats`), and weights are a product more. Axes: s
+seed, n utterances, k parts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+Parts = Callable[[np.ndarray, np.ndarray], np.ndarray]  # pred (..., n), truth (n,) -> (..., n, k)
+Rule = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One score; the last part is always the number of utterances that count."""
+
+    parts: Parts
+    combine: Rule  # sums (..., k) -> (...)
+    better: str  # "low" or "high"
+    definition: str  # of a prediction p for a label y
+    whose: str
+
+    def __call__(
+        self, pred: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None
+    ) -> np.ndarray:
+        parts = self.parts(pred, truth)  # (..., n, k)
+        return self.combine(parts.sum(axis=-2) if weights is None else weights @ parts)
+
+
+class Answers(Protocol):
+    """What is said of n reviews: predictions (s, n) or (n,), or the truth (n,)."""
+
+    coarse: np.ndarray  # classes 0..2
+    fine: np.ndarray  # classes 0..4
+    intensity: np.ndarray  # in [0, 1]
+
+
+# Which utterances count, and into which classes values fall
+
+
+def _everything(y: np.ndarray) -> np.ndarray:
+    return np.ones(y.shape, dtype=bool)
+
+
+def _non0(y: np.ndarray) -> np.ndarray:
+    return y != 0
+
+
+def _positive(x: np.ndarray) -> np.ndarray:
+    return x > 0
+
+
+def _not_negative(x: np.ndarray) -> np.ndarray:
+    return x >= 0
+
+
+def _as_is(x: np.ndarray) -> np.ndarray:
+    return x
+
+
+def _half_to_even(bound: float) -> Rule:
+    return lambda x: np.round(np.clip(x, -bound, bound))
+
+
+def _away_from_zero(x: np.ndarray) -> np.ndarray:
+    return np.sign(x) * np.ceil(np.abs(np.clip(x, -3, 3)))
+
+
+# What one utterance adds
+
+
+def _stack(*parts: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    weighted = [part * counted for part in parts]
+    return np.stack(np.broadcast_arrays(*weighted, counted.astype(float)), axis=-1)
+
+
+def _distance(keep: Rule) -> Parts:
+    return lambda p, y: _stack(np.abs(p - y), counted=keep(y))
+
+
+def _agreement(classes: Rule, keep: Rule = _everything) -> Parts:
+    return lambda p, y: _stack(classes(p) == classes(y), counted=keep(y))
+
+
+def _confusion(positive: Rule, keep: Rule = _everything) -> Parts:
+    def parts(p: np.ndarray, y: np.ndarray) -> np.ndarray:
+        p, y, counted = positive(p), positive(y), keep(y)
+        return _stack(p & y, p, y, counted=counted)
+
+    return parts
+
+
+def _moments(keep: Rule) -> Parts:
+    def parts(p: np.ndarray, y: np.ndarray) -> np.ndarray:
+        # shifted by the first value: correlation ignores it, and a constant becomes exactly 0
+        counted, p, y = keep(y), p - p[..., :1], y - y[:1]
+        return _stack(p, y, p * p, y * y, p * y, counted=counted)
+
+    return parts
+
+
+def _squares(p: np.ndarray, y: np.ndarray) -> np.ndarray:
+    z = y - y[:1]  # shifted as in `_moments`
+    return _stack((p - y) ** 2, z, z * z, counted=_everything(y))
+
+
+def _classes(k: int) -> Parts:
+    def parts(p: np.ndarray, y: np.ndarray) -> np.ndarray:
+        said, true = ([x == c for c in range(k)] for x in (p, y))
+        both = [a & b for a, b in zip(said, true, strict=True)]
+        return _stack(*both, *said, *true, counted=_everything(y))
+
+    return parts
+
+
+# What the sums mean
+
+
+def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a / b, and 0 where b is 0, as scikit-learn's `zero_division=0`."""
+    return np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=b != 0)
+
+
+def _mean(sums: np.ndarray) -> np.ndarray:
+    return _divide(sums[..., 0], sums[..., 1])
+
+
+def _weighted_f1(sums: np.ndarray, *, by_truth: bool = True) -> np.ndarray:
+    both, predicted, true, n = np.moveaxis(sums, -1, 0)
+    f1_positive = _divide(2 * both, predicted + true)
+    f1_negative = _divide(2 * (n - predicted - true + both), 2 * n - predicted - true)
+    share = _divide(true if by_truth else predicted, n)
+    return share * f1_positive + (1 - share) * f1_negative
+
+
+def _swapped_f1(sums: np.ndarray) -> np.ndarray:
+    return _weighted_f1(sums, by_truth=False)
+
+
+def _mean_of_first(sums: np.ndarray) -> np.ndarray:
+    return _divide(sums[..., 0], sums[..., -1])
+
+
+def _r2(sums: np.ndarray) -> np.ndarray:
+    square, y, yy, n = np.moveaxis(sums, -1, 0)
+    spread = yy - _divide(y * y, n)
+    real = spread > 1e-12 * yy  # else the truth is a constant
+    return real * (1 - _divide(square, np.where(real, spread, 1)))
+
+
+def _macro_f1(sums: np.ndarray) -> np.ndarray:
+    both, said, true = np.split(sums[..., :-1], 3, axis=-1)  # (..., k) each
+    occurs = said + true > 0
+    return _divide(_divide(2 * both, said + true).sum(axis=-1), occurs.sum(axis=-1))
+
+
+def _pearson(sums: np.ndarray) -> np.ndarray:
+    p, y, pp, yy, py, n = np.moveaxis(sums, -1, 0)
+    spread_p, spread_y = pp - _divide(p * p, n), yy - _divide(y * y, n)
+    # a spread that is all rounding error is a constant: its correlation is defined as 0
+    real = (spread_p > 1e-12 * pp) & (spread_y > 1e-12 * yy)
+    return _divide((py - _divide(p * y, n)) * real, np.sqrt(np.where(real, spread_p * spread_y, 1)))
+
+
+_MACRO = "mean of the F1 of all classes that occur in y or p"
+_SIGN = "y = 0 dropped, classes > 0 and <= 0"
+_MMSA = "MMSA, Self-MM, ALMT"
+_MAG = "MAG-BERT"
+
+METRICS: dict[str, Metric] = {
+    "mae": Metric(_distance(_everything), _mean, "low", "mean of |p - y|", "all but MAG-BERT"),
+    "corr": Metric(
+        _moments(_everything), _pearson, "high", "Pearson; 0 for a constant", "all but MAG-BERT"
+    ),
+    "acc2_non0": Metric(_agreement(_positive, _non0), _mean, "high", _SIGN, f"{_MMSA}, MulT"),
+    "f1_non0": Metric(
+        _confusion(_positive, _non0), _weighted_f1, "high", f"{_SIGN}; weighted by truth", _MMSA
+    ),
+    "acc2_has0": Metric(
+        _agreement(_not_negative), _mean, "high", "classes >= 0 and < 0", f"{_MMSA}, CMU SDK"
+    ),
+    "f1_has0": Metric(
+        _confusion(_not_negative),
+        _weighted_f1,
+        "high",
+        "classes >= 0 and < 0; weighted by truth",
+        _MMSA,
+    ),
+    "acc5": Metric(
+        _agreement(_half_to_even(2)), _mean, "high", "clip to [-2, 2], round half to even", _MMSA
+    ),
+    "acc7": Metric(
+        _agreement(_half_to_even(3)),
+        _mean,
+        "high",
+        "clip to [-3, 3], round half to even",
+        f"{_MMSA}, MulT",
+    ),
+    "acc7_away_from_zero": Metric(
+        _agreement(_away_from_zero),
+        _mean,
+        "high",
+        "(0, 1] is 1, [-1, 0) is -1, only exact 0 is 0",
+        "CMU SDK",
+    ),
+    "f1_non0_swapped": Metric(
+        _confusion(_positive, _non0),
+        _swapped_f1,
+        "high",
+        f"{_SIGN}; weighted by prediction (arguments swapped)",
+        "MulT",
+    ),
+    "mae_non0": Metric(_distance(_non0), _mean, "low", "mean of |p - y|, y = 0 dropped", _MAG),
+    "corr_non0": Metric(_moments(_non0), _pearson, "high", "Pearson, y = 0 dropped", _MAG),
+    "acc2_non0_ge": Metric(
+        _agreement(_not_negative, _non0), _mean, "high", "y = 0 dropped, classes >= 0, < 0", _MAG
+    ),
+    "f1_non0_ge": Metric(
+        _confusion(_not_negative, _non0),
+        _weighted_f1,
+        "high",
+        "y = 0 dropped, classes >= 0, < 0; weighted by truth",
+        _MAG,
+    ),
+    "acc2_positive": Metric(
+        _agreement(_positive), _mean, "high", "classes > 0 and <= 0, y = 0 kept", "MultiBench"
+    ),
+    "acc_coarse": Metric(_agreement(_as_is), _mean, "high", "same of 3 classes", "DyFuLM"),
+    "acc_fine": Metric(_agreement(_as_is), _mean, "high", "same of 5 classes", "DyFuLM"),
+    "f1_coarse": Metric(_classes(3), _macro_f1, "high", _MACRO, "scikit-learn"),
+    "f1_fine": Metric(_classes(5), _macro_f1, "high", _MACRO, "scikit-learn"),
+    "mse": Metric(_squares, _mean_of_first, "low", "mean of (p - y)^2", "DyFuLM"),
+    "r2": Metric(_squares, _r2, "high", "1 - MSE / variance of y; 0 if y is constant", "DyFuLM"),
+}
+
+# Which of `Answers` a score of reviews is about; `mae` is the same score as for sentiment.
+REVIEW = {
+    "acc_coarse": "coarse",
+    "acc_fine": "fine",
+    "f1_coarse": "coarse",
+    "f1_fine": "fine",
+    "mae": "intensity",
+    "mse": "intensity",
+    "r2": "intensity",
+}
+SENTIMENT = tuple(name for name in METRICS if name == "mae" or name not in REVIEW)
+CLASSES = {"coarse": 3, "fine": 5}
+NATURAL = "_natural"  # ends the name of a score whose reviews are weighted to natural shares
+
+
+def named(name: str) -> Metric:
+    """The metric of that name, weighted (`mae_natural`) or not; ValueError with the choices."""
+    if (metric := METRICS.get(name.removesuffix(NATURAL))) is None:
+        raise ValueError(f"unknown metric {name!r}; choose one of {', '.join(METRICS)}")
+    return metric
+
+
+def checked(pred: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions (n,) or (s, n) and labels (n,) as float64, or a ValueError that says why not."""
+    pred, truth = np.asarray(pred, dtype=float), np.asarray(truth, dtype=float)
+    if truth.ndim != 1 or pred.ndim not in (1, 2) or pred.shape[-1] != len(truth):
+        raise ValueError(
+            f"predictions of shape {pred.shape} for labels of shape {truth.shape}: "
+            "give labels as (n,) and predictions as (n,) or (seeds, n)"
+        )
+    if pred.size == 0:
+        raise ValueError("no utterance to score: the split is empty")
+    for name, values in (("predictions", pred), ("labels", truth)):
+        if bad := np.count_nonzero(~np.isfinite(values)):
+            raise ValueError(
+                f"{bad} of {values.size} {name} are NaN or infinite: "
+                "training diverged (lower the learning rate) or a feature column is not clean"
+            )
+    return pred, truth
+
+
+def score(name: str, pred: np.ndarray, truth: np.ndarray) -> float | np.ndarray:
+    """One score of `METRICS` by its name; shapes and errors as in `sentiment_scores`."""
+    metric = named(name)
+    pred, truth = checked(pred, truth)
+    if not metric.parts(truth, truth)[:, -1].any():
+        raise ValueError(f"{name} counts no utterance: all {len(truth)} labels are 0")
+    value = metric(pred, truth)
+    return value if pred.ndim == 2 else float(value)
+
+
+def sentiment_scores(pred: np.ndarray, truth: np.ndarray) -> dict[str, float | np.ndarray]:
+    """All scores of `SENTIMENT` for sentiment on [-3, 3].
+
+    pred: (n,), or (s, n) for s seeds at once; truth: (n,). Values are floats, or (s,) arrays.
+    Correlation of a constant is 0; F1 of a class that never occurs is 0. ValueError for shapes
+    that do not fit, no utterance, NaN or infinity, and labels that are all 0.
+    The first eight are MMSA's (its utils/metricsTop.py, regression on MOSI and MOSEI).
+    """
+    return {name: score(name, pred, truth) for name in SENTIMENT}
+
+
+def asked(name: str, pred: Answers, truth: Answers) -> tuple[np.ndarray, np.ndarray]:
+    """What a score of `REVIEW` compares, checked: prediction (n,) or (s, n) and truth (n,)."""
+    of = REVIEW[name.removesuffix(NATURAL)]
+    p, y = checked(getattr(pred, of), getattr(truth, of))
+    if of in CLASSES:
+        for what, x in (("predictions", p), ("labels", y)):
+            bad = x[~np.isin(x, range(CLASSES[of]))]
+            if len(bad):
+                raise ValueError(
+                    f"{len(bad)} of {x.size} {of} {what} are no class 0..{CLASSES[of] - 1}: "
+                    f"the first is {bad[0]:g}"
+                )
+    return p, y
+
+
+def review_scores(
+    pred: Answers, truth: Answers, weights: np.ndarray | None = None
+) -> dict[str, float | np.ndarray]:
+    """All scores of `REVIEW`: accuracy and macro-F1 of both class sets; MAE, MSE, R2 of intensity.
+
+    Values are floats, or (s,) arrays for predictions (s, n). weights (n,) of the reviews, say
+    `mmlib.data.readers.reviews.natural_weights`. A constant intensity has R2 <= 0, a class that
+    nobody names counts in no F1. ValueError for what is no class, and as `sentiment_scores`.
+    """
+    scores = {name: METRICS[name](*asked(name, pred, truth), weights) for name in REVIEW}
+    return {name: x if np.ndim(x) else float(x) for name, x in scores.items()}

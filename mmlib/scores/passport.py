@@ -1,0 +1,235 @@
+"""The data passport: what came in, what is wrong with it, what a constant would score.
+
+It holds counts, statistics and ids, no utterance text.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mmlib.data.check import crossing_groups
+from mmlib.data.corpus import SPLITS, Corpus, Scale, Sequences
+from mmlib.files import write_whole
+
+
+@dataclass(frozen=True)
+class Passport:
+    """Facts of one corpus as tables, `frames[name]`, and as text (`print`)."""
+
+    name: str
+    variant: str
+    scale: str
+    checksums: dict[str, str]  # file name -> sha256
+    frames: dict[str, pd.DataFrame]  # splits, classes, base_rates (with labels), arrays, columns
+    without_features: dict[str, list[str]]  # modality -> ids
+    crossing_groups: dict[str, tuple[str, ...]]  # group -> splits; an error when loading
+    duplicate_texts: dict[str, int]  # "train & test" -> distinct texts in both
+    notes: tuple[str, ...]  # what the loader dropped or filled
+    warnings: tuple[str, ...]
+
+    def table(self) -> pd.DataFrame:
+        """Sizes, class counts and label statistics by split."""
+        return self.frames["splits"].join(self.frames["classes"])
+
+    def __str__(self) -> str:
+        facts = [f"{self.name}: {self.variant}", f"scale: {self.scale}"]
+        facts += [f"sha256 {file}: {digest}" for file, digest in self.checksums.items()]
+        facts += [f"WARNING {text}" for text in self.warnings]
+        facts += [f"note: {text}" for text in self.notes]
+        missing = {m: len(ids) for m, ids in self.without_features.items()}
+        facts.append(f"ids without features: {missing or 'none'}")
+        facts.append(f"groups in several splits: {len(self.crossing_groups) or 'none'}")
+        facts.append(f"texts in several splits: {self.duplicate_texts or 'none'}")
+        tables = [
+            f"\n{name}\n{frame.to_string(float_format=lambda x: f'{x:.3f}')}"
+            for name, frame in self.frames.items()
+            if len(frame)
+        ]
+        return "\n".join(facts + tables)
+
+    def save(self, path: Path | str) -> Path:
+        """Write everything as JSON, atomically."""
+        path = Path(path)
+        facts = {k: v for k, v in vars(self).items() if k != "frames"}
+        tables = {k: frame.reset_index().to_dict("records") for k, frame in self.frames.items()}
+        write_whole(path, json.dumps({**facts, "frames": tables}, indent=1, default=_plain))
+        return path
+
+
+def _plain(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def passport(corpus: Corpus) -> Passport:
+    """The passport of a corpus; column statistics over all its frames.
+
+    Base rates are scores of the constants "train median", "train mean" and "positive" (the top of
+    the scale) under the definitions of `mmlib.scores.metrics`. Signs count only on a scale that has
+    both.
+    """
+    warnings = [n.removeprefix("warning: ") for n in corpus.notes if n.startswith("warning: ")]
+    columns = _columns(corpus)
+    trouble = columns[["nan", "inf", "at_limit", "constant"]].any(axis=1)
+    low, high = corpus.scale.low, corpus.scale.high
+    for modality, rows in columns.groupby("modality"):
+        if n := int(rows["constant"].sum()):
+            warnings.append(f"{modality}: {n} constant columns")
+        if n := int(rows["at_limit"].sum()):
+            warnings.append(f"{modality}: {n} values clipped at +-{rows['limit'].max():g}")
+    return Passport(
+        name=corpus.name,
+        variant=corpus.variant,
+        scale=f"{corpus.scale.name} [{low:g}, {high:g}] {corpus.scale.origin}".strip()
+        if corpus.labelled
+        else f"none: {len(corpus)} utterances without labels",
+        checksums=dict(corpus.checksums),
+        frames={
+            **(_label_frames(corpus) if corpus.labelled else {}),
+            "arrays": _arrays(corpus),
+            "columns": columns[trouble].drop(columns="limit").set_index(["modality", "column"]),
+        },
+        without_features=_without_features(corpus),
+        crossing_groups=crossing_groups(corpus),
+        duplicate_texts=_duplicate_texts(corpus),
+        notes=tuple(n for n in corpus.notes if not n.startswith("warning: ")),
+        warnings=tuple(warnings),
+    )
+
+
+def _label_frames(corpus: Corpus) -> dict[str, pd.DataFrame]:
+    """What hangs on labels and splits; recordings without have none of it."""
+    makers = {"splits": _splits, "classes": _classes, "base_rates": _base_rates}
+    return {name: make(corpus) for name, make in makers.items()}
+
+
+def _by_split(rows: list[dict]) -> pd.DataFrame:
+    return pd.DataFrame(rows, index=pd.Index(SPLITS, name="split"))
+
+
+def _splits(corpus: Corpus) -> pd.DataFrame:
+    def facts(split: str) -> dict:
+        rows = corpus.rows(split)
+        label = corpus.label[rows].astype(float)
+        groups = len({corpus.groups[i] for i in rows})
+        return {"n": len(rows), "groups": groups, "mean": label.mean(), "sd": label.std()}
+
+    return _by_split([facts(split) for split in SPLITS])
+
+
+def _classes(corpus: Corpus) -> pd.DataFrame:
+    """Counts by sign if the scale has two, then by class rounded half to even."""
+    rounded = np.round(corpus.label).astype(int)
+    classes = range(int(corpus.scale.low), int(corpus.scale.high) + 1)
+    signed = corpus.scale.low < 0
+    signs = {"negative": -1, "zero": 0, "positive": 1} if signed else {}
+
+    def facts(split: str) -> dict:
+        rows = corpus.rows(split)
+        sign = np.sign(corpus.label[rows])
+        counts = {name: int((sign == value).sum()) for name, value in signs.items()}
+        names = {c: f"{c:+d}" if signed and c else str(c) for c in classes}
+        return counts | {names[c]: int((rounded[rows] == c).sum()) for c in classes}
+
+    return _by_split([facts(split) for split in SPLITS])
+
+
+def _base_rates(corpus: Corpus) -> pd.DataFrame:
+    train = corpus.label[corpus.rows("train")].astype(float)
+    constants = {
+        "train median": float(np.median(train)),
+        "train mean": float(train.mean()),
+        "positive": corpus.scale.high,
+    }
+    rows = [
+        {
+            "split": split,
+            "constant": name,
+            "value": value,
+            **_constant_scores(value, label, corpus.scale),
+        }
+        for split in SPLITS
+        for label in [corpus.label[corpus.rows(split)].astype(float)]
+        for name, value in constants.items()
+    ]
+    return pd.DataFrame(rows).set_index(["split", "constant"])
+
+
+def _constant_scores(value: float, label: np.ndarray, scale: Scale) -> dict[str, float]:
+    """Scores of a constant prediction. Where a share s of the truth is in the class it predicts,
+    its accuracy is s and its weighted F1 is s * 2 s / (1 + s)."""
+    scores = {"mae": float(np.abs(label - value).mean())}
+    for convention, s in _shares(value, label).items() if scale.low < 0 else ():
+        scores |= {f"acc2_{convention}": float(s), f"f1_{convention}": float(2 * s * s / (1 + s))}
+    classes = int(scale.high - scale.low) + 1
+    return scores | {f"acc{classes}": float(np.mean(np.round(label) == np.round(value)))}
+
+
+def _shares(value: float, label: np.ndarray) -> dict[str, float]:
+    """Share of the labels whose sign is that of the value, zeros dropped and kept."""
+    signed = label[label != 0]
+    return {
+        "non0": np.mean((signed > 0) == (value > 0)) if len(signed) else np.nan,
+        "has0": np.mean((label >= 0) == (value >= 0)),
+    }
+
+
+def _arrays(corpus: Corpus) -> pd.DataFrame:
+    def facts(s: Sequences) -> dict:
+        present = s.lengths[s.lengths > 0]
+        return {
+            "shape": str(s.values.shape),
+            "dtype": str(s.values.dtype),
+            "utterances": len(present),
+            "shortest": int(present.min()),
+            "median": float(np.median(present)),
+            "longest": int(present.max()),
+        }
+
+    rows = {modality: facts(s) for modality, s in corpus.sequences.items()}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("modality")
+
+
+def _columns(corpus: Corpus) -> pd.DataFrame:
+    """Per column: what the loader filled, values at the modality's limit, whether it is constant.
+
+    The limit is the largest magnitude in the modality, taken for a clipping bound if at least
+    three values share it.
+    """
+    frames = []
+    for modality, s in corpus.sequences.items():
+        filled = np.zeros((2, len(s.columns)), int) if s.filled is None else s.filled
+        limit = np.abs(s.values).max(initial=0)
+        at_limit = (np.abs(s.values) == limit).sum(axis=0)  # (d,)
+        facts = {
+            "modality": modality,
+            "column": s.columns,
+            "nan": filled[0],
+            "inf": filled[1],
+            "at_limit": at_limit if at_limit.sum() >= 3 else 0,
+            "limit": limit,
+            "constant": (s.values == s.values[:1]).all(axis=0),
+        }
+        frames.append(pd.DataFrame(facts))
+    names = ["modality", "column", "nan", "inf", "at_limit", "limit", "constant"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=names)
+
+
+def _without_features(corpus: Corpus) -> dict[str, list[str]]:
+    missing = {
+        modality: [corpus.ids[i] for i in np.flatnonzero(s.lengths == 0)]
+        for modality, s in corpus.sequences.items()
+    }
+    return {modality: ids for modality, ids in missing.items() if ids}
+
+
+def _duplicate_texts(corpus: Corpus) -> dict[str, int]:
+    """Distinct texts, case and outer spaces apart, that two splits share."""
+    if corpus.text is None:
+        return {}
+    texts = {s: {corpus.text[i].strip().lower() for i in corpus.rows(s)} for s in SPLITS}
+    pairs = [("train", "valid"), ("train", "test"), ("valid", "test")]
+    shared = {f"{a} & {b}": len(texts[a] & texts[b]) for a, b in pairs}
+    return {pair: n for pair, n in shared.items() if n}

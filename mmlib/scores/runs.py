@@ -1,0 +1,150 @@
+"""Many points in one tidy table; two runs side by side: which scores differ, and what made them.
+
+Points that were superseded (other code, same parameters) lie beside their successors; the newest
+counts.
+"""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats as scipy_stats
+
+from mmlib.scores import results, stats
+from mmlib.scores.results import PLACE, ROW
+
+
+def manifests(run: str) -> dict[Path, dict]:
+    """The record of each finished point of a run, the newest for its notebook and parameters."""
+    newest: dict[str, tuple[str, Path, dict]] = {}
+    for path in results.folder(run).glob("*/manifest.json"):
+        name, record = path.parent.name, manifest(path.parent)
+        if name.startswith(".") or record.get("state") != "done":
+            continue
+        place = json.dumps([record["notebook"], record["parameters"]], sort_keys=True)
+        newest[place] = max(newest.get(place, ("",)), (record["finished"], path.parent, record))
+    return {folder: record for _, (_, folder, record) in sorted(newest.items())}
+
+
+def collect(run: str) -> pd.DataFrame:
+    """All rows of a run, its own and its points', with the points' parameters as columns.
+
+    ValueError if there are none. Only finished points are read.
+    """
+    frames = [results.load(run)] if run in results.runs() else []
+    for folder, record in manifests(run).items():
+        if (folder / "metrics.json").exists():
+            rows = pd.DataFrame(
+                json.loads((folder / "metrics.json").read_text()), columns=list(ROW)
+            )
+            given = {k: v for k, v in record["parameters"].items() if k not in (*ROW, "run")}
+            frames.append(rows.assign(**{k: str(v) for k, v in given.items()}))
+    if not frames:
+        raise ValueError(f"run {run!r} has no finished point and no rows")
+    table = pd.concat(frames, ignore_index=True)
+    return table[[*PLACE, *table.columns.drop(list(ROW)), *ROW[len(PLACE) :]]]
+
+
+def varied(table: pd.DataFrame) -> list[str]:
+    """The parameter columns of a collected table that are not the same everywhere."""
+    given = [column for column in table if column not in ROW]
+    return [column for column in given if table[column].nunique(dropna=False) > 1]
+
+
+def scores(table: pd.DataFrame, metrics=("mae", "corr", "f1_non0")) -> pd.DataFrame:
+    """Test scores of a collected table as text, a line a point and model; equal constants once."""
+    again = table.duplicated([*PLACE, "mean"]) & table["model"].isin(results.REFERENCE)
+    shown = table[~again]
+    line = ["notebook", "dataset", "model", "variant", *varied(table), "n_seeds"]
+    return results.table(shown.fillna(dict.fromkeys(line, "")), metrics, line).reset_index()
+
+
+def compare(a: str, b: str) -> pd.DataFrame:
+    """Scores of run b minus those of run a, row by row, by a paired test over their common seeds.
+
+    Seeds are numbered from 0 in every run, so the first n of both are the same ones. p is that of a
+    paired t test, p_holm is adjusted for all rows. verdict: `equal` (every stored digit), `differs`
+    (p_holm below .05), `not told apart`, `one seed` (no test), or `only in` one of the two.
+    """
+    tables = collect(a), collect(b)
+    shared = [name for name in tables[0] if name in tables[1] and name not in ROW[len(PLACE) :]]
+    left, right = (
+        _told_apart(run, table, shared) for run, table in zip((a, b), tables, strict=True)
+    )
+    both = left.merge(right, on=shared, how="outer", suffixes=("_a", "_b"), indicator=True)
+    tested = [_paired(*pair) for pair in zip(both["per_seed_a"], both["per_seed_b"], strict=True)]
+    both[["diff", "seeds", "p"]] = pd.DataFrame(tested, index=both.index)
+    known = both["p"].notna()
+    both.loc[known, "p_holm"] = stats.holm(both.loc[known, "p"]) if known.any() else []
+    only = {"left_only": f"only in {a}", "right_only": f"only in {b}"}
+    both["verdict"] = [only.get(row["_merge"]) or _verdict(row) for _, row in both.iterrows()]
+    return both[[*shared, "mean_a", "mean_b", "diff", "seeds", "p", "p_holm", "verdict"]]
+
+
+def _told_apart(run: str, table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """One row each; equal ones (a constant's, in every point) count once."""
+    table = table.assign(seen=table["per_seed"].map(str)).drop_duplicates([*by, "seen"])
+    if table.duplicated(by).any():
+        extra = ", ".join(set(varied(table)) - {*by, "seen"})
+        raise ValueError(f"rows of {run} differ in {extra}, which the other run does not give")
+    return table
+
+
+def _paired(a: list | float, b: list | float) -> tuple[float, float, float]:
+    """Mean of b - a, how many seeds, and the p value (NaN where there is no test)."""
+    if not isinstance(a, list) or not isinstance(b, list):
+        return np.nan, 0, np.nan
+    n = min(len(a), len(b))
+    gap = np.subtract(b[:n], a[:n])
+    if n < 2 or np.ptp(gap) == 0:
+        p = 1.0 if not gap.any() else np.nan if n < 2 else 0.0
+        return float(gap.mean()), n, p
+    return float(gap.mean()), n, float(scipy_stats.ttest_1samp(gap, 0).pvalue)
+
+
+def _verdict(row: pd.Series) -> str:
+    if row["diff"] == 0 and row["p"] == 1:
+        return "equal"
+    if np.isnan(row["p"]):
+        return "one seed"
+    return "differs" if row["p_holm"] < 0.05 else "not told apart"
+
+
+def made_by(run: str) -> dict[str, dict[str, str]]:
+    """What made a run's results, by notebook: commit, versions, data, files of code."""
+    found: dict[str, dict[str, str]] = {}
+    records = [(r["notebook"], r) for r in manifests(run).values()]
+    if run in results.runs():
+        records += results.origins(run).items()
+    for notebook, record in records:
+        facts = found.setdefault(notebook, {})
+        named = {"commit": record["commit"], "device": record["device"]}
+        for what in ("versions", "data", "code"):
+            named |= {f"{what} {name}": value for name, value in record.get(what, {}).items()}
+        for name, value in named.items():
+            seen = facts.get(name, value)
+            facts[name] = (
+                value if seen == value else " / ".join(sorted({*seen.split(" / "), value}))
+            )
+    return found
+
+
+def differences(a: str, b: str) -> pd.DataFrame:
+    """Where two runs' results come from different code, versions, data or devices: a line each."""
+    left, right = made_by(a), made_by(b)
+    lines = [
+        (notebook, what, left[notebook][what][:40], right[notebook][what][:40])
+        for notebook in sorted(set(left) & set(right))
+        for what in left[notebook]
+        if what in right[notebook] and left[notebook][what] != right[notebook][what]
+    ]
+    return pd.DataFrame(lines, columns=["notebook", "what", a, b if b != a else f"{b} again"])
+
+
+def manifest(folder: Path) -> dict:
+    """A point's record, {} if there is none."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return json.loads((folder / "manifest.json").read_text())
+    return {}

@@ -1,0 +1,238 @@
+"""The training loop of a stack: each member with its own order, masks, rates and early stopping.
+
+A `Task` says what is learned; the loop knows nothing else about a model. A member's result does
+not depend on who shares its stack, and a member that has stopped leaves it.
+Axes: s stack member, b batch, n utterances, k loss.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmlib.stack.layers import Masks, Stacked
+
+# AdamW divides a gradient by its own size + EPS. With torch's 1e-8 a gradient that is zero but for
+# rounding moves its weight by up to the learning rate, in a direction that rounding decides.
+EPS = 1e-6
+
+OnStep = Callable[[int, Any], None]  # (number of updates so far, the model)
+
+
+class Streams(NamedTuple):
+    """The independent random streams of one seed; a model uses those it needs."""
+
+    weights: np.random.Generator
+    order: np.random.Generator
+    features: np.random.Generator
+    hidden: np.random.Generator
+    modalities: np.random.Generator
+
+    @classmethod
+    def of(cls, seed: int) -> "Streams":
+        parts = np.random.SeedSequence(seed).spawn(len(cls._fields))
+        return cls(*(np.random.Generator(np.random.SFC64(part)) for part in parts))
+
+
+class Member(NamedTuple):
+    """One model of a stack."""
+
+    settings: Any  # with lr, fusion_lr, weight_decay, batch, epochs, patience
+    seed: int
+    train: np.ndarray  # row numbers
+    valid: np.ndarray
+
+
+class Task:
+    """What a stack learns, from which data."""
+
+    def noise(self, members: Sequence[Member], streams: Sequence[Streams]) -> Any:
+        """The random masks of these members' training."""
+        raise NotImplementedError
+
+    def losses(self, model: Any, rows: Tensor, noise: Any = None) -> Tensor:
+        """k losses of each utterance of the rows (s, b), (s, k, b); no noise when validating."""
+        raise NotImplementedError
+
+    def objective(self, model: Any, losses: Tensor) -> Tensor:
+        """What the optimizer lowers, (s,), from a batch's mean losses (s, k)."""
+        return losses[:, 0]
+
+    def criterion(self, losses: np.ndarray) -> np.ndarray:
+        """What early stopping goes by, (s,), from the validation rows' mean losses (s, k)."""
+        return losses[:, 0]
+
+    def epoch_ends(self, model: Any, losses: Tensor) -> None:
+        """Hear an epoch's mean training losses (s, k)."""
+
+
+def run(
+    task: Task,
+    model: Stacked,
+    members: Sequence[Member],
+    streams: Sequence[Streams],
+    on_step: OnStep | None = None,
+) -> "Best":
+    """Train `model`, a stack of those members, and leave each at its best epoch.
+
+    FloatingPointError where a loss is not finite.
+    """
+    best, step = Best(task, model, members), 0
+    optimizer, running = Optimizer(model, members), np.arange(len(members))
+    n = min(len(member.train) for member in members)
+    for epoch in range(members[0].settings.epochs):
+        here, own = [members[k] for k in running], [streams[k] for k in running]
+        noise, seen = task.noise(here, own), []
+        for rows in _batches(here, own, n):  # (s, b)
+            losses = task.losses(model, rows, noise).mean(dim=-1)  # (s, k)
+            step += 1
+            optimizer.step(task.objective(model, losses).sum(), step)
+            seen.append(losses.detach())
+            if on_step:
+                on_step(step, model)
+        mean = torch.stack(seen).mean(0)
+        task.epoch_ends(model, mean)
+        best.see(epoch, running, mean, _valid(task, model, here))
+        running, before = best.running(epoch), running
+        if not len(running):
+            break
+        if len(running) < len(before):
+            optimizer.keep(np.searchsorted(before, running))
+    model.replace(best.state)
+    return best
+
+
+def masks(members: Sequence[Member], streams: Sequence[Streams], stream: str, rate: str) -> Masks:
+    """Dropout masks from one stream of each member, at its own `settings.<rate>`."""
+    rates = [getattr(member.settings, rate) for member in members]
+    return Masks([getattr(own, stream) for own in streams], rates)
+
+
+def same_shape(settings: Sequence[Any], fields: Sequence[str]) -> None:
+    """ValueError unless the settings agree in those fields, as members of one stack must."""
+    shapes = {str([getattr(one, name) for name in fields]) for one in settings}
+    if len(shapes) != 1:
+        raise ValueError(
+            f"{len(shapes)} different shapes in one stack; {', '.join(fields[:-1])} and "
+            f"{fields[-1]} must agree: train the others in a call of their own"
+        )
+
+
+def _batches(members: Sequence[Member], streams: Sequence[Streams], n: int) -> Iterator[Tensor]:
+    """Whole batches of an epoch of n rows, (s, b) row numbers; the rest of an order is left out."""
+    orders = [own.order.permutation(m.train) for m, own in zip(members, streams, strict=True)]
+    batch = min(members[0].settings.batch, n)
+    order = torch.from_numpy(np.stack([order[: n - n % batch] for order in orders]))
+    yield from order.split(batch, dim=1)
+
+
+def _valid(task: Task, model: Stacked, members: Sequence[Member]) -> np.ndarray:
+    """Mean losses of each member on its validation rows, (s, k)."""
+    longest = max(len(member.valid) for member in members)
+    rows = torch.from_numpy(np.stack([np.resize(m.valid, longest) for m in members]))  # (s, n)
+    counts = np.array([[len(member.valid)] for member in members])  # (s, 1)
+    with torch.inference_mode():
+        parts = [task.losses(model, p) for p in rows.split(members[0].settings.batch, dim=1)]
+    losses = torch.cat(parts, dim=-1).cpu().numpy()  # (s, k, n)
+    real = np.arange(longest) < counts  # np.resize repeats the first rows
+    return (losses * real[:, None]).sum(axis=-1) / counts
+
+
+class Optimizer:
+    """AdamW with one learning rate and weight decay a member, by torch's fused kernel.
+
+    Neighbouring members with equal settings share a slice of each parameter, so a stack of seeds
+    costs the same kernel calls as one model.
+    """
+
+    def __init__(self, model: Stacked, members: Sequence[Member]) -> None:
+        self.model, self.slices, groups = model, [], []
+        own = dict(model.fusion_parameters())
+        rest = {name: p for name, p in model.named_parameters() if name not in own}
+        starts = [k for k in range(len(members)) if not k or _differ(members, k)]
+        for first, last in zip(starts, [*starts[1:], len(members)], strict=True):
+            at = members[first].settings
+            for parameters, rate in ((rest, at.lr), (own, at.lr * at.fusion_lr)):
+                part = [
+                    _Slice(n, first, last, p.detach()[first:last]) for n, p in parameters.items()
+                ]
+                self.slices += part
+                values = [one.values for one in part]
+                groups.append({"params": values, "lr": rate, "weight_decay": at.weight_decay})
+        self.adamw = torch.optim.AdamW(groups, eps=EPS, fused=True)
+
+    def step(self, loss: Tensor, number: int) -> None:
+        """Update `number`, from the sum of the members' losses; FloatingPointError for NaN."""
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss of step {number} is not finite: lower lr, or look at the passport"
+            )
+        self.model.zero_grad(set_to_none=True)
+        loss.backward()
+        parameters = dict(self.model.named_parameters())
+        for one in self.slices:
+            one.values.grad = parameters[one.name].grad[one.first : one.last]
+        self.adamw.step()
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Go on with the members `rows` (ascending) of the stack; the others leave the model."""
+        self.model.replace({n: v[rows] for n, v in self.model.state_dict().items()})
+        parameters = dict(self.model.named_parameters())
+        for one in self.slices:
+            first, last = np.searchsorted(rows, (one.first, one.last))
+            moments, within = self.adamw.state[one.values], rows[first:last] - one.first
+            moments |= {name: moments[name][within] for name in ("exp_avg", "exp_avg_sq")}
+            one.first, one.last, one.values.grad = first, last, None
+            one.values.data = parameters[one.name].detach()[first:last]
+
+
+@dataclass
+class _Slice:
+    """The part of a parameter that belongs to neighbouring members."""
+
+    name: str
+    first: int
+    last: int
+    values: Tensor  # (last - first, ...), in the parameter's memory
+
+
+def _differ(members: Sequence[Member], k: int) -> bool:
+    a, b = members[k - 1].settings, members[k].settings
+    return (a.lr, a.fusion_lr, a.weight_decay) != (b.lr, b.fusion_lr, b.weight_decay)
+
+
+class Best:
+    """Each member's parameters at its lowest validation loss, and who has patience left."""
+
+    def __init__(self, task: Task, model: Stacked, members: Sequence[Member]) -> None:
+        self.task, self.model, self.patience = task, model, members[0].settings.patience
+        self.state = {name: v.clone() for name, v in model.state_dict().items()}
+        self.loss = np.full(len(members), np.inf)
+        self.epoch = np.zeros(len(members), dtype=int)
+        self.last: dict[str, np.ndarray] = {}
+        self.history: dict[str, list] = {"train": [], "valid": []}
+
+    @property
+    def curves(self) -> dict[str, np.ndarray]:
+        """Mean losses on "train" and "valid", (epochs, s, k), constant once a member stopped."""
+        return {name: np.array(rows) for name, rows in self.history.items()}
+
+    def see(self, epoch: int, running: np.ndarray, train: Tensor, valid: np.ndarray) -> None:
+        """Losses (s, k) of the members `running`, those that are in the model, after an epoch."""
+        loss = self.task.criterion(valid)
+        better = loss < self.loss[running]
+        at = running[better]
+        for name, values in self.model.state_dict().items():
+            self.state[name][at] = values[better]
+        self.loss[at], self.epoch[at] = loss[better], epoch
+        for name, values in (("train", train.cpu().numpy()), ("valid", valid)):
+            now = self.last.setdefault(name, np.full((len(self.loss), valid.shape[1]), np.nan))
+            now[running] = values
+            self.history[name].append(now.copy())
+
+    def running(self, epoch: int) -> np.ndarray:
+        """Members whose best epoch is less than `patience` epochs ago."""
+        return np.flatnonzero(epoch - self.epoch < self.patience)

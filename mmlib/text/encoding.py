@@ -1,0 +1,260 @@
+"""Frozen text features: which encoder, which batches, how tokens are pooled.
+
+`encode` works out what the numbers depend on (the encoder's files, the options, the library
+versions), takes what the cache has, and runs the encoder on the rest. On a CPU every core works
+alone on batches of its own: cores that share each matrix product wait for the slowest of them.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from tqdm.auto import tqdm
+
+from mmlib.files import is_watched
+from mmlib.text.attention import GROUP, GROUPED, use_groups, whole
+from mmlib.text.batching import bucket
+from mmlib.text.cache import Row, Store
+from mmlib.text.encoder import check_length, identity, load, locate, versions
+
+log = logging.getLogger(__name__)
+
+
+CPU_TOKENS, GPU_TOKENS = 2048, 32768  # of one batch, padding included
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one call of `encode` did."""
+
+    texts: int
+    distinct: int  # each is encoded once
+    cached: int  # of the distinct
+    truncated: int  # of all texts
+    seconds: float
+    settings: dict[str, Any]  # all that the numbers depend on, besides the text
+
+
+@dataclass(frozen=True)
+class _Options:
+    layers: str
+    pooling: str
+    max_length: int
+    dtype: str
+    attention: str
+
+    def __post_init__(self):
+        choices = {
+            "layers": ("last", "all"),
+            "pooling": ("mean", "cls"),
+            "dtype": ("float32", "bfloat16"),
+            "attention": ("sdpa", "eager"),
+        }
+        for name, allowed in choices.items():
+            if (value := getattr(self, name)) not in allowed:
+                raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(allowed)}")
+        if not isinstance(self.max_length, int) or self.max_length < 3:
+            raise ValueError(f"max_length={self.max_length!r} must be a whole number of at least 3")
+
+
+def encode(
+    texts: Sequence[str],
+    encoder: str | Path = "minilm",
+    *,
+    layers: str = "last",
+    pooling: str = "mean",
+    max_length: int = 128,
+    dtype: str = "float32",
+    attention: str = "sdpa",
+    device: str | None = None,
+    cache: bool = True,
+    progress: bool | None = None,
+    report: bool = False,
+) -> np.ndarray | tuple[np.ndarray, Report]:
+    """Frozen embeddings of texts: float32 (n, d), or (n, l, d) with layers="all".
+
+    encoder: "minilm" (works offline), a folder written by `save_pretrained`, or a hub id.
+    layers: "last", or "all": the embedding layer, then every hidden layer.
+    pooling: "mean" over a text's tokens, special ones included, or "cls", its first token.
+    max_length: in tokens; longer texts are cut, and their number is logged.
+    dtype: of the weights; "bfloat16" is faster, at a cosine to float32 of about 0.9999.
+    attention: the implementation asked of transformers; encoders without "sdpa" use "eager".
+    device: a torch device; by default the GPU where there is one.
+    cache: keep results on disk and use what is there (`mmlib.text.cache`).
+    progress: show a bar; by default only where a person watches.
+    report: return `(features, Report)`.
+
+    A text's features do not depend on the texts beside it: in float32 on a CPU they are the same
+    bits in any batch (`mmlib.text.attention`), elsewhere within 1e-5. Raises ValueError for an
+    empty text, an unknown option and an encoder that cannot be had.
+    """
+    start = time.perf_counter()
+    texts = _checked(texts)
+    options = _Options(layers, pooling, max_length, dtype, attention)
+    folder = locate(encoder)
+    files = identity(folder, is_minilm=encoder == "minilm")
+    groups = {"group": GROUP, "group_pooled": GROUP}  # both decide on last bits
+    settings = asdict(options) | groups | files | versions()
+    store = Store(settings) if cache else None
+
+    distinct = list(dict.fromkeys(texts))
+    rows = store.get(distinct) if store else {}
+    if missing := [text for text in distinct if text not in rows]:
+        loaded = _load(folder, dtype, attention, device, str(files))
+        check_length(max_length, loaded.model, loaded.tokenizer)
+        bar = is_watched() if progress is None else progress
+        with store.turn(missing) if store else nullcontext():
+            rows |= store.get(missing) if store else {}  # what another process made meanwhile
+            missing = [text for text in missing if text not in rows]
+            rows |= _compute(missing, loaded, options, store, bar) if missing else {}
+
+    states = np.stack([rows[text]["states"] for text in texts])  # (n, l, d)
+    truncated = sum(int(rows[text]["tokens"]) > max_length for text in texts)
+    if truncated:
+        log.warning("encode: %d of %d texts cut at %d tokens", truncated, len(texts), max_length)
+    features = states if layers == "all" else states[:, 0]
+    if not report:
+        return features
+    seconds = time.perf_counter() - start
+    cached = len(distinct) - len(missing)
+    return features, Report(len(texts), len(distinct), cached, truncated, seconds, settings)
+
+
+def _checked(texts: Sequence[str]) -> list[str]:
+    if isinstance(texts, str):
+        raise ValueError("texts is one string; pass a list of strings")
+    texts = list(texts)
+    if not texts:
+        raise ValueError("texts is empty; pass at least one")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(f"text {i} is {type(text).__name__}, not a string; convert or drop it")
+        if not text.strip():
+            raise ValueError(f"text {i} is empty; drop it or mask the modality for that utterance")
+    return texts
+
+
+# Which encoder
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    model: Any
+    tokenizer: Any
+    device: torch.device
+
+
+@lru_cache(maxsize=1)  # `files` is in the key: a folder whose files changed is loaded anew
+def _load(folder: Path, dtype: str, attention: str, device: str | None, files: str) -> _Encoder:
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    model, tokenizer = load(folder, dtype, attention)
+    if model.config._attn_implementation == "sdpa" and place.type == "cpu":
+        use_groups(model)
+    return _Encoder(model.eval().to(place), tokenizer, place)
+
+
+# Which batches
+
+
+def _compute(
+    texts: list[str], encoder: _Encoder, options: _Options, store: Store | None, bar: bool
+) -> dict[str, Row]:
+    """Run the encoder; each finished batch goes to the store at once."""
+    ids, lengths = _tokenize(texts, encoder, options.max_length)
+    total = sum(map(len, ids))
+    workers, budget = _division(total, encoder.device)
+    rows = {}
+    with _pool(workers) as pool, tqdm(total=total, unit="token", disable=not bar) as progress:
+        jobs = {
+            pool.submit(_pooled, [ids[i] for i in batch], encoder, options): batch
+            for batch in bucket([len(row) for row in ids], budget)
+        }
+        for job in as_completed(jobs):
+            names = [texts[i] for i in jobs[job]]
+            arrays = {"states": job.result(), "tokens": lengths[jobs[job]]}
+            if store:
+                store.put(names, arrays)
+            for i, name in enumerate(names):
+                rows[name] = {key: array[i] for key, array in arrays.items()}
+            progress.update(sum(len(ids[i]) for i in jobs[job]))
+    return rows
+
+
+def _division(total: int, device: torch.device) -> tuple[int, int]:
+    """How many workers, and tokens of a batch: large, yet four for each worker to share evenly."""
+    if device.type != "cpu":
+        return 1, GPU_TOKENS
+    workers = torch.get_num_threads()
+    return workers, min(CPU_TOKENS, max(256, total // (4 * workers)))
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads of one core each; after an interrupt nothing new begins."""
+    threads = torch.get_num_threads()
+    pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+
+
+def _tokenize(
+    texts: list[str], encoder: _Encoder, max_length: int
+) -> tuple[list[list[int]], np.ndarray]:
+    """Token ids, cut to `max_length`, and the lengths before the cut."""
+    ids = encoder.tokenizer(texts, verbose=False)["input_ids"]
+    lengths = np.array([len(row) for row in ids])
+    for i in np.flatnonzero(
+        lengths > max_length
+    ):  # cut by the tokenizer: the last token is special
+        ids[i] = encoder.tokenizer(texts[i], truncation=True, max_length=max_length)["input_ids"]
+    return ids, lengths
+
+
+@torch.inference_mode()
+def _pooled(ids: list[list[int]], encoder: _Encoder, options: _Options) -> np.ndarray:
+    """Pooled states of one batch: (b, l, d) float32."""
+    model, device = encoder.model, encoder.device
+    tokens, lengths = _padded(ids, encoder)  # (b, t), (b, 1)
+    place = torch.arange(tokens.shape[1])  # (t,)
+    mask = (place < lengths).long()  # (b, t)
+    every = options.layers == "all"
+    output = model(
+        input_ids=tokens.to(device), attention_mask=mask.to(device), output_hidden_states=every
+    )
+    states = hidden_states(output) if every else (output.last_hidden_state,)  # l of (b, t, d)
+    counted = lengths if options.pooling == "mean" else torch.ones_like(lengths)
+    weight = whole(((place < counted) / counted)[:, None].to(device), 2)  # (b, 1, t) in groups
+    means = [weight @ whole(state.float(), 1) for state in states]  # l of (b, 1, d)
+    return torch.cat(means, dim=1).cpu().numpy()
+
+
+def hidden_states(output: Any) -> tuple[Tensor, ...]:
+    """The states of every layer, l of (b, t, d); ValueError where a layer has fewer tokens."""
+    if len({state.shape[1] for state in output.hidden_states}) > 1:
+        raise ValueError("the encoder merges tokens between its layers; use one that keeps all")
+    return output.hidden_states
+
+
+def _padded(ids: list[list[int]], encoder: _Encoder) -> tuple[Tensor, Tensor]:
+    """Token ids (b, t) and lengths (b, 1); t is whole groups where the attention's own is not."""
+    filler, config = encoder.tokenizer.pad_token_id or 0, encoder.model.config
+    tokens = pad_sequence([torch.tensor(row) for row in ids], True, filler)
+    t = tokens.shape[1]
+    if config._attn_implementation != GROUPED or t < GROUP:  # products of few rows differ as well
+        tokens = whole(tokens, 1, filler)[
+            :, : max(t, getattr(config, "max_position_embeddings", t))
+        ]
+    return tokens, torch.tensor([[len(row)] for row in ids])

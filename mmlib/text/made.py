@@ -1,0 +1,221 @@
+"""Encoder pairs that need no download, and how far the two of a pair are apart.
+
+A gate between two encoders that compute the same has nothing to choose. `small` makes an encoder
+that differs in everything, from the training text of a corpus. `carried` makes one that differs in
+what it can learn: DeBERTa's attention over relative positions with BERT's weights in it, so that it
+begins as the same function. Both are folders in the cache that `mmlib.text.encoding` reads like any
+other.
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    DebertaV2Config,
+    DebertaV2Model,
+    PreTrainedTokenizerFast,
+)
+
+from mmlib.files import cache_root
+from mmlib.text.encoder import identity, locate, quiet, versions
+
+MARKS = {"pad": "[PAD]", "cls": "[CLS]", "sep": "[SEP]", "unk": "[UNK]", "mask": "[MASK]"}
+BLOCK, MASKED = 64, 0.15  # tokens of a training text, share of them to be guessed
+
+
+def named(encoder: str | Path, texts: Sequence[str]) -> Path:
+    """Folder of an encoder: "small" (made from `texts`), "carried", or what `locate` finds."""
+    if encoder == "small":
+        return small(texts)
+    return carried() if encoder == "carried" else locate(encoder)
+
+
+def carried(encoder: str | Path = "minilm", buckets: int = 32, seed: int = 0) -> Path:
+    """Folder of a DeBERTa-v2 that computes what a BERT does, and can learn more.
+
+    The states are equal at unmasked positions (1e-4). DeBERTa divides scores by sqrt(3 d) where
+    BERT divides by sqrt(d), so queries grow by sqrt(3). With shared projections the embeddings of
+    relative positions, zero at first, still bring the biases in: the query's is added twice, hence
+    halved; the key's moves all scores of a query alike. `buckets` of relative positions each way:
+    near ones exactly, far ones on a log scale (16 times cheaper than one for each of 512).
+    ValueError where `encoder` is no BERT.
+    """
+    source = locate(encoder)
+    about = {"carried": identity(source, is_minilm=encoder == "minilm"), "buckets": buckets}
+
+    def make(folder: Path) -> None:
+        torch.manual_seed(seed)
+        with quiet():
+            bert = AutoModel.from_pretrained(source, dtype=torch.float32)
+            if bert.config.model_type != "bert":
+                raise ValueError(f"{encoder} is a {bert.config.model_type}; carry over a BERT")
+            deberta = DebertaV2Model(_as_deberta(bert.config, buckets))
+            deberta.load_state_dict(_renamed(bert.state_dict(), deberta))
+            deberta.save_pretrained(folder)
+            AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+
+    return _kept("carried", about | {"seed": seed}, make)
+
+
+def _as_deberta(bert, buckets: int) -> DebertaV2Config:
+    same = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "hidden_act")
+    same += ("intermediate_size", "max_position_embeddings", "type_vocab_size", "pad_token_id")
+    same += ("layer_norm_eps", "hidden_dropout_prob", "attention_probs_dropout_prob")
+    return DebertaV2Config(
+        **{name: getattr(bert, name) for name in same},
+        relative_attention=True,
+        pos_att_type=["c2p", "p2c"],
+        share_att_key=True,
+        position_buckets=buckets,
+        max_relative_positions=bert.max_position_embeddings,
+        position_biased_input=True,
+    )
+
+
+def _renamed(state: dict[str, Tensor], deberta: DebertaV2Model) -> dict[str, Tensor]:
+    """BERT's parameters under DeBERTa's names and scale."""
+    renamed = {
+        "encoder.rel_embeddings.weight": torch.zeros_like(deberta.encoder.rel_embeddings.weight)
+    }
+    for name, values in state.items():
+        if name.startswith("pooler."):
+            continue
+        for part in ("query", "key", "value"):
+            name = name.replace(f".self.{part}.", f".self.{part}_proj.")
+        grown = {"weight": 3**0.5, "bias": 3**0.5 / 2}[name.rpartition(".")[2]]
+        renamed[name] = values * grown if ".query_proj." in name else values
+    return {name: renamed[name] for name in deberta.state_dict()}
+
+
+def small(
+    texts: Sequence[str],
+    *,
+    vocabulary: int = 2000,
+    width: int = 128,
+    depth: int = 3,
+    steps: int = 100,
+    seed: int = 0,
+) -> Path:
+    """Folder of a small DeBERTa-v2 with a tokenizer of its own, both learnt from `texts`.
+
+    The tokenizer is byte-pair encoding over pieces that carry their leading space, as sentencepiece
+    has it. The model learns to guess masked words (Devlin et al. 2019: 15 % of the tokens, 80 / 10
+    / 10), 100 steps in half a minute on one core. It is kept under the hash of texts, options
+    and versions. ValueError where the texts are too few to learn from.
+    """
+    options = {"vocabulary": vocabulary, "width": width, "depth": depth, "steps": steps}
+    texts = list(dict.fromkeys(texts))
+
+    def make(folder: Path) -> None:
+        tokenizer = _tokenizer(texts, vocabulary)
+        config = DebertaV2Config(
+            vocab_size=len(tokenizer),
+            hidden_size=width,
+            num_hidden_layers=depth,
+            num_attention_heads=width // 32,
+            intermediate_size=2 * width,
+            relative_attention=True,
+            pos_att_type=["c2p", "p2c"],
+            share_att_key=True,
+            position_buckets=16,
+            position_biased_input=False,
+            norm_rel_ebd="layer_norm",
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = DebertaV2Model(config)
+            _guess_masked(model, _blocks(tokenizer, texts), tokenizer, steps)
+        with quiet():
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+
+    return _kept("small", options | {"seed": seed, "texts": texts}, make)
+
+
+def _tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from tokenizers.trainers import BpeTrainer
+
+    marks = list(MARKS.values())
+    tokenizer = Tokenizer(models.BPE(unk_token=MARKS["unk"]))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation()]
+    )
+    tokenizer.decoder = decoders.Metaspace()
+    trainer = BpeTrainer(vocab_size=vocabulary, special_tokens=marks, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    ends = [(mark, tokenizer.token_to_id(mark)) for mark in (MARKS["cls"], MARKS["sep"])]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=ends
+    )
+    named = {f"{name}_token": mark for name, mark in MARKS.items()}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **named)
+
+
+def _blocks(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> Tensor:
+    """All tokens of the texts end to end, (n, BLOCK): nothing is padded."""
+    stream = np.concatenate(tokenizer(texts, verbose=False)["input_ids"])
+    whole = len(stream) // BLOCK * BLOCK
+    if whole < 32 * BLOCK:
+        raise ValueError(f"{len(texts)} texts are too few to make an encoder from; pass more")
+    return torch.from_numpy(stream[:whole]).view(-1, BLOCK)
+
+
+def _guess_masked(
+    model: DebertaV2Model,
+    blocks: Tensor,
+    tokenizer: PreTrainedTokenizerFast,
+    steps: int,
+    b: int = 32,
+) -> None:
+    """Masked-language modelling; the words' own embeddings score the guesses."""
+    bias = nn.Parameter(torch.zeros(len(tokenizer)))
+    optimizer = torch.optim.AdamW([*model.parameters(), bias], lr=3e-3, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps, pct_start=0.1)
+    special = torch.tensor(tokenizer.all_special_ids)
+
+    for _ in range(steps):
+        tokens = blocks[torch.randint(len(blocks), (b,))]  # (b, t)
+        chosen = (torch.rand(tokens.shape) < MASKED) & ~torch.isin(tokens, special)
+        fate = torch.rand(tokens.shape)
+        shown = torch.where(chosen & (fate < 0.8), tokenizer.mask_token_id, tokens)
+        other = torch.randint(len(tokenizer), tokens.shape)
+        shown = torch.where(chosen & (fate > 0.9), other, shown)
+        states = model(shown, torch.ones_like(shown)).last_hidden_state[chosen]  # (masked, d)
+        scores = states @ model.embeddings.word_embeddings.weight.T + bias
+        loss = nn.functional.cross_entropy(scores, tokens[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    model.eval()
+
+
+def _kept(kind: str, about: dict, make: Callable[[Path], None]) -> Path:
+    """The folder of what `about` describes; made under another name and renamed when whole.
+
+    Of several processes one makes it and the others wait.
+    """
+    key = sha256(json.dumps(about | versions(), sort_keys=True).encode()).hexdigest()
+    folder = cache_root() / "encoders" / f"{kind}-{key[:16]}"
+    if folder.is_dir():  # also where nothing can be written
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            with TemporaryDirectory(dir=folder.parent, prefix=f".{kind}-") as part:
+                make(made := Path(part) / "encoder")
+                os.replace(made, folder)
+    return folder
