@@ -1,10 +1,10 @@
-"""Where things lie, from this file's own place and the environment; how a file is replaced."""
+"""Where things lie, what the environment says, how a file is replaced, how a name is refused."""
 
 import hashlib
 import os
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -32,14 +32,58 @@ def point_folder() -> Path | None:
     return Path(given) if given else None
 
 
-def write_whole(path: Path, content: bytes | str) -> None:
-    """Replace a file so that a reader meets the old one or the new one, never a part."""
+class NotWrittenError(OSError, ValueError):
+    """A file could not be written; what was there before is kept."""
+
+
+def write_whole(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
+    """Replace a file so that a reader, or a power loss, meets the old one or the new one whole.
+
+    content: what the file is to hold, or a function that writes it to the path it is given. The
+    new file is flushed to disk before it takes the name. Missing folders are made. NotWrittenError,
+    one line, where the disk is full or the folder cannot be written.
+    """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if callable(content):
+            content(part)
+        else:
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
         os.replace(part, path)
+    except Exception as error:  # a full disk is another error for each library
+        raise NotWrittenError(
+            f"cannot write {path} ({reason_of(error)}); what was there before is kept: "
+            "free space or choose another folder"
+        ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def environment(name: str, default: str = "") -> str:
+    """A variable of the environment; the only place where mmlib reads one by a name of others."""
+    return os.environ.get(name, default)
+
+
+def refuse_unknown(
+    what: str,
+    names: Iterable[object],
+    known: Iterable[object],
+    error: type[Exception] = ValueError,
+    where: str = "",
+) -> None:
+    """`error`, in the one wording that mmlib has for it, unless all names are known ones.
+
+    what: "fusion rule", say. where: the file or option that gave the names, put in front.
+    """
+    known = list(known)
+    for name in names:
+        if name not in known:
+            choices = ", ".join(map(str, known)) or "nothing: there is none"
+            raise error(f"{where and where + ': '}unknown {what} {name!r}; choose one of {choices}")
 
 
 def reason_of(error: Exception) -> str:
@@ -68,20 +112,3 @@ def sha256(path: Path) -> str:
 def _digest(path: Path, mtime: int, size: int) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def replaced(path: Path, write: Callable[[Path], None]) -> None:
-    """`path` written whole by `write`, or left as it was and a ValueError of one line."""
-    part = path.with_name(f".{path.name}.part")  # one writer a run: a leftover is written over
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        os.replace(part, path)
-    except Exception as error:  # a full disk is another error for each library
-        raise ValueError(
-            f"cannot write {path} ({reason_of(error)}); what was there before is kept: "
-            "free space or choose another folder"
-        ) from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)

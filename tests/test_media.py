@@ -500,7 +500,7 @@ def test_egemaps_behind_the_same_interface(demo):
 
 @pytest.mark.parametrize("option", [{"audio": "mfcc"}, {"level": "video"}])
 def test_unknown_options(option):
-    with fails("unknown .*; choose from"):
+    with fails("unknown .*; choose one of"):
         Options(**option)
 
 

@@ -76,7 +76,7 @@ def test_notebooks_may_save_at_the_same_time(runs_folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"metric": "f1"}, "unknown metric 'f1'; known: mae"),
+        ({"metric": "f1"}, "unknown metric 'f1'; choose one of mae"),
         ({"model": "DAF"}, "unknown model 'DAF'"),
         ({"split": "dev"}, "unknown split 'dev'"),
         ({"notebook": "03"}, "unknown notebook '03'"),

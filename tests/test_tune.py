@@ -94,5 +94,7 @@ def test_command_line(quick, monkeypatch, capsys):
         ("av", "mean"), ("av", "daf"), ("a", "mean"),
     ]  # fmt: skip
     assert capsys.readouterr().out.count("CV MAE") == 3
-    with pytest.raises(SystemExit, match=r"^mmlib\.tune: mosi has no text; it has audio, vision$"):
+    with pytest.raises(
+        SystemExit, match=r"^mmlib\.daf\.tune: mosi has no text; it has audio, vision$"
+    ):
         run(monkeypatch, "--dataset", "mosi", "--modalities", "text")

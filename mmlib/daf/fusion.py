@@ -22,6 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mmlib.files import refuse_unknown
 from mmlib.stack.layers import Linear, Masks, Stacked
 
 NEVER = -1e9  # the score of an absent modality: its softmax weight is exactly zero
@@ -224,6 +225,5 @@ def create(rule: str, dims: Mapping[str, int], s: int = 1, **shape: float) -> Fu
 
     ValueError for an unknown rule.
     """
-    if rule not in RULES:
-        raise ValueError(f"unknown fusion rule {rule!r}; choose one of {', '.join(RULES)}")
+    refuse_unknown("fusion rule", [rule], RULES)
     return RULES[rule](dims, s=s, **shape)

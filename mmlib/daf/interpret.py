@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.stats import rankdata, spearmanr
 
 from mmlib.daf.train import Fit
+from mmlib.files import refuse_unknown
 from mmlib.stack.vectors import Features
 
 PERTURBATIONS = ("missing", "noise", "shuffle", "conflict")
@@ -25,8 +26,7 @@ def perturb(
     utterance; conflict: taken from an utterance whose label has the opposite sign (labels near 0
     take any). ValueError for another `how`.
     """
-    if how not in PERTURBATIONS:
-        raise ValueError(f"unknown perturbation {how!r}; choose one of {', '.join(PERTURBATIONS)}")
+    refuse_unknown("perturbation", [how], PERTURBATIONS)
     rng = np.random.default_rng(seed)
     hit = np.flatnonzero(rng.random(len(features)) < share)
     column = features.modalities.index(modality)

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from mmlib.files import refuse_unknown
+
 SPLITS = ("train", "valid", "test")
 
 
@@ -125,8 +127,7 @@ class Corpus:
 
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of one split."""
-        if split not in SPLITS:
-            raise DataError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+        refuse_unknown("split", [split], SPLITS, DataError)
         return np.flatnonzero(self.split == split)
 
     def sample(self, n: int, seed: int = 0) -> "Corpus":

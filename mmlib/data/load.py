@@ -12,7 +12,7 @@ from mmlib.data.readers.mmsa import read_mmsa
 from mmlib.data.readers.recordings import TABLE, read_recordings
 from mmlib.data.readers.reviews import read_reviews, read_sst5
 from mmlib.data.readers.tables import read_meld, read_mmmo, read_mosei, read_mosi
-from mmlib.files import data_root
+from mmlib.files import data_root, refuse_unknown
 
 # ROOT/<name>/<file>, in order of precedence. A reader of several files is named by the first.
 READERS: dict[str, dict[str, Callable[..., Corpus]]] = {
@@ -57,7 +57,7 @@ def load(name: str, root: Path | str | None = None, **options: object) -> Corpus
     if name not in NAMES:
         if (own := Path(name).expanduser() / TABLE).exists():
             return check(read_recordings(own))
-        raise DataError(f"unknown data set {name!r}; choose one of {', '.join(NAMES)}")
+        refuse_unknown("data set", [name], NAMES, DataError)
     if name in EMBEDDED:
         make = getattr(import_module(f"mmlib.data.embedded.{name}"), name)
         _known(name, make, options)
@@ -75,8 +75,7 @@ def _known(what: str, reader: Callable, options: dict, extra: tuple[str, ...] = 
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return  # the reader says itself what it does not know
     known = [*extra, *(p.name for p in parameters if p.name != "path")]
-    if unknown := [option for option in options if option not in known]:
-        raise DataError(f"unknown option {unknown[0]!r} of {what}; choose from {', '.join(known)}")
+    refuse_unknown("option", options, known, DataError, where=what)
 
 
 def choose(folder: Path, patterns: Sequence[str], file: str | None = None) -> tuple[Path, str]:

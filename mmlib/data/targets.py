@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from mmlib.data.corpus import Corpus, DataError
+from mmlib.files import refuse_unknown
 
 COARSE = ("negative", "neutral", "positive")
 FINE = ("very negative", "negative", "neutral", "positive", "very positive")
@@ -52,8 +53,7 @@ def targets(corpus: Corpus, intensity: str = "label") -> Targets:
             f"there are rules for {', '.join(_RULES)}"
         )
     found = _RULES[corpus.scale.name](corpus.label)
-    if intensity not in INTENSITIES:
-        raise DataError(f"unknown intensity {intensity!r}; choose one of {', '.join(INTENSITIES)}")
+    refuse_unknown("intensity", [intensity], INTENSITIES, DataError)
     if intensity == "label":
         return found
     if corpus.text is None:

@@ -16,7 +16,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from mmlib.files import replaced
+from mmlib.files import write_whole
 
 STATE, BEST, LOG, CONFIG = "state.pt", "best.safetensors", "log.jsonl", "config.yaml"
 ORIGIN = "provenance.json"
@@ -24,7 +24,7 @@ PARTS = ("config", "step", "due", "best", "sums", "model", "optimizer", "weighti
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
-    replaced(folder / STATE, lambda part: torch.save(dict(state), part))
+    write_whole(folder / STATE, lambda part: torch.save(dict(state), part))
 
 
 def load_state(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -53,7 +53,7 @@ def load_state(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None
 
 def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
     found = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    replaced(folder / BEST, lambda part: save_file(found, part, metadata={"format": "pt"}))
+    write_whole(folder / BEST, lambda part: save_file(found, part, metadata={"format": "pt"}))
 
 
 def load_weights(folder: Path, model: nn.Module) -> dict[str, Tensor]:
@@ -84,13 +84,13 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         with part.open("wb") as file:
             np.savez_compressed(file, **arrays)
 
-    replaced(path, write)
+    write_whole(path, write)
 
 
 def save_origin(folder: Path, origin: Mapping[str, Any]) -> None:
     """What `mmlib.scores.provenance.here` says of the process that finished the run."""
     content = json.dumps(origin, indent=1) + "\n"
-    replaced(folder / ORIGIN, lambda part: part.write_text(content))
+    write_whole(folder / ORIGIN, lambda part: part.write_text(content))
 
 
 def load_origin(folder: Path) -> dict[str, Any]:
@@ -124,4 +124,4 @@ def begin(folder: Path, step: int, due: bool, config: Mapping[str, Any]) -> None
     lines = [one for one in read_log(folder) if one["step"] <= (last if "valid" in one else step)]
     kept = [json.dumps(line) + "\n" for line in lines]
     for name, content in ((CONFIG, settings), (LOG, "".join(kept))):
-        replaced(folder / name, lambda part, content=content: part.write_text(content))
+        write_whole(folder / name, lambda part, content=content: part.write_text(content))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from mmlib import covarep
 from mmlib.data import DataError
+from mmlib.files import refuse_unknown
 from mmlib.recordings.decode import RATE
 
 SETS = ("covarep", "egemaps")
@@ -29,8 +30,7 @@ class Frames(NamedTuple):
 
 def columns(name: str) -> tuple[str, ...]:
     """Names of a set's features; DataError for an unknown set, or one that is not installed."""
-    if name not in SETS:
-        raise DataError(f"unknown audio features {name!r}; choose from {', '.join(SETS)}")
+    refuse_unknown("audio features", [name], SETS, DataError)
     return covarep.FEATURES if name == "covarep" else tuple(_smile().feature_names)
 
 

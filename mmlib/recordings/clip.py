@@ -11,7 +11,7 @@ from rich.progress import track
 from mmlib.data import DataError, Sequences
 from mmlib.data.columns import FACET
 from mmlib.data.readers.recordings import Clip
-from mmlib.files import sha256
+from mmlib.files import refuse_unknown, sha256
 from mmlib.recordings import audio
 from mmlib.recordings.decode import Limits, blocks, cut, probe
 from mmlib.recordings.faces import Faces, read_faces
@@ -34,8 +34,7 @@ class Options:
         audio.columns(self.audio)
         if self.frame_rate is not None and not self.frame_rate > 0:
             raise DataError(f"{self.frame_rate:g} face frames a second; give more than 0")
-        if self.level not in LEVELS:
-            raise DataError(f"unknown level {self.level!r}; choose from {', '.join(LEVELS)}")
+        refuse_unknown("level", [self.level], LEVELS, DataError)
 
 
 def build(

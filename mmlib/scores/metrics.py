@@ -15,6 +15,8 @@ from typing import Protocol
 
 import numpy as np
 
+from mmlib.files import refuse_unknown
+
 Parts = Callable[[np.ndarray, np.ndarray], np.ndarray]  # pred (..., n), truth (n,) -> (..., n, k)
 Rule = Callable[[np.ndarray], np.ndarray]
 
@@ -259,9 +261,8 @@ NATURAL = "_natural"  # ends the name of a score whose reviews are weighted to n
 
 def named(name: str) -> Metric:
     """The metric of that name, weighted (`mae_natural`) or not; ValueError with the choices."""
-    if (metric := METRICS.get(name.removesuffix(NATURAL))) is None:
-        raise ValueError(f"unknown metric {name!r}; choose one of {', '.join(METRICS)}")
-    return metric
+    refuse_unknown("metric", [name.removesuffix(NATURAL)], METRICS)
+    return METRICS[name.removesuffix(NATURAL)]
 
 
 def checked(pred: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from mmlib.files import RUNS, point_folder, write_whole
+from mmlib.files import RUNS, point_folder, refuse_unknown, write_whole
 from mmlib.scores import provenance, stats
 from mmlib.scores.metrics import (
     METRICS,
@@ -209,9 +209,7 @@ def _check_names(entry: dict, notebook: str, where: str) -> None:
         ("metric", [entry["metric"].removesuffix(NATURAL)], METRICS),
         ("split", [entry["split"]], SPLITS),
     ):
-        for name in names:
-            if name not in known:
-                raise ValueError(f"{where}: unknown {what} {name!r}; known: {', '.join(known)}")
+        refuse_unknown(what, names, known, where=where)
 
 
 def folder(run: str) -> Path:
