@@ -18,9 +18,9 @@
 # Seconds; nothing is trained or scored here. The numbers were stored by the notebooks before it and
 # by `python -m mmlib.finetune.rows`, when they were run at full size, by the commands of section 1.
 # A run leaves `papermill_runs/<run>/metrics.json`, `comparisons.json` and `provenance.json`; this
-# notebook reads those files and `mmlib/reported.toml`, which holds what the papers and their peers
-# report. `n_seeds` says how many seeds a row rests on. DAF's rules had spent the same budget each
-# before (`python -m mmlib.daf.tune`).
+# notebook reads those files and `mmlib/scores/reported.toml`, which holds what the papers and their
+# peers report. `n_seeds` says how many seeds a row rests on. DAF's rules had spent the same budget
+# each before (`python -m mmlib.daf.tune`).
 #
 # Before this: `02_daf` to `07_dyfulm_interpretability`.
 
@@ -327,7 +327,6 @@ for claim, group in of_dyfulm.groupby("system", sort=False):
     print(f"4. DyFuLM, \"{claim}\": {group['verdict'].value_counts().to_dict()}; confirmed:",
           ", ".join(group.loc[group["verdict"].eq("inside"), "metric"]) or "nothing")  # fmt: skip
 
-# %% [markdown]
-# To add a number that is published elsewhere, or a row that would test one, edit
-# `mmlib/reported.toml`. To see a run of your own here: `make run DATASET=mosi RUN=mine`, and its
-# table and its pairs stand beside the stored ones.
+# %% [markdown] To add a number that is published elsewhere, or a row that would test one, edit
+# `mmlib/scores/reported.toml`. To see a run of your own here: `make run DATASET=mosi RUN=mine`, and
+# its table and its pairs stand beside the stored ones.

@@ -36,7 +36,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 from mmlib import paths, results
-from mmlib.runs.__main__ import main
+from mmlib.batch.__main__ import main
 root = Path(sys.argv[1])
 paths.ROOT, paths.NOTEBOOKS = root, root / "notebooks"
 paths.RUNS = results.RUNS = root / "papermill_runs"

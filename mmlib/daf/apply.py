@@ -1,7 +1,7 @@
 """A trained DAF on utterances it has not seen: sentiment with an interval, weights, what each adds.
 
-The models in `mmlib/models` are made by `mmlib.daf.pretrain`; a card beside each says what it is.
-Axes: n utterances, m modality.
+The models in `mmlib/daf/weights` are made by `mmlib.daf.pretrain`; a card beside each says what it
+is. Axes: n utterances, m modality.
 """
 
 import re
