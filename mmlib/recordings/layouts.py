@@ -1,0 +1,311 @@
+"""The layouts of transcripts, each as a list of pieces: words or cues with their times.
+
+JSON of speech recognisers and of Gentle, subtitles (SubRip, WebVTT), and plain text, which has no
+times. What had to be guessed or left out is counted.
+"""
+
+import html
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+from mmlib.data import DataError
+
+UNTIMED = 1 / 3  # share of words without times above which a transcript is refused
+RUN = 20  # words without times in a row that are too many
+SENTENCE = re.compile(r"[.!?…。！？][\"'”’)\]]*$")
+DIRECTION = re.compile(r"\[[^\]]*\]|\([A-Z ]+\)|[♪♫]")
+NAMED = re.compile(r"^(?:>>\s*)?([A-Z][A-Z0-9 ._-]{1,30}|[Ss]peaker[ _]?\w+):\s+(?=\S)")
+
+
+class Piece(NamedTuple):
+    """A word, or a cue where words have no times of their own."""
+
+    text: str
+    start: float | None  # seconds; None only until the pieces of a transcript are complete
+    end: float | None
+    speaker: str = ""
+
+
+def _words_and_speaker(text: str) -> tuple[str, str]:
+    """ "ANNA: Hello." names a speaker. Stage directions are left out."""
+    text = " ".join(DIRECTION.sub(" ", text).split())
+    name = NAMED.match(text)
+    return (text[name.end() :], name[1].strip()) if name else (text.removeprefix(">> "), "")
+
+
+# Plain text
+
+
+def plain(text: str, seconds: float) -> list[Piece]:
+    """Lines (of a single line: its sentences), which share `seconds` by their characters."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) == 1:
+        lines = re.split(r"(?<=[.!?…])\s+", lines[0])
+    spoken = [(words, speaker) for words, speaker in map(_words_and_speaker, lines) if words]
+    total, before, pieces = sum(len(words) for words, _ in spoken), 0, []
+    for words, speaker in spoken:
+        start, end = (seconds * n / total for n in (before, before + len(words)))
+        pieces.append(Piece(words, start, end, speaker))
+        before += len(words)
+    return pieces
+
+
+# Speech recognisers
+
+LISTS = ("segments", "transcription", "chunks")  # of Whisper, whisper.cpp, transformers
+GUESSED = "words without a time of their own, put with a neighbour"
+
+
+class Record(NamedTuple):
+    """A word or a segment as a recogniser gives it."""
+
+    text: str
+    start: float | None  # seconds; None where it gives none
+    end: float | None
+    speaker: str
+    words: list
+
+
+def recognised(text: str, counts: Counter) -> list[Piece]:
+    """Words of Whisper (OpenAI's and its kin), Gentle or OpenAI's API; segments without word times.
+
+    DataError for another layout, and for words that leave out a part of the text.
+    """
+    try:
+        content = json.loads(text)
+        if content and isinstance(content, list):  # faster-whisper's segments
+            content = {"segments": content}
+        words, listed = content.get("words"), [content[name] for name in LISTS if name in content]
+        if words is None and not listed:
+            raise DataError("no word-timed JSON: neither Whisper's `segments` nor `words` in it")
+        segments = [_record(entry) for entry in (listed or [[]])[0]]
+        if words and not any(segment.words for segment in segments):
+            written = content.get("transcript") or content.get("text") or ""
+            pieces = list(_punctuated(words, written))
+        else:
+            pieces = [piece for segment in segments for piece in _of_segment(segment, counts)]
+        return _joined(_ended([piece for piece in pieces if piece.text]), counts)
+    except DataError:
+        raise
+    except (AttributeError, LookupError, StopIteration, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"no word-timed JSON of Whisper or Gentle ({reason})") from error
+
+
+def _record(entry: dict | list) -> Record:
+    """A list is a named tuple that was written as JSON: ..., start, end, text, ..., words."""
+    if isinstance(entry, list):
+        at = next(i for i, value in enumerate(entry) if isinstance(value, str))
+        lists = [x for x in entry[at:] if isinstance(x, list) and x and not isinstance(x[0], int)]
+        start, end = entry[at - 2 : at]
+        entry = {"text": entry[at], "start": start, "end": end, "words": (lists or [[]])[0]}
+    start, end = entry.get("start"), entry.get("end")
+    if "timestamp" in entry:
+        start, end = entry["timestamp"]
+    if "offsets" in entry:  # milliseconds
+        start, end = (entry["offsets"][edge] / 1000 for edge in ("from", "to"))
+    words = entry.get("words") or []
+    text = entry["word"] if "word" in entry else entry.get("text", "") if words else entry["text"]
+    start, end = (None if time is None else float(time) for time in (start, end))
+    text = text.encode(errors="replace").decode()  # half a surrogate pair cannot be written
+    return Record(text, start, end, " ".join(str(entry.get("speaker") or "").split()), words)
+
+
+def _of_segment(segment: Record, counts: Counter) -> Iterator[Piece]:
+    """Its words; the segment as one piece if they have no times or leave out a part of its text."""
+    words = [word if _is_timed(word) else word._replace(start=None)
+             for word in map(_record, segment.words)]  # fmt: skip
+    timed = [i for i, word in enumerate(words) if word.start is not None]
+    written = segment.text or " ".join(word.text for word in words)
+    left_out = sum(_letters(word.text) for word in words) < _letters(written)
+    if left_out or (not timed and segment.start is not None):
+        counts["segments with words that have no times, read as one piece"] += bool(words)
+        words, timed = [segment._replace(text=written)], [0]
+    elif timed and timed[0] and segment.start is not None:  # it begins with numerals, say
+        counts[GUESSED] += timed[0]
+        first = " ".join(word.text for word in words[: timed[0]])
+        words[: timed[0]] = [Record(first, segment.start, words[timed[0]].start, "", [])]
+    for word in words:
+        text, named = _words_and_speaker(word.text)
+        yield Piece(text, word.start, word.end, word.speaker or segment.speaker or named)
+
+
+def _is_timed(word: Record) -> bool:
+    return not (word.start is None or math.isnan(word.start) or math.isnan(word.end or 0))
+
+
+def _letters(text: str) -> int:
+    return len(re.findall(r"\w", text))
+
+
+def _punctuated(words: list[dict], written: str) -> Iterator[Piece]:
+    """Words with the punctuation that follows them in the text as it was written."""
+    records = list(map(_record, words))
+    if sum(_letters(record.text) for record in records) < 0.9 * _letters(written):
+        raise DataError("its words leave out a part of its text; transcribe it again")
+    starts, after = [], 0
+    for word, (text, *_) in zip(words, records, strict=True):
+        start, text = word.get("startOffset"), text.strip()
+        if start is None:  # Gentle says where, OpenAI's API does not
+            pattern = re.compile(rf"(?<!\w){re.escape(text)}(?!\w)")
+            match = pattern.search(written, after, after + len(text) + 40)
+            start = match and match.start()
+        after = after if start is None else start + len(text)
+        starts.append(start)
+    for record, start, end in zip(records, starts, [*starts[1:], len(written)], strict=True):
+        known = written and None not in (start, end)
+        text = written[start:end] if known else record.text
+        start = record.start if _is_timed(record) else None
+        yield Piece(_words_and_speaker(text)[0], start, record.end)
+
+
+def _ended(pieces: list[Piece]) -> list[Piece]:
+    """An end that is missing is the next start, and the last one the clip's end."""
+    ended, following = [], math.inf
+    for piece in reversed(pieces):
+        ended.append(piece._replace(end=following) if piece.end is None else piece)
+        following = following if piece.start is None else piece.start
+    return ended[::-1]
+
+
+def _joined(pieces: list[Piece], counts: Counter) -> list[Piece]:
+    """Pieces without a time join the one before, or the one after where a sentence ends before."""
+    joined: list[Piece] = []
+    waiting, missing, run, longest = "", 0, 0, 0
+    for piece in pieces:
+        if piece.start is not None:
+            joined.append(piece._replace(text=f"{waiting} {piece.text}".strip()))
+            waiting, run = "", 0
+            continue
+        missing, run = missing + 1, run + 1
+        longest = max(longest, run)
+        if joined and not waiting and not SENTENCE.search(joined[-1].text):
+            joined[-1] = joined[-1]._replace(text=f"{joined[-1].text} {piece.text}")
+        else:
+            waiting = f"{waiting} {piece.text}".strip()
+    if waiting and not joined:
+        raise DataError(f"no word has a time, e.g. {waiting[:30]!r}; run it with word timestamps")
+    if waiting:
+        joined[-1] = joined[-1]._replace(text=f"{joined[-1].text} {waiting}")
+    if missing > UNTIMED * len(pieces) or longest > RUN:
+        raise DataError(
+            f"{missing} of {len(pieces)} words have no time, up to {longest} in a row; align or "
+            "transcribe it again"
+        )
+    counts[GUESSED] += missing
+    return joined
+
+
+# Subtitles
+
+TIME = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2})(?:[.,٫](\d+)(?:[.,٫](\d+))?)?")
+NUMBER = re.compile(r"\n[ \t]*\d+[ \t]*(?=\n[^\n]*-->)")  # a line of its own above the times
+COMMENT = re.compile(r"\n[ \t]*\n(?:NOTE|STYLE|REGION)\b.*?(?=\n[ \t]*\n|\Z)", re.DOTALL)
+IDENTIFIER = re.compile(r"(?<=\n)[ \t]*\n(?:(?!-->)[^\n])+(?=\n[^\n]*-->)")
+ARROW = re.compile(r"\d:\d\d\S*\s*[-–—=]*>+\s*\d+:\d")  # times with another arrow than -->
+VOICE = re.compile(r"<v(?:\.[^ >]*)? ([^>]+)>")
+TAGS = re.compile(
+    r"(<v[. ][^>]*>|<[\d:.]+>)"
+)  # change the speaker, or say when the next word comes
+MARKUP = re.compile(r"<[^>]*>|\{\\[^}]*\}")
+
+
+def is_time_line(line: str) -> bool:
+    start, arrow, end = (part.strip() for part in line.partition("-->"))
+    known = TIME.fullmatch(start) or TIME.match(end)
+    return bool(arrow and (known or (start[:1].isdigit() and end[:1].isdigit())))
+
+
+def subtitles(text: str, counts: Counter) -> list[Piece]:
+    """The cues that hold words, found by their time lines: blank lines may stand in a cue.
+
+    A cue with times between its words becomes one piece a time. DataError names the cue whose
+    times cannot be read.
+    """
+    if text.startswith("WEBVTT"):
+        text = IDENTIFIER.sub("", COMMENT.sub("", text))
+    lines = NUMBER.sub("", text).splitlines()
+    at = [i for i, line in enumerate(lines) if is_time_line(line)]
+    if not at:
+        raise DataError("no cue `start --> end` in it; is it SubRip or WebVTT?")
+    cues = []
+    for number, (i, following) in enumerate(pairwise([*at, len(lines)]), 1):
+        start, _, end = lines[i].partition("-->")
+        start, end = _seconds(start, number), _seconds(" ".join(end.split()[:1]), number)
+        cues.append(_parts(start, end, "\n".join(lines[i + 1 : following]), number))
+    pieces = [piece for cue in _unrolled(cues, counts) for piece in _spoken_by(cue)]
+    return [piece for piece in pieces if piece.text]
+
+
+def _seconds(text: str, number: int) -> float:
+    time = TIME.fullmatch(text.strip())
+    if not time:
+        raise DataError(f"cue {number}: no time {text.strip()!r}; write 00:01:02,500")
+    hours, minutes, seconds, *fraction = time.groups()
+    fraction = "".join(filter(None, fraction))  # 249.09 milliseconds stand as ,249.09
+    return 3600 * int(hours or 0) + 60 * int(minutes) + int(seconds) + float(f"0.{fraction}")
+
+
+def _parts(start: float, end: float, text: str, number: int) -> list[Piece]:
+    """What stands in a cue between its voices and times, line breaks kept, markup left out."""
+    if ARROW.search(text):
+        raise DataError(f"cue {number}: times in its text; write 00:00:01,000 --> 00:00:02,000")
+    parts, speaker = [], ""
+    for part in TAGS.split(text):
+        if voice := VOICE.fullmatch(part):
+            speaker = voice[1]  # the voices of a cue share its times
+        elif time := TAGS.fullmatch(part) and TIME.fullmatch(part[1:-1]):
+            now = _seconds(time[0], number)
+            if start <= now <= end:
+                parts = [p._replace(end=min(p.end, now)) for p in parts]
+                start = now
+        else:
+            parts.append(Piece(MARKUP.sub("", part), start, end, speaker))
+    return parts
+
+
+def _unrolled(cues: list[list[Piece]], counts: Counter) -> list[list[Piece]]:
+    """Cues of rolling captions, as YouTube makes them, without what the cue before showed too.
+
+    Captions roll where more than a third of the cues begins with lines of the one before.
+    """
+    repeats = [0, *(_repeated(before, cue) for before, cue in pairwise(cues))]
+    rolling = sum(map(bool, repeats))
+    if rolling < 2 or rolling <= len(cues) / 3:
+        return cues
+    counts["cues that repeat the one before (rolling captions), repetition left out"] += rolling
+    return [_without(cue, words) for cue, words in zip(cues, repeats, strict=True)]
+
+
+def _repeated(before: list[Piece], cue: list[Piece]) -> int:
+    """How many words at the start of a cue are the last lines of one that ends where it starts."""
+    if not before or not cue or cue[0].start - before[-1].end > 0.1:
+        return 0
+    lines = [line.split() for line in "".join(part.text for part in before).splitlines()]
+    words = "".join(part.text for part in cue).split()
+    ends = (sum(lines[i:], []) for i in range(len(lines)))
+    return next((len(end) for end in ends if words[: len(end)] == end), 0)
+
+
+def _without(cue: list[Piece], words: int) -> list[Piece]:
+    """The cue without its first words."""
+    kept = []
+    for part in cue:
+        left = part.text.split()[words:]
+        words = max(words - len(part.text.split()), 0)
+        kept += [part._replace(text=" ".join(left))] if left else []
+    return kept
+
+
+def _spoken_by(cue: list[Piece]) -> Iterator[Piece]:
+    """The parts of a cue with their speakers: of a voice tag, or of a name before the words."""
+    speaker = ""
+    for part in cue:
+        words, named = _words_and_speaker(html.unescape(part.text))
+        speaker = html.unescape(part.speaker).strip() or named or speaker
+        yield Piece(words, part.start, part.end, speaker)
