@@ -124,7 +124,9 @@ def _of_segment(segment: Record, counts: Counter) -> Iterator[Piece]:
     written = segment.text or " ".join(word.text for word in words)
     left_out = sum(_letters(word.text) for word in words) < _letters(written)
     if left_out or (not timed and segment.start is not None):
-        counts["segments with words that have no times, read as one piece"] += bool(words)
+        counts["segments with words that have no times or lack some, read as one piece"] += bool(
+            words
+        )
         words, timed = [segment._replace(text=written)], [0]
     elif timed and timed[0] and segment.start is not None:  # it begins with numerals, say
         counts[GUESSED] += timed[0]
