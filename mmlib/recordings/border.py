@@ -4,24 +4,23 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from traceback import extract_tb
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 from mmlib.data import DataError
 from mmlib.files import reason_of
 
-P = ParamSpec("P")
-R = TypeVar("R")
+Reader = TypeVar("Reader", bound=Callable)
 
 
-def names_file(reader: Callable[P, R]) -> Callable[P, R]:
-    """The reader, whose first argument is a path; DataError where it stumbles over the content.
+def names_file(reader: Reader) -> Reader:
+    """The reader, whose first argument is a path; DataError where it trips over the content.
 
     The message names the file, the error and the line of code that met it; the error itself is
     attached as the cause.
     """
 
     @wraps(reader)
-    def guarded(path: Path | str, *arguments: P.args, **options: P.kwargs) -> R:
+    def named(path: Path | str, *arguments: object, **options: object) -> object:
         try:
             return reader(path, *arguments, **options)
         except DataError:
@@ -33,4 +32,4 @@ def names_file(reader: Callable[P, R]) -> Callable[P, R]:
                 f"{Path(place.filename).name}, line {place.lineno}); export or convert it again"
             ) from error
 
-    return guarded
+    return named

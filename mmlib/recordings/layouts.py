@@ -32,7 +32,7 @@ class Piece(NamedTuple):
 
 
 def _words_and_speaker(text: str) -> tuple[str, str]:
-    """ "ANNA: Hello." names a speaker. Stage directions are left out."""
+    """Words and speaker of a line; "ANNA: Hello." names one. Stage directions are left out."""
     text = " ".join(DIRECTION.sub(" ", text).split())
     name = NAMED.match(text)
     return (text[name.end() :], name[1].strip()) if name else (text.removeprefix(">> "), "")
@@ -59,6 +59,8 @@ def plain(text: str, seconds: float) -> list[Piece]:
 
 LISTS = ("segments", "transcription", "chunks")  # of Whisper, whisper.cpp, transformers
 GUESSED = "words without a time of their own, put with a neighbour"
+IN_ONE = "segments with words that have no times or lack some, read as one piece"
+ROLLING = "cues that repeat the one before (rolling captions), repetition left out"
 
 
 class Record(NamedTuple):
@@ -116,54 +118,51 @@ def _record(entry: dict | list) -> Record:
     return Record(text, start, end, " ".join(str(entry.get("speaker") or "").split()), words)
 
 
+def _word(entry: dict | list) -> Record:
+    """A word whose times are no numbers has none."""
+    word = _record(entry)
+    return word._replace(start=None) if math.isnan((word.start or 0) + (word.end or 0)) else word
+
+
+def _letters(*texts: str) -> int:
+    return sum(len(re.findall(r"\w", text)) for text in texts)
+
+
 def _of_segment(segment: Record, counts: Counter) -> Iterator[Piece]:
     """Its words; the segment as one piece if they have no times or leave out a part of its text."""
-    words = [word if _is_timed(word) else word._replace(start=None)
-             for word in map(_record, segment.words)]  # fmt: skip
+    words = list(map(_word, segment.words))
     timed = [i for i, word in enumerate(words) if word.start is not None]
-    written = segment.text or " ".join(word.text for word in words)
-    left_out = sum(_letters(word.text) for word in words) < _letters(written)
-    if left_out or (not timed and segment.start is not None):
-        counts["segments with words that have no times or lack some, read as one piece"] += bool(
-            words
-        )
-        words, timed = [segment._replace(text=written)], [0]
+    texts = [word.text for word in words]
+    whole = segment.text or " ".join(texts)
+    if _letters(*texts) < _letters(whole) or (not timed and segment.start is not None):
+        counts[IN_ONE] += bool(words)
+        words = [segment._replace(text=whole)]
     elif timed and timed[0] and segment.start is not None:  # it begins with numerals, say
         counts[GUESSED] += timed[0]
-        first = " ".join(word.text for word in words[: timed[0]])
-        words[: timed[0]] = [Record(first, segment.start, words[timed[0]].start, "", [])]
+        first = segment._replace(text=" ".join(texts[: timed[0]]), end=words[timed[0]].start)
+        words[: timed[0]] = [first]
     for word in words:
         text, named = _words_and_speaker(word.text)
         yield Piece(text, word.start, word.end, word.speaker or segment.speaker or named)
 
 
-def _is_timed(word: Record) -> bool:
-    return not (word.start is None or math.isnan(word.start) or math.isnan(word.end or 0))
-
-
-def _letters(text: str) -> int:
-    return len(re.findall(r"\w", text))
-
-
-def _punctuated(words: list[dict], written: str) -> Iterator[Piece]:
+def _punctuated(entries: list[dict], written: str) -> Iterator[Piece]:
     """Words with the punctuation that follows them in the text as it was written."""
-    records = list(map(_record, words))
-    if sum(_letters(record.text) for record in records) < 0.9 * _letters(written):
+    words = list(map(_word, entries))
+    if _letters(*(word.text for word in words)) < 0.9 * _letters(written):
         raise DataError("its words leave out a part of its text; transcribe it again")
     starts, after = [], 0
-    for word, (text, *_) in zip(words, records, strict=True):
-        start, text = word.get("startOffset"), text.strip()
+    for word, entry in zip(words, entries, strict=True):
+        text, start = word.text.strip(), entry.get("startOffset")
         if start is None:  # Gentle says where, OpenAI's API does not
             pattern = re.compile(rf"(?<!\w){re.escape(text)}(?!\w)")
             match = pattern.search(written, after, after + len(text) + 40)
             start = match and match.start()
         after = after if start is None else start + len(text)
         starts.append(start)
-    for record, start, end in zip(records, starts, [*starts[1:], len(written)], strict=True):
-        known = written and None not in (start, end)
-        text = written[start:end] if known else record.text
-        start = record.start if _is_timed(record) else None
-        yield Piece(_words_and_speaker(text)[0], start, record.end)
+    for word, start, end in zip(words, starts, [*starts[1:], len(written)], strict=True):
+        text = written[start:end] if written and None not in (start, end) else word.text
+        yield Piece(_words_and_speaker(text)[0], word.start, word.end)
 
 
 def _ended(pieces: list[Piece]) -> list[Piece]:
@@ -211,9 +210,7 @@ COMMENT = re.compile(r"\n[ \t]*\n(?:NOTE|STYLE|REGION)\b.*?(?=\n[ \t]*\n|\Z)", r
 IDENTIFIER = re.compile(r"(?<=\n)[ \t]*\n(?:(?!-->)[^\n])+(?=\n[^\n]*-->)")
 ARROW = re.compile(r"\d:\d\d\S*\s*[-–—=]*>+\s*\d+:\d")  # times with another arrow than -->
 VOICE = re.compile(r"<v(?:\.[^ >]*)? ([^>]+)>")
-TAGS = re.compile(
-    r"(<v[. ][^>]*>|<[\d:.]+>)"
-)  # change the speaker, or say when the next word comes
+TAGS = re.compile(r"(<v[. ][^>]*>|<[\d:]+[.,]\d+>)")  # of a voice, of the next word's time
 MARKUP = re.compile(r"<[^>]*>|\{\\[^}]*\}")
 
 
@@ -261,11 +258,9 @@ def _parts(start: float, end: float, text: str, number: int) -> list[Piece]:
     for part in TAGS.split(text):
         if voice := VOICE.fullmatch(part):
             speaker = voice[1]  # the voices of a cue share its times
-        elif time := TAGS.fullmatch(part) and TIME.fullmatch(part[1:-1]):
-            now = _seconds(time[0], number)
-            if start <= now <= end:
-                parts = [p._replace(end=min(p.end, now)) for p in parts]
-                start = now
+        elif TAGS.fullmatch(part):
+            start = min(max(_seconds(part[1:-1], number), start), end)
+            parts = [before._replace(end=min(before.end, start)) for before in parts]
         else:
             parts.append(Piece(MARKUP.sub("", part), start, end, speaker))
     return parts
@@ -276,22 +271,24 @@ def _unrolled(cues: list[list[Piece]], counts: Counter) -> list[list[Piece]]:
 
     Captions roll where more than a third of the cues begins with lines of the one before.
     """
-    repeats = [0, *(_repeated(before, cue) for before, cue in pairwise(cues))]
+    repeats = [0, *map(_repeated, cues, cues[1:])]  # words
     rolling = sum(map(bool, repeats))
     if rolling < 2 or rolling <= len(cues) / 3:
         return cues
-    counts["cues that repeat the one before (rolling captions), repetition left out"] += rolling
-    return [_without(cue, words) for cue, words in zip(cues, repeats, strict=True)]
+    counts[ROLLING] += rolling
+    return list(map(_without, cues, repeats))
 
 
 def _repeated(before: list[Piece], cue: list[Piece]) -> int:
     """How many words at the start of a cue are the last lines of one that ends where it starts."""
-    if not before or not cue or cue[0].start - before[-1].end > 0.1:
-        return 0
-    lines = [line.split() for line in "".join(part.text for part in before).splitlines()]
-    words = "".join(part.text for part in cue).split()
-    ends = (sum(lines[i:], []) for i in range(len(lines)))
-    return next((len(end) for end in ends if words[: len(end)] == end), 0)
+    if before and cue and cue[0].start - before[-1].end < 0.1:
+        words = "".join(part.text for part in cue).split()
+        lines = "".join(part.text for part in before).splitlines()
+        for i in range(len(lines)):
+            last = " ".join(lines[i:]).split()
+            if words[: len(last)] == last:
+                return len(last)
+    return 0
 
 
 def _without(cue: list[Piece], words: int) -> list[Piece]:

@@ -65,8 +65,8 @@ def read_transcript(path: Path | str, seconds: float) -> Transcript:
     Lines of a .txt are utterances (a single line: its sentences); they share the recording by
     their number of characters, our guess. Words without a time stay with the word before them;
     times that slip by SLIP are mended; an end after the clip is cut. All three are counted.
-    DataError, one line, for another encoding than UTF-8, another layout, no words, too many words
-    without times (`layouts.UNTIMED`, `layouts.RUN`), times that are negative, run backwards or belong to another clip.
+    DataError, one line, for another encoding than UTF-8, another layout, no words, too many without
+    times (`layouts.UNTIMED`, `RUN`), times that are negative, run backwards or are another clip's.
     """
     path, counts = Path(path), Counter()
     suffix = path.suffix.lower()
