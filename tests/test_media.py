@@ -126,6 +126,26 @@ def test_what_is_no_recording(tmp_path, name, content, words):
         probe(tmp_path / name)
 
 
+def test_channels_that_are_silent_or_cancel_are_named(tmp_path):
+    wave = made.voice(1)
+    (tmp_path / "a.txt").write_text("All of it.")
+    made.write_wav(tmp_path / "a.wav", np.stack([0 * wave, wave], axis=1))
+    assert any(
+        "a silent channel" in note for note in build(tmp_path / "a.wav", tmp_path / "a.txt").counts
+    )
+    made.write_wav(tmp_path / "a.wav", np.stack([-wave, wave], axis=1))
+    with fails("its channels cancel each other; export a single one"):
+        samples(tmp_path / "a.wav")
+
+
+def test_a_wave_file_without_samples(tmp_path):
+    path = made.write_wav(tmp_path / "a.wav", made.voice(1))
+    head = path.read_bytes()[:36]  # up to the chunk of the samples
+    path.write_bytes(head[:4] + (28).to_bytes(4, "little") + head[8:])
+    with fails("a.wav: .*(no sound|not a readable)"):
+        probe(path)
+
+
 @pytest.mark.parametrize("suffix", [".flac", ".mp3", ".mp4"])
 def test_truncated_files_are_noticed(tmp_path, suffix):
     path = made.encode(tmp_path / f"a{suffix}", made.voice(4))
@@ -236,6 +256,108 @@ def test_gentle_keeps_the_punctuation(tmp_path):
     ]
 
 
+def spoken(transcript) -> list[tuple]:
+    return [(u.text, u.start, u.end) for u in transcript.utterances]
+
+
+TIMES = "00:00:0{} --> 00:00:0{}"
+CUE_1, CUE_2 = TIMES.format("1,000", "2,000"), TIMES.format("3,000", "4,000")
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("a.srt", f"1\n{CUE_1}\nOne\n\nmore.\n\n2\n{CUE_2}\nTwo.\n"),  # a blank line inside
+        ("a.srt", f"1\n{CUE_1}\nOne\nmore.\n2\n{CUE_2}\nTwo.\n"),  # none between
+        ("a.srt", f"1\r{CUE_1}\rOne\rmore.\r\r2\r{CUE_2}\rTwo.\r"),
+        ("a.srt", f"{CUE_1}\nOne more.\n{CUE_2}\nTwo."),  # no numbers
+        ("a.vtt", f"WEBVTT\n\n{CUE_1}\nOne more.\n\nNOTE not\nthis\n\nid b\n{CUE_2}\nTwo.\n"),
+        ("a.txt", f"1\n{CUE_1}\nOne more.\n\n2\n{CUE_2}\nTwo.\n"),  # of another suffix
+    ],
+)
+def test_cues_are_found_by_their_time_lines(tmp_path, name, text):
+    assert spoken(said(tmp_path, name, text)) == [("One more.", 1, 2), ("Two.", 3, 4)]
+
+
+@pytest.mark.parametrize(
+    "shown, expected, repeats",
+    [
+        (["a b", "a b", "a b\nc d", "c d", "c d\ne f"], "a b c d e f", 4),  # line by line
+        (["a", "a b", "a b c", "a b c d"], "a b c d", 3),  # word by word
+        (["so so", "so so\nso good", "so good\nx y", "x y"], "so so so good x y", 3),
+        (["No", "no", "yes", "No"], "No no yes No", 0),
+        (["No", "No", "yes", "why"], "No No yes why", 0),  # once is no rolling
+    ],
+)
+def test_captions_that_roll_give_each_word_once(tmp_path, shown, expected, repeats):
+    times = [TIMES.format(f"{i}.000", f"{i + 1}.000") for i in range(len(shown))]
+    cues = [f"{time}\n{text}\n\n" for time, text in zip(times, shown, strict=True)]
+    found = said(tmp_path, "a.srt", "".join(cues))
+    assert " ".join(u.text for u in found.utterances) == expected
+    assert sum(found.counts.values()) == repeats
+
+
+WORDS = [{"word": word, "start": i / 2, "end": i / 2 + 0.4} for i, word in enumerate("ab.cd")]
+NUMERALS = [{"word": "20"}, {"word": "30"}]
+LAYOUTS = {  # the same two sentences, "It was good." from 0 to 2 s and "We left." from 2 to 4 s
+    "whisper.cpp": {
+        "transcription": [
+            {"offsets": {"from": 0, "to": 2000}, "text": " It was good."},
+            {"offsets": {"from": 2000, "to": 4000}, "text": " We left."},
+        ]
+    },
+    "transformers": {
+        "chunks": [
+            {"timestamp": [0, None], "text": " It was good."},
+            {"timestamp": [2, 4], "text": " We left."},
+        ]
+    },
+    "faster-whisper": [
+        [1, 0, 0.0, 2.0, " It was good.", [50364, 2], 0.0, -0.3, None],
+        [2, 0, 2.0, 4.0, " We left.", [1], 0.0, -0.3, [[2.0, 2.5, " We", 1], [3, 4, " left.", 1]]],
+    ],
+    "API": {
+        "text": "It was good. We left.",
+        "words": [
+            {"word": word, "start": start, "end": end}
+            for word, start, end in [("It", 0, 1), ("was", 1, 1.5), ("good", 1.5, 2), ("We", 2, 3),
+                                     ("left", 3, 4)]
+        ],
+    },
+    "whisperX": {  # numerals have no times of their own, their segments do
+        "segments": [
+            {"start": 0, "end": 2, "text": "It was good.", "words": [{"word": "It was good."}]},
+            {"start": 2, "end": 4, "text": "We left.",
+             "words": [{"word": "We"}, {"word": "left.", "start": 3, "end": 4}]},
+        ]
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_of_speech_recognisers(tmp_path, layout):
+    found = said(tmp_path, "a.json", json.dumps(LAYOUTS[layout]))
+    assert spoken(found) == [("It was good.", 0, 2), ("We left.", 2, 4)]
+
+
+def test_words_without_times_begin_the_sentence_that_follows(tmp_path):
+    words = [("Good.", 0, 1), ("of", 1, 2), ("them", 2, 3)]
+    content = json.loads(made.whisper(tmp_path / "a.json", *words).read_text())
+    content["segments"][0]["words"].insert(1, {"word": "2", "start": float("nan"), "end": 1})
+    found = said(tmp_path, "b.json", json.dumps(content))
+    assert spoken(found) == [("Good.", 0, 1), ("2 of them", 1, 3)]
+    assert found.counts == {"words without a time of their own, put with a neighbour": 1}
+
+
+def test_ends_after_the_clip_are_cut_and_counted(tmp_path):
+    path = made.whisper(tmp_path / "a.json", ("Good.", -0.02, 1), ("Bad.", 2, 9))
+    found = read_transcript(path, 3)
+    assert spoken(found) == [("Good.", 0, 1), ("Bad.", 2, 3)]
+    assert set(found.counts.values()) == {1} and len(found.counts) == 2
+    with fails("is it the transcript of another clip"):
+        read_transcript(made.whisper(path, ("Good.", 0, 1), ("Bad.", 4, 5)), 3)
+
+
 @pytest.mark.parametrize(
     "text, expected",
     [
@@ -269,6 +391,12 @@ def test_a_sentence_that_goes_on_is_cut_between_words(tmp_path):
         ("a.srt", "1\n1h02m --> 00:00:02,000\nHm.\n", "cue 1: no time '1h02m'; write 00:01:02"),
         ("a.srt", "1\n00:00:05,0 --> 00:00:02,0\nHm.\n", "'Hm.' from 5 to 2 s; correct the times"),
         ("a.srt", "1\n00:00:05,0 --> 00:02:02,0\nHm.\n", "until 122.0 s, the clip lasts 60.0 s"),
+        ("a.srt", f"{CUE_1}\nOne\n00:00:03,000 -> 00:00:04,000\nTwo", "cue 1: times in its text"),
+        ("a.srt", "H\0m\0", "wrong encoding, zeros"),
+        ("a.json", json.dumps({"words": [*WORDS, *NUMERALS * 9]}), "18 of 23 words have no time"),
+        ("a.json", json.dumps({"words": WORDS * 20 + NUMERALS * 11}), "up to 22 in a row"),
+        ("a.json", json.dumps({"text": "a, b and all that", "words": WORDS}), "leave out a part"),
+        ("a.json", "[" * 100_000, "a.json: cannot be read .RecursionError"),
         ("a.json", "{", "no word-timed JSON"),
         ("a.json", "[]", "no word-timed JSON"),
         ("a.json", '{"segments": [{"text": "a"}]}', "no word has a time"),
@@ -387,6 +515,50 @@ def test_several_stimuli_are_chosen_by_name(tmp_path):
     with fails(r"several stimuli \(s0, s1\)"):
         read_faces(path, 1)
     assert len(read_faces(path, 1, stimulus="s1").time) == 3
+
+
+def test_openface_on_images_takes_a_frame_rate(tmp_path):
+    path = openface(tmp_path / "f.csv", openface_rows().assign(**{" timestamp": 0.0}))
+    assert read_faces(path, 1, 10).time == pytest.approx(np.arange(10) / 10)
+    with fails("gives images no times; give their rate"):
+        read_faces(path, 1)
+    path = openface(path, openface_rows().drop(columns=["frame", " timestamp"]))
+    with fails("run OpenFace's FeatureExtraction"):
+        read_faces(path, 1, 10)
+
+
+def test_a_frame_of_another_person_is_lost(tmp_path):
+    one, two = openface_rows(10), openface_rows(10).iloc[6:]
+    one, two = one.iloc[:8].assign(face_id=0), two.assign(face_id=1, AU12_r=5.0)
+    found = read_faces(openface(tmp_path / "f.csv", pd.concat([one, two])), 1)
+    assert (channel(found, "AU12") == 0).all() and len(found.time) == 8
+    assert found.counts == {"frames": 10, "lost": 2, "several faces": 2}
+    rows = pyfeat_rows().assign(Identity=["Person_0", "Person_0", "Person_1", np.nan])
+    found = read_faces(openface(tmp_path / "g.csv", rows), 1, 10)
+    assert channel(found, "AU1") == pytest.approx([0, -np.log10(9)], abs=1e-5)
+
+
+def test_cells_that_windows_calls_no_number(tmp_path):
+    text = openface_rows().to_csv(index=False, sep=";", decimal=",").splitlines()
+    text[3] = text[3].replace(";1,0", "; -nan(ind)")
+    (tmp_path / "f.csv").write_text("\n".join(text))
+    found = read_faces(tmp_path / "f.csv", 1)
+    assert found.counts["lost"] == 1 and (channel(found, "AU12") == 0).all()
+
+
+def test_pyfeat_2_by_its_columns(tmp_path):
+    old = pyfeat_rows().assign(Yaw=1.0, Pitch=0.5, Roll=-1.5, neutral=0.5)
+    radians = {name: np.radians(old[name]) for name in ("Yaw", "Pitch")}
+    new = old.assign(**radians, Roll=np.radians(1.5), X=0.0)
+    new = new.rename(columns={"happiness": "Happy", "anger": "Anger", "neutral": "Neutral"})
+    old = old.assign(Yaw=1.0, Pitch=2.0)  # what is under 90 / 57 degrees could be either
+    new["Pitch"] = np.radians(2.0)
+    found = [
+        read_faces(openface(tmp_path / name, rows), 1, 10)
+        for name, rows in (("old.csv", old), ("new.csv", new))
+    ]
+    assert found[0].values == pytest.approx(found[1].values, abs=1e-5)
+    assert found[0].absent == found[1].absent
 
 
 @pytest.mark.parametrize(
@@ -566,6 +738,12 @@ def test_labels_filled_in_make_a_data_set_and_survive_a_rerun(tmp_path):
         (lambda t: t.assign(label=["1", "", ""]), "has no label or split, others do"),
         (lambda t: t.assign(label="good", split="test"), "labels are numbers"),
         (lambda t: t.assign(clip="other"), "missing or damaged"),
+        (
+            lambda t: t.assign(clip="../../outside"),
+            "'../../outside' lies outside; leave the column",
+        ),
+        (lambda t: t.assign(clip="/etc/outside"), "'/etc/outside' lies outside; leave the column"),
+        (lambda t: t.assign(id="demo[²]").iloc[:1], "is no utterance of clip"),
     ],
 )
 def test_a_table_spoilt_by_hand(tmp_path, built, change, words):
@@ -628,6 +806,31 @@ def test_a_clip_that_became_unusable_leaves_no_old_features(tmp_path):
     made.clip(tmp_path, "a", made.voice(1.0), "silent")
     skipped = build_corpus([tmp_path], out)
     assert load(str(out)).ids == ("b[0]",) and "silent" in skipped["reason"][0]
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
+    made.clip(tmp_path, "a", made.voice(1.0))
+    before = set(tmp_path.rglob("*"))
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match=r"\A[^\n]*No space left on device[^\n]*\Z"):
+        build_corpus([tmp_path], tmp_path / "out")
+    left = [path for path in set(tmp_path.rglob("*")) - before if path.is_file()]
+    assert not left
+
+
+def test_a_parsers_own_error_names_file_and_place(tmp_path, demo, monkeypatch):
+    def trip(path, counts):
+        raise ZeroDivisionError("of all things\nand more")
+
+    monkeypatch.setattr("mmlib.recordings.layouts.recognised", trip)
+    words = "demo.json: cannot be read .ZeroDivisionError: of all things; test_media.py, line"
+    with fails(words) as caught:
+        build(demo.clip, demo.transcript)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 def test_a_damaged_clip_is_made_again(tmp_path):

@@ -20,7 +20,12 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--out", default=data_root() / "recordings", help="folder of the corpus")
     flags.add_argument("--audio", choices=SETS, default="covarep")
     flags.add_argument("--level", choices=LEVELS, default="utterance", help="what is averaged over")
-    flags.add_argument("--fps", type=float, help="frames a second of a py-feat export")
+    flags.add_argument(
+        "--frame-rate",
+        "--fps",
+        type=float,
+        help="of a face export without times: py-feat's, images",
+    )
     flags.add_argument("--stimulus", help="of an iMotions export with several")
     flags.add_argument("--workers", type=int, default=1, help="processes, one clip each")
     flags.add_argument("--max-hours", type=float, default=Limits.hours, help="of a clip")
@@ -33,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     try:
         limits = Limits(given.max_hours, given.max_gigabytes)
-        options = Options(given.audio, given.level, given.fps, given.stimulus, limits)
+        options = Options(given.audio, given.level, given.frame_rate, given.stimulus, limits)
         skipped = build_corpus(
             given.clips, given.out, given.transcript, given.faces,
             options=options, workers=given.workers, progress=sys.stdout.isatty(),

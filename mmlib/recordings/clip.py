@@ -13,8 +13,9 @@ from mmlib.data.columns import FACET
 from mmlib.data.readers.recordings import Clip
 from mmlib.files import refuse_unknown, sha256
 from mmlib.recordings import audio
+from mmlib.recordings.border import names_file
 from mmlib.recordings.decode import Limits, blocks, cut, probe
-from mmlib.recordings.faces import Faces, read_faces
+from mmlib.recordings.faces import BEYOND, Faces, read_faces
 from mmlib.recordings.transcript import Transcript, Utterance, read_transcript
 
 LEVELS = ("utterance", "word", "frame")
@@ -26,7 +27,7 @@ class Options:
 
     audio: str = "covarep"  # or "egemaps"
     level: str = "utterance"  # one mean an utterance, one a word (or cue), or every frame
-    frame_rate: float | None = None  # of py-feat's frames; default: the video's own
+    frame_rate: float | None = None  # of a face export without times; default: the video's own
     stimulus: str | None = None  # of an iMotions export with several; default: the clip's name
     limits: Limits = field(default_factory=Limits)
 
@@ -37,6 +38,7 @@ class Options:
         refuse_unknown("level", [self.level], LEVELS, DataError)
 
 
+@names_file
 def build(
     media: Path | str,
     transcript: Path | str,
@@ -54,28 +56,27 @@ def build(
     """
     options = options or Options()
     recording = probe(media, options.limits)
-    said = read_transcript(transcript, recording.seconds)
-    seen = None
+    words = read_transcript(transcript, recording.seconds)
+    face = None
     if faces is not None:
         rate = options.frame_rate or recording.frame_rate
         stimulus = options.stimulus or recording.path.stem
-        seen = read_faces(faces, recording.seconds, rate, stimulus)
-    one_by_one = track(said.utterances, recording.path.name, disable=not progress)
-    heard, counts = _audio(recording.path, one_by_one, said, options)
-    sequences = {"audio": heard}
-    if seen is not None:
-        sequences["vision"] = _vision(seen, said, options.level)
-    files = {"media": media, "transcript": transcript, "faces": faces}
+        face = read_faces(faces, recording.seconds, rate, stimulus)
+    utterances = track(words.utterances, recording.path.name, disable=not progress)
+    sequences, counts = _audio(recording.path, utterances, words, options)
+    if face is not None:
+        sequences["vision"] = _vision(face, words, options.level)
+        counts += _of_faces(face, sequences["vision"], recording.seconds)
     return Clip(
         id=name or recording.path.stem,
         seconds=recording.seconds,
-        start=tuple(one.start for one in said.utterances),
-        end=tuple(one.end for one in said.utterances),
-        text=tuple(one.text for one in said.utterances),
-        speaker=tuple(one.speaker for one in said.utterances),
+        start=tuple(utterance.start for utterance in words.utterances),
+        end=tuple(utterance.end for utterance in words.utterances),
+        text=tuple(utterance.text for utterance in words.utterances),
+        speaker=tuple(utterance.speaker for utterance in words.utterances),
         sequences=sequences,
-        counts=counts + _remarks(said, seen, sequences),
-        origin=fingerprint(files, options),
+        counts=counts + _of_transcript(words),
+        origin=fingerprint({"media": media, "transcript": transcript, "faces": faces}, options),
     )
 
 
@@ -87,34 +88,34 @@ def fingerprint(files: dict[str, Path | str | None], options: Options) -> dict[s
 
 
 def _audio(
-    path: Path, utterances: Iterable[Utterance], said: Transcript, options: Options
-) -> tuple[Sequences, Counter]:
+    path: Path, utterances: Iterable[Utterance], transcript: Transcript, options: Options
+) -> tuple[dict[str, Sequences], Counter]:
     """Features of each utterance, while the recording streams by."""
-    intervals = np.array([(one.start, one.end) for one in said.utterances])  # (n, 2)
-    names, counts = audio.columns(options.audio), Counter()
-    rows: list[np.ndarray] = []
-    waves = cut(blocks(path, options.limits), intervals)
-    for one, wave in zip(utterances, waves, strict=True):
-        found = audio.frames(wave, options.audio)
-        rows.append(_at_level(found.values, found.intervals + one.start, one, options.level))
-        if found.missing:
-            counts[f"utterances without audio features, {found.missing}"] += 1
-    return _packed(rows, names), counts
+    intervals = np.array([(u.start, u.end) for u in transcript.utterances])  # (n, 2) s
+    rows, counts = [], Counter()
+    waves = cut(blocks(path, options.limits, counts), intervals)
+    for utterance, wave in zip(utterances, waves, strict=True):
+        frames = audio.frames(wave, options.audio)
+        times = frames.intervals + utterance.start
+        rows.append(_at_level(frames.values, times, utterance, options.level))
+        if frames.missing:
+            counts[f"utterances without audio features, {frames.missing}"] += 1
+    return {"audio": _packed(rows, audio.columns(options.audio))}, counts
 
 
-def _vision(seen: Faces, said: Transcript, level: str) -> Sequences:
-    rows = [_at_level(seen.values, seen.intervals, one, level) for one in said.utterances]
+def _vision(faces: Faces, transcript: Transcript, level: str) -> Sequences:
+    rows = [_at_level(faces.values, faces.intervals, u, level) for u in transcript.utterances]
     return _packed(rows, FACET)
 
 
-def _at_level(values: np.ndarray, intervals: np.ndarray, one: Utterance, level: str) -> np.ndarray:
+def _at_level(
+    values: np.ndarray, intervals: np.ndarray, utterance: Utterance, level: str
+) -> np.ndarray:
     """Rows (t, d) of an utterance; what no frame falls into is left out."""
     if level == "frame":
-        return values[inside(intervals, one.start, one.end)]
-    wanted = [(one.start, one.end)]
-    if level == "word":
-        wanted = [(piece.start, piece.end) for piece in one.pieces]
-    means = collapse(values, intervals, np.array(wanted))
+        return values[overlapping(intervals, utterance.start, utterance.end)]
+    parts = utterance.pieces if level == "word" else [utterance]
+    means = collapse(values, intervals, np.array([(part.start, part.end) for part in parts]))
     return means[~np.isnan(means).any(axis=1)]
 
 
@@ -122,20 +123,27 @@ def _packed(rows: list[np.ndarray], names: tuple[str, ...]) -> Sequences:
     return Sequences(np.concatenate(rows), np.array([len(r) for r in rows]), names)
 
 
-def _remarks(said: Transcript, seen: Faces | None, sequences: dict[str, Sequences]) -> Counter:
-    """What a reader of the corpus has to know, with how often."""
-    found = Counter()
-    if not said.timed:
-        found["utterances with guessed times (txt)"] = len(said.utterances)
-    if len(said.speakers) > 1:
-        found["clips with several speakers, who may talk at once"] = 1
-    if seen is not None:
-        found["frames without a face, left out"] = seen.counts["lost"]
-        found["frames with several faces, one kept"] = seen.counts["several faces"]
-        found["utterances without a face"] = int((sequences["vision"].lengths == 0).sum())
-        if seen.absent:
-            found[f"clips without {', '.join(seen.absent)} ({seen.program}), set to 0"] = 1
-    return +found  # without the zeros
+def _of_transcript(transcript: Transcript) -> Counter:
+    """What a reader of the corpus has to know of the times and speakers, with how often."""
+    counts = Counter(transcript.counts)
+    if not transcript.timed:
+        counts["utterances with guessed times (txt)"] = len(transcript.utterances)
+    if len(transcript.speakers) > 1:
+        counts["clips with several speakers, who may talk at once"] = 1
+    return counts
+
+
+def _of_faces(faces: Faces, vision: Sequences, seconds: float) -> Counter:
+    """The same of the faces."""
+    counts = Counter()
+    counts["frames without a face, left out"] = faces.counts["lost"]
+    counts["frames with several faces, one kept"] = faces.counts["several faces"]
+    counts["utterances without a face"] = int((vision.lengths == 0).sum())
+    if faces.absent:
+        counts[f"clips without {', '.join(faces.absent)} ({faces.program}), set to 0"] = 1
+    if abs(faces.until - seconds) > BEYOND:
+        counts["clips whose face export is over 1 s shorter or longer (variable frame rate?)"] = 1
+    return counts
 
 
 EPSILON = 1e-5  # seconds, the SDK's; a frame that only touches an interval is not in it
@@ -151,12 +159,12 @@ def collapse(values: np.ndarray, intervals: np.ndarray, wanted: np.ndarray) -> n
     values = np.asarray(values, dtype=np.float64)
     means = np.full((len(wanted), values.shape[1]), np.nan)
     for k, (start, end) in enumerate(wanted):
-        if (at := inside(intervals, start, end)).any():
+        if (at := overlapping(intervals, start, end)).any():
             means[k] = values[at].mean(axis=0)
     return means
 
 
-def inside(intervals: np.ndarray, start: float, end: float) -> np.ndarray:
+def overlapping(intervals: np.ndarray, start: float, end: float) -> np.ndarray:
     """Which of the intervals (f, 2) overlap the one from start to end, (f,) bool."""
     intervals = np.asarray(intervals, dtype=float)
     return np.minimum(intervals[:, 1], end) - np.maximum(intervals[:, 0], start) > EPSILON

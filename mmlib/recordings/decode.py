@@ -3,7 +3,7 @@
 PyAV brings FFmpeg's libraries with it, so nothing has to be installed beside pip's packages.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -13,6 +13,7 @@ import av
 import numpy as np
 
 from mmlib.data import DataError
+from mmlib.recordings.border import names_file
 
 RATE = 16000  # Hz
 BLOCK = 10 * RATE  # samples
@@ -43,6 +44,7 @@ class Recording:
     frame_rate: float | None  # pictures a second, None without video
 
 
+@names_file
 def probe(path: Path | str, limits: Limits | None = None) -> Recording:
     """Length and frame rate of a recording; DataError, one line, if it cannot be used.
 
@@ -59,17 +61,20 @@ def probe(path: Path | str, limits: Limits | None = None) -> Recording:
     return Recording(path, seconds, rate)
 
 
-def blocks(path: Path | str, limits: Limits | None = None) -> Iterator[np.ndarray]:
+def blocks(
+    path: Path | str, limits: Limits | None = None, counts: Counter | None = None
+) -> Iterator[np.ndarray]:
     """Samples (n,) float32 of full scale 1, in blocks of about 10 s; all channels averaged.
 
-    Sound that starts after the pictures is preceded by zeros. DataError, when all is decoded, if
-    the file ends early or never leaves silence; at once if it exceeds the limits.
+    Sound that starts after the pictures is preceded by zeros. counts: takes note of a silent
+    channel. DataError, when all is decoded, if the file ends early, never leaves silence or has
+    channels that cancel each other; at once if it exceeds the limits.
     """
     path, limits = Path(path), limits or Limits()
     done, peak = 0, 0.0
     with _opened(path) as container:
-        declared, samples = _declared_sound(container), _samples(container, path)
-        for block in _grouped(samples):
+        declared, peaks = _declared_sound(container), np.zeros(container.streams.audio[0].channels)
+        for block in _grouped(_samples(container, path, peaks)):
             done, peak = done + len(block), max(peak, float(np.abs(block).max(initial=0)))
             _check_length(path, done / RATE, limits)
             if not np.isfinite(block).all():
@@ -80,8 +85,13 @@ def blocks(path: Path | str, limits: Limits | None = None) -> Iterator[np.ndarra
             f"{path}: truncated, {done / RATE:.1f} of {declared:.1f} s can be decoded; "
             "copy it again"
         )
+    silent = peaks < SILENCE  # (channels,)
+    if peak < SILENCE and not silent.all():
+        raise DataError(f"{path}: its channels cancel each other; export a single one")
     if peak < SILENCE:
         raise DataError(f"{path}: silent ({done / RATE:.1f} s of sound without any); record again")
+    if counts is not None and silent.any():
+        counts["clips with a silent channel, which halves their level; export the other one"] += 1
 
 
 def cut(stream: Iterator[np.ndarray], intervals: np.ndarray) -> Iterator[np.ndarray]:
@@ -119,9 +129,9 @@ def _check_file(path: Path, limits: Limits) -> None:
     with path.open("rb") as file:
         head = file.read(8)
     # FFmpeg takes the length of a cut-off WAV from the file's size and says nothing.
-    said = int.from_bytes(head[4:8], "little") + 8
-    if head[:4] == b"RIFF" and size < said < 2**32 - 1:
-        raise DataError(f"{path}: truncated, {size} of {said} bytes; copy it again")
+    declared = int.from_bytes(head[4:8], "little") + 8
+    if head[:4] == b"RIFF" and size < declared < 2**32 - 1:
+        raise DataError(f"{path}: truncated, {size} of {declared} bytes; copy it again")
 
 
 def _check_length(path: Path, seconds: float, limits: Limits) -> None:
@@ -159,8 +169,10 @@ def _declared_sound(container: av.container.InputContainer) -> float | None:
     return None if container.streams.video else (container.duration or 0) / av.time_base
 
 
-def _samples(container: av.container.InputContainer, path: Path) -> Iterator[np.ndarray]:
-    """Decoded pieces (n,) at RATE, one channel."""
+def _samples(
+    container: av.container.InputContainer, path: Path, peaks: np.ndarray
+) -> Iterator[np.ndarray]:
+    """Decoded pieces (n,) at RATE, the mean of the channels; `peaks` (channels,) is kept up."""
     stream = container.streams.audio[0]
     late = (stream.start_time or 0) * float(stream.time_base or 0)
     late -= (container.start_time or 0) / av.time_base
@@ -169,7 +181,9 @@ def _samples(container: av.container.InputContainer, path: Path) -> Iterator[np.
     try:
         for frame in chain(container.decode(stream), [None]):
             for piece in resampler.resample(frame):
-                yield piece.to_ndarray().mean(axis=0)  # (channels, n) -> (n,)
+                channels = piece.to_ndarray()  # (channels, n)
+                np.maximum(peaks, np.abs(channels).max(axis=1, initial=0), out=peaks)
+                yield channels.mean(axis=0)
     except av.FFmpegError as error:
         raise DataError(f"{path}: damaged or truncated ({error.strerror}); copy it again") from None
 

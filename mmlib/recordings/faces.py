@@ -20,11 +20,13 @@ is nothing to say either way. What a program does not give becomes:
 Positive and Negative are FACET's own rule (it holds in its exports to the last digit). AUs of the
 emotions: EMFACS (Friesen and Ekman 1983); of confusion and frustration: Craig et al. 2008. The
 formulas for OpenFace and py-feat are our reading: the programs measure other things. Signs of the
-head's angles differ between programs.
+head's angles differ between programs. py-feat 2 gives radians and turned the sign of Roll against
+0.6 (to the subject's right is positive now); here it has the sign of 0.6. In both, up is positive
+in Pitch and the subject's right in Yaw.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -35,11 +37,13 @@ import pandas as pd
 
 from mmlib.data import DataError
 from mmlib.data.columns import FACET
+from mmlib.recordings.border import names_file
 
 LEAST = 0.7  # confidence under which a frame counts as lost
 BEYOND = 1.0  # seconds that a face export may run past the clip
 ODDS = 2.0  # log10 odds of a probability are kept within these
 UNITS = tuple(int(name[2:]) for name in FACET if name.startswith("AU"))
+HEAD = ("Yaw", "Pitch", "Roll")
 SHOWN_BY = {  # emotion -> its action units
     "Joy": (6, 12),
     "Anger": (4, 5, 7, 23),
@@ -66,6 +70,7 @@ class Faces:
     confidence: np.ndarray  # (f,) in [0, 1]
     counts: Mapping[str, int]  # frames, lost, with several faces
     absent: tuple[str, ...]  # channels the export lacks, all 0
+    until: float  # seconds, end of the last frame, with a face or without
 
     @property
     def intervals(self) -> np.ndarray:
@@ -73,6 +78,7 @@ class Faces:
         return self.time[:, None] + [0, self.step]
 
 
+@names_file
 def read_faces(
     path: Path | str,
     seconds: float,
@@ -81,74 +87,145 @@ def read_faces(
 ) -> Faces:
     """The face export of a recording of `seconds`; which program wrote it shows in its columns.
 
-    frame_rate: for py-feat, which counts frames. stimulus: of an iMotions export that holds
-    several. A frame is lost without a face, with NaN in it, or under a confidence of LEAST; lost
-    frames are left out and counted. Of several faces the one in most frames is kept (py-feat, which
-    does not follow faces: the largest). DataError, one line, if nothing usable is left.
+    Separators and decimal marks of any locale. frame_rate: for py-feat, which counts frames, and
+    for OpenFace on images. stimulus: of an iMotions export that holds several. A frame is lost
+    without the face of the person seen in most frames (py-feat before 0.7, which does not know
+    people: without any; the largest is kept), with NaN in it, or under a confidence of LEAST; lost
+    frames are left out and counted. DataError, one line, for another program's columns, several
+    stimuli without a choice, no times, or if nothing usable is left.
     """
     path = Path(path)
+    program, rows = _table(path)
     try:
-        export = read_export(path, stimulus, frame_rate)
-        channels = CHANNELS[export.program](export.rows)  # (rows, up to 35)
+        export = PROGRAMS[program](path, rows, frame_rate, stimulus)
     except KeyError as error:
         raise DataError(f"{path}: column {error} is missing; export all columns") from None
-    good = np.isfinite(channels).all(axis=1).to_numpy() & np.isfinite(export.time)
-    good &= export.confidence >= LEAST
-    order = np.lexsort([-export.rank, export.time])
-    order = order[good[order]]
-    kept = order[np.unique(export.time[order], return_index=True)[1]]  # the first of each frame
-    frames = np.unique(export.time)
+    kept, frames = _kept(export), np.unique(export.time[np.isfinite(export.time)])
     if not len(kept):
         raise DataError(f"{path}: no usable face in {len(frames)} frames; export it again")
     time = export.time[kept]
     if time[-1] > seconds + BEYOND:
         raise DataError(
-            f"{path}: faces until {time[-1]:.1f} s, the clip lasts {seconds:.1f} s; "
-            "is it the export of another clip?"
+            f"{path}: faces until {time[-1]:.1f} s, the clip lasts {seconds:.1f} s; is it the "
+            "export of another clip, or one of variable frame rate (make it constant first)?"
         )
     several = len(np.unique(export.time[export.faces > 1]))
+    step = float(np.median(np.diff(frames))) if len(frames) > 1 else 0.04
+    values = export.channels.reindex(columns=FACET, fill_value=0).to_numpy(np.float32)
     return Faces(
-        program=export.program,
-        time=time,
-        step=float(np.median(np.diff(frames))) if len(frames) > 1 else 0.04,
-        values=channels.reindex(columns=FACET, fill_value=0).to_numpy(np.float32)[kept],
-        confidence=export.confidence[kept],
-        counts={"frames": len(frames), "lost": len(frames) - len(kept), "several faces": several},
-        absent=tuple(name for name in FACET if name not in channels),
-    )
+        program, time, step, values[kept], export.confidence[kept],
+        {"frames": len(frames), "lost": len(frames) - len(kept), "several faces": several},
+        absent=tuple(name for name in FACET if name not in export.channels),
+        until=float(frames[-1] + step),
+    )  # fmt: skip
 
 
-def _facet(rows: pd.DataFrame) -> pd.DataFrame:
-    """FACET's own channels."""
-    own = {name: f"{name} Evidence" for name in FACET}
-    own |= {name: f"{name} Degrees" for name in ("Yaw", "Pitch", "Roll")}
-    return pd.DataFrame({name: rows[source] for name, source in own.items() if source in rows})
+class Export(NamedTuple):
+    """What each program's function gives: one row a frame and face."""
+
+    channels: pd.DataFrame  # (f, up to 35)
+    time: np.ndarray  # (f,) seconds
+    confidence: np.ndarray  # (f,) in [0, 1]; 0: no face
+    faces: np.ndarray  # (f,) how many faces the frame shows
+    person: pd.Series  # (f,) who it is
+    size: np.ndarray  # (f,) of the face
 
 
-def _openface(rows: pd.DataFrame) -> pd.DataFrame:
-    """Channels from OpenFace's intensities AU01_r and presences AU28_c."""
+def _kept(export: Export) -> np.ndarray:
+    """Usable rows of the person in most frames by ascending time, the largest face of each."""
+    good = np.isfinite(export.channels).all(axis=1).to_numpy() & np.isfinite(export.time)
+    good &= export.confidence >= LEAST
+    good &= export.person.isin(export.person[good].mode()[:1]).to_numpy()
+    order = np.lexsort([-export.size, export.time])
+    order = order[good[order]]
+    return order[np.unique(export.time[order], return_index=True)[1]]
+
+
+def _facet(path: Path, rows: pd.DataFrame, _: object, stimulus: str | None) -> Export:
+    """FACET's own channels. Rows of other sensors repeat the last frame: EventSource tells."""
+    if "EventSource" in rows:
+        rows = rows[rows["EventSource"].fillna("").str.contains("FACET")]
+    if "FrameNo" in rows:
+        rows = rows[rows["FrameNo"] >= 0]
+    shown = sorted(set(rows["StimulusName"].dropna())) if "StimulusName" in rows else []
+    if len(shown) > 1:
+        if stimulus not in shown:
+            raise DataError(
+                f"{path}: several stimuli ({', '.join(shown)}); name one, or name the clip like it"
+            )
+        rows = rows[rows["StimulusName"] == stimulus]
+    rows = rows.reset_index(drop=True)
+    sources = {name: f"{name} {'Degrees' if name in HEAD else 'Evidence'}" for name in FACET}
+    channels = {name: rows[source] for name, source in sources.items() if source in rows}
+    faces = _column(rows, "NoOfFaces", 1).fillna(0).clip(lower=0).to_numpy()
+    return Export(
+        pd.DataFrame(channels), rows["FrameTime"].to_numpy() / 1000, np.minimum(faces, 1), faces,
+        _column(rows, "", 0), np.zeros(len(rows)),
+    )  # fmt: skip
+
+
+def _openface(path: Path, rows: pd.DataFrame, frame_rate: float | None, _: object) -> Export:
+    """Channels from OpenFace's intensities AU01_r and presences AU28_c; it follows people."""
     units = {k: rows[f"AU{k:02d}_r"] - 1 for k in UNITS if f"AU{k:02d}_r" in rows}
     if "AU28_c" in rows:
         units[28] = 2 * rows["AU28_c"] - 1
     if "AU45_r" in rows:
         units[43] = rows["AU45_r"] - 1
-    head = {"Yaw": "pose_Ry", "Pitch": "pose_Rx", "Roll": "pose_Rz"}
-    angles = {name: np.degrees(rows[source]) for name, source in head.items() if source in rows}
     emotions = _from_units(units, SHOWN_BY)
     emotions["Neutral"] = -pd.DataFrame(emotions)[list(SEVEN)].max(axis=1)
-    return _table(units, emotions, angles)
+    poses = zip(HEAD, ("pose_Ry", "pose_Rx", "pose_Rz"), strict=True)
+    angles = {name: np.degrees(rows[pose]) for name, pose in poses if pose in rows}
+    found = _column(rows, "success", 1) == 1
+    time = _openface_time(path, rows, frame_rate)
+    return Export(
+        _channels(units, emotions, angles), time, np.where(found, rows["confidence"], 0),
+        _per_frame(time), _column(rows, "face_id", 0), np.zeros(len(rows)),
+    )  # fmt: skip
 
 
-def _pyfeat(rows: pd.DataFrame) -> pd.DataFrame:
-    """Channels from py-feat's probabilities; "happiness" is Joy."""
+def _openface_time(path: Path, rows: pd.DataFrame, frame_rate: float | None) -> np.ndarray:
+    """Seconds (f,); of images, whose times are all 0, by their numbers from 1."""
+    if "frame" not in rows and "timestamp" not in rows:
+        raise DataError(
+            f"{path}: neither column timestamp nor frame; run OpenFace's FeatureExtraction "
+            "on the clip (FaceLandmarkImg gives no times)"
+        )
+    frame, timestamp = _column(rows, "frame", 1), _column(rows, "timestamp", 0)
+    if timestamp.any() or frame.nunique() < 2:
+        return timestamp.to_numpy()
+    return ((frame - 1) / _given(path, frame_rate, "OpenFace gives images no times")).to_numpy()
+
+
+def _pyfeat(path: Path, rows: pd.DataFrame, frame_rate: float | None, _: object) -> Export:
+    """Channels from py-feat's probabilities; an empty FaceScore says that no face was found."""
+    rows = rows.rename(columns=PYFEAT_2)
     units = {k: _odds(rows[f"AU{k:02d}"]) for k in UNITS if f"AU{k:02d}" in rows}
     names = {"happiness" if name == "Joy" else name.lower(): name for name in (*SEVEN, "Neutral")}
     emotions = {name: _odds(rows[source]) for source, name in names.items() if source in rows}
     emotions |= _from_units(units, [name for name in SHOWN_BY if name not in emotions])
-    angles = {name: rows[name] for name in ("Yaw", "Pitch", "Roll") if name in rows}
-    if all(angle.abs().quantile(0.95) < np.pi / 2 for angle in angles.values()):
-        angles = {name: np.degrees(angle) for name, angle in angles.items()}  # version 2: radians
-    return _table(units, emotions, angles)
+    angles = {name: rows[name] for name in HEAD if name in rows}
+    if "X" in rows or all(angle.abs().quantile(0.95) < np.pi / 2 for angle in angles.values()):
+        signs = {"Yaw": 1, "Pitch": 1, "Roll": -1}  # of version 2, see above
+        angles = {name: signs[name] * np.degrees(angle) for name, angle in angles.items()}
+    time = (rows["frame"] / _given(path, frame_rate, "py-feat counts frames")).to_numpy()
+    size = _column(rows, "FaceRectWidth", 1).fillna(0) * _column(rows, "FaceRectHeight", 1).fillna(
+        0
+    )
+    score = _column(rows, "FaceScore", 1).fillna(0)
+    return Export(
+        _channels(units, emotions, angles), time, score.to_numpy(), _per_frame(time),
+        _column(rows, "Identity", "").fillna(""), size.to_numpy(),
+    )  # fmt: skip
+
+
+def _given(path: Path, frame_rate: float | None, why: str) -> float:
+    if not frame_rate:
+        raise DataError(f"{path}: {why}; give their rate, e.g. --fps 25 (--frame-rate in full)")
+    return frame_rate
+
+
+def _column(rows: pd.DataFrame, name: str, default: object) -> pd.Series:
+    return rows.get(name, pd.Series(default, rows.index))
 
 
 def _odds(probability: pd.Series) -> pd.Series:
@@ -157,71 +234,63 @@ def _odds(probability: pd.Series) -> pd.Series:
     return np.log10(p / (1 - p))
 
 
-def _from_units(units: Mapping[int, pd.Series], emotions) -> dict[str, pd.Series]:
+def _from_units(units: Mapping[int, pd.Series], emotions: Iterable[str]) -> dict[str, pd.Series]:
     """Means of the emotions' action units; an emotion none of whose units is there is left out."""
     there = {name: [units[k] for k in SHOWN_BY[name] if k in units] for name in emotions}
     return {name: sum(parts) / len(parts) for name, parts in there.items() if parts}
 
 
-def _table(units: Mapping, emotions: dict, angles: Mapping) -> pd.DataFrame:
-    """The channels; Positive and Negative by FACET's rule."""
+def _channels(units: Mapping, emotions: Mapping, angles: Mapping) -> pd.DataFrame:
+    """All of them; Positive and Negative by FACET's rule."""
     table = pd.DataFrame({**{f"AU{k}": v for k, v in units.items()}, **emotions, **angles})
     table["Positive"] = table["Joy"]
     table["Negative"] = table[[name for name in NEGATIVE if name in table]].max(axis=1)
     return table
 
 
-CHANNELS = {"FACET": _facet, "OpenFace 2": _openface, "py-feat": _pyfeat}
+def _per_frame(time: np.ndarray) -> np.ndarray:
+    """How many rows share each row's time, (f,)."""
+    _, which, counts = np.unique(time, return_inverse=True, return_counts=True)
+    return counts[which]
 
 
+# The table of any program
+
+PROGRAMS: dict[str, Callable[..., Export]] = {
+    "FACET": _facet,
+    "OpenFace 2": _openface,
+    "py-feat": _pyfeat,
+}
 MARKS = {"FACET": "AU1 Evidence", "OpenFace 2": "AU01_r", "py-feat": "AU01"}  # columns
 HEADER = 60  # lines among which the column names are looked for
 ACTION_UNIT = re.compile(r"AU\d\d?( Evidence|_r|_c)?")
+PYFEAT_2 = {  # column of version 2 -> its name before
+    **{name: name.lower() for name in (*SEVEN, "Neutral")},
+    "Happy": "happiness",
+    "Sad": "sadness",
+}
 WANTED = {
     *("StimulusName", "EventSource", "FrameNo", "FrameTime", "NoOfFaces"),
     *("Yaw Degrees", "Pitch Degrees", "Roll Degrees"),
     *("timestamp", "confidence", "success", "face_id", "pose_Rx", "pose_Ry", "pose_Rz"),
-    *("frame", "FaceScore", "FaceRectWidth", "FaceRectHeight", "Yaw", "Pitch", "Roll"),
-    *("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral", "contempt"),
+    *("frame", "FaceScore", "FaceRectWidth", "FaceRectHeight", *HEAD, "X", "Identity"),
+    *PYFEAT_2.keys(),
+    *PYFEAT_2.values(),
 }
-TEXT = {"StimulusName": str, "EventSource": str}
+TEXT = {"StimulusName": str, "EventSource": str, "Identity": str}
+NO_NUMBER = ["-nan(ind)", "nan(ind)"]  # as Windows prints NaN; in a decimal-comma column, too
 
 
-class Export(NamedTuple):
-    """One row a frame and face."""
-
-    program: str  # a key of MARKS
-    rows: pd.DataFrame  # the program's own columns, numbers as floats
-    time: np.ndarray  # (f,) seconds
-    confidence: np.ndarray  # (f,) in [0, 1]; 0: no face
-    faces: np.ndarray  # (f,) how many faces the frame shows
-    rank: np.ndarray  # (f,) which of them to keep: the largest
-
-
-def read_export(path: Path, stimulus: str | None = None, frame_rate: float | None = None) -> Export:
-    """The export in `path`; `stimulus` and `frame_rate` as for `mmlib.recordings.faces.read_faces`.
-
-    Separators and decimal marks of any locale. DataError, one line, for another program's columns,
-    several stimuli without a choice, py-feat without a frame rate.
-    """
-    program, rows = _read(path)
-    if program == "FACET":
-        return _facet(path, rows, stimulus)
-    if program == "OpenFace 2":
-        return _openface(rows)
-    return _pyfeat(path, rows, frame_rate)
-
-
-def _read(path: Path) -> tuple[str, pd.DataFrame]:
-    """The program and the needed columns, numbers as floats."""
+def _table(path: Path) -> tuple[str, pd.DataFrame]:
+    """The program and its columns that are needed, numbers as floats."""
     head = _head(path)
     at, separator, program = _header(path, head)
     comma = separator != "," and re.search(r"\d,\d", "".join(head[at + 1 :]))
     try:
         rows = pd.read_csv(
             path, sep=separator, skiprows=at, decimal="," if comma else ".", encoding="utf-8-sig",
-            usecols=lambda name: _wanted(name.strip()), dtype=TEXT, index_col=False,
-            skipinitialspace=True, low_memory=False,
+            usecols=lambda name: _is_wanted(name.strip()), dtype=TEXT, index_col=False,
+            skipinitialspace=True, low_memory=False, na_values=NO_NUMBER,
         )  # fmt: skip
     except (ValueError, pd.errors.ParserError) as error:
         raise DataError(f"{path}: not a readable table ({error}); export it again") from None
@@ -257,55 +326,5 @@ def _header(path: Path, lines: list[str]) -> tuple[int, str, str]:
     )
 
 
-def _wanted(name: str) -> bool:
+def _is_wanted(name: str) -> bool:
     return name in WANTED or name.endswith(" Evidence") or bool(ACTION_UNIT.fullmatch(name))
-
-
-def _facet(path: Path, rows: pd.DataFrame, stimulus: str | None) -> Export:
-    """Rows of other sensors repeat the last frame; FACET's own say so in EventSource."""
-    if "EventSource" in rows:
-        rows = rows[rows["EventSource"].fillna("").str.contains("FACET")]
-    if "FrameTime" not in rows:
-        raise DataError(f"{path}: no column FrameTime; export it with frame times")
-    if "FrameNo" in rows:
-        rows = rows[rows["FrameNo"] >= 0]
-    shown = sorted(set(rows["StimulusName"].dropna())) if "StimulusName" in rows else []
-    if len(shown) > 1:
-        if stimulus not in shown:
-            raise DataError(
-                f"{path}: several stimuli ({', '.join(shown)}); name one, or name the clip like it"
-            )
-        rows = rows[rows["StimulusName"] == stimulus]
-    rows = rows.reset_index(drop=True)
-    faces = rows.get("NoOfFaces", pd.Series(1, rows.index)).fillna(0).clip(lower=0).to_numpy()
-    rank = np.zeros(len(rows))
-    return Export(
-        "FACET", rows, rows["FrameTime"].to_numpy() / 1000, np.minimum(faces, 1), faces, rank
-    )
-
-
-def _openface(rows: pd.DataFrame) -> Export:
-    """Faces are followed: the one in most frames is kept."""
-    time = rows["timestamp"].to_numpy()
-    success = rows.get("success", pd.Series(1, rows.index)).to_numpy()
-    who = rows.get("face_id", pd.Series(0, rows.index))
-    often = who.map(who[success == 1].value_counts()).fillna(0).to_numpy()
-    confidence = np.where(success == 1, rows["confidence"].to_numpy(), 0)
-    return Export("OpenFace 2", rows, time, confidence, _per_frame(time), often)
-
-
-def _pyfeat(path: Path, rows: pd.DataFrame, frame_rate: float | None) -> Export:
-    """Frames are counted, and an empty FaceScore says that none was found."""
-    if not frame_rate:
-        raise DataError(f"{path}: py-feat counts frames; give their rate, e.g. --fps 25")
-    time = rows["frame"].to_numpy() / frame_rate
-    confidence = rows.get("FaceScore", pd.Series(1.0, rows.index)).fillna(0).to_numpy()
-    size = rows.get("FaceRectWidth", pd.Series(1.0, rows.index)).fillna(0)
-    size = size * rows.get("FaceRectHeight", pd.Series(1.0, rows.index)).fillna(0)
-    return Export("py-feat", rows, time, confidence, _per_frame(time), size.to_numpy())
-
-
-def _per_frame(time: np.ndarray) -> np.ndarray:
-    """How many rows share each row's time, (f,)."""
-    _, which, counts = np.unique(time, return_inverse=True, return_counts=True)
-    return counts[which]

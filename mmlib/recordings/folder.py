@@ -86,10 +86,8 @@ def attempt(job: Job, out: Path, options: Options, progress: bool = False) -> st
             clip = build(job.media, job.transcript, job.faces, job.name, options, progress)
             lost = Counter({"clips without a face export": job.faceless})
             save_clip(replace(clip, counts=+(lost + Counter(clip.counts))), out)
-    except DataError as error:
+    except (DataError, OSError) as error:  # a full disk, too
         return str(error)
-    except Exception as error:  # a decoder's or parser's own
-        return f"{job.media}: {type(error).__name__}: {' '.join(str(error).split())}"
     return ""
 
 

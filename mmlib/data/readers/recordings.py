@@ -51,7 +51,9 @@ class Clip:
 
 
 def place(folder: Path, clip: str) -> Path:
-    """The file of a clip."""
+    """The file of a clip; DataError where its name leads out of the folder."""
+    if Path(clip).is_absolute() or ".." in Path(clip).parts:
+        raise DataError(f"{folder}: clip {clip!r} lies outside; leave the column `clip` as written")
     return folder / "clips" / f"{clip}.safetensors"
 
 
@@ -65,7 +67,6 @@ def save_clip(clip: Clip, folder: Path) -> Path:
     about = {k: v for k, v in vars(clip).items() if k != "sequences"}
     about["columns"] = {m: sequences.columns for m, sequences in clip.sequences.items()}
     path = place(folder, clip.id)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, save(arrays, metadata={"clip": json.dumps(about)}))
     return path
 
@@ -110,9 +111,9 @@ def read_recordings(path: Path) -> Corpus:
     """
     rows = _rows(path)
     clips = {name: load_clip(place(path.parent, name)) for name in dict.fromkeys(rows["clip"])}
-    at = [_place(row, clips[row.clip]) for row in rows.itertuples()]
-    sequences = {m: _gather(m, rows["clip"], at, clips) for m in MODALITIES}
-    found = {m: s for m, s in sequences.items() if s is not None and s.lengths.any()}
+    numbers = [_number(row, clips[row.clip]) for row in rows.itertuples()]
+    gathered = {m: _gather(m, rows["clip"], numbers, clips) for m in MODALITIES}
+    sequences = {m: s for m, s in gathered.items() if s is not None and s.lengths.any()}
     counts = sum((Counter(clip.counts) for clip in clips.values()), Counter())
     files = [path, *(place(path.parent, name) for name in clips)]
     return Corpus(
@@ -123,7 +124,7 @@ def read_recordings(path: Path) -> Corpus:
         split=rows["split"].replace("", "test"),
         label=_labels(rows),
         text=tuple(rows["text"]),
-        sequences=found,
+        sequences=sequences,
         notes=tuple(f"{what}: {n}" for what, n in sorted(counts.items())),
         checksums={str(file.relative_to(path.parent)): sha256(file) for file in files},
     )
@@ -141,27 +142,28 @@ def _rows(path: Path) -> pd.DataFrame:
     return rows
 
 
-def _place(row, clip: Clip) -> int:
+def _number(row, clip: Clip) -> int:
     """The number of an utterance in its clip, from its id `clip[number]`."""
     number = row.id.removeprefix(f"{clip.id}[").removesuffix("]")
-    if not number.isdigit() or int(number) >= len(clip):
+    if not number.isdecimal() or int(number) >= len(clip):
         raise DataError(f"{row.id!r} is no utterance of clip {clip.id!r}; leave the ids as written")
     return int(number)
 
 
 def _gather(
-    modality: str, names: Iterable[str], at: list[int], clips: Mapping[str, Clip]
+    modality: str, names: Iterable[str], numbers: list[int], clips: Mapping[str, Clip]
 ) -> Sequences | None:
     """One modality of the rows; clips without it have length 0."""
-    have = {name: c.sequences[modality] for name, c in clips.items() if modality in c.sequences}
-    if not have:
+    of_clip = {name: c.sequences[modality] for name, c in clips.items() if modality in c.sequences}
+    if not of_clip:
         return None
-    kinds = {s.columns for s in have.values()}
+    kinds = {s.columns for s in of_clip.values()}
     if len(kinds) > 1:
         raise DataError(f"clips with different {modality} features; make them again with one kind")
     (columns,) = kinds
     none = np.zeros((0, len(columns)), np.float32)
-    frames = [have[name][i] if name in have else none for name, i in zip(names, at, strict=True)]
+    pairs = zip(names, numbers, strict=True)
+    frames = [of_clip[name][i] if name in of_clip else none for name, i in pairs]
     return Sequences(np.concatenate(frames), np.array([len(f) for f in frames]), columns)
 
 

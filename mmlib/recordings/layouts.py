@@ -1,0 +1,310 @@
+"""The layouts of transcripts, each as a list of pieces: words or cues with their times.
+
+JSON of speech recognisers and of Gentle, subtitles (SubRip, WebVTT), and plain text, which has no
+times. What had to be guessed or left out is counted.
+"""
+
+import html
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+from mmlib.data import DataError
+
+UNTIMED = 1 / 3  # share of words without times above which a transcript is refused
+RUN = 20  # words without times in a row that are too many
+SENTENCE = re.compile(r"[.!?…。！？][\"'”’)\]]*$")
+DIRECTION = re.compile(r"\[[^\]]*\]|\([A-Z ]+\)|[♪♫]")
+NAMED = re.compile(r"^(?:>>\s*)?([A-Z][A-Z0-9 ._-]{1,30}|[Ss]peaker[ _]?\w+):\s+(?=\S)")
+
+
+class Piece(NamedTuple):
+    """A word, or a cue where words have no times of their own."""
+
+    text: str
+    start: float | None  # seconds; None only until the pieces of a transcript are complete
+    end: float | None
+    speaker: str = ""
+
+
+def _words_and_speaker(text: str) -> tuple[str, str]:
+    """Words and speaker of a line; "ANNA: Hello." names one. Stage directions are left out."""
+    text = " ".join(DIRECTION.sub(" ", text).split())
+    name = NAMED.match(text)
+    return (text[name.end() :], name[1].strip()) if name else (text.removeprefix(">> "), "")
+
+
+# Plain text
+
+
+def plain(text: str, seconds: float) -> list[Piece]:
+    """Lines (of a single line: its sentences), which share `seconds` by their characters."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) == 1:
+        lines = re.split(r"(?<=[.!?…])\s+", lines[0])
+    spoken = [(words, speaker) for words, speaker in map(_words_and_speaker, lines) if words]
+    total, before, pieces = sum(len(words) for words, _ in spoken), 0, []
+    for words, speaker in spoken:
+        start, end = (seconds * n / total for n in (before, before + len(words)))
+        pieces.append(Piece(words, start, end, speaker))
+        before += len(words)
+    return pieces
+
+
+# Speech recognisers
+
+LISTS = ("segments", "transcription", "chunks")  # of Whisper, whisper.cpp, transformers
+GUESSED = "words without a time of their own, put with a neighbour"
+IN_ONE = "segments with words that have no times or lack some, read as one piece"
+ROLLING = "cues that repeat the one before (rolling captions), repetition left out"
+
+
+class Record(NamedTuple):
+    """A word or a segment as a recogniser gives it."""
+
+    text: str
+    start: float | None  # seconds; None where it gives none
+    end: float | None
+    speaker: str
+    words: list
+
+
+def recognised(text: str, counts: Counter) -> list[Piece]:
+    """Words of Whisper (OpenAI's and its kin), Gentle or OpenAI's API; segments without word times.
+
+    DataError for another layout, and for words that leave out a part of the text.
+    """
+    try:
+        content = json.loads(text)
+        if content and isinstance(content, list):  # faster-whisper's segments
+            content = {"segments": content}
+        words, listed = content.get("words"), [content[name] for name in LISTS if name in content]
+        if words is None and not listed:
+            raise DataError("no word-timed JSON: neither Whisper's `segments` nor `words` in it")
+        segments = [_record(entry) for entry in (listed or [[]])[0]]
+        if words and not any(segment.words for segment in segments):
+            written = content.get("transcript") or content.get("text") or ""
+            pieces = list(_punctuated(words, written))
+        else:
+            pieces = [piece for segment in segments for piece in _of_segment(segment, counts)]
+        return _joined(_ended([piece for piece in pieces if piece.text]), counts)
+    except DataError:
+        raise
+    except (AttributeError, LookupError, StopIteration, TypeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"no word-timed JSON of Whisper or Gentle ({reason})") from error
+
+
+def _record(entry: dict | list) -> Record:
+    """A list is a named tuple that was written as JSON: ..., start, end, text, ..., words."""
+    if isinstance(entry, list):
+        at = next(i for i, value in enumerate(entry) if isinstance(value, str))
+        lists = [x for x in entry[at:] if isinstance(x, list) and x and not isinstance(x[0], int)]
+        start, end = entry[at - 2 : at]
+        entry = {"text": entry[at], "start": start, "end": end, "words": (lists or [[]])[0]}
+    start, end = entry.get("start"), entry.get("end")
+    if "timestamp" in entry:
+        start, end = entry["timestamp"]
+    if "offsets" in entry:  # milliseconds
+        start, end = (entry["offsets"][edge] / 1000 for edge in ("from", "to"))
+    words = entry.get("words") or []
+    text = entry["word"] if "word" in entry else entry.get("text", "") if words else entry["text"]
+    start, end = (None if time is None else float(time) for time in (start, end))
+    text = text.encode(errors="replace").decode()  # half a surrogate pair cannot be written
+    return Record(text, start, end, " ".join(str(entry.get("speaker") or "").split()), words)
+
+
+def _word(entry: dict | list) -> Record:
+    """A word whose times are no numbers has none."""
+    word = _record(entry)
+    return word._replace(start=None) if math.isnan((word.start or 0) + (word.end or 0)) else word
+
+
+def _letters(*texts: str) -> int:
+    return sum(len(re.findall(r"\w", text)) for text in texts)
+
+
+def _of_segment(segment: Record, counts: Counter) -> Iterator[Piece]:
+    """Its words; the segment as one piece if they have no times or leave out a part of its text."""
+    words = list(map(_word, segment.words))
+    timed = [i for i, word in enumerate(words) if word.start is not None]
+    texts = [word.text for word in words]
+    whole = segment.text or " ".join(texts)
+    if _letters(*texts) < _letters(whole) or (not timed and segment.start is not None):
+        counts[IN_ONE] += bool(words)
+        words = [segment._replace(text=whole)]
+    elif timed and timed[0] and segment.start is not None:  # it begins with numerals, say
+        counts[GUESSED] += timed[0]
+        first = segment._replace(text=" ".join(texts[: timed[0]]), end=words[timed[0]].start)
+        words[: timed[0]] = [first]
+    for word in words:
+        text, named = _words_and_speaker(word.text)
+        yield Piece(text, word.start, word.end, word.speaker or segment.speaker or named)
+
+
+def _punctuated(entries: list[dict], written: str) -> Iterator[Piece]:
+    """Words with the punctuation that follows them in the text as it was written."""
+    words = list(map(_word, entries))
+    if _letters(*(word.text for word in words)) < 0.9 * _letters(written):
+        raise DataError("its words leave out a part of its text; transcribe it again")
+    starts, after = [], 0
+    for word, entry in zip(words, entries, strict=True):
+        text, start = word.text.strip(), entry.get("startOffset")
+        if start is None:  # Gentle says where, OpenAI's API does not
+            pattern = re.compile(rf"(?<!\w){re.escape(text)}(?!\w)")
+            match = pattern.search(written, after, after + len(text) + 40)
+            start = match and match.start()
+        after = after if start is None else start + len(text)
+        starts.append(start)
+    for word, start, end in zip(words, starts, [*starts[1:], len(written)], strict=True):
+        text = written[start:end] if written and None not in (start, end) else word.text
+        yield Piece(_words_and_speaker(text)[0], word.start, word.end)
+
+
+def _ended(pieces: list[Piece]) -> list[Piece]:
+    """An end that is missing is the next start, and the last one the clip's end."""
+    ended, following = [], math.inf
+    for piece in reversed(pieces):
+        ended.append(piece._replace(end=following) if piece.end is None else piece)
+        following = following if piece.start is None else piece.start
+    return ended[::-1]
+
+
+def _joined(pieces: list[Piece], counts: Counter) -> list[Piece]:
+    """Pieces without a time join the one before, or the one after where a sentence ends before."""
+    joined: list[Piece] = []
+    waiting, missing, run, longest = "", 0, 0, 0
+    for piece in pieces:
+        if piece.start is not None:
+            joined.append(piece._replace(text=f"{waiting} {piece.text}".strip()))
+            waiting, run = "", 0
+            continue
+        missing, run = missing + 1, run + 1
+        longest = max(longest, run)
+        if joined and not waiting and not SENTENCE.search(joined[-1].text):
+            joined[-1] = joined[-1]._replace(text=f"{joined[-1].text} {piece.text}")
+        else:
+            waiting = f"{waiting} {piece.text}".strip()
+    if waiting and not joined:
+        raise DataError(f"no word has a time, e.g. {waiting[:30]!r}; run it with word timestamps")
+    if waiting:
+        joined[-1] = joined[-1]._replace(text=f"{joined[-1].text} {waiting}")
+    if missing > UNTIMED * len(pieces) or longest > RUN:
+        raise DataError(
+            f"{missing} of {len(pieces)} words have no time, up to {longest} in a row; align or "
+            "transcribe it again"
+        )
+    counts[GUESSED] += missing
+    return joined
+
+
+# Subtitles
+
+TIME = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2})(?:[.,٫](\d+)(?:[.,٫](\d+))?)?")
+NUMBER = re.compile(r"\n[ \t]*\d+[ \t]*(?=\n[^\n]*-->)")  # a line of its own above the times
+COMMENT = re.compile(r"\n[ \t]*\n(?:NOTE|STYLE|REGION)\b.*?(?=\n[ \t]*\n|\Z)", re.DOTALL)
+IDENTIFIER = re.compile(r"(?<=\n)[ \t]*\n(?:(?!-->)[^\n])+(?=\n[^\n]*-->)")
+ARROW = re.compile(r"\d:\d\d\S*\s*[-–—=]*>+\s*\d+:\d")  # times with another arrow than -->
+VOICE = re.compile(r"<v(?:\.[^ >]*)? ([^>]+)>")
+TAGS = re.compile(r"(<v[. ][^>]*>|<[\d:]+[.,]\d+>)")  # of a voice, of the next word's time
+MARKUP = re.compile(r"<[^>]*>|\{\\[^}]*\}")
+
+
+def is_time_line(line: str) -> bool:
+    start, arrow, end = (part.strip() for part in line.partition("-->"))
+    known = TIME.fullmatch(start) or TIME.match(end)
+    return bool(arrow and (known or (start[:1].isdigit() and end[:1].isdigit())))
+
+
+def subtitles(text: str, counts: Counter) -> list[Piece]:
+    """The cues that hold words, found by their time lines: blank lines may stand in a cue.
+
+    A cue with times between its words becomes one piece a time. DataError names the cue whose
+    times cannot be read.
+    """
+    if text.startswith("WEBVTT"):
+        text = IDENTIFIER.sub("", COMMENT.sub("", text))
+    lines = NUMBER.sub("", text).splitlines()
+    at = [i for i, line in enumerate(lines) if is_time_line(line)]
+    if not at:
+        raise DataError("no cue `start --> end` in it; is it SubRip or WebVTT?")
+    cues = []
+    for number, (i, following) in enumerate(pairwise([*at, len(lines)]), 1):
+        start, _, end = lines[i].partition("-->")
+        start, end = _seconds(start, number), _seconds(" ".join(end.split()[:1]), number)
+        cues.append(_parts(start, end, "\n".join(lines[i + 1 : following]), number))
+    pieces = [piece for cue in _unrolled(cues, counts) for piece in _spoken_by(cue)]
+    return [piece for piece in pieces if piece.text]
+
+
+def _seconds(text: str, number: int) -> float:
+    time = TIME.fullmatch(text.strip())
+    if not time:
+        raise DataError(f"cue {number}: no time {text.strip()!r}; write 00:01:02,500")
+    hours, minutes, seconds, *fraction = time.groups()
+    fraction = "".join(filter(None, fraction))  # 249.09 milliseconds stand as ,249.09
+    return 3600 * int(hours or 0) + 60 * int(minutes) + int(seconds) + float(f"0.{fraction}")
+
+
+def _parts(start: float, end: float, text: str, number: int) -> list[Piece]:
+    """What stands in a cue between its voices and times, line breaks kept, markup left out."""
+    if ARROW.search(text):
+        raise DataError(f"cue {number}: times in its text; write 00:00:01,000 --> 00:00:02,000")
+    parts, speaker = [], ""
+    for part in TAGS.split(text):
+        if voice := VOICE.fullmatch(part):
+            speaker = voice[1]  # the voices of a cue share its times
+        elif TAGS.fullmatch(part):
+            start = min(max(_seconds(part[1:-1], number), start), end)
+            parts = [before._replace(end=min(before.end, start)) for before in parts]
+        else:
+            parts.append(Piece(MARKUP.sub("", part), start, end, speaker))
+    return parts
+
+
+def _unrolled(cues: list[list[Piece]], counts: Counter) -> list[list[Piece]]:
+    """Cues of rolling captions, as YouTube makes them, without what the cue before showed too.
+
+    Captions roll where more than a third of the cues begins with lines of the one before.
+    """
+    repeats = [0, *map(_repeated, cues, cues[1:])]  # words
+    rolling = sum(map(bool, repeats))
+    if rolling < 2 or rolling <= len(cues) / 3:
+        return cues
+    counts[ROLLING] += rolling
+    return list(map(_without, cues, repeats))
+
+
+def _repeated(before: list[Piece], cue: list[Piece]) -> int:
+    """How many words at the start of a cue are the last lines of one that ends where it starts."""
+    if before and cue and cue[0].start - before[-1].end < 0.1:
+        words = "".join(part.text for part in cue).split()
+        lines = "".join(part.text for part in before).splitlines()
+        for i in range(len(lines)):
+            last = " ".join(lines[i:]).split()
+            if words[: len(last)] == last:
+                return len(last)
+    return 0
+
+
+def _without(cue: list[Piece], words: int) -> list[Piece]:
+    """The cue without its first words."""
+    kept = []
+    for part in cue:
+        left = part.text.split()[words:]
+        words = max(words - len(part.text.split()), 0)
+        kept += [part._replace(text=" ".join(left))] if left else []
+    return kept
+
+
+def _spoken_by(cue: list[Piece]) -> Iterator[Piece]:
+    """The parts of a cue with their speakers: of a voice tag, or of a name before the words."""
+    speaker = ""
+    for part in cue:
+        words, named = _words_and_speaker(html.unescape(part.text))
+        speaker = html.unescape(part.speaker).strip() or named or speaker
+        yield Piece(words, part.start, part.end, speaker)
