@@ -18,9 +18,9 @@
 # Seconds; nothing is trained or scored here. The numbers were stored by the notebooks before it and
 # by `python -m mmlib.finetune.rows`, when they were run at full size, by the commands of section 1.
 # A run leaves `papermill_runs/<run>/metrics.json`, `comparisons.json` and `provenance.json`; this
-# notebook reads those files and `mmlib/reported.toml`, which holds what the papers and their peers
-# report. `n_seeds` says how many seeds a row rests on. DAF's rules had spent the same budget each
-# before (`python -m mmlib.daf.tune`).
+# notebook reads those files and `mmlib/scores/reported.toml`, which holds what the papers and their
+# peers report. `n_seeds` says how many seeds a row rests on. DAF's rules had spent the same budget
+# each before (`python -m mmlib.daf.tune`).
 #
 # Before this: `02_daf` to `07_dyfulm_interpretability`.
 
@@ -296,13 +296,13 @@ for name in grids:
     display(found.pivot(index="model", columns="dataset", values="mae").fillna(""))
 
 # %% [markdown]
-# `compare` pairs the rows that two runs share, seed by seed: the difference of the means, a paired
-# $t$ test over the common seeds, Holm over all rows. And it says what the runs were made from where
-# that differs. Here the run `mosi` and the grid, which trained the same models apart.
+# `compare_runs` pairs the rows that two runs share, seed by seed: the difference of the means, a
+# paired $t$ test over the common seeds, Holm over all rows. And it says what the runs were made
+# from where that differs. Here the run `mosi` and the grid, which trained the same models apart.
 
 # %%
 if grids and "mosi" in kept:
-    pair = runs.compare("mosi", "daf-table")
+    pair = runs.compare_runs("mosi", "daf-table")
     common = pair[~pair["verdict"].str.startswith("only in")]
     print(common["verdict"].value_counts().to_dict())
     line = ["model", "variant", "mean_a", "mean_b", "diff", "seeds", "p", "p_holm", "verdict"]
@@ -329,5 +329,5 @@ for claim, group in of_dyfulm.groupby("system", sort=False):
 
 # %% [markdown]
 # To add a number that is published elsewhere, or a row that would test one, edit
-# `mmlib/reported.toml`. To see a run of your own here: `make run DATASET=mosi RUN=mine`, and its
-# table and its pairs stand beside the stored ones.
+# `mmlib/scores/reported.toml`. To see a run of your own here: `make run DATASET=mosi RUN=mine`, and
+# its table and its pairs stand beside the stored ones.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmlib.scores import results
 from mmlib.scores.metrics import named
+from mmlib.scores.store import ORIGINS_FILE, PAIRS_FILE, ROWS_FILE, Store
 
 PUBLISHED = ("paper", "system", "dataset", "metric", "reported")
 OURS = ("mean", "ci_low", "ci_high", "n_seeds", "verdict", "reason", "run", "tested_on")
@@ -36,7 +36,7 @@ def judged() -> pd.DataFrame:
 
 
 def _judge_number(entry: dict, metric: str, value: float) -> dict:
-    found = _find("metrics.json", entry, dataset=entry["dataset"], metric=metric)
+    found = _find(ROWS_FILE, entry, dataset=entry["dataset"], metric=metric)
     line = {**entry, "metric": metric, "reported": value}
     if not found:
         return _untested(line)
@@ -47,7 +47,7 @@ def _judge_number(entry: dict, metric: str, value: float) -> dict:
 
 
 def _judge_claim(entry: dict, b: str, metric: str) -> dict:
-    found = _find("comparisons.json", entry, b=b, metric=metric)
+    found = _find(PAIRS_FILE, entry, b=b, metric=metric)
     line = {
         **entry,
         "system": entry["claim"],
@@ -66,7 +66,7 @@ def _untested(line: dict) -> dict:
 
 
 def _tested(line: dict, found: dict, inside: bool, reason: str) -> dict:
-    origin = results.origins(line["tested_by"]["run"])[found["notebook"]]
+    origin = Store(line["tested_by"]["run"]).load(ORIGINS_FILE)[found["notebook"]]
     return {
         **line,
         **found,
@@ -86,6 +86,7 @@ def _find(name: str, entry: dict, **wanted: str) -> dict | None:
     if "tested_by" not in entry:
         return None
     wanted = {"split": "test", **entry["tested_by"], **wanted}
-    stored = results.entries(wanted.pop("run"), name)
+    store = Store(wanted.pop("run"))
+    stored = store.read(name, []) if store.is_whole() else []
     found = [row for row in stored if all(row[key] == wanted[key] for key in wanted)]
     return max(found, key=lambda row: row.get("n_seeds", 0), default=None)

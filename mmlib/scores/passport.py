@@ -13,6 +13,7 @@ import pandas as pd
 from mmlib.data.check import crossing_groups
 from mmlib.data.corpus import SPLITS, Corpus, Scale, Sequences
 from mmlib.files import write_whole
+from mmlib.scores.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -158,22 +159,18 @@ def _base_rates(corpus: Corpus) -> pd.DataFrame:
 
 
 def _constant_scores(value: float, label: np.ndarray, scale: Scale) -> dict[str, float]:
-    """Scores of a constant prediction. Where a share s of the truth is in the class it predicts,
-    its accuracy is s and its weighted F1 is s * 2 s / (1 + s)."""
-    scores = {"mae": float(np.abs(label - value).mean())}
-    for convention, s in _shares(value, label).items() if scale.low < 0 else ():
-        scores |= {f"acc2_{convention}": float(s), f"f1_{convention}": float(2 * s * s / (1 + s))}
-    classes = int(scale.high - scale.low) + 1
-    return scores | {f"acc{classes}": float(np.mean(np.round(label) == np.round(value)))}
+    """Scores of a constant prediction; NaN for one that counts no utterance."""
+    constant = np.full(len(label), value)
+    signs = ("acc2_non0", "f1_non0", "acc2_has0", "f1_has0") if scale.low < 0 else ()
+    scores = {name: _score(name, constant, label) for name in ("mae", *signs)}
+    classes = int(scale.high - scale.low) + 1  # rounded, as of reviews: never clipped
+    return scores | {f"acc{classes}": _score("acc_fine", np.round(constant), np.round(label))}
 
 
-def _shares(value: float, label: np.ndarray) -> dict[str, float]:
-    """Share of the labels whose sign is that of the value, zeros dropped and kept."""
-    signed = label[label != 0]
-    return {
-        "non0": np.mean((signed > 0) == (value > 0)) if len(signed) else np.nan,
-        "has0": np.mean((label >= 0) == (value >= 0)),
-    }
+def _score(name: str, pred: np.ndarray, truth: np.ndarray) -> float:
+    metric = METRICS[name]
+    counts = metric.parts(truth, truth)[:, -1].any()
+    return float(metric(pred, truth)) if counts else np.nan
 
 
 def _arrays(corpus: Corpus) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""How sure a score is: intervals over videos and seeds, paired tests, sources of variance.
+"""How sure a score is: intervals over videos and seeds, and paired tests.
 
 Utterances of one video resemble one another, so whole videos are resampled, never utterances. A
 metric is anything with `parts` and `combine` (see `mmlib.scores.metrics`): sums per video are made
@@ -11,7 +11,6 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 from scipy import stats as scipy_stats
-from statsmodels.stats.contingency_tables import mcnemar as _mcnemar
 from statsmodels.stats.multitest import multipletests
 
 RESAMPLES = 2000
@@ -40,13 +39,6 @@ class Difference(NamedTuple):
     ci_low: float
     ci_high: float
     p: float
-
-
-class Spread(NamedTuple):
-    """Standard deviations of a score, by what is drawn anew."""
-
-    seed: float  # another seed, same test videos
-    sample: float  # other test videos, same trained seeds (their mean score)
 
 
 class Summary(NamedTuple):
@@ -158,40 +150,19 @@ def compare(
 
 
 def _permutation_p(metric: Additive, sums_a, sums_b, seed: int) -> float:
-    """Share of swaps of whole videos between two models that part them as far as they are."""
+    """The share of random swaps of whole videos between two models that leave a gap as large."""
     flips = np.random.default_rng([seed, 2]).integers(0, 2, (PERMUTATIONS, sums_a.shape[1]))
     keep = np.vstack([np.ones_like(flips[:1]), flips]).astype(float)  # the first swaps nothing
     kept = np.tensordot(keep, sums_a - sums_b, axes=(1, 1))  # (r, s, k)
-    one = metric.combine(kept + sums_b.sum(axis=1))
-    other = metric.combine(sums_a.sum(axis=1) - kept)
-    gaps = np.abs((one - other).mean(axis=1))
+    score_a = metric.combine(kept + sums_b.sum(axis=1))
+    score_b = metric.combine(sums_a.sum(axis=1) - kept)
+    gaps = np.abs((score_a - score_b).mean(axis=1))
     return float(np.mean(gaps >= gaps[0] - 1e-12))
-
-
-def mcnemar(a_right: np.ndarray, b_right: np.ndarray) -> float:
-    """Exact McNemar p value for two classifiers, from whether each utterance was right, (n,) bool.
-
-    It takes utterances as independent; `compare` does not, and covers the other scores too.
-    """
-    a, b = np.asarray(a_right, bool), np.asarray(b_right, bool)
-    table = [[np.sum(a & b), np.sum(a & ~b)], [np.sum(~a & b), np.sum(~a & ~b)]]
-    return float(_mcnemar(table, exact=True).pvalue)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
     """p values adjusted for having looked at all of them (Holm 1979), in the same order."""
     return multipletests(np.asarray(p, float), method="holm")[1]
-
-
-def spread(
-    metric: Additive, pred, truth, groups, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Spread:
-    """Seed variance apart from sample variance; the error of the mean is seed^2 / s + sample^2."""
-    sums = _video_sums(metric, pred, truth, groups)
-    g = sums.shape[1]
-    scores = _weighted(metric, sums, np.ones((1, g)))[0]  # (s,)
-    means = _weighted(metric, sums, _draws(g, resamples, seed, 0)).mean(axis=1)  # (r,)
-    return Spread(over_seeds(scores).sd, float(means.std(ddof=1)))
 
 
 def over_seeds(scores: np.ndarray) -> Summary:
