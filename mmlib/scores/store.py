@@ -6,7 +6,6 @@ not done: it is named in a warning of one line, and stops no command on another 
 
 import json
 import logging
-import re
 import secrets
 from functools import lru_cache
 from pathlib import Path
@@ -17,22 +16,20 @@ from filelock import FileLock
 from mmlib import files
 
 FILES = ROWS_FILE, PAIRS_FILE, ORIGINS_FILE = "metrics.json", "comparisons.json", "provenance.json"
-_RUN = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 log = logging.getLogger(__name__)
 
 
 def folder(run: str) -> Path:
     """Folder of a run; ValueError for a name that is no plain folder name."""
-    if not _RUN.fullmatch(run):
-        raise ValueError(f"run {run!r}: use letters, digits, '-', '_' and '.' only")
-    return files.RUNS / run
+    return files.RUNS / files.plain_name("run", run)
 
 
 def runs() -> list[str]:
     """Names of the runs whose results are whole; a warning names a file that is not."""
     names = {path.parent.name for path in files.RUNS.glob(f"*/{ROWS_FILE}")} | Store.own_runs()
-    return sorted(name for name in names if _RUN.fullmatch(name) and Store(name).is_whole())
+    plain = filter(files.PLAIN_NAME.fullmatch, names)
+    return sorted(name for name in plain if Store(name).is_whole())
 
 
 def read(path: Path, default: Any) -> Any:
