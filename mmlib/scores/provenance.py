@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _STARTED = time.time()
 _PACKAGES = ("mmlib", "numpy", "scipy", "scikit-learn", "torch", "transformers")
+_WARNED: set[Path] = set()  # that git tells nothing of this folder is said once
 UNKNOWN = "unknown"  # what git does not tell
 _WATCHED = ("--", ".", ":!papermill_runs", ":!figures", ":!*.ipynb")  # less what runs write
 
@@ -72,10 +72,11 @@ def _git(*arguments: str) -> str | None:
     return None
 
 
-@lru_cache(maxsize=1)
 def _warn(reason: str) -> None:
-    log.warning("git does not tell the commit of this code, nor whether it was changed since (%s): "
-                "stored results say unknown", reason)  # fmt: skip
+    if ROOT not in _WARNED:
+        _WARNED.add(ROOT)
+        log.warning("git does not tell the commit of this code, nor whether it was changed since "
+                    "(%s): stored results say unknown", reason)  # fmt: skip
 
 
 def device() -> str:
