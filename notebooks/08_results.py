@@ -109,7 +109,7 @@ def wide(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     order = table[table["metric"] == "mae"].sort_values(["dataset", "mean"])[line]
     form = "{:.3f} [{:.3f}, {:.3f}] ± {:.3f}".format
     text = [form(*row) for row in table[["mean", "ci_low", "ci_high", "sd"]].values]
-    cells = runs.assign(text=text).pivot(index=line, columns="metric", values="text")
+    cells = table.assign(text=text).pivot(index=line, columns="metric", values="text")
     return cells.loc[pd.MultiIndex.from_frame(order), columns]
 
 
