@@ -102,39 +102,30 @@ def passport(corpus: Corpus) -> Passport:
 
 def _label_frames(corpus: Corpus) -> dict[str, pd.DataFrame]:
     """What hangs on labels and splits; recordings without have none of it."""
-    makers = {"splits": _splits, "classes": _classes, "base_rates": _base_rates}
-    return {name: make(corpus) for name, make in makers.items()}
+    rows = [corpus.rows(split) for split in SPLITS]
+    index = pd.Index(SPLITS, name="split")
+    return {
+        "splits": pd.DataFrame([_size(corpus, some) for some in rows], index),
+        "classes": pd.DataFrame([_class_counts(corpus, some) for some in rows], index),
+        "base_rates": _base_rates(corpus),
+    }
 
 
-def _by_split(rows: list[dict]) -> pd.DataFrame:
-    return pd.DataFrame(rows, index=pd.Index(SPLITS, name="split"))
+def _size(corpus: Corpus, rows: np.ndarray) -> dict[str, float]:
+    label = corpus.label[rows].astype(float)
+    groups = len({corpus.groups[i] for i in rows})
+    return {"n": len(rows), "groups": groups, "mean": label.mean(), "sd": label.std()}
 
 
-def _splits(corpus: Corpus) -> pd.DataFrame:
-    def facts(split: str) -> dict:
-        rows = corpus.rows(split)
-        label = corpus.label[rows].astype(float)
-        groups = len({corpus.groups[i] for i in rows})
-        return {"n": len(rows), "groups": groups, "mean": label.mean(), "sd": label.std()}
-
-    return _by_split([facts(split) for split in SPLITS])
-
-
-def _classes(corpus: Corpus) -> pd.DataFrame:
+def _class_counts(corpus: Corpus, rows: np.ndarray) -> dict[str, int]:
     """Counts by sign if the scale has two, then by class rounded half to even."""
-    rounded = np.round(corpus.label).astype(int)
-    classes = range(int(corpus.scale.low), int(corpus.scale.high) + 1)
-    signed = corpus.scale.low < 0
-    signs = {"negative": -1, "zero": 0, "positive": 1} if signed else {}
-
-    def facts(split: str) -> dict:
-        rows = corpus.rows(split)
-        sign = np.sign(corpus.label[rows])
-        counts = {name: int((sign == value).sum()) for name, value in signs.items()}
-        names = {c: f"{c:+d}" if signed and c else str(c) for c in classes}
-        return counts | {names[c]: int((rounded[rows] == c).sum()) for c in classes}
-
-    return _by_split([facts(split) for split in SPLITS])
+    label, scale = corpus.label[rows], corpus.scale
+    rounded, is_signed = np.round(label).astype(int), scale.low < 0
+    signs = {"negative": -1, "zero": 0, "positive": 1} if is_signed else {}
+    counts = {name: int((np.sign(label) == value).sum()) for name, value in signs.items()}
+    names = {c: f"{c:+d}" if is_signed and c else str(c)
+             for c in range(int(scale.low), int(scale.high) + 1)}  # fmt: skip
+    return counts | {name: int((rounded == c).sum()) for c, name in names.items()}
 
 
 def _base_rates(corpus: Corpus) -> pd.DataFrame:
@@ -144,18 +135,13 @@ def _base_rates(corpus: Corpus) -> pd.DataFrame:
         "train mean": float(train.mean()),
         "positive": corpus.scale.high,
     }
-    rows = [
-        {
-            "split": split,
-            "constant": name,
-            "value": value,
-            **_constant_scores(value, label, corpus.scale),
-        }
-        for split in SPLITS
-        for label in [corpus.label[corpus.rows(split)].astype(float)]
-        for name, value in constants.items()
-    ]
-    return pd.DataFrame(rows).set_index(["split", "constant"])
+    lines = []
+    for split in SPLITS:
+        label = corpus.label[corpus.rows(split)].astype(float)
+        for name, value in constants.items():
+            scores = _constant_scores(value, label, corpus.scale)
+            lines.append({"split": split, "constant": name, "value": value, **scores})
+    return pd.DataFrame(lines).set_index(["split", "constant"])
 
 
 def _constant_scores(value: float, label: np.ndarray, scale: Scale) -> dict[str, float]:

@@ -1,28 +1,23 @@
 """How sure a score is: intervals over videos and seeds, and paired tests.
 
 Utterances of one video resemble one another, so whole videos are resampled, never utterances. A
-metric is anything with `parts` and `combine` (see `mmlib.scores.metrics`): sums per video are made
+metric is a function of sums over utterances (see `mmlib.scores.metrics`): sums per video are made
 once, and all resamples are one matrix product. Predictions are (s, n), or (n,) for a single seed.
 Axes: s seed, n utterances, g videos (groups), k parts, r resamples.
 """
 
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats as scipy_stats
 from statsmodels.stats.multitest import multipletests
 
+from mmlib.scores.metrics import Metric
+
 RESAMPLES = 2000
 PERMUTATIONS = 9999  # p is at least 1e-4, so Holm over a hundred rows can still reach .01
 LEVEL = 0.95
-
-
-class Additive(Protocol):
-    """A score that is a function of sums over utterances."""
-
-    def parts(self, pred: np.ndarray, truth: np.ndarray) -> np.ndarray: ...  # (s, n, k)
-    def combine(self, sums: np.ndarray) -> np.ndarray: ...  # (..., k) -> (...)
 
 
 class Interval(NamedTuple):
@@ -50,7 +45,7 @@ class Summary(NamedTuple):
     ci_high: float
 
 
-def _video_sums(metric: Additive, pred, truth, groups, weights=None) -> np.ndarray:
+def _video_sums(metric: Metric, pred, truth, groups, weights=None) -> np.ndarray:
     """What each video adds to the metric's sums, (s, g, k), utterances weighted if asked."""
     pred, truth = np.atleast_2d(np.asarray(pred, float)), np.asarray(truth, float)
     weights = np.ones(len(truth)) if weights is None else np.asarray(weights, float)
@@ -74,7 +69,7 @@ def _video_sums(metric: Additive, pred, truth, groups, weights=None) -> np.ndarr
     return sums
 
 
-def _weighted(metric: Additive, sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _weighted(metric: Metric, sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Scores under weights of videos (r, g): (s, g, k) -> (r, s)."""
     return metric.combine(np.tensordot(weights, sums, axes=(1, 1)))
 
@@ -99,14 +94,7 @@ def _percentiles(values: np.ndarray) -> Interval:
 
 
 def interval(
-    metric: Additive,
-    pred,
-    truth,
-    groups,
-    *,
-    weights=None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    metric: Metric, pred, truth, groups, *, weights=None, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
     """Percentile interval of the mean score over seeds: other videos AND other seeds.
 
@@ -120,15 +108,7 @@ def interval(
 
 
 def compare(
-    metric: Additive,
-    a,
-    b,
-    truth,
-    groups,
-    *,
-    weights=None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    metric: Metric, a, b, truth, groups, *, weights=None, resamples: int = RESAMPLES, seed: int = 0
 ) -> Difference:
     """Score of model a minus score of model b on the same utterances, mean over the same seeds.
 
@@ -149,7 +129,7 @@ def compare(
     return Difference(diff, low, high, _permutation_p(metric, sums_a, sums_b, seed))
 
 
-def _permutation_p(metric: Additive, sums_a, sums_b, seed: int) -> float:
+def _permutation_p(metric: Metric, sums_a, sums_b, seed: int) -> float:
     """The share of random swaps of whole videos between two models that leave a gap as large."""
     flips = np.random.default_rng([seed, 2]).integers(0, 2, (PERMUTATIONS, sums_a.shape[1]))
     keep = np.vstack([np.ones_like(flips[:1]), flips]).astype(float)  # the first swaps nothing

@@ -27,7 +27,9 @@ def folder(run: str) -> Path:
 
 def runs() -> list[str]:
     """Names of the runs whose results are whole; a warning names a file that is not."""
-    names = {path.parent.name for path in files.RUNS.glob(f"*/{ROWS_FILE}")} | Store.own_runs()
+    own = (files.point_folder(), ROWS_FILE)
+    names = {path.parent.name for path in files.RUNS.glob(f"*/{ROWS_FILE}")}
+    names |= {run for into, run, name in Store._written if (into, name) == own}
     plain = filter(files.PLAIN_NAME.fullmatch, names)
     return sorted(name for name in plain if Store(name).is_whole())
 
@@ -63,12 +65,6 @@ class Store:
     def __init__(self, run: str) -> None:
         self.run, self.folder = run, folder(run)
         self.into = files.point_folder() or self.folder  # what this process writes to
-
-    @classmethod
-    def own_runs(cls) -> set[str]:
-        """Runs whose scores this process has written into the folder of its point."""
-        point = files.point_folder()
-        return {run for into, run, name in cls._written if (into, name) == (point, ROWS_FILE)}
 
     def path(self, name: str) -> Path:
         """The file that this process reads."""
