@@ -17,6 +17,7 @@ from mmlib.scores.metrics import (
     SENTIMENT,
     all_scores,
     named,
+    review_scores,
     score,
 )
 
@@ -160,3 +161,11 @@ def test_what_is_no_prediction_of_a_review_is_named(change, message):
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="empty"):
         all_scores(TRUE.take([]), TRUE.take([]))
+
+
+def test_kinds_are_not_mixed_and_a_score_of_the_other_kind_is_refused():
+    with pytest.raises(ValueError, match="give predictions with coarse, fine, intensity"):
+        all_scores(PRED, TRUE)
+    with pytest.raises(ValueError, match="unknown score of reviews 'corr'; choose one of acc_coa"):
+        score("corr", SAID, TRUE)
+    assert set(review_scores(SAID, TRUE)) == set(REVIEW)  # the name in cells that were copied

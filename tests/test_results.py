@@ -129,6 +129,17 @@ def test_comparisons_carry_holm_over_the_whole_table():
     assert frame.loc[0, "diff"] < 0 < frame.loc[1, "diff"]  # lower MAE, higher correlation
 
 
+def test_sentiment_is_paired_by_common_seeds_as_reviews_are():
+    models = {"daf": GOOD, "concat": POOR[[2, 0]], "oracle": TRUTH + 0.1}
+    pairs, seeds = [("daf", "concat")], {"daf": [0, 1, 2, 3], "concat": [2, 0]}
+    given = results.comparisons(models, pairs, TRUTH, GROUPS, seeds=seeds, **PAIRED)
+    want = {"daf": GOOD[[0, 2]], "concat": POOR[[0, 2]]}
+    assert given == results.comparisons(want, pairs, TRUTH, GROUPS, **PAIRED)
+    single = results.comparisons(models, [("daf", "oracle")], TRUTH, GROUPS, **PAIRED)
+    four = {**models, "oracle": np.tile(models["oracle"], (4, 1))}
+    assert single == results.comparisons(four, [("daf", "oracle")], TRUTH, GROUPS, **PAIRED)
+
+
 def test_table_shows_test_scores_with_their_intervals():
     shown = results.table(results_frame := results_of(rows() + rows(POOR, split="valid")))
     cell = shown.loc[("02_daf", "mosi", "daf", "ta"), "mae"]

@@ -103,6 +103,16 @@ def test_saving_moves_a_cut_file_aside_and_loses_nothing(folder, caplog, name, l
     assert list((folder / "mosi").glob("*.damaged-*")) == [aside]
 
 
+def test_the_ledger_says_unknown_where_an_origin_was_lost(folder):
+    for notebook in ("02_daf", "03_b"):
+        row = results.row([0.7, 0.8], (0, 9), **{**PLACE, "model": "lmf", "notebook": notebook})
+        results.save([row], "mosi", notebook)
+    cut(folder / "mosi" / "provenance.json", 0.5)
+    results.save([], "mosi", "03_b")
+    line = judged().query("system == 'LMF' and dataset == 'mosi' and metric == 'mae'").iloc[0]
+    assert (line["verdict"], line["command"], line["hardware"]) == ("inside", *["unknown"] * 2)
+
+
 @pytest.mark.parametrize("left", CUTS)
 @pytest.mark.parametrize("name", ["manifest.json", *store.FILES])
 def test_a_point_with_a_cut_file_is_not_done(folder, caplog, name, left):
