@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import secrets
 import sys
 from collections.abc import Callable, Iterable
@@ -84,6 +85,16 @@ def refuse_unknown(
         if name not in known:
             choices = ", ".join(map(str, known)) or "nothing: there is none"
             raise error(f"{where and where + ': '}unknown {what} {name!r}; choose one of {choices}")
+
+
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+
+
+def plain_name(what: str, name: str) -> str:
+    """The name, if a file or folder can have it and stays where it is put; else ValueError."""
+    if not PLAIN_NAME.fullmatch(name):
+        raise ValueError(f"{what} {name!r}: use letters, digits, '-', '_' and '.' only")
+    return name
 
 
 def reason_of(error: Exception) -> str:

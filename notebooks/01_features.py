@@ -66,7 +66,7 @@ from mmlib.covarep.voice import resonate, synthesise
 from mmlib.daf import features
 from mmlib.data import Sequences, load
 from mmlib.data.embedded.synthetic import noise_of
-from mmlib.figures import plots
+from mmlib.figures import plots, timelines
 from mmlib.recordings.spoken import speak, spoken
 from mmlib.scores import stats
 from mmlib.scores.metrics import METRICS, score
@@ -844,7 +844,7 @@ if made:
 grid = np.arange(0, recording.seconds, 0.04)  # (t,) s
 spans = np.stack([grid, grid + 0.04], axis=1)
 shown = [i for i, name in enumerate(FEATURES) if name != "creak"]
-figure = plots.recording(
+figure = timelines.recording(
     wave, decode.RATE, tracks,
     (grid, collapse(values[:, shown], intervals, spans), [FEATURES[i] for i in shown]),
     (grid, collapse(seen.values, seen.intervals, spans), FACET) if seen else None,

@@ -45,7 +45,7 @@ from mmlib.daf.train import Streams
 from mmlib.data import load
 from mmlib.figures import plots
 from mmlib.scores import results
-from mmlib.scores.metrics import sentiment_scores
+from mmlib.scores.metrics import all_scores
 from mmlib.stack.loop import EPS
 
 plots.style()
@@ -242,10 +242,10 @@ _ = plots.save(figure, "02_curves", run)
 
 # %%
 constant = np.full(len(test), np.median(data.label[rows["train"]]))
-table = pd.DataFrame({name: {k: np.mean(v) for k, v in sentiment_scores(s, test.label).items()}
+table = pd.DataFrame({name: {k: np.mean(v) for k, v in all_scores(s, test.label).items()}
                       for name, s in scores.items()} | {
-    "constant": sentiment_scores(constant, test.label),
-    "positive": sentiment_scores(np.ones(len(test)), test.label),
+    "constant": all_scores(constant, test.label),
+    "positive": all_scores(np.ones(len(test)), test.label),
 }).T  # fmt: skip
 table[["mae", "corr", "acc2_non0", "f1_non0", "acc2_has0", "f1_has0", "acc7"]].round(2)
 

@@ -51,7 +51,7 @@ from mmlib.dyfulm.model import DyFuLM
 from mmlib.figures import plots
 from mmlib.finetune import alignment
 from mmlib.scores import results
-from mmlib.scores.metrics import review_scores
+from mmlib.scores.metrics import all_scores
 from mmlib.stack.loop import Streams
 from mmlib.text import encoder, encoding, made
 
@@ -305,7 +305,7 @@ print("lines: median over seeds; bands: their range")
 bag = bag_of_words.fit(corpus, goal).predict(corpus.take(rows["test"]))
 base = constant(goal.take(rows["train"]), len(test))
 answers = {"dyfulm": said, "tfidf": bag, "constant": base}
-table = pd.DataFrame({name: {k: np.mean(v) for k, v in review_scores(one, known).items()}
+table = pd.DataFrame({name: {k: np.mean(v) for k, v in all_scores(one, known).items()}
                       for name, one in answers.items()}).T  # fmt: skip
 table.round(2)
 
@@ -329,7 +329,7 @@ usual = constant(goal.take(rows["train"]), len(test), weights["train"])  # the b
 new = []
 for name, one in answers.items():
     at = dict(place, model=name, natural=usual if name == "constant" else None)
-    new += results.review_rows(one, known, test.groups, weights=weights["test"], **at)
+    new += results.rows(one, known, test.groups, weights=weights["test"], **at)
 paper = {"acc_coarse": 0.8264, "acc_fine": 0.6848, "mae": 0.0674, "mse": 0.0082, "r2": 0.6903}
 shown = pd.DataFrame(new).query("model == 'dyfulm' and metric in @paper").set_index("metric")
 shown = shown[["mean", "ci_low", "ci_high", "sd", "n_seeds"]].round(2)

@@ -50,7 +50,7 @@ from mmlib.dyfulm.frozen import Settings
 from mmlib.dyfulm.model import DyFuLM
 from mmlib.figures import plots
 from mmlib.scores import results, stats
-from mmlib.scores.metrics import review_scores
+from mmlib.scores.metrics import all_scores
 from mmlib.text import made
 
 plots.style()
@@ -102,7 +102,7 @@ fits = {
 answers = {name: fit.predict(test) for name, fit in fits.items()}
 answers["tfidf"] = bag_of_words.fit(corpus, goal).predict(corpus.take(corpus.rows("test")))
 answers["constant"] = constant(goal.take(data.rows("train")), len(test))
-table = pd.DataFrame({name: {metric: np.mean(v) for metric, v in review_scores(one, known).items()}
+table = pd.DataFrame({name: {metric: np.mean(v) for metric, v in all_scores(one, known).items()}
                       for name, one in answers.items()}).T  # fmt: skip
 table[["acc_coarse", "acc_fine", "f1_fine", "mae", "r2"]].round(2)
 
@@ -132,7 +132,7 @@ weights = natural(corpus.take(corpus.rows("test")))
 compared = {"dyfulm" if name == "full" else ":".join(model_of(name)) if name in VARIANTS else name:
             one for name, one in answers.items()}  # fmt: skip
 pairs = [("dyfulm", name) for name in compared if name not in ("dyfulm", "constant")]
-tests = results.review_comparisons(
+tests = results.comparisons(
     compared, pairs, known, test.groups, weights=weights, variant="full", **place
 )
 hotels = len(set(test.groups))
@@ -180,7 +180,7 @@ print("the full model takes", "longer" if slower > 1 else "no longer", "than the
 
 # %%
 valid, said = data.take(data.rows("valid")), goal.take(data.rows("valid"))
-by_valid = {name: np.mean(review_scores(fits[name].predict(valid), said)["acc_fine"])
+by_valid = {name: np.mean(all_scores(fits[name].predict(valid), said)["acc_fine"])
             for name in VARIANTS}  # fmt: skip
 chosen = max(by_valid, key=by_valid.get)
 peeked = table.loc[list(VARIANTS), "acc_fine"].idxmax()
@@ -194,7 +194,7 @@ new = []
 for name, one in answers.items():
     model, variant = model_of(name)
     at = dict(place, model=model, variant=variant, natural=usual if name == "constant" else None)
-    new += results.review_rows(one, known, test.groups, weights=weights, **at)
+    new += results.rows(one, known, test.groups, weights=weights, **at)
 used = dict(
     dataset=dataset, utterances=utterances, encoder_a=encoder_a, encoder_b=encoder_b,
     intensity=intensity, max_length=max_length, dtype=dtype, seeds=seeds,

@@ -109,7 +109,7 @@ def wide(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     order = table[table["metric"] == "mae"].sort_values(["dataset", "mean"])[line]
     form = "{:.3f} [{:.3f}, {:.3f}] ± {:.3f}".format
     text = [form(*row) for row in table[["mean", "ci_low", "ci_high", "sd"]].values]
-    cells = runs.assign(text=text).pivot(index=line, columns="metric", values="text")
+    cells = table.assign(text=text).pivot(index=line, columns="metric", values="text")
     return cells.loc[pd.MultiIndex.from_frame(order), columns]
 
 
@@ -296,13 +296,13 @@ for name in grids:
     display(found.pivot(index="model", columns="dataset", values="mae").fillna(""))
 
 # %% [markdown]
-# `compare` pairs the rows that two runs share, seed by seed: the difference of the means, a paired
-# $t$ test over the common seeds, Holm over all rows. And it says what the runs were made from where
-# that differs. Here the run `mosi` and the grid, which trained the same models apart.
+# `compare_runs` pairs the rows that two runs share, seed by seed: the difference of the means, a
+# paired $t$ test over the common seeds, Holm over all rows. And it says what the runs were made
+# from where that differs. Here the run `mosi` and the grid, which trained the same models apart.
 
 # %%
 if grids and "mosi" in kept:
-    pair = runs.compare("mosi", "daf-table")
+    pair = runs.compare_runs("mosi", "daf-table")
     common = pair[~pair["verdict"].str.startswith("only in")]
     print(common["verdict"].value_counts().to_dict())
     line = ["model", "variant", "mean_a", "mean_b", "diff", "seeds", "p", "p_holm", "verdict"]
@@ -327,6 +327,7 @@ for claim, group in of_dyfulm.groupby("system", sort=False):
     print(f"4. DyFuLM, \"{claim}\": {group['verdict'].value_counts().to_dict()}; confirmed:",
           ", ".join(group.loc[group["verdict"].eq("inside"), "metric"]) or "nothing")  # fmt: skip
 
-# %% [markdown] To add a number that is published elsewhere, or a row that would test one, edit
+# %% [markdown]
+# To add a number that is published elsewhere, or a row that would test one, edit
 # `mmlib/scores/reported.toml`. To see a run of your own here: `make run DATASET=mosi RUN=mine`, and
 # its table and its pairs stand beside the stored ones.

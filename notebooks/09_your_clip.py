@@ -43,7 +43,7 @@ import pandas as pd
 
 from mmlib.daf import apply, saved
 from mmlib.data import load
-from mmlib.figures import plots
+from mmlib.figures import plots, timelines
 from mmlib.figures.stepper import browse
 from mmlib.recordings import build_corpus, decode, demo
 
@@ -137,7 +137,7 @@ seen = [m for m in names if found[f"weight_{m}"].any()]
 marked = [m for m in seen if m in apply.borrowed(judge)]
 note = "Voice and face are synthetic. " * made
 note += "Vision is known from the embedded corpus only." * bool(marked)
-figure = plots.verdict(
+figure = timelines.sentiment(
     *(rows[edge].to_numpy() for edge in ("start", "end")),
     *(found[name].to_numpy() for name in ("score", "low", "high")),
     {m: found[f"weight_{m}"].to_numpy() for m in seen},

@@ -7,7 +7,6 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from mmlib import files
-from mmlib.scores import results
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -28,8 +27,7 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "ROOT", tmp_path)
     monkeypatch.setattr(files, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setattr(files, "FIGURES", tmp_path / "figures")
-    for module in (files, results):
-        monkeypatch.setattr(module, "RUNS", tmp_path / "papermill_runs")
+    monkeypatch.setattr(files, "RUNS", tmp_path / "papermill_runs")
     return Small(tmp_path)
 
 

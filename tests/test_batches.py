@@ -275,7 +275,7 @@ def test_collect_compare_and_verify(small, workers, capsys):
     with pytest.raises(ValueError, match="no finished point"):
         runs.collect("c")
     assert main(["collect", "a"]) == 0 and (small.runs / "a" / "table.csv").exists()
-    assert set(runs.compare("a", "a")["verdict"]) == {"equal"}
+    assert set(runs.compare_runs("a", "a")["verdict"]) == {"equal"}
     assert runs.differences("a", "a").empty
     assert main(["verify", "a", "--points", "1", "--workers", "1"]) == 0
     assert "bit-equal" in capsys.readouterr().out
@@ -294,7 +294,7 @@ def test_collect_compare_and_verify(small, workers, capsys):
 def test_scores_are_compared_over_common_seeds(small, a, b, verdict, diff):
     for run, scores in (("a", a), ("b", b)):
         stored(small.runs / run, scores)
-    (line,) = runs.compare("a", "b").to_dict("records")
+    (line,) = runs.compare_runs("a", "b").to_dict("records")
     assert (line["verdict"], line["diff"]) == (verdict, pytest.approx(diff))
     assert line["seeds"] == min(len(a), len(b))
 

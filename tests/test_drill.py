@@ -35,11 +35,11 @@ with open(Path(os.environ["MMLIB_POINT"]) / "metrics.json", "w") as file:
 DRIVER = """
 import sys
 from pathlib import Path
-from mmlib import paths, results
+from mmlib import files
 from mmlib.batch.__main__ import main
 root = Path(sys.argv[1])
-paths.ROOT, paths.NOTEBOOKS = root, root / "notebooks"
-paths.RUNS = results.RUNS = root / "papermill_runs"
+files.ROOT, files.NOTEBOOKS = root, root / "notebooks"
+files.RUNS = root / "papermill_runs"
 sys.exit(main(["g", "--resume", "--workers", "2"]))
 """
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mmlib import files
 from mmlib.data import load
 from mmlib.data.targets import targets
 from mmlib.finetune import rows
@@ -31,7 +32,7 @@ def finished(tmp_path_factory):
 
 
 def test_seeds_are_stacked_and_models_paired(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "RUNS", tmp_path)
+    monkeypatch.setattr(files, "RUNS", tmp_path)
     models = {"single_a": [finished["one"], finished["two"]], "single_b": [finished["bare"]]}
     store("mine", models)
     table = results.load("mine").set_index(["model", "metric"])
@@ -58,7 +59,7 @@ def test_seeds_are_stacked_and_models_paired(finished, tmp_path, monkeypatch):
 
 
 def test_models_are_paired_by_the_seeds_that_both_have(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "RUNS", tmp_path)
+    monkeypatch.setattr(files, "RUNS", tmp_path)
     one, two, bare = (finished[name] for name in ("one", "two", "bare"))
     store("all", {"single_a": [one, two], "single_b": [bare]})
     store("back", {"single_a": [two, one], "single_b": [bare]})  # in any order
@@ -94,7 +95,7 @@ def test_runs_that_cannot_be_compared(finished, tmp_path):
 
 def test_words_that_open_the_gate(tmp_path, monkeypatch):
     """Of two encoders: they lean somewhere, and no text stands in the file."""
-    monkeypatch.setattr(results, "RUNS", tmp_path)
+    monkeypatch.setattr(files, "RUNS", tmp_path)
     monkeypatch.setenv("MMLIB_CACHE", str(tmp_path / "cache"))
     corpus = load("synthetic_reviews")
     a = made.small(list(corpus.text), vocabulary=80, width=32, depth=1, steps=1)

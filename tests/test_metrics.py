@@ -15,10 +15,10 @@ from mmlib.scores.metrics import (
     METRICS,
     REVIEW,
     SENTIMENT,
+    all_scores,
     named,
     review_scores,
     score,
-    sentiment_scores,
 )
 
 rng = np.random.default_rng(0)
@@ -55,8 +55,8 @@ def by_definition(p: np.ndarray, y: np.ndarray) -> dict[str, float]:
 @pytest.mark.parametrize("name", SENTIMENT)
 def test_each_score_is_its_definition_for_one_and_for_many_seeds(name):
     want = [by_definition(p, TRUTH)[name] for p in PRED]
-    assert sentiment_scores(PRED, TRUTH)[name] == pytest.approx(want, abs=1e-12)
-    one = sentiment_scores(PRED[0], TRUTH)[name]
+    assert all_scores(PRED, TRUTH)[name] == pytest.approx(want, abs=1e-12)
+    one = all_scores(PRED[0], TRUTH)[name]
     assert isinstance(one, float) and one == pytest.approx(want[0], abs=1e-12)
 
 
@@ -92,7 +92,7 @@ def test_cases_where_conventions_part(name, pred, truth, want):
 )
 def test_bad_input_is_named_in_one_line(pred, truth, message):
     with pytest.raises(ValueError, match=message) as error:
-        sentiment_scores(pred, truth)
+        all_scores(pred, truth)
     assert "\n" not in str(error.value)
 
 
@@ -124,8 +124,8 @@ BY_SCIKIT = {
 def test_scores_of_reviews_are_scikit_learns(name, weights):
     y, p = getattr(TRUE, REVIEW[name]), getattr(SAID, REVIEW[name])
     want = [BY_SCIKIT[name](y, one, sample_weight=weights) for one in p]
-    assert review_scores(SAID, TRUE, weights)[name] == pytest.approx(want, abs=1e-12)
-    one = review_scores(Targets(*(part[0] for part in SAID)), TRUE, weights)[name]
+    assert all_scores(SAID, TRUE, weights)[name] == pytest.approx(want, abs=1e-12)
+    one = all_scores(Targets(*(part[0] for part in SAID)), TRUE, weights)[name]
     assert isinstance(one, float) and one == pytest.approx(want[0], abs=1e-12)
     assert named(name + "_natural") is METRICS[name]
 
@@ -133,14 +133,14 @@ def test_scores_of_reviews_are_scikit_learns(name, weights):
 def test_constants_score_what_they_should():
     mean = TRUE.intensity.mean()
     fours = Targets(np.full(400, 2), np.full(400, 4), np.full(400, mean))
-    scores = review_scores(fours, TRUE)
+    scores = all_scores(fours, TRUE)
     assert scores["acc_fine"] == pytest.approx(np.mean(TRUE.fine == 4))
     assert scores["f1_coarse"] < scores["acc_coarse"]  # two classes are never named
     assert scores["r2"] == pytest.approx(0, abs=1e-12)
     assert scores["mse"] == pytest.approx(TRUE.intensity.var())
     flat = TRUE._replace(intensity=np.full(400, 0.3))
-    assert review_scores(SAID, flat)["r2"].tolist() == [0, 0]
-    assert set(review_scores(TRUE, TRUE).values()) == {1, 0}
+    assert all_scores(SAID, flat)["r2"].tolist() == [0, 0]
+    assert set(all_scores(TRUE, TRUE).values()) == {1, 0}
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,15 @@ def test_constants_score_what_they_should():
 )
 def test_what_is_no_prediction_of_a_review_is_named(change, message):
     with pytest.raises(ValueError, match=message) as error:
-        review_scores(TRUE._replace(**change), TRUE)
+        all_scores(TRUE._replace(**change), TRUE)
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="empty"):
-        review_scores(TRUE.take([]), TRUE.take([]))
+        all_scores(TRUE.take([]), TRUE.take([]))
+
+
+def test_kinds_are_not_mixed_and_a_score_of_the_other_kind_is_refused():
+    with pytest.raises(ValueError, match="give predictions with coarse, fine, intensity"):
+        all_scores(PRED, TRUE)
+    with pytest.raises(ValueError, match="unknown score of reviews 'corr'; choose one of acc_coa"):
+        score("corr", SAID, TRUE)
+    assert set(review_scores(SAID, TRUE)) == set(REVIEW)  # the name in cells that were copied

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from mmlib.figures import plots
+from mmlib import files
+from mmlib.figures import plots, timelines
 from mmlib.scores import results
 
 RNG = np.random.default_rng(0)
@@ -23,7 +24,7 @@ TASKS = ("coarse", "fine", "intensity")
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(plots, "FIGURES", tmp_path)
+    monkeypatch.setattr(files, "FIGURES", tmp_path)
     with plt.rc_context():
         plots.style()
         yield tmp_path
@@ -37,12 +38,12 @@ def draw_all():
     yield plots.heatmap(np.eye(3), MODALITIES, MODALITIES)
     yield plots.distribution({"gate": ALPHA, "b": BY}, band=(0.45, 0.55))
     yield plots.learning({"train": ALPHA, "valid": ALPHA}, best_epoch=[3, 4])
-    yield plots.verdict(BY[:5], BY[:5] + 1, *ALPHA[:5].T, {"text": BY[:5]}, {"audio": BY[:5]})
+    yield timelines.sentiment(BY[:5], BY[:5] + 1, *ALPHA[:5].T, {"text": BY[:5]}, {"audio": BY[:5]})
     time, strip = np.arange(10) / 10, BY[:40].reshape(10, 4)
     tracks = {"SRH": (time, strip[:, 0]), "truth": (time, strip[:, 0])}
     table = (time, strip, tuple("abcd"))
     for units in (table, None):
-        yield plots.recording(BY, 200, tracks, table, units, [("word", 0.1, 0.3)])
+        yield timelines.recording(BY, 200, tracks, table, units, [("word", 0.1, 0.3)])
 
 
 def test_every_model_and_modality_has_a_look_of_its_own():

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmlib import files
 from mmlib.data.readers.reviews import natural_weights
 from mmlib.data.targets import Targets
 from mmlib.scores import results, stats
 from mmlib.scores.ledger import judged
-from mmlib.scores.metrics import METRICS, REVIEW, SENTIMENT, review_scores, sentiment_scores
+from mmlib.scores.metrics import METRICS, REVIEW, SENTIMENT, all_scores
 
 rng = np.random.default_rng(0)
 GROUPS = [f"v{i // 5}" for i in range(200)]
@@ -24,7 +25,7 @@ PAIRED = {key: value for key, value in PLACE.items() if key != "model"}
 
 @pytest.fixture(autouse=True)
 def runs_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "RUNS", tmp_path)
+    monkeypatch.setattr(files, "RUNS", tmp_path)
     return tmp_path
 
 
@@ -41,7 +42,7 @@ def test_rows_hold_each_score_with_its_seeds_and_interval():
     assert [r["metric"] for r in table] == list(SENTIMENT)
     mae = table[0]
     assert set(mae) == set(results.ROW)
-    assert mae["per_seed"] == pytest.approx(sentiment_scores(GOOD, TRUTH)["mae"], abs=1e-6)
+    assert mae["per_seed"] == pytest.approx(all_scores(GOOD, TRUTH)["mae"], abs=1e-6)
     assert mae["mean"] == pytest.approx(np.mean(mae["per_seed"]), abs=1e-6)
     assert mae["sd"] == pytest.approx(np.std(mae["per_seed"], ddof=1), abs=1e-6)
     assert (mae["ci_low"], mae["ci_high"]) == pytest.approx(
@@ -128,6 +129,17 @@ def test_comparisons_carry_holm_over_the_whole_table():
     assert frame.loc[0, "diff"] < 0 < frame.loc[1, "diff"]  # lower MAE, higher correlation
 
 
+def test_sentiment_is_paired_by_common_seeds_as_reviews_are():
+    models = {"daf": GOOD, "concat": POOR[[2, 0]], "oracle": TRUTH + 0.1}
+    pairs, seeds = [("daf", "concat")], {"daf": [0, 1, 2, 3], "concat": [2, 0]}
+    given = results.comparisons(models, pairs, TRUTH, GROUPS, seeds=seeds, **PAIRED)
+    want = {"daf": GOOD[[0, 2]], "concat": POOR[[0, 2]]}
+    assert given == results.comparisons(want, pairs, TRUTH, GROUPS, **PAIRED)
+    single = results.comparisons(models, [("daf", "oracle")], TRUTH, GROUPS, **PAIRED)
+    four = {**models, "oracle": np.tile(models["oracle"], (4, 1))}
+    assert single == results.comparisons(four, [("daf", "oracle")], TRUTH, GROUPS, **PAIRED)
+
+
 def test_table_shows_test_scores_with_their_intervals():
     shown = results.table(results_frame := results_of(rows() + rows(POOR, split="valid")))
     cell = shown.loc[("02_daf", "mosi", "daf", "ta"), "mae"]
@@ -203,21 +215,21 @@ def guesses(right: float) -> Targets:
 
 def test_rows_of_reviews_stand_plain_and_under_natural_shares():
     said = guesses(0.6)
-    plain = results.review_rows(said, REAL, GROUPS, **HOTEL)
-    both = results.review_rows(said, REAL, GROUPS, weights=SHARES, **HOTEL)
+    plain = results.rows(said, REAL, GROUPS, **HOTEL)
+    both = results.rows(said, REAL, GROUPS, weights=SHARES, **HOTEL)
     names = [line["metric"] for line in both]
     assert names == [*REVIEW, *(f"{name}_natural" for name in REVIEW)] and both[:7] == plain
     for line in both:
         weights = SHARES if line["metric"].endswith("_natural") else None
-        want = review_scores(said, REAL, weights)[line["metric"].removesuffix("_natural")]
+        want = all_scores(said, REAL, weights)[line["metric"].removesuffix("_natural")]
         assert line["per_seed"] == pytest.approx(want, abs=1e-6)
         assert line["ci_low"] < line["mean"] < line["ci_high"]
     best = Targets(*(np.full(200, value) for value in (2, 4, 1.0)))  # five stars
-    alone = results.review_rows(best, REAL, GROUPS, weights=SHARES, **HOTEL)
+    alone = results.rows(best, REAL, GROUPS, weights=SHARES, **HOTEL)
     natural = {line["metric"]: line["mean"] for line in alone}
     assert natural["acc_fine_natural"] == pytest.approx(0.512 / 0.999, abs=1e-6)
     assert natural["acc_coarse_natural"] == pytest.approx(0.812 / 0.999, abs=1e-6)
-    two = results.review_rows(said, REAL, GROUPS, weights=SHARES, natural=best, **HOTEL)
+    two = results.rows(said, REAL, GROUPS, weights=SHARES, natural=best, **HOTEL)
     assert two == both[:7] + alone[7:]
 
 
@@ -226,22 +238,22 @@ def test_pairs_of_reviews_models_are_tested_by_hotel_with_holm(runs_folder):
     models = {"dyfulm": guesses(0.8), "dyfulm:none": guesses(0.4), "tfidf": single}
     pairs = [("dyfulm", "dyfulm:none"), ("dyfulm", "tfidf")]
     place = {**PAIRED, "dataset": "hotel", "variant": "full"}
-    table = results.review_comparisons(
+    table = results.comparisons(
         models, pairs, REAL, GROUPS, metrics=["acc_fine", "mae_natural"], weights=SHARES, **place
     )
     results.save([], "hotel", "02_daf", comparisons=table)
     frame = results.load_comparisons("hotel")
     assert frame["p_holm"].to_numpy() == pytest.approx(stats.holm(frame["p"]), abs=1e-5)
     assert frame.loc[0, "ci_low"] > 0 > frame.loc[1, "ci_high"]
-    mae = [review_scores(models[name], REAL, SHARES)["mae"].mean() for name in pairs[0]]
+    mae = [all_scores(models[name], REAL, SHARES)["mae"].mean() for name in pairs[0]]
     assert frame.loc[1, "diff"] == pytest.approx(mae[0] - mae[1], abs=1e-6)
-    best = [review_scores(models[name], REAL)["acc_fine"] for name in pairs[1]]
+    best = [all_scores(models[name], REAL)["acc_fine"] for name in pairs[1]]
     assert frame.loc[2, "diff"] == pytest.approx(best[0].mean() - best[1], abs=1e-6)
     claim = verdicts(system="all modules together add accuracy")
     assert claim["acc_fine: dyfulm - dyfulm:none"] == "inside"
     assert claim["acc_coarse: dyfulm - dyfulm:none"] == "not testable here"
     with pytest.raises(ValueError, match="mae_natural needs weights"):
-        results.review_comparisons(models, pairs, REAL, GROUPS, metrics=["mae_natural"], **place)
+        results.comparisons(models, pairs, REAL, GROUPS, metrics=["mae_natural"], **place)
 
 
 def test_dyfulms_numbers_stand_under_both_distributions_and_in_every_reading(runs_folder):
@@ -250,7 +262,7 @@ def test_dyfulms_numbers_stand_under_both_distributions_and_in_every_reading(run
     assert full["acc_coarse"] == full["acc_coarse_natural"] == 0.8264 and len(full) == 10
     gaps = (full["acc_coarse"] - found.query("metric == 'acc_coarse'")["reported"]).round(4)
     assert sorted(gaps * 100) == pytest.approx([0, 0.73, 0.75, 0.75, 0.78, 0.91, 0.91])
-    rows = results.review_rows(guesses(0.6), REAL, GROUPS, weights=SHARES, **HOTEL)
+    rows = results.rows(guesses(0.6), REAL, GROUPS, weights=SHARES, **HOTEL)
     results.save(rows, "hotel", "02_daf")
     tested = judged().query("system == 'DyFuLM'").set_index("metric")
     assert set(tested["verdict"]) <= {"inside", "outside"} and len(tested) == 10

@@ -102,21 +102,8 @@ def test_permutation_agrees_with_scipy():
     assert got == pytest.approx(want, abs=0.02)
 
 
-def test_mcnemar_is_the_binomial_test_of_the_disagreements():
-    a, b = np.array([1] * 9 + [0] * 3 + [1] * 20), np.array([0] * 9 + [1] * 3 + [1] * 20)
-    assert stats.mcnemar(a, b) == pytest.approx(scipy_stats.binomtest(9, 12).pvalue)
-    assert stats.mcnemar(a, a) == 1
-
-
 def test_holm_steps_down_and_keeps_the_order():
     assert stats.holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
-
-
-def test_spread_tells_seeds_from_videos():
-    seeds, videos = (
-        stats.spread(METRICS["mae"], p, TRUTH, GROUPS) for p in (noisy(0, 1), noisy(1, 0))
-    )
-    assert seeds.seed > 3 * seeds.sample and videos.sample > 3 * videos.seed
 
 
 def test_summary_over_seeds_is_the_t_interval():

@@ -8,7 +8,7 @@ import pytest
 from mmlib.data import DataError, load
 from mmlib.data.targets import constant, targets
 from mmlib.dyfulm import bag_of_words
-from mmlib.scores.metrics import review_scores
+from mmlib.scores.metrics import all_scores
 
 
 @pytest.fixture(scope="module")
@@ -18,13 +18,13 @@ def corpus():
 
 def scores(model, corpus, split="test"):
     held = corpus.take(corpus.rows(split))
-    return review_scores(model.predict(held), targets(held))
+    return all_scores(model.predict(held), targets(held))
 
 
 def test_it_beats_the_constant_and_not_the_truth(corpus):
     found = scores(bag_of_words.fit(corpus, targets(corpus)), corpus)
     test, known = corpus.rows("test"), targets(corpus)
-    base = review_scores(constant(known.take(corpus.rows("train")), len(test)), known.take(test))
+    base = all_scores(constant(known.take(corpus.rows("train")), len(test)), known.take(test))
     best = np.mean(corpus.truth["fine"] == known.fine)
     assert base["acc_fine"] + 0.1 < found["acc_fine"] < best - 0.2
     assert found["mae"] < base["mae"] and found["r2"] > 0.15 > base["r2"]

@@ -298,7 +298,7 @@ def compare(arguments: list[str], console: Console) -> int:
     parser.add_argument("a")
     parser.add_argument("b")
     options = parser.parse_args(arguments)
-    found = runs.compare(options.a, options.b)
+    found = runs.compare_runs(options.a, options.b)
     for verdict, count in found["verdict"].value_counts().items():
         console.print(f"{count:6} rows: {verdict}")
     told = found[found["verdict"].isin(("differs", "one seed"))]

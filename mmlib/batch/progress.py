@@ -16,6 +16,7 @@ from rich.text import Text
 from mmlib.batch.execute import Job, Outcome
 from mmlib.scores.metrics import METRICS
 from mmlib.scores.results import REFERENCE
+from mmlib.scores.store import read
 
 SHOWN = 20  # lines of the live table
 
@@ -97,10 +98,8 @@ class Progress:
 def rows_of(job: Job) -> list[dict]:
     """The rows that a finished point stored, none if it stores none."""
     folder = job.done if job.own else job.folder
-    with suppress(FileNotFoundError):
-        rows = json.loads((folder / "metrics.json").read_text())
-        return [row for row in rows if row["notebook"] == job.point.notebook.stem]
-    return []
+    rows = read(folder / "metrics.json", [])
+    return [row for row in rows if row["notebook"] == job.point.notebook.stem]
 
 
 def labels(jobs: Sequence[Job]) -> list[str]:

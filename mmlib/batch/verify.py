@@ -1,6 +1,5 @@
 """Do stored results come out again? Some points, chosen at random, are executed anew."""
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from mmlib.batch.parameters import declared, point, select
 from mmlib.scores import results
 from mmlib.scores.results import PLACE
 from mmlib.scores.runs import manifest, manifests
+from mmlib.scores.store import read
 
 VERDICTS = ("bit-equal", "equal as printed", "within 1e-3", "differs")
 
@@ -31,8 +31,7 @@ def stored(run: str, folder: Path, notebook: str) -> list[dict]:
     """The rows of a point, from its own folder or from the run's."""
     path = folder / "metrics.json"
     path = path if path.exists() else results.folder(run) / "metrics.json"
-    rows = json.loads(path.read_text()) if path.exists() else []
-    return [row for row in rows if row["notebook"] == notebook]
+    return [row for row in read(path, []) if row["notebook"] == notebook]
 
 
 def again(record: dict, folder: Path) -> Job:

@@ -6,8 +6,6 @@ one is given, else into a new figure, and return the figure.
 Axes: k points on the x axis, n utterances, m modality, s seed.
 """
 
-import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +17,9 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mmlib.files import FIGURES, point_folder
+from mmlib import files
 
 DPI = 150
-READABLE, ACROSS = 150, 180  # upright words, and letters in a row, that fit under a recording
 
 
 class Look(NamedTuple):
@@ -78,18 +75,11 @@ def save(figure: Figure, name: str, run: str) -> Path:
     Returns its path. The file appears whole or not at all, and equal figures give equal bytes.
     ValueError for a name or run that is no plain file name.
     """
-    for what, given in (("figure", name), ("run", run)):
-        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", given):
-            raise ValueError(f"{what} {given!r}: use letters, digits, '-', '_' and '.' only")
-    own = point_folder()
-    path = (own / "figures" if own else FIGURES / run) / f"{name}.png"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    name, run = files.plain_name("figure", name), files.plain_name("run", run)
+    point = files.point_folder()
+    path = (point / "figures" if point else files.FIGURES / run) / f"{name}.png"
+    form = {"format": "png", "dpi": DPI, "metadata": {"Software": None}}
+    files.write_whole(path, lambda part: figure.savefig(part, **form))
     return path
 
 
@@ -258,102 +248,6 @@ def learning(
     ax.set(xlabel="epoch", ylabel=ylabel)
     ax.legend()
     return ax.figure
-
-
-def recording(
-    wave: np.ndarray,
-    rate: int,
-    pitch: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    frames: tuple[np.ndarray, np.ndarray, Sequence[str]],
-    units: tuple[np.ndarray, np.ndarray, Sequence[str]] | None,
-    words: Sequence[tuple[str, float, float]],
-) -> Figure:
-    """A recording on one time axis: wave, pitch, features, action units and words.
-
-    wave (n,); pitch[name]: time (t,) and Hz, 0 where unvoiced; frames and units: time (t,), values
-    (t, d) and names (d,), drawn standardised, NaN white; words: text, start and end in seconds,
-    written only where there is room for them.
-    """
-    heights = [1, 1.2, 1.6, *([1.6] * (units is not None)), 1]
-    figure, axes = plt.subplots(
-        len(heights), sharex=True, figsize=(9, 1.4 * sum(heights)), height_ratios=heights
-    )
-    axes[0].plot(np.arange(len(wave)) / rate, wave, color=look("audio").colour, lw=0.3)
-    axes[0].set_ylabel("amplitude")
-    for i, (name, (time, hertz)) in enumerate(pitch.items()):
-        drawn = np.where(hertz > 0, hertz, np.nan)
-        axes[1].plot(time, drawn, ("-", "k--")[i % 2], lw=1.5, label=name)
-    axes[1].set_ylabel("F0 (Hz)")
-    axes[1].legend(ncols=len(pitch), fontsize="small")
-    for ax, table, what in zip(axes[2:-1], (frames, units), ("sound", "face"), strict=False):
-        _strip(ax, *table)
-        ax.set_title(f"{what}: sd from each row's mean, -3 orange to 3 purple", fontsize="small")
-    for i, (text, start, end) in enumerate(words):
-        axes[-1].axvspan(start, end, color=look("text").colour, alpha=0.25, lw=0)
-        cue = " " in text
-        if cue:  # as far as it fits in
-            text = text[: int(ACROSS * (end - start) * rate / len(wave))]
-        if cue or len(words) <= READABLE:  # in two rows, so that neighbours do not meet
-            axes[-1].text((start + end) / 2, (0.75, 0.25)[i % 2], text, ha="center", va="center",
-                          fontsize=6, rotation=0 if cue else 90, clip_on=True)  # fmt: skip
-    axes[-1].set(yticks=[], ylim=(0, 1), xlabel="seconds", ylabel="words")
-    figure.align_ylabels(axes)
-    axes[-1].grid(visible=False)
-    return figure
-
-
-def _strip(ax: Axes, time: np.ndarray, values: np.ndarray, names: Sequence[str]) -> None:
-    """Standardised columns (t, d) as colours over time."""
-    z = (values - np.nanmean(values, axis=0)) / (np.nanstd(values, axis=0) + 1e-9)
-    ax.pcolormesh(time, np.arange(len(names)), z.T, cmap="PuOr", vmin=-3, vmax=3, rasterized=True)
-    shown = np.unique(np.linspace(0, len(names) - 1, 8).astype(int))
-    ax.set_yticks(shown, [names[i] for i in shown], fontsize="x-small")
-    ax.grid(visible=False)
-
-
-def verdict(
-    start: np.ndarray,
-    end: np.ndarray,
-    score: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-    weights: Mapping[str, np.ndarray],
-    without: Mapping[str, np.ndarray],
-    *,
-    note: str = "",
-    interval: str = "interval",
-) -> Figure:
-    """Sentiment over time with its interval, the weights as a stacked band, and what is left
-    without each modality.
-
-    start and end (n,) in seconds; score, low and high (n,); weights[m] (n,) sum to 1; without[m]
-    (n,), NaN where there is no such score. note: written above the figure; interval: what low and
-    high are.
-    """
-    figure, axes = plt.subplots(3, sharex=True, figsize=(9, 6.5), height_ratios=[1.4, 1, 1.4])
-    width, fine = end - start, 0.5 * (len(score) < 60)  # an edge would hide the narrow bars of many
-    for ax, name in ((axes[0], "score"), (axes[2], "with all it has")):
-        ax.hlines(score, start, end, color=look("daf").colour, lw=2.5, label=name)
-        ax.axhline(0, color="black", lw=0.8)
-    axes[0].bar(start, high - low, width, low, align="edge", color=look("daf").colour, alpha=0.2,
-                lw=0, label=interval)  # fmt: skip
-    bottom = np.zeros(len(score))
-    for m, share in weights.items():
-        axes[1].bar(start, share, width, bottom, align="edge", color=look(m).colour,
-                    hatch=look(m).hatch * bool(fine), edgecolor="white", lw=fine,
-                    label=m)  # fmt: skip
-        bottom = bottom + share
-    for i, (m, left) in enumerate(without.items()):  # side by side, in the order of the weights
-        axes[2].plot(start + width * (i + 1) / (len(without) + 1), left, look(m).marker,
-                     color=look(m).colour, ms=7 if fine else 3, label=f"without {m}")  # fmt: skip
-    most = max(3.2, np.abs([low, high]).max() + 0.2)
-    axes[0].set(ylabel="sentiment, -3 to 3", ylim=(-most, most), title=note)
-    axes[1].set(ylabel="weight", ylim=(0, 1))
-    axes[2].set(ylabel="sentiment, -3 to 3", xlabel="seconds")
-    for ax in axes:
-        ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
-    figure.align_ylabels(axes)
-    return figure
 
 
 def _axes(width: float = 7, height: float = 3.6) -> Axes:

@@ -24,7 +24,7 @@ from mmlib.dyfulm import bag_of_words, interpret
 from mmlib.files import write_whole
 from mmlib.finetune import checkpoint
 from mmlib.finetune.config import ELSEWHERE, Config, read_config
-from mmlib.scores import provenance, results
+from mmlib.scores import results
 from mmlib.text.encoder import MINILM_PACKAGE
 
 NOTEBOOK = "finetune"  # what the rows name as their origin
@@ -74,9 +74,9 @@ def store(run: str, folders: Mapping[str, Sequence[Path]]) -> Path:
         model, _, variant = name.partition(":")
         at = {**place, "model": model, "variant": variant or "full"}
         best = usual if name == "constant" else None
-        lines += results.review_rows(one, known, groups, weights=weights, natural=best, **at)
+        lines += results.rows(one, known, groups, weights=weights, natural=best, **at)
     pairs = [(leading, other) for other in (*others, "tfidf")]
-    tests = results.review_comparisons(
+    tests = results.comparisons(
         answers, pairs, known, groups, weights=weights, seeds=seeds, variant="full", **place
     )
     trained = {name: [_trained(one) for one in some] for name, some in folders.items()}
@@ -202,7 +202,6 @@ def main() -> None:
     parser.add_argument("run", help="folder under papermill_runs that receives the rows")
     parser.add_argument("models", nargs="+", metavar="MODEL=FOLDER")
     given = parser.parse_args()
-    provenance.begin("mmlib.finetune.rows")
     try:
         print(store(given.run, named(given.models)))
     except ValueError as problem:

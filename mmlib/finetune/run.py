@@ -445,7 +445,6 @@ def main() -> None:
     parser.add_argument("--export", type=Path, help="folder for the fine-tuned encoders")
     parser.add_argument("--seed", type=int, help="in place of the one in the file")
     given = parser.parse_args()
-    provenance.begin("mmlib.finetune")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     machine.keep_memory()
     try:

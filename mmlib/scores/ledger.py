@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmlib.scores import results
 from mmlib.scores.metrics import named
+from mmlib.scores.provenance import UNKNOWN
+from mmlib.scores.store import ORIGINS_FILE, PAIRS_FILE, ROWS_FILE, Store
 
 PUBLISHED = ("paper", "system", "dataset", "metric", "reported")
 OURS = ("mean", "ci_low", "ci_high", "n_seeds", "verdict", "reason", "run", "tested_on")
@@ -36,28 +37,28 @@ def judged() -> pd.DataFrame:
 
 
 def _judge_number(entry: dict, metric: str, value: float) -> dict:
-    found = _find("metrics.json", entry, dataset=entry["dataset"], metric=metric)
+    row = _find(ROWS_FILE, entry, dataset=entry["dataset"], metric=metric)
     line = {**entry, "metric": metric, "reported": value}
-    if not found:
+    if not row:
         return _untested(line)
-    gap = found["mean"] - value
-    inside = found["ci_low"] <= value <= found["ci_high"]
+    gap = row["mean"] - value
+    inside = row["ci_low"] <= value <= row["ci_high"]
     reason = "" if inside else f"ours lies {abs(gap):.3f} {'above' if gap > 0 else 'below'}"
-    return _tested(line, found, inside, reason)
+    return _tested(line, row, inside, reason)
 
 
 def _judge_claim(entry: dict, b: str, metric: str) -> dict:
-    found = _find("comparisons.json", entry, b=b, metric=metric)
+    row = _find(PAIRS_FILE, entry, b=b, metric=metric)
     line = {
         **entry,
         "system": entry["claim"],
         "metric": f"{metric}: {entry['tested_by']['a']} - {b}",
     }
-    if not found:
+    if not row:
         return _untested(line)
-    beats = found["ci_high"] < 0 if named(metric).better == "low" else found["ci_low"] > 0
-    reason = f"p {found['p_holm']:.3f} after Holm"
-    return _tested({**line, "mean": found["diff"]}, found, beats and found["p_holm"] < 0.05, reason)
+    beats = row["ci_high"] < 0 if named(metric).better == "low" else row["ci_low"] > 0
+    reason = f"p {row['p_holm']:.3f} after Holm"
+    return _tested({**line, "mean": row["diff"]}, row, beats and row["p_holm"] < 0.05, reason)
 
 
 def _untested(line: dict) -> dict:
@@ -65,19 +66,20 @@ def _untested(line: dict) -> dict:
     return {**line, **blank, "verdict": "not testable here", "reason": line["missing"]}
 
 
-def _tested(line: dict, found: dict, inside: bool, reason: str) -> dict:
-    origin = results.origins(line["tested_by"]["run"])[found["notebook"]]
+def _tested(line: dict, row: dict, inside: bool, reason: str) -> dict:
+    origins = Store(line["tested_by"]["run"]).load(ORIGINS_FILE)
+    origin = origins.get(row["notebook"], {})  # lost, if a damaged file was moved aside
     return {
         **line,
-        **found,
+        **row,
         "verdict": "inside" if inside else "outside",
         "reason": "; ".join(text for text in (reason, line.get("caveat")) if text),
         "dataset": line["dataset"],
         "metric": line["metric"],
         "run": line["tested_by"]["run"],
-        "tested_on": found["dataset"],
-        "command": origin["command"],
-        "hardware": origin["device"],
+        "tested_on": row["dataset"],
+        "command": origin.get("command", UNKNOWN),
+        "hardware": origin.get("device", UNKNOWN),
     }
 
 
@@ -86,6 +88,7 @@ def _find(name: str, entry: dict, **wanted: str) -> dict | None:
     if "tested_by" not in entry:
         return None
     wanted = {"split": "test", **entry["tested_by"], **wanted}
-    stored = results.entries(wanted.pop("run"), name)
-    found = [row for row in stored if all(row[key] == wanted[key] for key in wanted)]
-    return max(found, key=lambda row: row.get("n_seeds", 0), default=None)
+    store = Store(wanted.pop("run"))
+    stored = store.read(name, []) if store.is_whole() else []
+    fitting = [row for row in stored if all(row[key] == wanted[key] for key in wanted)]
+    return max(fitting, key=lambda row: row.get("n_seeds", 0), default=None)

@@ -11,6 +11,7 @@ seed, n utterances, k parts.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -27,9 +28,9 @@ class Metric:
 
     parts: Parts
     combine: Rule  # sums (..., k) -> (...)
-    better: str  # "low" or "high"
     definition: str  # of a prediction p for a label y
     whose: str
+    better: str = "high"  # or "low"
 
     def __call__(
         self, pred: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None
@@ -38,35 +39,26 @@ class Metric:
         return self.combine(parts.sum(axis=-2) if weights is None else weights @ parts)
 
 
-class Answers(Protocol):
-    """What is said of n reviews: predictions (s, n) or (n,), or the truth (n,)."""
+class Reviews(Protocol):
+    """Targets of n reviews: predictions (s, n) or (n,) each, or the truth (n,)."""
 
     coarse: np.ndarray  # classes 0..2
     fine: np.ndarray  # classes 0..4
     intensity: np.ndarray  # in [0, 1]
 
 
+Values = np.ndarray | Reviews  # of sentiment, or of reviews
+Scores = dict[str, float | np.ndarray]
+
+
 # Which utterances count, and into which classes values fall
 
 
-def _everything(y: np.ndarray) -> np.ndarray:
-    return np.ones(y.shape, dtype=bool)
-
-
-def _non0(y: np.ndarray) -> np.ndarray:
-    return y != 0
-
-
-def _positive(x: np.ndarray) -> np.ndarray:
-    return x > 0
-
-
-def _not_negative(x: np.ndarray) -> np.ndarray:
-    return x >= 0
-
-
-def _as_is(x: np.ndarray) -> np.ndarray:
-    return x
+_everything: Rule = partial(np.ones_like, dtype=bool)
+_non0: Rule = partial(np.not_equal, 0)
+_positive: Rule = partial(np.less, 0)  # 0 < x
+_not_negative: Rule = partial(np.less_equal, 0)
+_as_is: Rule = np.asarray
 
 
 def _half_to_even(bound: float) -> Rule:
@@ -117,9 +109,9 @@ def _squares(p: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _classes(k: int) -> Parts:
     def parts(p: np.ndarray, y: np.ndarray) -> np.ndarray:
-        said, true = ([x == c for c in range(k)] for x in (p, y))
-        both = [a & b for a, b in zip(said, true, strict=True)]
-        return _stack(*both, *said, *true, counted=_everything(y))
+        predicted, true = ([x == c for c in range(k)] for x in (p, y))
+        both = [a & b for a, b in zip(predicted, true, strict=True)]
+        return _stack(*both, *predicted, *true, counted=_everything(y))
 
     return parts
 
@@ -133,23 +125,19 @@ def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _mean(sums: np.ndarray) -> np.ndarray:
-    return _divide(sums[..., 0], sums[..., 1])
+    return _divide(sums[..., 0], sums[..., -1])
 
 
 def _weighted_f1(sums: np.ndarray, *, by_truth: bool = True) -> np.ndarray:
     both, predicted, true, n = np.moveaxis(sums, -1, 0)
     f1_positive = _divide(2 * both, predicted + true)
     f1_negative = _divide(2 * (n - predicted - true + both), 2 * n - predicted - true)
-    share = _divide(true if by_truth else predicted, n)
-    return share * f1_positive + (1 - share) * f1_negative
+    positive = _divide(true if by_truth else predicted, n)
+    return positive * f1_positive + (1 - positive) * f1_negative
 
 
 def _swapped_f1(sums: np.ndarray) -> np.ndarray:
     return _weighted_f1(sums, by_truth=False)
-
-
-def _mean_of_first(sums: np.ndarray) -> np.ndarray:
-    return _divide(sums[..., 0], sums[..., -1])
 
 
 def _r2(sums: np.ndarray) -> np.ndarray:
@@ -160,9 +148,9 @@ def _r2(sums: np.ndarray) -> np.ndarray:
 
 
 def _macro_f1(sums: np.ndarray) -> np.ndarray:
-    both, said, true = np.split(sums[..., :-1], 3, axis=-1)  # (..., k) each
-    occurs = said + true > 0
-    return _divide(_divide(2 * both, said + true).sum(axis=-1), occurs.sum(axis=-1))
+    both, predicted, true = np.split(sums[..., :-1], 3, axis=-1)  # (..., k) each
+    occurs = predicted + true > 0
+    return _divide(_divide(2 * both, predicted + true).sum(axis=-1), occurs.sum(axis=-1))
 
 
 def _pearson(sums: np.ndarray) -> np.ndarray:
@@ -175,76 +163,50 @@ def _pearson(sums: np.ndarray) -> np.ndarray:
 
 _MACRO = "mean of the F1 of all classes that occur in y or p"
 _SIGN = "y = 0 dropped, classes > 0 and <= 0"
-_MMSA = "MMSA, Self-MM, ALMT"
-_MAG = "MAG-BERT"
+_SIGN_GE = "y = 0 dropped, classes >= 0, < 0"
+_HAS0 = "classes >= 0 and < 0"
+_BY_TRUTH = "weighted by truth"
+_SWAPPED = "weighted by prediction (arguments swapped)"
+_AWAY = "(0, 1] is 1, [-1, 0) is -1, only exact 0 is 0"
+_MMSA, _MAG, _NOT_MAG = "MMSA, Self-MM, ALMT", "MAG-BERT", "all but MAG-BERT"
+_SDK, _MULT = f"{_MMSA}, CMU SDK", f"{_MMSA}, MulT"
+_R2 = "1 - MSE / variance of y; 0 if y is constant"
 
 METRICS: dict[str, Metric] = {
-    "mae": Metric(_distance(_everything), _mean, "low", "mean of |p - y|", "all but MAG-BERT"),
-    "corr": Metric(
-        _moments(_everything), _pearson, "high", "Pearson; 0 for a constant", "all but MAG-BERT"
-    ),
-    "acc2_non0": Metric(_agreement(_positive, _non0), _mean, "high", _SIGN, f"{_MMSA}, MulT"),
-    "f1_non0": Metric(
-        _confusion(_positive, _non0), _weighted_f1, "high", f"{_SIGN}; weighted by truth", _MMSA
-    ),
-    "acc2_has0": Metric(
-        _agreement(_not_negative), _mean, "high", "classes >= 0 and < 0", f"{_MMSA}, CMU SDK"
-    ),
-    "f1_has0": Metric(
-        _confusion(_not_negative),
-        _weighted_f1,
-        "high",
-        "classes >= 0 and < 0; weighted by truth",
-        _MMSA,
-    ),
+    "mae": Metric(_distance(_everything), _mean, "mean of |p - y|", _NOT_MAG, "low"),
+    "corr": Metric(_moments(_everything), _pearson, "Pearson; 0 for a constant", _NOT_MAG),
+    "acc2_non0": Metric(_agreement(_positive, _non0), _mean, _SIGN, _MULT),
+    "f1_non0": Metric(_confusion(_positive, _non0), _weighted_f1, f"{_SIGN}; {_BY_TRUTH}", _MMSA),
+    "acc2_has0": Metric(_agreement(_not_negative), _mean, _HAS0, _SDK),
+    "f1_has0": Metric(_confusion(_not_negative), _weighted_f1, f"{_HAS0}; {_BY_TRUTH}", _MMSA),
     "acc5": Metric(
-        _agreement(_half_to_even(2)), _mean, "high", "clip to [-2, 2], round half to even", _MMSA
+        _agreement(_half_to_even(2)), _mean, "clip to [-2, 2], round half to even", _MMSA
     ),
     "acc7": Metric(
-        _agreement(_half_to_even(3)),
-        _mean,
-        "high",
-        "clip to [-3, 3], round half to even",
-        f"{_MMSA}, MulT",
+        _agreement(_half_to_even(3)), _mean, "clip to [-3, 3], round half to even", _MULT
     ),
-    "acc7_away_from_zero": Metric(
-        _agreement(_away_from_zero),
-        _mean,
-        "high",
-        "(0, 1] is 1, [-1, 0) is -1, only exact 0 is 0",
-        "CMU SDK",
-    ),
+    "acc7_away_from_zero": Metric(_agreement(_away_from_zero), _mean, _AWAY, "CMU SDK"),
     "f1_non0_swapped": Metric(
-        _confusion(_positive, _non0),
-        _swapped_f1,
-        "high",
-        f"{_SIGN}; weighted by prediction (arguments swapped)",
-        "MulT",
+        _confusion(_positive, _non0), _swapped_f1, f"{_SIGN}; {_SWAPPED}", "MulT"
     ),
-    "mae_non0": Metric(_distance(_non0), _mean, "low", "mean of |p - y|, y = 0 dropped", _MAG),
-    "corr_non0": Metric(_moments(_non0), _pearson, "high", "Pearson, y = 0 dropped", _MAG),
-    "acc2_non0_ge": Metric(
-        _agreement(_not_negative, _non0), _mean, "high", "y = 0 dropped, classes >= 0, < 0", _MAG
-    ),
+    "mae_non0": Metric(_distance(_non0), _mean, "mean of |p - y|, y = 0 dropped", _MAG, "low"),
+    "corr_non0": Metric(_moments(_non0), _pearson, "Pearson, y = 0 dropped", _MAG),
+    "acc2_non0_ge": Metric(_agreement(_not_negative, _non0), _mean, _SIGN_GE, _MAG),
     "f1_non0_ge": Metric(
-        _confusion(_not_negative, _non0),
-        _weighted_f1,
-        "high",
-        "y = 0 dropped, classes >= 0, < 0; weighted by truth",
-        _MAG,
+        _confusion(_not_negative, _non0), _weighted_f1, f"{_SIGN_GE}; {_BY_TRUTH}", _MAG
     ),
     "acc2_positive": Metric(
-        _agreement(_positive), _mean, "high", "classes > 0 and <= 0, y = 0 kept", "MultiBench"
+        _agreement(_positive), _mean, "classes > 0 and <= 0, y = 0 kept", "MultiBench"
     ),
-    "acc_coarse": Metric(_agreement(_as_is), _mean, "high", "same of 3 classes", "DyFuLM"),
-    "acc_fine": Metric(_agreement(_as_is), _mean, "high", "same of 5 classes", "DyFuLM"),
-    "f1_coarse": Metric(_classes(3), _macro_f1, "high", _MACRO, "scikit-learn"),
-    "f1_fine": Metric(_classes(5), _macro_f1, "high", _MACRO, "scikit-learn"),
-    "mse": Metric(_squares, _mean_of_first, "low", "mean of (p - y)^2", "DyFuLM"),
-    "r2": Metric(_squares, _r2, "high", "1 - MSE / variance of y; 0 if y is constant", "DyFuLM"),
+    "acc_coarse": Metric(_agreement(_as_is), _mean, "same of 3 classes", "DyFuLM"),
+    "acc_fine": Metric(_agreement(_as_is), _mean, "same of 5 classes", "DyFuLM"),
+    "f1_coarse": Metric(_classes(3), _macro_f1, _MACRO, "scikit-learn"),
+    "f1_fine": Metric(_classes(5), _macro_f1, _MACRO, "scikit-learn"),
+    "mse": Metric(_squares, _mean, "mean of (p - y)^2", "DyFuLM", "low"),
+    "r2": Metric(_squares, _r2, _R2, "DyFuLM"),
 }
 
-# Which of `Answers` a score of reviews is about; `mae` is the same score as for sentiment.
+# Which target of `Reviews` a score is about; `mae` is the same score as for sentiment.
 REVIEW = {
     "acc_coarse": "coarse",
     "acc_fine": "fine",
@@ -265,8 +227,31 @@ def named(name: str) -> Metric:
     return METRICS[name.removesuffix(NATURAL)]
 
 
-def checked(pred: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions (n,) or (s, n) and labels (n,) as float64, or a ValueError that says why not."""
+def are_reviews(values: Values) -> bool:
+    """Whether these are coarse, fine and intensity of reviews, or else an array of sentiment."""
+    return hasattr(values, "intensity")
+
+
+def compared(name: str, pred: Values, truth: Values) -> tuple[np.ndarray, np.ndarray]:
+    """What a score compares, as float64: predictions (n,) or (s, n) and labels (n,).
+
+    ValueError, one line, for what cannot be scored: an unknown score, shapes that do not fit, no
+    utterance, NaN or infinity, values that are no class.
+    """
+    if not are_reviews(truth):
+        named(name)
+        return _checked(pred, truth)
+    if not are_reviews(pred):
+        raise ValueError("the labels are reviews': give predictions with coarse, fine, intensity")
+    refuse_unknown("score of reviews", [name.removesuffix(NATURAL)], REVIEW)
+    target = REVIEW[name.removesuffix(NATURAL)]
+    p, y = _checked(getattr(pred, target), getattr(truth, target))
+    if target in CLASSES:
+        _check_classes(target, predictions=p, labels=y)
+    return p, y
+
+
+def _checked(pred: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     pred, truth = np.asarray(pred, dtype=float), np.asarray(truth, dtype=float)
     if truth.ndim != 1 or pred.ndim not in (1, 2) or pred.shape[-1] != len(truth):
         raise ValueError(
@@ -284,50 +269,39 @@ def checked(pred: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return pred, truth
 
 
-def score(name: str, pred: np.ndarray, truth: np.ndarray) -> float | np.ndarray:
-    """One score of `METRICS` by its name; shapes and errors as in `sentiment_scores`."""
-    metric = named(name)
-    pred, truth = checked(pred, truth)
+def _check_classes(target: str, **values: np.ndarray) -> None:
+    for what, x in values.items():
+        bad = x[~np.isin(x, range(CLASSES[target]))]
+        if len(bad):
+            raise ValueError(
+                f"{len(bad)} of {x.size} {target} {what} are no class 0..{CLASSES[target] - 1}: "
+                f"the first is {bad[0]:g}"
+            )
+
+
+def score(
+    name: str, pred: Values, truth: Values, weights: np.ndarray | None = None
+) -> float | np.ndarray:
+    """One score of `METRICS` by its name; shapes, weights and errors as in `all_scores`."""
+    metric, (pred, truth) = named(name), compared(name, pred, truth)
     if not metric.parts(truth, truth)[:, -1].any():
         raise ValueError(f"{name} counts no utterance: all {len(truth)} labels are 0")
-    value = metric(pred, truth)
+    value = metric(pred, truth, weights)
     return value if pred.ndim == 2 else float(value)
 
 
-def sentiment_scores(pred: np.ndarray, truth: np.ndarray) -> dict[str, float | np.ndarray]:
-    """All scores of `SENTIMENT` for sentiment on [-3, 3].
+def all_scores(pred: Values, truth: Values, weights: np.ndarray | None = None) -> Scores:
+    """All scores of sentiment on [-3, 3] (`SENTIMENT`), or of reviews (`REVIEW`).
 
-    pred: (n,), or (s, n) for s seeds at once; truth: (n,). Values are floats, or (s,) arrays.
-    Correlation of a constant is 0; F1 of a class that never occurs is 0. ValueError for shapes
-    that do not fit, no utterance, NaN or infinity, and labels that are all 0.
-    The first eight are MMSA's (its utils/metricsTop.py, regression on MOSI and MOSEI).
+    pred: (n,), or (s, n) for s seeds at once, truth: (n,); of reviews coarse, fine and intensity
+    have these shapes. weights (n,) of the utterances, say `mmlib.data.readers.reviews.natural`.
+    Values are floats, or (s,) arrays. Correlation of a constant is 0, R2 of one at most 0; F1 of a
+    class that never occurs is 0, and counts in no macro-F1. ValueError as in `compared`, and for
+    labels of sentiment that are all 0. The first eight of sentiment are MMSA's (its
+    utils/metricsTop.py, regression on MOSI and MOSEI).
     """
-    return {name: score(name, pred, truth) for name in SENTIMENT}
+    names = REVIEW if are_reviews(truth) else SENTIMENT
+    return {name: score(name, pred, truth, weights) for name in names}
 
 
-def asked(name: str, pred: Answers, truth: Answers) -> tuple[np.ndarray, np.ndarray]:
-    """What a score of `REVIEW` compares, checked: prediction (n,) or (s, n) and truth (n,)."""
-    of = REVIEW[name.removesuffix(NATURAL)]
-    p, y = checked(getattr(pred, of), getattr(truth, of))
-    if of in CLASSES:
-        for what, x in (("predictions", p), ("labels", y)):
-            bad = x[~np.isin(x, range(CLASSES[of]))]
-            if len(bad):
-                raise ValueError(
-                    f"{len(bad)} of {x.size} {of} {what} are no class 0..{CLASSES[of] - 1}: "
-                    f"the first is {bad[0]:g}"
-                )
-    return p, y
-
-
-def review_scores(
-    pred: Answers, truth: Answers, weights: np.ndarray | None = None
-) -> dict[str, float | np.ndarray]:
-    """All scores of `REVIEW`: accuracy and macro-F1 of both class sets; MAE, MSE, R2 of intensity.
-
-    Values are floats, or (s,) arrays for predictions (s, n). weights (n,) of the reviews, say
-    `mmlib.data.readers.reviews.natural_weights`. A constant intensity has R2 <= 0, a class that
-    nobody names counts in no F1. ValueError for what is no class, and as `sentiment_scores`.
-    """
-    scores = {name: METRICS[name](*asked(name, pred, truth), weights) for name in REVIEW}
-    return {name: x if np.ndim(x) else float(x) for name, x in scores.items()}
+review_scores = sentiment_scores = all_scores  # the names in cells that people have copied

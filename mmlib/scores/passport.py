@@ -13,6 +13,7 @@ import pandas as pd
 from mmlib.data.check import crossing_groups
 from mmlib.data.corpus import SPLITS, Corpus, Scale, Sequences
 from mmlib.files import write_whole
+from mmlib.scores.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -101,39 +102,30 @@ def passport(corpus: Corpus) -> Passport:
 
 def _label_frames(corpus: Corpus) -> dict[str, pd.DataFrame]:
     """What hangs on labels and splits; recordings without have none of it."""
-    makers = {"splits": _splits, "classes": _classes, "base_rates": _base_rates}
-    return {name: make(corpus) for name, make in makers.items()}
+    rows = [corpus.rows(split) for split in SPLITS]
+    index = pd.Index(SPLITS, name="split")
+    return {
+        "splits": pd.DataFrame([_size(corpus, some) for some in rows], index),
+        "classes": pd.DataFrame([_class_counts(corpus, some) for some in rows], index),
+        "base_rates": _base_rates(corpus),
+    }
 
 
-def _by_split(rows: list[dict]) -> pd.DataFrame:
-    return pd.DataFrame(rows, index=pd.Index(SPLITS, name="split"))
+def _size(corpus: Corpus, rows: np.ndarray) -> dict[str, float]:
+    label = corpus.label[rows].astype(float)
+    groups = len({corpus.groups[i] for i in rows})
+    return {"n": len(rows), "groups": groups, "mean": label.mean(), "sd": label.std()}
 
 
-def _splits(corpus: Corpus) -> pd.DataFrame:
-    def facts(split: str) -> dict:
-        rows = corpus.rows(split)
-        label = corpus.label[rows].astype(float)
-        groups = len({corpus.groups[i] for i in rows})
-        return {"n": len(rows), "groups": groups, "mean": label.mean(), "sd": label.std()}
-
-    return _by_split([facts(split) for split in SPLITS])
-
-
-def _classes(corpus: Corpus) -> pd.DataFrame:
+def _class_counts(corpus: Corpus, rows: np.ndarray) -> dict[str, int]:
     """Counts by sign if the scale has two, then by class rounded half to even."""
-    rounded = np.round(corpus.label).astype(int)
-    classes = range(int(corpus.scale.low), int(corpus.scale.high) + 1)
-    signed = corpus.scale.low < 0
-    signs = {"negative": -1, "zero": 0, "positive": 1} if signed else {}
-
-    def facts(split: str) -> dict:
-        rows = corpus.rows(split)
-        sign = np.sign(corpus.label[rows])
-        counts = {name: int((sign == value).sum()) for name, value in signs.items()}
-        names = {c: f"{c:+d}" if signed and c else str(c) for c in classes}
-        return counts | {names[c]: int((rounded[rows] == c).sum()) for c in classes}
-
-    return _by_split([facts(split) for split in SPLITS])
+    label, scale = corpus.label[rows], corpus.scale
+    rounded, is_signed = np.round(label).astype(int), scale.low < 0
+    signs = {"negative": -1, "zero": 0, "positive": 1} if is_signed else {}
+    counts = {name: int((np.sign(label) == value).sum()) for name, value in signs.items()}
+    names = {c: f"{c:+d}" if is_signed and c else str(c)
+             for c in range(int(scale.low), int(scale.high) + 1)}  # fmt: skip
+    return counts | {name: int((rounded == c).sum()) for c, name in names.items()}
 
 
 def _base_rates(corpus: Corpus) -> pd.DataFrame:
@@ -143,37 +135,28 @@ def _base_rates(corpus: Corpus) -> pd.DataFrame:
         "train mean": float(train.mean()),
         "positive": corpus.scale.high,
     }
-    rows = [
-        {
-            "split": split,
-            "constant": name,
-            "value": value,
-            **_constant_scores(value, label, corpus.scale),
-        }
-        for split in SPLITS
-        for label in [corpus.label[corpus.rows(split)].astype(float)]
-        for name, value in constants.items()
-    ]
-    return pd.DataFrame(rows).set_index(["split", "constant"])
+    lines = []
+    for split in SPLITS:
+        label = corpus.label[corpus.rows(split)].astype(float)
+        for name, value in constants.items():
+            scores = _constant_scores(value, label, corpus.scale)
+            lines.append({"split": split, "constant": name, "value": value, **scores})
+    return pd.DataFrame(lines).set_index(["split", "constant"])
 
 
 def _constant_scores(value: float, label: np.ndarray, scale: Scale) -> dict[str, float]:
-    """Scores of a constant prediction. Where a share s of the truth is in the class it predicts,
-    its accuracy is s and its weighted F1 is s * 2 s / (1 + s)."""
-    scores = {"mae": float(np.abs(label - value).mean())}
-    for convention, s in _shares(value, label).items() if scale.low < 0 else ():
-        scores |= {f"acc2_{convention}": float(s), f"f1_{convention}": float(2 * s * s / (1 + s))}
-    classes = int(scale.high - scale.low) + 1
-    return scores | {f"acc{classes}": float(np.mean(np.round(label) == np.round(value)))}
+    """Scores of a constant prediction; NaN for one that counts no utterance."""
+    constant = np.full(len(label), value)
+    signs = ("acc2_non0", "f1_non0", "acc2_has0", "f1_has0") if scale.low < 0 else ()
+    scores = {name: _score(name, constant, label) for name in ("mae", *signs)}
+    classes = int(scale.high - scale.low) + 1  # rounded, as of reviews: never clipped
+    return scores | {f"acc{classes}": _score("acc_fine", np.round(constant), np.round(label))}
 
 
-def _shares(value: float, label: np.ndarray) -> dict[str, float]:
-    """Share of the labels whose sign is that of the value, zeros dropped and kept."""
-    signed = label[label != 0]
-    return {
-        "non0": np.mean((signed > 0) == (value > 0)) if len(signed) else np.nan,
-        "has0": np.mean((label >= 0) == (value >= 0)),
-    }
+def _score(name: str, pred: np.ndarray, truth: np.ndarray) -> float:
+    metric = METRICS[name]
+    counts = metric.parts(truth, truth)[:, -1].any()
+    return float(metric(pred, truth)) if counts else np.nan
 
 
 def _arrays(corpus: Corpus) -> pd.DataFrame:

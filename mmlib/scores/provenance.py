@@ -1,5 +1,6 @@
 """Where a result came from: code, versions, data, device, time, command."""
 
+import logging
 import os
 import platform
 import re
@@ -13,45 +14,69 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
-from mmlib.files import ROOT
+from mmlib.files import ROOT, environment, reason_of
+
+log = logging.getLogger(__name__)
 
 _STARTED = time.time()
 _PACKAGES = ("mmlib", "numpy", "scipy", "scikit-learn", "torch", "transformers")
+_WARNED: set[Path] = set()  # that git tells nothing of this folder is said once
+UNKNOWN = "unknown"  # what git does not tell
 _WATCHED = ("--", ".", ":!papermill_runs", ":!figures", ":!*.ipynb")  # less what runs write
 
 
 def here(parameters: Mapping[str, object], checksums: Mapping[str, str]) -> dict:
-    """This process: commit, versions, device, seconds since it began, and the command behind it."""
+    """This process: commit, versions, device, seconds since it began, and the command behind it.
+
+    `dirty`: whether the code has changes that no commit holds, True or False, or `UNKNOWN`.
+    """
+    changes = _git("status", "--porcelain", "--untracked-files=no", *_WATCHED)
     return {
-        "commit": _git("rev-parse", "HEAD") or "unknown",
-        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no", *_WATCHED)),
+        "commit": _git("rev-parse", "HEAD") or UNKNOWN,
+        "dirty": UNKNOWN if changes is None else bool(changes),
         "versions": {"python": platform.python_version(), **{p: version(p) for p in _PACKAGES}},
         "parameters": dict(parameters),
         "data": dict(checksums),
         "device": device(),
         "seconds": round(time.time() - _STARTED, 1),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": os.environ.get("MMLIB_COMMAND", "by hand"),
+        "command": environment("MMLIB_COMMAND") or _command_line(),
     }
 
 
-def begin(module: str) -> None:
-    """Take this process' command line, `python -m module ...`, for the command behind it."""
-    os.environ.setdefault("MMLIB_COMMAND", shlex.join(["python", "-m", module, *sys.argv[1:]]))
+def _command_line() -> str:
+    """`python -m mmlib.finetune ...` if this process was started so; a notebook was by hand."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    module = spec.name.removesuffix(".__main__") if spec else ""
+    is_ours = module.partition(".")[0] == "mmlib"
+    return shlex.join(["python", "-m", module, *sys.argv[1:]]) if is_ours else "by hand"
 
 
 def diff() -> str:
-    """SHA-256 of the changes that no commit holds, "" if there are none."""
+    """SHA-256 of the changes that no commit holds, "" if there are none, or `UNKNOWN`."""
     changes = _git("diff", "HEAD", *_WATCHED)
+    if changes is None:
+        return UNKNOWN
     return sha256(changes.encode()).hexdigest() if changes else ""
 
 
-def _git(*arguments: str) -> str:
+def _git(*arguments: str) -> str | None:
+    """What git prints, without outer spaces; None, and a warning, where it tells nothing."""
+    command = ["git", "-C", ROOT, *arguments]
     try:
-        done = subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True)
-    except FileNotFoundError:  # no git here
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except subprocess.CalledProcessError as error:
+        _warn(error.stderr.strip().partition("\n")[0])
+    except OSError as error:
+        _warn(reason_of(error))
+    return None
+
+
+def _warn(reason: str) -> None:
+    if ROOT not in _WARNED:
+        _WARNED.add(ROOT)
+        log.warning("git does not tell the commit of this code, nor whether it was changed since "
+                    "(%s): stored results say unknown", reason)  # fmt: skip
 
 
 def device() -> str:

@@ -3,31 +3,31 @@
 A run is a folder `papermill_runs/<run>/` with `metrics.json` (rows), `comparisons.json` (paired
 tests) and `provenance.json` (by notebook). Every notebook that computes scores saves its own rows;
 the results notebook only reads. `ci_low` and `ci_high` of a row are the 95 % interval of the mean
-over seeds, with videos and seeds both resampled; `sd` is over seeds alone.
+over seeds, with videos and seeds both resampled; `sd` is over seeds alone. Predictions are arrays
+of sentiment, or coarse, fine and intensity of reviews (`mmlib.scores.metrics`).
 """
 
-import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
-from mmlib.files import RUNS, point_folder, refuse_unknown, write_whole
+from mmlib.files import refuse_unknown
 from mmlib.scores import provenance, stats
 from mmlib.scores.metrics import (
     METRICS,
     NATURAL,
-    Answers,
-    asked,
-    checked,
+    Values,
+    all_scores,
+    are_reviews,
+    compared,
     named,
-    review_scores,
-    sentiment_scores,
 )
+from mmlib.scores.store import ORIGINS_FILE, PAIRS_FILE, ROWS_FILE, Store
+from mmlib.scores.store import folder as folder  # notebooks say `results.runs()`
+from mmlib.scores.store import runs as runs
 
 UNIMODAL = ("text", "audio", "vision")
 FUSION = ("mean", "static", "concat", "gmu", "lmf", "tfn", "crossmodal", "daf")
@@ -40,6 +40,8 @@ PLACE = ("notebook", "dataset", "model", "variant", "split", "metric")
 ROW = (*PLACE, "mean", "sd", "ci_low", "ci_high", "n_seeds", "per_seed")
 PAIR = ("notebook", "dataset", "a", "b", "variant", "split", "metric")
 COMPARISON = (*PAIR, "diff", "ci_low", "ci_high", "p", "p_holm")
+TESTED = ("mae", "corr", "acc2_non0", "f1_non0")  # of sentiment, in pairs and in tables
+TESTED_REVIEWS = ("acc_coarse", "acc_fine", "mae")
 
 
 # Rows
@@ -63,109 +65,81 @@ def row(per_seed, interval: tuple[float, float], **place: str) -> dict:
     }
 
 
-def rows(pred: np.ndarray, truth: np.ndarray, groups: Iterable[str], **place: str) -> list[dict]:
-    """A row for every sentiment score of predictions (s, n) or (n,), clustered by `groups` (n,).
-
-    place: notebook, dataset, model, variant, split. ValueError as in `sentiment_scores`.
-    """
-    scores, groups = sentiment_scores(pred, truth), list(groups)
-    return [
-        row(
-            np.atleast_1d(values),
-            stats.interval(METRICS[name], pred, truth, groups),
-            metric=name,
-            **place,
-        )
-        for name, values in scores.items()
-    ]
-
-
-def review_rows(
-    pred: Answers,
-    truth: Answers,
+def rows(
+    pred: Values,
+    truth: Values,
     groups: Iterable[str],
     *,
     weights: np.ndarray | None = None,
-    natural: Answers | None = None,
+    natural: Values | None = None,
     **place: str,
 ) -> list[dict]:
-    """A row for every score of reviews, clustered by `groups` (n,), the hotels.
+    """A row for every score of predictions, clustered by `groups` (n,): videos, hotels.
 
-    pred: coarse, fine and intensity, (s, n) or (n,) each; truth: the same, (n,). With weights (n,)
-    (`mmlib.data.readers.reviews.natural`) each score stands a second time as `<metric>_natural`, of
-    the predictions `natural` if they are others: the best constant is another one there. place:
-    notebook, dataset, model, variant, split. ValueError as in `review_scores`.
+    pred: (s, n) or (n,); truth: (n,); of reviews coarse, fine and intensity have these shapes. With
+    weights (n,) (`mmlib.data.readers.reviews.natural`) each score stands a second time as
+    `<metric>_natural`, of the predictions `natural` if they are given: the best constant is another
+    one under those weights. place: notebook, dataset, model, variant, split. ValueError as in
+    `mmlib.scores.metrics.all_scores`.
     """
-    groups, lines = list(groups), []
+    groups, table = list(groups), []
     kinds = [("", pred, None)]
     if weights is not None:
         kinds.append((NATURAL, pred if natural is None else natural, weights))
-    for end, said, share in kinds:
-        for name, values in review_scores(said, truth, share).items():
-            p, y = asked(name, said, truth)
-            interval = stats.interval(METRICS[name], p, y, groups, weights=share)
-            lines.append(row(np.atleast_1d(values), interval, metric=name + end, **place))
-    return lines
+    for ending, prediction, given in kinds:
+        for name, values in all_scores(prediction, truth, given).items():
+            p, y = compared(name, prediction, truth)
+            interval = stats.interval(METRICS[name], p, y, groups, weights=given)
+            table.append(row(np.atleast_1d(values), interval, metric=name + ending, **place))
+    return table
 
 
 def comparisons(
-    predictions: Mapping[str, np.ndarray],
+    predictions: Mapping[str, Values],
     pairs: Iterable[tuple[str, str]],
-    truth: np.ndarray,
+    truth: Values,
     groups: Iterable[str],
     *,
-    metrics: Iterable[str] = ("mae", "corr", "acc2_non0", "f1_non0"),
-    **place: str,
-) -> list[dict]:
-    """Paired tests of a against b for each pair and metric; Holm over all of them.
-
-    predictions: (s, n) by model name (`daf`, or `daf:tav` where a table holds several variants).
-    place: notebook, dataset, variant, split.
-    """
-    groups, table = list(groups), []
-    for a, b in pairs:
-        for name in metrics:
-            x, y = (checked(predictions[model], truth)[0] for model in (a, b))
-            result = stats.compare(METRICS[name], x, y, truth, groups)._asdict()
-            table.append({**place, "a": a, "b": b, "metric": name, **result})
-    return _with_holm(table)
-
-
-def review_comparisons(
-    predictions: Mapping[str, Answers],
-    pairs: Iterable[tuple[str, str]],
-    truth: Answers,
-    groups: Iterable[str],
-    *,
-    metrics: Iterable[str] = ("acc_coarse", "acc_fine", "mae"),
+    metrics: Iterable[str] | None = None,
     weights: np.ndarray | None = None,
     seeds: Mapping[str, Sequence[int]] | None = None,
     **place: str,
 ) -> list[dict]:
-    """`comparisons` of reviews' predictions, clustered by hotel; Holm over all of them.
+    """Paired tests of a against b for each pair and metric; Holm over all of them.
 
-    predictions: as in `review_rows`, by model name (`dyfulm`, `dyfulm:no_gate`); those of shape
-    (n,) have no randomness and are paired with every seed. seeds: those of each model's rows, if
-    models differ in them; a pair takes those that both have. metrics may hold `acc_fine_natural`
-    and the like, which take the weights (n,); ValueError where there are none.
+    predictions: as in `rows`, by model name (`daf`, or `daf:tav` where a table holds several
+    variants); those of shape (n,) have no randomness and are paired with every seed. metrics:
+    `TESTED`, or `TESTED_REVIEWS`, unless others are given; `acc_fine_natural` and the like take the
+    weights (n,). seeds: those of each model's predictions, if models differ in them; a pair takes
+    those that both have. place: notebook, dataset, variant, split. ValueError for a weighted metric
+    without weights, and for a pair without a common seed.
     """
     groups, table = list(groups), []
+    metrics = list(metrics or (TESTED_REVIEWS if are_reviews(truth) else TESTED))
+    if weights is None and (natural := [name for name in metrics if name.endswith(NATURAL)]):
+        raise ValueError(f"{natural[0]} needs weights: pass those of the reviews, (n,)")
     for a, b in pairs:
+        common = _common_seeds(a, b, seeds or {})
         for name in metrics:
-            share = weights if name.endswith(NATURAL) else None
-            if share is None and name.endswith(NATURAL):
-                raise ValueError(f"{name} needs weights: pass those of the reviews, (n,)")
-            (x, y), (z, _) = (asked(name, predictions[model], truth) for model in (a, b))
-            if seeds and a in seeds and b in seeds:
-                common, i, j = np.intersect1d(seeds[a], seeds[b], return_indices=True)
-                if not len(common):
-                    raise ValueError(f"{a} and {b} have no seed in common; train one of both")
-                x, z = x[i], z[j]
+            (x, y), (z, _) = (compared(name, predictions[model], truth) for model in (a, b))
+            if common:
+                x, z = x[common[0]], z[common[1]]
             if x.ndim != z.ndim:
                 x, z = np.broadcast_arrays(x, z)
-            result = stats.compare(named(name), x, z, y, groups, weights=share)._asdict()
-            table.append({**place, "a": a, "b": b, "metric": name, **result})
+            given = weights if name.endswith(NATURAL) else None
+            test = stats.compare(named(name), x, z, y, groups, weights=given)._asdict()
+            table.append({**place, "a": a, "b": b, "metric": name, **test})
     return _with_holm(table)
+
+
+def _common_seeds(a: str, b: str, seeds: Mapping[str, Sequence[int]]) -> list[np.ndarray]:
+    """Where the seeds that both models have stand in a and in b; nothing if not both are given."""
+    if not (a in seeds and b in seeds):
+        return []
+    common, *positions = np.intersect1d(seeds[a], seeds[b], return_indices=True)
+    if not len(common):
+        raise ValueError(f"{a} and {b} have no seed in common; train one of both")
+    return positions
 
 
 def _with_holm(table: list[dict]) -> list[dict]:
@@ -212,18 +186,11 @@ def _check_names(entry: dict, notebook: str, where: str) -> None:
         refuse_unknown(what, names, known, where=where)
 
 
-def folder(run: str) -> Path:
-    """Folder of a run; ValueError for a name that is no plain folder name."""
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", run):
-        raise ValueError(f"run {run!r}: use letters, digits, '-', '_' and '.' only")
-    return RUNS / run
-
-
 # Writing and reading
 
 
 def save(
-    rows: list[dict],
+    rows: Iterable[dict],
     run: str,
     notebook: str,
     *,
@@ -237,80 +204,48 @@ def save(
     checksums: the corpus' (`Corpus.checksums`). trained: device, seconds and versions, where the
     models were trained by other processes than this one. Other notebooks' results stay. All is
     checked before anything is written, files are replaced whole, and two notebooks may save at
-    once. A point of a grid saves into its own folder instead of the run's.
+    once. A point of a grid saves into its own folder instead of the run's (`Store`).
     """
-    rows, comparisons = list(rows), list(comparisons)
+    rows, comparisons, store = list(rows), list(comparisons), Store(run)
     _check(rows, ROW, PLACE, notebook)
     _check(comparisons, COMPARISON, PAIR, notebook)
-    into = point_folder() or folder(run)
-    into.mkdir(parents=True, exist_ok=True)
     origin = provenance.here(parameters or {}, checksums or {}) | dict(trained or {})
-    with FileLock(into / ".lock"):
-        for name, new in (("metrics.json", rows), ("comparisons.json", comparisons)):
-            kept = [old for old in _read(into / name, []) if old["notebook"] != notebook]
-            merged = sorted(kept + new, key=lambda entry: entry["notebook"])
-            write_whole(into / name, "[\n" + ",\n".join(map(json.dumps, merged)) + "\n]\n")
-        all_origins = {**_read(into / "provenance.json", {}), notebook: origin}
-        write_whole(
-            into / "provenance.json", json.dumps(all_origins, indent=1, sort_keys=True) + "\n"
-        )
-    return into / "metrics.json"
+    with store.lock():
+        for name, new in ((ROWS_FILE, rows), (PAIRS_FILE, comparisons)):
+            others = [entry for entry in store.kept(name, []) if entry["notebook"] != notebook]
+            store.write(name, sorted(others + new, key=lambda entry: entry["notebook"]))
+        store.write(ORIGINS_FILE, {**store.kept(ORIGINS_FILE, {}), notebook: origin})
+    return store.into / ROWS_FILE
 
 
 def save_table(frame: pd.DataFrame, run: str, name: str) -> Path:
     """Store another table of a notebook beside a run's rows, as `<name>.json`."""
-    path = (point_folder() or folder(run)) / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = frame.to_dict(orient="records")
-    write_whole(path, "[\n" + ",\n".join(map(json.dumps, lines)) + "\n]\n")
-    return path
+    return Store(run).write(f"{name}.json", frame.to_dict(orient="records"))
 
 
 def load_table(run: str, name: str) -> pd.DataFrame:
     """What `save_table` stored; empty where nothing is."""
-    return pd.DataFrame(entries(run, f"{name}.json"))
-
-
-def _read(path: Path, default):
-    return json.loads(path.read_text()) if path.exists() else default
-
-
-def runs() -> list[str]:
-    """Names of the runs that hold results."""
-    return sorted(path.parent.name for path in RUNS.glob("*/metrics.json"))
+    return pd.DataFrame(Store(run).read(f"{name}.json", []))
 
 
 def load(run: str) -> pd.DataFrame:
     """The rows of a run, one line each; ValueError that names the runs there are."""
-    return pd.DataFrame(_stored(run, "metrics.json"), columns=list(ROW))
+    return pd.DataFrame(Store(run).load(ROWS_FILE), columns=list(ROW))
 
 
 def load_comparisons(run: str) -> pd.DataFrame:
     """The paired tests of a run, one line each; ValueError as in `load`."""
-    return pd.DataFrame(_stored(run, "comparisons.json"), columns=list(COMPARISON))
+    return pd.DataFrame(Store(run).load(PAIRS_FILE), columns=list(COMPARISON))
 
 
 def origins(run: str) -> dict[str, dict]:
     """Where a run's results came from, by notebook; ValueError as in `load`."""
-    return _stored(run, "provenance.json")
-
-
-def entries(run: str, name: str) -> list[dict]:
-    """What a file of a run holds, e.g. `metrics.json`; nothing if it is not stored."""
-    return _read(folder(run) / name, [])
-
-
-def _stored(run: str, name: str):
-    path = folder(run) / name
-    if not path.exists():
-        have = ", ".join(runs()) or "none yet"
-        raise ValueError(f"no results of run {run!r} (stored: {have}); make run RUN={run} makes it")
-    return json.loads(path.read_text())
+    return Store(run).load(ORIGINS_FILE)
 
 
 def table(
     frame: pd.DataFrame,
-    metrics=("mae", "corr", "acc2_non0", "f1_non0"),
+    metrics=TESTED,
     line=("notebook", "dataset", "model", "variant"),
 ) -> pd.DataFrame:
     """Test scores as text, `mean [low, high]`: a line a model and variant, a column a metric."""

@@ -5,8 +5,9 @@ counts.
 """
 
 import json
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,18 +15,21 @@ from scipy import stats as scipy_stats
 
 from mmlib.scores import results, stats
 from mmlib.scores.results import PLACE, ROW
+from mmlib.scores.store import FILES, ORIGINS_FILE, ROWS_FILE, Store, folder, read
+
+RECORDS = ("versions", "data", "code", "encoders")  # of a manifest: what a result was made from
 
 
 def manifests(run: str) -> dict[Path, dict]:
     """The record of each finished point of a run, the newest for its notebook and parameters."""
     newest: dict[str, tuple[str, Path, dict]] = {}
-    for path in results.folder(run).glob("*/manifest.json"):
-        name, record = path.parent.name, manifest(path.parent)
-        if name.startswith(".") or record.get("state") != "done":
-            continue
-        place = json.dumps([record["notebook"], record["parameters"]], sort_keys=True)
-        newest[place] = max(newest.get(place, ("",)), (record["finished"], path.parent, record))
-    return {folder: record for _, (_, folder, record) in sorted(newest.items())}
+    for path in folder(run).glob("*/manifest.json"):
+        point = path.parent
+        record = {} if point.name.startswith(".") else manifest(point)
+        if record.get("state") == "done":
+            place = json.dumps([record["notebook"], record["parameters"]], sort_keys=True)
+            newest[place] = max(newest.get(place, ("",)), (record["finished"], point, record))
+    return {point: record for _, (_, point, record) in sorted(newest.items())}
 
 
 def collect(run: str) -> pd.DataFrame:
@@ -33,14 +37,16 @@ def collect(run: str) -> pd.DataFrame:
 
     ValueError if there are none. Only finished points are read.
     """
-    frames = [results.load(run)] if run in results.runs() else []
-    for folder, record in manifests(run).items():
-        if (folder / "metrics.json").exists():
-            rows = pd.DataFrame(
-                json.loads((folder / "metrics.json").read_text()), columns=list(ROW)
-            )
-            given = {k: v for k, v in record["parameters"].items() if k not in (*ROW, "run")}
-            frames.append(rows.assign(**{k: str(v) for k, v in given.items()}))
+    stored = [(Store(run).read(ROWS_FILE, None), {})]
+    stored += [
+        (read(point / ROWS_FILE, None), record["parameters"])
+        for point, record in manifests(run).items()
+    ]
+    frames = []
+    for rows, parameters in stored:
+        if rows is not None:
+            given = {k: str(v) for k, v in parameters.items() if k not in (*ROW, "run")}
+            frames.append(pd.DataFrame(rows, columns=list(ROW)).assign(**given))
     if not frames:
         raise ValueError(f"run {run!r} has no finished point and no rows")
     table = pd.concat(frames, ignore_index=True)
@@ -61,7 +67,7 @@ def scores(table: pd.DataFrame, metrics=("mae", "corr", "f1_non0")) -> pd.DataFr
     return results.table(shown.fillna(dict.fromkeys(line, "")), metrics, line).reset_index()
 
 
-def compare(a: str, b: str) -> pd.DataFrame:
+def compare_runs(a: str, b: str) -> pd.DataFrame:
     """Scores of run b minus those of run a, row by row, by a paired test over their common seeds.
 
     Seeds are numbered from 0 in every run, so the first n of both are the same ones. p is that of a
@@ -114,21 +120,23 @@ def _verdict(row: pd.Series) -> str:
 
 def made_by(run: str) -> dict[str, dict[str, str]]:
     """What made a run's results, by notebook: commit, versions, data, files of code."""
-    found: dict[str, dict[str, str]] = {}
-    records = [(r["notebook"], r) for r in manifests(run).values()]
-    if run in results.runs():
-        records += results.origins(run).items()
-    for notebook, record in records:
-        facts = found.setdefault(notebook, {})
-        named = {"commit": record["commit"], "device": record["device"]}
-        for what in ("versions", "data", "code"):
-            named |= {f"{what} {name}": value for name, value in record.get(what, {}).items()}
-        for name, value in named.items():
-            seen = facts.get(name, value)
-            facts[name] = (
-                value if seen == value else " / ".join(sorted({*seen.split(" / "), value}))
-            )
-    return found
+    made: dict[str, dict[str, str]] = {}
+    records = [(record["notebook"], record) for record in manifests(run).values()]
+    for notebook, record in (*records, *Store(run).read(ORIGINS_FILE, {}).items()):
+        facts = made.setdefault(notebook, {})
+        for name, value in _facts({key: record.get(key) for key in ("commit", "device", *RECORDS)}):
+            seen = facts.get(name, value).split(" / ")
+            facts[name] = " / ".join(sorted({*seen, *value.split(" / ")}))
+    return made
+
+
+def _facts(record: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, str]]:
+    """(section and name, value) of all that a record holds, sections within sections too."""
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _facts(value, f"{section}{name} ")
+        elif value is not None:
+            yield f"{section}{name}", str(value)
 
 
 def differences(a: str, b: str) -> pd.DataFrame:
@@ -144,7 +152,8 @@ def differences(a: str, b: str) -> pd.DataFrame:
 
 
 def manifest(folder: Path) -> dict:
-    """A point's record, {} if there is none."""
-    with suppress(FileNotFoundError, NotADirectoryError):
-        return json.loads((folder / "manifest.json").read_text())
-    return {}
+    """A point's record; {} if there is none, or if a file of a finished point is damaged."""
+    record = read(folder / "manifest.json", {})
+    stored = (folder / name for name in FILES) if record.get("state") == "done" else ()
+    is_damaged = any(path.exists() and read(path, None) is None for path in stored)
+    return {} if is_damaged else record

@@ -1,29 +1,23 @@
-"""How sure a score is: intervals over videos and seeds, paired tests, sources of variance.
+"""How sure a score is: intervals over videos and seeds, and paired tests.
 
 Utterances of one video resemble one another, so whole videos are resampled, never utterances. A
-metric is anything with `parts` and `combine` (see `mmlib.scores.metrics`): sums per video are made
+metric is a function of sums over utterances (see `mmlib.scores.metrics`): sums per video are made
 once, and all resamples are one matrix product. Predictions are (s, n), or (n,) for a single seed.
 Axes: s seed, n utterances, g videos (groups), k parts, r resamples.
 """
 
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats as scipy_stats
-from statsmodels.stats.contingency_tables import mcnemar as _mcnemar
 from statsmodels.stats.multitest import multipletests
+
+from mmlib.scores.metrics import Metric
 
 RESAMPLES = 2000
 PERMUTATIONS = 9999  # p is at least 1e-4, so Holm over a hundred rows can still reach .01
 LEVEL = 0.95
-
-
-class Additive(Protocol):
-    """A score that is a function of sums over utterances."""
-
-    def parts(self, pred: np.ndarray, truth: np.ndarray) -> np.ndarray: ...  # (s, n, k)
-    def combine(self, sums: np.ndarray) -> np.ndarray: ...  # (..., k) -> (...)
 
 
 class Interval(NamedTuple):
@@ -42,13 +36,6 @@ class Difference(NamedTuple):
     p: float
 
 
-class Spread(NamedTuple):
-    """Standard deviations of a score, by what is drawn anew."""
-
-    seed: float  # another seed, same test videos
-    sample: float  # other test videos, same trained seeds (their mean score)
-
-
 class Summary(NamedTuple):
     """Mean and standard deviation over seeds, and the t interval of that mean."""
 
@@ -58,7 +45,7 @@ class Summary(NamedTuple):
     ci_high: float
 
 
-def _video_sums(metric: Additive, pred, truth, groups, weights=None) -> np.ndarray:
+def _video_sums(metric: Metric, pred, truth, groups, weights=None) -> np.ndarray:
     """What each video adds to the metric's sums, (s, g, k), utterances weighted if asked."""
     pred, truth = np.atleast_2d(np.asarray(pred, float)), np.asarray(truth, float)
     weights = np.ones(len(truth)) if weights is None else np.asarray(weights, float)
@@ -82,7 +69,7 @@ def _video_sums(metric: Additive, pred, truth, groups, weights=None) -> np.ndarr
     return sums
 
 
-def _weighted(metric: Additive, sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _weighted(metric: Metric, sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Scores under weights of videos (r, g): (s, g, k) -> (r, s)."""
     return metric.combine(np.tensordot(weights, sums, axes=(1, 1)))
 
@@ -107,14 +94,7 @@ def _percentiles(values: np.ndarray) -> Interval:
 
 
 def interval(
-    metric: Additive,
-    pred,
-    truth,
-    groups,
-    *,
-    weights=None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    metric: Metric, pred, truth, groups, *, weights=None, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
     """Percentile interval of the mean score over seeds: other videos AND other seeds.
 
@@ -128,15 +108,7 @@ def interval(
 
 
 def compare(
-    metric: Additive,
-    a,
-    b,
-    truth,
-    groups,
-    *,
-    weights=None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    metric: Metric, a, b, truth, groups, *, weights=None, resamples: int = RESAMPLES, seed: int = 0
 ) -> Difference:
     """Score of model a minus score of model b on the same utterances, mean over the same seeds.
 
@@ -157,41 +129,20 @@ def compare(
     return Difference(diff, low, high, _permutation_p(metric, sums_a, sums_b, seed))
 
 
-def _permutation_p(metric: Additive, sums_a, sums_b, seed: int) -> float:
-    """Share of swaps of whole videos between two models that part them as far as they are."""
+def _permutation_p(metric: Metric, sums_a, sums_b, seed: int) -> float:
+    """The share of random swaps of whole videos between two models that leave a gap as large."""
     flips = np.random.default_rng([seed, 2]).integers(0, 2, (PERMUTATIONS, sums_a.shape[1]))
     keep = np.vstack([np.ones_like(flips[:1]), flips]).astype(float)  # the first swaps nothing
     kept = np.tensordot(keep, sums_a - sums_b, axes=(1, 1))  # (r, s, k)
-    one = metric.combine(kept + sums_b.sum(axis=1))
-    other = metric.combine(sums_a.sum(axis=1) - kept)
-    gaps = np.abs((one - other).mean(axis=1))
+    score_a = metric.combine(kept + sums_b.sum(axis=1))
+    score_b = metric.combine(sums_a.sum(axis=1) - kept)
+    gaps = np.abs((score_a - score_b).mean(axis=1))
     return float(np.mean(gaps >= gaps[0] - 1e-12))
-
-
-def mcnemar(a_right: np.ndarray, b_right: np.ndarray) -> float:
-    """Exact McNemar p value for two classifiers, from whether each utterance was right, (n,) bool.
-
-    It takes utterances as independent; `compare` does not, and covers the other scores too.
-    """
-    a, b = np.asarray(a_right, bool), np.asarray(b_right, bool)
-    table = [[np.sum(a & b), np.sum(a & ~b)], [np.sum(~a & b), np.sum(~a & ~b)]]
-    return float(_mcnemar(table, exact=True).pvalue)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
     """p values adjusted for having looked at all of them (Holm 1979), in the same order."""
     return multipletests(np.asarray(p, float), method="holm")[1]
-
-
-def spread(
-    metric: Additive, pred, truth, groups, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Spread:
-    """Seed variance apart from sample variance; the error of the mean is seed^2 / s + sample^2."""
-    sums = _video_sums(metric, pred, truth, groups)
-    g = sums.shape[1]
-    scores = _weighted(metric, sums, np.ones((1, g)))[0]  # (s,)
-    means = _weighted(metric, sums, _draws(g, resamples, seed, 0)).mean(axis=1)  # (r,)
-    return Spread(over_seeds(scores).sd, float(means.std(ddof=1)))
 
 
 def over_seeds(scores: np.ndarray) -> Summary:
