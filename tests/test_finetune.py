@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from mmlib.data import load
 from mmlib.data.targets import targets
 from mmlib.dyfulm.losses import Targets, constant_losses, task_losses
-from mmlib.finetune import checkpoint, machine, pair, run
+from mmlib.finetune import checkpoint, evaluation, machine, pair, step
 from mmlib.finetune.checkpoint import BEST, LOG, ORIGIN, STATE, read_log
 from mmlib.finetune.config import Config, read_config
-from mmlib.finetune.precision import Masters
-from mmlib.finetune.run import Run, export, finetune
+from mmlib.finetune.precision import MasterWeights
+from mmlib.finetune.run import export, finetune
 from mmlib.finetune.tokens import tokenize
 from mmlib.text import made
 from mmlib.text.encoding import encode
@@ -86,11 +86,11 @@ def test_what_it_said_is_what_the_best_weights_say(config, corpus, tmp_path):
     model.load_state_dict(checkpoint.load_weights(folder, model))
     texts = [corpus.text[i] for i in corpus.rows("valid")]
     tokens = tokenize(texts, tokenizers, 48)
-    said = pair.say(model, tokens, np.arange(len(texts)), budget=100)  # other batches
+    said = evaluation.predict(model, tokens, np.arange(len(texts)), budget=100)  # other batches
     with np.load(folder / "valid.npz") as kept:
         for name in ("p_fine", "intensity", "gate", "alpha_b", "guidance"):
             np.testing.assert_allclose(said[name].numpy(), kept[name], atol=1e-5)
-        output = pair.as_output(said, "cpu")
+        output = evaluation.as_output(said)
         known = targets(corpus).take(corpus.rows("valid"))
         known = Targets(*(torch.from_numpy(v)[None] for v in known))
         logged = [line["losses"] for line in read_log(folder) if "valid" in line]
@@ -139,7 +139,7 @@ def test_the_middle_of_long_reviews_can_be_left_out(config, corpus, tmp_path):
     assert not np.array_equal(losses(end), losses(middle))
     with pytest.raises(ValueError, match="is of a run with truncation='end', not 'middle'"):
         finetune(replace(short, truncation="middle"), end, corpus)
-    with pytest.raises(ValueError, match="truncation='start' is unknown; use one of end, middle"):
+    with pytest.raises(ValueError, match="unknown truncation 'start'; choose one of end, middle"):
         replace(short, truncation="start")
 
 
@@ -168,7 +168,7 @@ def test_bfloat16_is_near_float32(config, corpus, tmp_path):
 def test_masters_add_up_steps_too_small_for_bfloat16():
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.ones_(model.weight)
-    masters = Masters(model, [model])
+    masters = MasterWeights(model, [model])
     optimizer = torch.optim.SGD(masters.parameters().values(), lr=1e-3)
     for _ in range(10):
         model(torch.ones(1, 1, dtype=torch.bfloat16)).sum().backward()
@@ -183,7 +183,7 @@ def test_masters_add_up_steps_too_small_for_bfloat16():
 def test_tables_stay_in_float32_and_are_rounded_when_read():
     model = torch.nn.Sequential(torch.nn.Embedding(3, 2), torch.nn.Linear(2, 1))
     exact = model[0].weight.detach().clone()
-    masters = Masters(model, [model], [model[0]])
+    masters = MasterWeights(model, [model], [model[0]])
     assert torch.equal(model[0].weight, exact) and set(masters.copies) == {"1.weight", "1.bias"}
     rows = model[0](torch.tensor([2]))
     assert torch.equal(rows, exact[[2]].bfloat16())
@@ -253,7 +253,7 @@ def test_the_gate_at_each_position_is_that_of_its_characters(config, corpus, two
     model, tokenizers = pair.build(replace(config, encoders=[two[0], two[0] if alike else two[1]]))
     texts = list(corpus.text[:9])
     read = tokenize(texts, tokenizers, 48)
-    said = pair.say(model, read, np.arange(9), budget=200)["gate_positions"]
+    said = evaluation.predict(model, read, np.arange(9), budget=200)["gate_positions"]
     for i, spans in enumerate(read.spans):
         batch = read.batch([i])
         gate = model.eval()(batch).gate[0, 0].mean(dim=-1)[batch.mask[0]]  # (p,)
@@ -264,19 +264,19 @@ def test_the_gate_at_each_position_is_that_of_its_characters(config, corpus, two
 @pytest.mark.parametrize("at", [2, 5, 10])
 def test_asked_to_stop_in_a_step_it_is_the_last(config, corpus, tmp_path, monkeypatch, at):
     """In an ordinary one, before an evaluation, and in the last of all."""
-    real, calls = Run._losses, []
+    real, calls = step.gradients, []
 
-    def losses_of(self, *args):
-        calls.append(self.step)
-        if self.step == at - 1:
+    def gradients(learner, plan, rows, number):
+        calls.append(number)
+        if number == at - 1:
             os.kill(os.getpid(), signal.SIGTERM)
-        return real(self, *args)
+        return real(learner, plan, rows, number)
 
     config = replace(config, epochs=2, save_every=1000)
-    monkeypatch.setattr(Run, "_losses", losses_of)
+    monkeypatch.setattr(step, "gradients", gradients)
     with pytest.raises(KeyboardInterrupt, match=f"stopped after step {at} of 10"):
         finetune(config, tmp_path / "run", corpus)
-    assert checkpoint.load_state(tmp_path / "run", {})["step"] == at == max(calls) + 1
+    assert checkpoint.load_state(tmp_path / "run")["step"] == at == max(calls) + 1
     monkeypatch.undo()
     found, whole = (read_log(finetune(config, tmp_path / n, corpus)) for n in ("run", "whole"))
     for one, other in zip(found, whole, strict=True):
@@ -286,11 +286,11 @@ def test_asked_to_stop_in_a_step_it_is_the_last(config, corpus, tmp_path, monkey
 def test_killed_after_an_evaluation_it_is_logged_once(config, corpus, tmp_path, monkeypatch):
     real, left = checkpoint.save_state, [1]
 
-    def save(folder, state):  # that after the step is kept, that after the evaluation not
+    def save(*args):  # that after the step is kept, that after the evaluation not
         left[0] -= 1
         if left[0] < 0:
             raise InterruptedError
-        real(folder, state)
+        real(*args)
 
     config = replace(config, save_every=1000)
     monkeypatch.setattr(checkpoint, "save_state", save)
@@ -311,7 +311,7 @@ def test_asked_to_stop_the_command_says_so_and_dies_of_it(config, tmp_path, how)
     process.send_signal(how)
     said = process.communicate()[1].splitlines()[-1]
     assert process.returncode == -signal.SIGINT  # a shell's loop ends with it
-    step = checkpoint.load_state(out, {})["step"]
+    step = checkpoint.load_state(out)["step"]
     assert said == f"mmlib.finetune: stopped after step {step} of 60; the same command goes on"
     assert len(losses(out)) == step < 60
     after = losses(finetune(config, out))
@@ -348,7 +348,7 @@ def test_interrupted_save_leaves_the_one_before(config, corpus, tmp_path, monkey
         finetune(config, tmp_path / "run", corpus)
     assert one_line(error)
     monkeypatch.undo()
-    assert checkpoint.load_state(tmp_path / "run", {})["step"] == 4
+    assert checkpoint.load_state(tmp_path / "run")["step"] == 4
     assert not list((tmp_path / "run").glob(".*"))
     again = losses(finetune(config, tmp_path / "run", corpus))
     np.testing.assert_array_equal(again, losses(finetune(config, tmp_path / "whole", corpus)))
@@ -384,18 +384,18 @@ def one_line(error):
 
 
 def test_loss_that_is_not_finite(config, corpus, tmp_path, monkeypatch):
-    real, left = run.task_losses, [3]
+    real, left = step.task_losses, [3]
 
     def broken(*args, **kwargs):
         left[0] -= 1
         found = real(*args, **kwargs)
         return found if left[0] >= 0 else found * torch.nan
 
-    monkeypatch.setattr(run, "task_losses", broken)
+    monkeypatch.setattr(step, "task_losses", broken)
     with pytest.raises(FloatingPointError, match="loss of step 4 is not finite") as error:
         finetune(config, tmp_path, corpus)
     assert one_line(error)
-    state = checkpoint.load_state(tmp_path, {})
+    state = checkpoint.load_state(tmp_path)
     assert state["step"] == 3 and all(v.isfinite().all() for v in state["model"].values())
 
 
@@ -459,14 +459,14 @@ def test_batch_too_large_while_training(config, corpus, tmp_path, monkeypatch, e
 
 def test_too_little_memory_keeps_the_steps_before(config, corpus, tmp_path, monkeypatch):
     """In an evaluation, too: it is made up for by the run that goes on."""
-    real = pair.say
+    real = evaluation.predict
     config = replace(config, epochs=2, save_every=1000)
     broken = lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("out of memory"))  # noqa: E731
-    monkeypatch.setattr(pair, "say", broken)
+    monkeypatch.setattr(evaluation, "predict", broken)
     with pytest.raises(ValueError, match="more than there is; set budget lower"):
         finetune(config, tmp_path / "run", corpus)
-    assert checkpoint.load_state(tmp_path / "run", {})["step"] == 5
-    monkeypatch.setattr(pair, "say", real)
+    assert checkpoint.load_state(tmp_path / "run")["step"] == 5
+    monkeypatch.setattr(evaluation, "predict", real)
     found, whole = (read_log(finetune(config, tmp_path / n, corpus)) for n in ("run", "whole"))
     for one, other in zip(found, whole, strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
@@ -487,21 +487,22 @@ def test_too_little_memory_halfway_through_the_weights(config, corpus, tmp_path,
 
 
 def test_validation_loss_that_is_not_finite(config, corpus, tmp_path, monkeypatch):
-    real = pair.say
+    real = evaluation.predict
 
     def said(*args):
         found = real(*args)
         return {**found, "intensity": found["intensity"] * torch.nan}
 
-    monkeypatch.setattr(pair, "say", said)
+    monkeypatch.setattr(evaluation, "predict", said)
     with pytest.raises(FloatingPointError, match="validation loss after step 5 is not fin") as e:
         finetune(config, tmp_path, corpus)
-    assert one_line(e) and checkpoint.load_state(tmp_path, {})["step"] == 5
+    assert one_line(e) and checkpoint.load_state(tmp_path)["step"] == 5
 
 
 def test_estimate_grows_as_the_batch_does(config):
     model, _ = pair.build(config)
-    at = {n: pair.needs(model, n, 48, is_short=False, checkpointing=False) for n in (0, 1, 8)}
+    how = {"bfloat16": False, "checkpointing": False}
+    at = {n: pair.needed_memory(model, n, 48, **how) for n in (0, 1, 8)}
     assert at[0] == 16 * sum(p.numel() for p in model.parameters())
     assert at[8] - at[0] == 8 * (at[1] - at[0]) > 0
 
@@ -562,7 +563,7 @@ def test_no_gpu_is_no_reason_to_use_the_cpu(config, corpus, tmp_path):
     ("given", "message"),
     [
         ("encoders: [minilm]\nlr: 1e-4", "lr cannot be '1e-4' .YAML reads 1e-4 as text"),
-        ("encoders: [minilm]\nlayers: 3", "unknown name 'layers'"),
+        ("encoders: [minilm]\nlayers: 3", "c.yaml: unknown name 'layers'"),
         ("encoders: [a, b, c]", "name one or two"),
         ("encoders: minilm", "encoders cannot be 'minilm'"),
         ("lr: 0.1", "`encoders: .minilm.` at least"),
@@ -574,7 +575,7 @@ def test_no_gpu_is_no_reason_to_use_the_cpu(config, corpus, tmp_path):
         ("encoders: [minilm]\nmax_length: 2", "max_length=2 must be at least 3"),
         ("encoders: [minilm]\nwidth: 0", "width=0 must be at least 4"),
         ("encoders: [minilm]\nguidance: 1", "guidance cannot be 1"),
-        ("encoders: [minilm]\nprecision: half", "precision='half' is unknown"),
+        ("encoders: [minilm]\nprecision: half", "unknown precision 'half'"),
         ("{", "while parsing"),
     ],
 )

@@ -10,7 +10,7 @@ from the same reviews, stand beside them.
 import argparse
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from mmlib.data.targets import Targets, constant, targets
 from mmlib.dyfulm import bag_of_words, interpret
 from mmlib.files import write_whole
 from mmlib.finetune import checkpoint
-from mmlib.finetune.config import ELSEWHERE, Config, read_config
+from mmlib.finetune.config import Config, defining, read_config
 from mmlib.scores import provenance, results
 from mmlib.text.encoder import MINILM_PACKAGE
 
@@ -147,10 +147,9 @@ def distinct(name: str, configs: Sequence[Config]) -> list[int]:
     seeds = [one.seed for one in configs]
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"{name} has two runs of one seed ({seeds}); name each run once")
-    shown = [{k: v for k, v in asdict(one).items() if k not in {"seed", *ELSEWHERE}}
-             for one in configs]  # fmt: skip
-    for one in shown[1:]:
-        if different := [k for k in one if one[k] != shown[0][k]]:
+    first, *others = [defining(replace(config, seed=0)) for config in configs]
+    for other in others:
+        if different := [name for name in first if other[name] != first[name]]:
             raise ValueError(f"runs of {name} differ in {', '.join(different)}; leave some out")
     return seeds
 
