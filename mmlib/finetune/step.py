@@ -83,7 +83,7 @@ def gradients(learner: Learner, plan: Plan, rows: np.ndarray, number: int) -> Gr
     own = (accelerator.process_index, accelerator.num_processes)
     for k, part in enumerate(batches(plan.tokens.lengths, rows, plan.config.budget, *own)):
         batch = plan.tokens.batch(part).to(accelerator.device)
-        output = learner.pair(batch, _noise(plan.config, number, accelerator.process_index, k))
+        output = learner.pair(batch, noise(plan.config, number, accelerator.process_index, k))
         losses = task_losses(output, plan.targets_of(part), **plan.loss_options)  # (1, 3)
         loss = learner.weighting(losses)  # (1,)
         fraction = len(part) / len(rows)
@@ -97,7 +97,7 @@ def gradients(learner: Learner, plan: Plan, rows: np.ndarray, number: int) -> Gr
     return Gradients(losses, loss, norm)
 
 
-def _noise(config: Config, number: int, process: int, k: int) -> Noise:
+def noise(config: Config, number: int, process: int, k: int) -> Noise:
     """The random numbers of the k-th batch of a process in step `number`."""
     place = [config.seed, number, process, k]
     torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
