@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
+import transformers
 import yaml
 from safetensors.torch import load_file, save_file
 
@@ -526,6 +527,71 @@ def test_what_cannot_be_trained_on(config, corpus, tmp_path):
         assert one_line(error)
 
 
+SIZES = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4}
+SIZES |= {"intermediate_size": 16, "max_position_embeddings": 66, "pad_token_id": 1}
+FLAUBERT = {"vocab_size": 60, "emb_dim": 16, "n_layers": 2, "n_heads": 4, "pad_index": 1}
+
+
+def saved(tmp_path, two, kind, settings):
+    """A folder with a random encoder of a kind and a tokenizer."""
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{kind}Config")(**settings)
+    getattr(transformers, f"{kind}Model")(config).save_pretrained(tmp_path / kind)
+    transformers.AutoTokenizer.from_pretrained(two[1]).save_pretrained(tmp_path / kind)
+    return str(tmp_path / kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [
+        ("Longformer", {**SIZES, "attention_window": [8, 8]}),
+        ("Flaubert", {**FLAUBERT, "layerdrop": 0.5}),
+        ("ModernBert", {**SIZES, "attention_dropout": 0.5}),
+    ],
+)
+def test_dropout_is_what_is_asked_for_in_every_encoder(config, tmp_path, two, kind, own):
+    """Also where it is a number that is given to a function."""
+    own = {**own, "vocab_size": 80, **dict.fromkeys(("bos_token_id", "eos_token_id"), 2)}
+    folder = saved(tmp_path, two, kind, own)
+    for rate in (0.0, 0.3):
+        model, tokenizers = pair.build(replace(config, encoders=[folder], encoder_dropout=rate))
+        batch = tokenize(["a good room"], tokenizers, 16).batch([0])
+        one, other = (model.train()(batch).fine for _ in range(2))
+        assert torch.equal(one, other) == (rate == 0)
+        assert model.encoders[0].config.to_dict() == transformers.AutoConfig.from_pretrained(
+            folder, dtype="float32", name_or_path=folder
+        ).to_dict() | {"transformers_version": transformers.__version__}
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [
+        ("SqueezeBert", {**SIZES, "embedding_size": 16}),  # calls its pooler
+        ("FNet", {k: v for k, v in SIZES.items() if k != "num_attention_heads"}),  # has no heads
+    ],
+)
+def test_encoder_that_cannot_be_trained_so(config, corpus, tmp_path, two, kind, own):
+    encoder = saved(tmp_path, two, kind, {**own, "vocab_size": 80})
+    with pytest.raises(ValueError, match=f"{kind}Model cannot be trained under DyFuLM") as error:
+        finetune(replace(config, encoders=[encoder]), tmp_path / "run", corpus)
+    assert one_line(error) and str(error.value).startswith(encoder)
+
+
+def test_dropout_that_cannot_be_switched_off(config, tmp_path, two, monkeypatch):
+    real = pair.load
+
+    def load(*args, **settings):
+        model, tokenizer = real(*args, **settings)
+        model.embeddings.register_forward_hook(lambda *x: torch.dropout(x[2], 0.1, x[0].training))
+        return model, tokenizer
+
+    monkeypatch.setattr(pair, "load", load)
+    with pytest.raises(ValueError, match="Model drops values though encoder_dropout is 0") as e:
+        pair.build(config)
+    assert one_line(e)
+    pair.build(replace(config, encoder_dropout=0.1))
+
+
 def test_state_of_other_encoder_files(config, corpus, tmp_path, two):
     folder = tmp_path / "encoder"
     shutil.copytree(two[0], folder)
@@ -564,10 +630,38 @@ def test_no_gpu_is_no_reason_to_use_the_cpu(config, corpus, tmp_path):
     [
         ("encoders: [minilm]\nlr: 1e-4", "lr cannot be '1e-4' .YAML reads 1e-4 as text"),
         ("encoders: [minilm]\nlayers: 3", "c.yaml: unknown name 'layers'"),
-        ("encoders: [a, b, c]", "name one or two"),
+        ("encoders: [a, b, c]", "must name one or two, in a list"),
         ("encoders: minilm", "encoders cannot be 'minilm'"),
         ("lr: 0.1", "`encoders: .minilm.` at least"),
-        ("encoders: [minilm]\nepochs: 0", "epochs=0 must be at least 1"),
+        ("encoders: []", "encoders=.. must name one or two, in a list"),
+        ("encoders: ['', minilm]", "must name one or two, in a list"),
+        ("encoders: [3]", "must name one or two, in a list"),
+        *(
+            (f"encoders: [minilm]\n{name}: {value}", rf"c\.yaml: {name}={value} must be {range_}")
+            for name, value, range_ in (
+                ("epochs", 0, "at least 1"),
+                ("batch", 0, "at least 1"),
+                ("processes", 0, "at least 1"),
+                ("patience", 0, "at least 1"),
+                ("save_every", 0, "at least 1"),
+                ("seed", -1, "at least 0"),
+                ("budget", -1, "at least 0"),
+                ("utterances", -1, "at least 0"),
+                ("weight_decay", -0.1, "at least 0"),
+                ("max_length", 0, "at least 3"),
+                ("width", 6, "a multiple of 4"),
+                ("head_lr", 0, "above 0"),
+                ("dropout", 1, "at least 0 and below 1"),
+                ("dropout", 0.999, "at most 0.99"),
+                ("encoder_dropout", -0.1, "at least 0 and below 1"),
+            )
+        ),
+        ("encoders: [minilm]\nlr: .inf", "c.yaml: lr=inf must be a finite number"),
+        ("encoders: [minilm]\nclip: .nan", "c.yaml: clip=nan must be a finite number"),
+        ("encoders: [minilm]\ngate: open", "c.yaml: unknown gate 'open'; choose one of gate, mean"),
+        ("encoders: [minilm]\nweighting: none", "c.yaml: unknown weighting 'none'"),
+        ("encoders: [minilm]\nregression: l1", "c.yaml: unknown regression 'l1'"),
+        ("encoders: [minilm]\nintensity: stars", "c.yaml: unknown intensity 'stars'"),
         ("encoders: [minilm]\nlr: -1", "lr=-1 must be above 0"),
         ("encoders: [minilm]\nclip: 0", "clip=0 must be above 0"),
         ("encoders: [minilm]\nwarmup: 2", "warmup=2 must be at least 0 and below 1"),
@@ -584,6 +678,14 @@ def test_bad_configuration(tmp_path, given, message):
     with pytest.raises(ValueError, match=message) as error:
         read_config(tmp_path / "c.yaml")
     assert one_line(error)
+
+
+def test_seed_of_the_command_line_is_checked_too(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("encoders: [minilm]\nseed: 3")
+    assert read_config(path, seed=4).seed == 4
+    with pytest.raises(ValueError, match=r"c\.yaml: seed=-1 must be at least 0"):
+        read_config(path, seed=-1)
 
 
 def test_command_line_says_what_is_wrong_in_one_line(tmp_path):

@@ -81,7 +81,7 @@ class Config:
     def __post_init__(self) -> None:
         names = self.encoders
         if not isinstance(names, list) or len(names) not in (1, 2) or not all(map(_is_name, names)):
-            raise ValueError(f"encoders={names!r}; name one or two in a list")
+            raise ValueError(f"encoders={names!r} must name one or two, in a list")
         for name, choices in CHOICES.items():
             refuse_unknown(name, [getattr(self, name)], choices)
         for name, value in asdict(self).items():
@@ -101,7 +101,7 @@ class Config:
             if not 0 <= (value := getattr(self, name)) < 1:
                 raise ValueError(f"{name}={value!r} must be at least 0 and below 1")
         if self.dropout > 0.99:
-            raise ValueError(f"dropout={self.dropout!r} drops all; use at most 0.99")
+            raise ValueError(f"dropout={self.dropout!r} must be at most 0.99")
         if self.width % 4:
             raise ValueError(f"width={self.width} must be a multiple of 4, for the BiLSTM")
 

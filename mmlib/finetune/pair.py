@@ -97,9 +97,12 @@ def _dropout_fields(folder: Path) -> dict[str, float]:
 def _tried(model: nn.Module, tokenizer: Any, folder: Path, is_exact: bool) -> torch.Size:
     """Layers and width (l, d) of an encoder's states, by a short text.
 
-    ValueError where it gives none without its pooler, or, if `is_exact`, not the same ones twice.
+    ValueError where it has no attention, gives no states without its pooler, or, if `is_exact`,
+    not the same ones twice.
     """
     try:
+        if not getattr(model.config, "num_attention_heads", 0):
+            raise ValueError("it has no attention, so it would read padding")
         ids = torch.tensor([tokenizer("Good, not bad.").input_ids])
         with torch.random.fork_rng(devices=[]):
             model.train()
@@ -127,8 +130,7 @@ def needed_memory(pair: Pair, rows: int, length: int, bfloat16: bool, checkpoint
     token = 0
     for encoder in pair.encoders:
         c = encoder.config
-        heads = getattr(c, "num_attention_heads", 0)
-        layer = (34 * c.hidden_size + 5 * heads * length) * (1 if bfloat16 else 2)
+        layer = (34 * c.hidden_size + 5 * c.num_attention_heads * length) * (1 if bfloat16 else 2)
         token += layer * (1 if checkpointing else c.num_hidden_layers)
         token += 2 * 4 * (c.num_hidden_layers + 1) * c.hidden_size
     return rows * length * token + 16 * sum(p.numel() for p in pair.parameters())
