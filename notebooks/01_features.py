@@ -245,7 +245,8 @@ print(f"padding: {arrival:.0%} in order of arrival, {by_length:.1%} by length")
 print("texts cut at", {limit: int((tokens > limit).sum()) for limit in (16, 32, 64, 128)})
 assert report.truncated == (tokens > max_length).sum()
 
-# %% [markdown] **Check: the neighbours do not matter.** A text alone in its batch gets the numbers
+# %% [markdown]
+# **Check: the neighbours do not matter.** A text alone in its batch gets the numbers
 # it gets among others, to the last bit, since keys come in whole groups (`mmlib.text.attention`):
 # whoever encodes a corpus in another order trains the same model. (`cache=False`: both ways are
 # really computed.)
@@ -824,7 +825,8 @@ of_word = collapse(values, intervals, np.array([(word.start, word.end)]))[0]
 assert np.allclose(of_word, values[inside].mean(axis=0))
 print(f"{word.text!r}: {inside.sum()} frames, F0 {of_word[0]:.0f} Hz")
 
-# %% [markdown] **The face** comes as the export of a program that saw the video: iMotions FACET,
+# %% [markdown]
+# **The face** comes as the export of a program that saw the video: iMotions FACET,
 # OpenFace 2 or py-feat, each read by its own column names into the same 35 channels
 # (`mmlib.recordings.faces` has the mapping). Frames without a face are left out and counted.
 
@@ -852,7 +854,8 @@ figure = timelines.recording(
 )  # fmt: skip
 _ = plots.save(figure, "01_recording", run)
 
-# %% [markdown] All of it at once, as `python -m mmlib.recordings` does for one clip or for a folder
+# %% [markdown]
+# All of it at once, as `python -m mmlib.recordings` does for one clip or for a folder
 # of them: one mean an utterance, and what had to be masked, counted. Notebook 09 puts a trained
 # model on top.
 

@@ -150,7 +150,8 @@ if encoder_a == "minilm":
     assert twins[1][0].encoder.rel_embeddings.weight.grad.abs().max() > 0
     print(f"{len(bert)} tokens: equal to 1e-4; the relative positions receive gradient")
 
-# %% [markdown] **Where their tokens meet.** The gate mixes states at one place of the text, so both
+# %% [markdown]
+# **Where their tokens meet.** The gate mixes states at one place of the text, so both
 # need states there. RoBERTa and DeBERTa cut alike; our pair does not. `mmlib.finetune.alignment`
 # takes tokens where both cut alike and whole words elsewhere, by the characters they come from.
 

@@ -6,7 +6,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import CanineTokenizer, PreTrainedTokenizerFast
 
-from mmlib.finetune.alignment import NOWHERE, align, pool, read, tokens
+from mmlib.finetune.alignment import NOWHERE, align, align_alone, pool, read
 from mmlib.finetune.tokens import tokenize
 
 TEXTS = [
@@ -105,7 +105,7 @@ def test_a_position_is_a_token_where_both_cut_alike_else_a_word(tokenizers, text
 @pytest.mark.parametrize("name", ["gpt2", "sentencepiece"])
 def test_one_tokenizer_twice_gives_its_tokens(tokenizers, name):
     for text, reading in zip(TEXTS, read(tokenizers[name], TEXTS, 512), strict=True):
-        twice, once = align(text, reading, reading), tokens(text, reading)
+        twice, once = align(text, reading, reading), align_alone(text, reading)
         for left, right in zip(twice, once, strict=True):
             np.testing.assert_array_equal(left, right)
         placed = once.a[once.a != NOWHERE]

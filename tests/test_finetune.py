@@ -10,17 +10,18 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
+import transformers
 import yaml
 from safetensors.torch import load_file, save_file
 
 from mmlib.data import load
 from mmlib.data.targets import targets
 from mmlib.dyfulm.losses import Targets, constant_losses, task_losses
-from mmlib.finetune import checkpoint, machine, pair, run
+from mmlib.finetune import checkpoint, evaluation, machine, pair, step
 from mmlib.finetune.checkpoint import BEST, LOG, ORIGIN, STATE, read_log
 from mmlib.finetune.config import Config, read_config
-from mmlib.finetune.precision import Masters
-from mmlib.finetune.run import Run, export, finetune
+from mmlib.finetune.precision import MasterWeights
+from mmlib.finetune.run import export, finetune
 from mmlib.finetune.tokens import tokenize
 from mmlib.text import made
 from mmlib.text.encoding import encode
@@ -86,11 +87,11 @@ def test_what_it_said_is_what_the_best_weights_say(config, corpus, tmp_path):
     model.load_state_dict(checkpoint.load_weights(folder, model))
     texts = [corpus.text[i] for i in corpus.rows("valid")]
     tokens = tokenize(texts, tokenizers, 48)
-    said = pair.say(model, tokens, np.arange(len(texts)), budget=100)  # other batches
+    said = evaluation.predict(model, tokens, np.arange(len(texts)), budget=100)  # other batches
     with np.load(folder / "valid.npz") as kept:
         for name in ("p_fine", "intensity", "gate", "alpha_b", "guidance"):
             np.testing.assert_allclose(said[name].numpy(), kept[name], atol=1e-5)
-        output = pair.as_output(said, "cpu")
+        output = evaluation.as_output(said)
         known = targets(corpus).take(corpus.rows("valid"))
         known = Targets(*(torch.from_numpy(v)[None] for v in known))
         logged = [line["losses"] for line in read_log(folder) if "valid" in line]
@@ -139,7 +140,7 @@ def test_the_middle_of_long_reviews_can_be_left_out(config, corpus, tmp_path):
     assert not np.array_equal(losses(end), losses(middle))
     with pytest.raises(ValueError, match="is of a run with truncation='end', not 'middle'"):
         finetune(replace(short, truncation="middle"), end, corpus)
-    with pytest.raises(ValueError, match="truncation='start' is unknown; use one of end, middle"):
+    with pytest.raises(ValueError, match="unknown truncation 'start'; choose one of end, middle"):
         replace(short, truncation="start")
 
 
@@ -168,7 +169,7 @@ def test_bfloat16_is_near_float32(config, corpus, tmp_path):
 def test_masters_add_up_steps_too_small_for_bfloat16():
     model = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.ones_(model.weight)
-    masters = Masters(model, [model])
+    masters = MasterWeights(model, [model])
     optimizer = torch.optim.SGD(masters.parameters().values(), lr=1e-3)
     for _ in range(10):
         model(torch.ones(1, 1, dtype=torch.bfloat16)).sum().backward()
@@ -183,7 +184,7 @@ def test_masters_add_up_steps_too_small_for_bfloat16():
 def test_tables_stay_in_float32_and_are_rounded_when_read():
     model = torch.nn.Sequential(torch.nn.Embedding(3, 2), torch.nn.Linear(2, 1))
     exact = model[0].weight.detach().clone()
-    masters = Masters(model, [model], [model[0]])
+    masters = MasterWeights(model, [model], [model[0]])
     assert torch.equal(model[0].weight, exact) and set(masters.copies) == {"1.weight", "1.bias"}
     rows = model[0](torch.tensor([2]))
     assert torch.equal(rows, exact[[2]].bfloat16())
@@ -253,7 +254,7 @@ def test_the_gate_at_each_position_is_that_of_its_characters(config, corpus, two
     model, tokenizers = pair.build(replace(config, encoders=[two[0], two[0] if alike else two[1]]))
     texts = list(corpus.text[:9])
     read = tokenize(texts, tokenizers, 48)
-    said = pair.say(model, read, np.arange(9), budget=200)["gate_positions"]
+    said = evaluation.predict(model, read, np.arange(9), budget=200)["gate_positions"]
     for i, spans in enumerate(read.spans):
         batch = read.batch([i])
         gate = model.eval()(batch).gate[0, 0].mean(dim=-1)[batch.mask[0]]  # (p,)
@@ -264,19 +265,19 @@ def test_the_gate_at_each_position_is_that_of_its_characters(config, corpus, two
 @pytest.mark.parametrize("at", [2, 5, 10])
 def test_asked_to_stop_in_a_step_it_is_the_last(config, corpus, tmp_path, monkeypatch, at):
     """In an ordinary one, before an evaluation, and in the last of all."""
-    real, calls = Run._losses, []
+    real, calls = step.gradients, []
 
-    def losses_of(self, *args):
-        calls.append(self.step)
-        if self.step == at - 1:
+    def gradients(learner, plan, rows, number):
+        calls.append(number)
+        if number == at - 1:
             os.kill(os.getpid(), signal.SIGTERM)
-        return real(self, *args)
+        return real(learner, plan, rows, number)
 
     config = replace(config, epochs=2, save_every=1000)
-    monkeypatch.setattr(Run, "_losses", losses_of)
+    monkeypatch.setattr(step, "gradients", gradients)
     with pytest.raises(KeyboardInterrupt, match=f"stopped after step {at} of 10"):
         finetune(config, tmp_path / "run", corpus)
-    assert checkpoint.load_state(tmp_path / "run", {})["step"] == at == max(calls) + 1
+    assert checkpoint.load_state(tmp_path / "run")["step"] == at == max(calls) + 1
     monkeypatch.undo()
     found, whole = (read_log(finetune(config, tmp_path / n, corpus)) for n in ("run", "whole"))
     for one, other in zip(found, whole, strict=True):
@@ -286,11 +287,11 @@ def test_asked_to_stop_in_a_step_it_is_the_last(config, corpus, tmp_path, monkey
 def test_killed_after_an_evaluation_it_is_logged_once(config, corpus, tmp_path, monkeypatch):
     real, left = checkpoint.save_state, [1]
 
-    def save(folder, state):  # that after the step is kept, that after the evaluation not
+    def save(*args):  # that after the step is kept, that after the evaluation not
         left[0] -= 1
         if left[0] < 0:
             raise InterruptedError
-        real(folder, state)
+        real(*args)
 
     config = replace(config, save_every=1000)
     monkeypatch.setattr(checkpoint, "save_state", save)
@@ -311,7 +312,7 @@ def test_asked_to_stop_the_command_says_so_and_dies_of_it(config, tmp_path, how)
     process.send_signal(how)
     said = process.communicate()[1].splitlines()[-1]
     assert process.returncode == -signal.SIGINT  # a shell's loop ends with it
-    step = checkpoint.load_state(out, {})["step"]
+    step = checkpoint.load_state(out)["step"]
     assert said == f"mmlib.finetune: stopped after step {step} of 60; the same command goes on"
     assert len(losses(out)) == step < 60
     after = losses(finetune(config, out))
@@ -348,7 +349,7 @@ def test_interrupted_save_leaves_the_one_before(config, corpus, tmp_path, monkey
         finetune(config, tmp_path / "run", corpus)
     assert one_line(error)
     monkeypatch.undo()
-    assert checkpoint.load_state(tmp_path / "run", {})["step"] == 4
+    assert checkpoint.load_state(tmp_path / "run")["step"] == 4
     assert not list((tmp_path / "run").glob(".*"))
     again = losses(finetune(config, tmp_path / "run", corpus))
     np.testing.assert_array_equal(again, losses(finetune(config, tmp_path / "whole", corpus)))
@@ -384,18 +385,18 @@ def one_line(error):
 
 
 def test_loss_that_is_not_finite(config, corpus, tmp_path, monkeypatch):
-    real, left = run.task_losses, [3]
+    real, left = step.task_losses, [3]
 
     def broken(*args, **kwargs):
         left[0] -= 1
         found = real(*args, **kwargs)
         return found if left[0] >= 0 else found * torch.nan
 
-    monkeypatch.setattr(run, "task_losses", broken)
+    monkeypatch.setattr(step, "task_losses", broken)
     with pytest.raises(FloatingPointError, match="loss of step 4 is not finite") as error:
         finetune(config, tmp_path, corpus)
     assert one_line(error)
-    state = checkpoint.load_state(tmp_path, {})
+    state = checkpoint.load_state(tmp_path)
     assert state["step"] == 3 and all(v.isfinite().all() for v in state["model"].values())
 
 
@@ -459,14 +460,14 @@ def test_batch_too_large_while_training(config, corpus, tmp_path, monkeypatch, e
 
 def test_too_little_memory_keeps_the_steps_before(config, corpus, tmp_path, monkeypatch):
     """In an evaluation, too: it is made up for by the run that goes on."""
-    real = pair.say
+    real = evaluation.predict
     config = replace(config, epochs=2, save_every=1000)
     broken = lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("out of memory"))  # noqa: E731
-    monkeypatch.setattr(pair, "say", broken)
+    monkeypatch.setattr(evaluation, "predict", broken)
     with pytest.raises(ValueError, match="more than there is; set budget lower"):
         finetune(config, tmp_path / "run", corpus)
-    assert checkpoint.load_state(tmp_path / "run", {})["step"] == 5
-    monkeypatch.setattr(pair, "say", real)
+    assert checkpoint.load_state(tmp_path / "run")["step"] == 5
+    monkeypatch.setattr(evaluation, "predict", real)
     found, whole = (read_log(finetune(config, tmp_path / n, corpus)) for n in ("run", "whole"))
     for one, other in zip(found, whole, strict=True):
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
@@ -487,21 +488,22 @@ def test_too_little_memory_halfway_through_the_weights(config, corpus, tmp_path,
 
 
 def test_validation_loss_that_is_not_finite(config, corpus, tmp_path, monkeypatch):
-    real = pair.say
+    real = evaluation.predict
 
     def said(*args):
         found = real(*args)
         return {**found, "intensity": found["intensity"] * torch.nan}
 
-    monkeypatch.setattr(pair, "say", said)
+    monkeypatch.setattr(evaluation, "predict", said)
     with pytest.raises(FloatingPointError, match="validation loss after step 5 is not fin") as e:
         finetune(config, tmp_path, corpus)
-    assert one_line(e) and checkpoint.load_state(tmp_path, {})["step"] == 5
+    assert one_line(e) and checkpoint.load_state(tmp_path)["step"] == 5
 
 
 def test_estimate_grows_as_the_batch_does(config):
     model, _ = pair.build(config)
-    at = {n: pair.needs(model, n, 48, is_short=False, checkpointing=False) for n in (0, 1, 8)}
+    how = {"bfloat16": False, "checkpointing": False}
+    at = {n: pair.needed_memory(model, n, 48, **how) for n in (0, 1, 8)}
     assert at[0] == 16 * sum(p.numel() for p in model.parameters())
     assert at[8] - at[0] == 8 * (at[1] - at[0]) > 0
 
@@ -523,6 +525,71 @@ def test_what_cannot_be_trained_on(config, corpus, tmp_path):
         with pytest.raises(ValueError, match=message) as error:
             finetune(config, tmp_path, bad)
         assert one_line(error)
+
+
+SIZES = {"vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4}
+SIZES |= {"intermediate_size": 16, "max_position_embeddings": 66, "pad_token_id": 1}
+FLAUBERT = {"vocab_size": 60, "emb_dim": 16, "n_layers": 2, "n_heads": 4, "pad_index": 1}
+
+
+def saved(tmp_path, two, kind, settings):
+    """A folder with a random encoder of a kind and a tokenizer."""
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{kind}Config")(**settings)
+    getattr(transformers, f"{kind}Model")(config).save_pretrained(tmp_path / kind)
+    transformers.AutoTokenizer.from_pretrained(two[1]).save_pretrained(tmp_path / kind)
+    return str(tmp_path / kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [
+        ("Longformer", {**SIZES, "attention_window": [8, 8]}),
+        ("Flaubert", {**FLAUBERT, "layerdrop": 0.5}),
+        ("ModernBert", {**SIZES, "attention_dropout": 0.5}),
+    ],
+)
+def test_dropout_is_what_is_asked_for_in_every_encoder(config, tmp_path, two, kind, own):
+    """Also where it is a number that is given to a function."""
+    own = {**own, "vocab_size": 80, **dict.fromkeys(("bos_token_id", "eos_token_id"), 2)}
+    folder = saved(tmp_path, two, kind, own)
+    for rate in (0.0, 0.3):
+        model, tokenizers = pair.build(replace(config, encoders=[folder], encoder_dropout=rate))
+        batch = tokenize(["a good room"], tokenizers, 16).batch([0])
+        one, other = (model.train()(batch).fine for _ in range(2))
+        assert torch.equal(one, other) == (rate == 0)
+        assert model.encoders[0].config.to_dict() == transformers.AutoConfig.from_pretrained(
+            folder, dtype="float32", name_or_path=folder
+        ).to_dict() | {"transformers_version": transformers.__version__}
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"),
+    [
+        ("SqueezeBert", {**SIZES, "embedding_size": 16}),  # calls its pooler
+        ("FNet", {k: v for k, v in SIZES.items() if k != "num_attention_heads"}),  # has no heads
+    ],
+)
+def test_encoder_that_cannot_be_trained_so(config, corpus, tmp_path, two, kind, own):
+    encoder = saved(tmp_path, two, kind, {**own, "vocab_size": 80})
+    with pytest.raises(ValueError, match=f"{kind}Model cannot be trained under DyFuLM") as error:
+        finetune(replace(config, encoders=[encoder]), tmp_path / "run", corpus)
+    assert one_line(error) and str(error.value).startswith(encoder)
+
+
+def test_dropout_that_cannot_be_switched_off(config, tmp_path, two, monkeypatch):
+    real = pair.load
+
+    def load(*args, **settings):
+        model, tokenizer = real(*args, **settings)
+        model.embeddings.register_forward_hook(lambda *x: torch.dropout(x[2], 0.1, x[0].training))
+        return model, tokenizer
+
+    monkeypatch.setattr(pair, "load", load)
+    with pytest.raises(ValueError, match="Model drops values though encoder_dropout is 0") as e:
+        pair.build(config)
+    assert one_line(e)
+    pair.build(replace(config, encoder_dropout=0.1))
 
 
 def test_state_of_other_encoder_files(config, corpus, tmp_path, two):
@@ -562,11 +629,39 @@ def test_no_gpu_is_no_reason_to_use_the_cpu(config, corpus, tmp_path):
     ("given", "message"),
     [
         ("encoders: [minilm]\nlr: 1e-4", "lr cannot be '1e-4' .YAML reads 1e-4 as text"),
-        ("encoders: [minilm]\nlayers: 3", "unknown name 'layers'"),
-        ("encoders: [a, b, c]", "name one or two"),
+        ("encoders: [minilm]\nlayers: 3", "c.yaml: unknown name 'layers'"),
+        ("encoders: [a, b, c]", "must name one or two, in a list"),
         ("encoders: minilm", "encoders cannot be 'minilm'"),
         ("lr: 0.1", "`encoders: .minilm.` at least"),
-        ("encoders: [minilm]\nepochs: 0", "epochs=0 must be at least 1"),
+        ("encoders: []", "encoders=.. must name one or two, in a list"),
+        ("encoders: ['', minilm]", "must name one or two, in a list"),
+        ("encoders: [3]", "must name one or two, in a list"),
+        *(
+            (f"encoders: [minilm]\n{name}: {value}", rf"c\.yaml: {name}={value} must be {range_}")
+            for name, value, range_ in (
+                ("epochs", 0, "at least 1"),
+                ("batch", 0, "at least 1"),
+                ("processes", 0, "at least 1"),
+                ("patience", 0, "at least 1"),
+                ("save_every", 0, "at least 1"),
+                ("seed", -1, "at least 0"),
+                ("budget", -1, "at least 0"),
+                ("utterances", -1, "at least 0"),
+                ("weight_decay", -0.1, "at least 0"),
+                ("max_length", 0, "at least 3"),
+                ("width", 6, "a multiple of 4"),
+                ("head_lr", 0, "above 0"),
+                ("dropout", 1, "at least 0 and below 1"),
+                ("dropout", 0.999, "at most 0.99"),
+                ("encoder_dropout", -0.1, "at least 0 and below 1"),
+            )
+        ),
+        ("encoders: [minilm]\nlr: .inf", "c.yaml: lr=inf must be a finite number"),
+        ("encoders: [minilm]\nclip: .nan", "c.yaml: clip=nan must be a finite number"),
+        ("encoders: [minilm]\ngate: open", "c.yaml: unknown gate 'open'; choose one of gate, mean"),
+        ("encoders: [minilm]\nweighting: none", "c.yaml: unknown weighting 'none'"),
+        ("encoders: [minilm]\nregression: l1", "c.yaml: unknown regression 'l1'"),
+        ("encoders: [minilm]\nintensity: stars", "c.yaml: unknown intensity 'stars'"),
         ("encoders: [minilm]\nlr: -1", "lr=-1 must be above 0"),
         ("encoders: [minilm]\nclip: 0", "clip=0 must be above 0"),
         ("encoders: [minilm]\nwarmup: 2", "warmup=2 must be at least 0 and below 1"),
@@ -574,7 +669,7 @@ def test_no_gpu_is_no_reason_to_use_the_cpu(config, corpus, tmp_path):
         ("encoders: [minilm]\nmax_length: 2", "max_length=2 must be at least 3"),
         ("encoders: [minilm]\nwidth: 0", "width=0 must be at least 4"),
         ("encoders: [minilm]\nguidance: 1", "guidance cannot be 1"),
-        ("encoders: [minilm]\nprecision: half", "precision='half' is unknown"),
+        ("encoders: [minilm]\nprecision: half", "unknown precision 'half'"),
         ("{", "while parsing"),
     ],
 )
@@ -583,6 +678,14 @@ def test_bad_configuration(tmp_path, given, message):
     with pytest.raises(ValueError, match=message) as error:
         read_config(tmp_path / "c.yaml")
     assert one_line(error)
+
+
+def test_seed_of_the_command_line_is_checked_too(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("encoders: [minilm]\nseed: 3")
+    assert read_config(path, seed=4).seed == 4
+    with pytest.raises(ValueError, match=r"c\.yaml: seed=-1 must be at least 0"):
+        read_config(path, seed=-1)
 
 
 def test_command_line_says_what_is_wrong_in_one_line(tmp_path):

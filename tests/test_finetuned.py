@@ -51,7 +51,7 @@ def test_seeds_are_stacked_and_models_paired(finished, tmp_path, monkeypatch):
     assert [one["device"] for one in told["trained"]] == [origin["device"]] * 2
     runs = told["trained"] + origin["parameters"]["single_b"]["trained"]
     assert origin["seconds"] == pytest.approx(sum(one["seconds"] for one in runs), abs=0.1)
-    looked = json.loads((tmp_path / "mine" / rows.INSIDE).read_text())["single_a"]
+    looked = json.loads((tmp_path / "mine" / rows.GATE_FILE).read_text())["single_a"]
     assert np.sum(looked["alpha_a"], axis=1) == pytest.approx([1, 1], abs=1e-3)
     top = np.max(looked["alpha_a"], axis=1)  # of the mean weights
     assert (top <= np.array(looked["largest_a"]) + 1e-4).all() and max(looked["largest_a"]) <= 1
@@ -75,18 +75,18 @@ def test_models_are_paired_by_the_seeds_that_both_have(finished, tmp_path, monke
 
 def test_runs_that_cannot_be_compared(finished, tmp_path):
     with pytest.raises(ValueError, match="holds no finished run"):
-        rows.said([tmp_path], [])
+        rows.predictions([tmp_path], [])
     with pytest.raises(ValueError, match="other reviews"):
-        rows.said([finished["one"]], ["another"])
+        rows.predictions([finished["one"]], ["another"])
     with pytest.raises(ValueError, match="'dyfulm': write MODEL=FOLDER"):
-        rows.named(["single_a=there", "dyfulm"])
+        rows.folders_of(["single_a=there", "dyfulm"])
     config = read_config(finished["one"] / "config.yaml")
     with pytest.raises(ValueError, match="differ in utterances: 0, 9"):
-        rows.common({"single_a": config, "single_b": replace(config, utterances=9)})
+        rows.common_config({"single_a": config, "single_b": replace(config, utterances=9)})
     with pytest.raises(ValueError, match=r"two runs of one seed \(\[0, 0\]\)"):
-        rows.distinct("single_a", [config, config])
+        rows.seeds_of("single_a", [config, config])
     with pytest.raises(ValueError, match="runs of single_a differ in batch, lr; leave"):
-        rows.distinct("single_a", [config, replace(config, seed=1, batch=2, lr=1.0)])
+        rows.seeds_of("single_a", [config, replace(config, seed=1, batch=2, lr=1.0)])
     (finished["bare"] / "provenance.json").rename(tmp_path / "kept")
     with pytest.raises(ValueError, match=r"provenance\.json is missing; .* ends the run"):
         store("mine", {"single_b": [finished["bare"]]})
@@ -102,7 +102,7 @@ def test_words_that_open_the_gate(tmp_path, monkeypatch):
     given = {"dataset": "synthetic_reviews", "max_length": 40, "batch": 64, "width": 16}
     config = Config([str(a), str(a)], **given, device="cpu", precision="float32")
     store("mine", {"dyfulm": [finetune(config, tmp_path / "run")]})
-    looked = json.loads((tmp_path / "mine" / rows.INSIDE).read_text())["dyfulm"]
+    looked = json.loads((tmp_path / "mine" / rows.GATE_FILE).read_text())["dyfulm"]
     to_a, to_b = looked["to_a"], looked["to_b"]
     assert len(to_a) == len(to_b) == rows.WORDS
     gates = [gate for _, gate, _ in (*to_a, *to_b[::-1])]

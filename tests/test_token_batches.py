@@ -5,7 +5,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from mmlib.finetune.alignment import NOWHERE
-from mmlib.finetune.tokens import share, steps, tokenize
+from mmlib.finetune.tokens import batches, steps, tokenize
 
 LENGTHS = np.random.default_rng(0).integers(3, 100, 500)
 TEXTS = ["good", "a very good room", "it isn't, is it", "bad bad bad bad"]
@@ -44,19 +44,19 @@ def test_a_step_has_texts_of_like_length():
 def test_processes_share_a_step_within_the_budget(processes):
     rows = np.arange(40, 60)
     parts = [
-        list(share(LENGTHS, rows, budget=150, process=k, processes=processes))
+        list(batches(LENGTHS, rows, budget=150, process=k, processes=processes))
         for k in range(processes)
     ]
     assert sorted(np.concatenate([part for mine in parts for part in mine])) == list(rows)
     for part in (part for mine in parts for part in mine):
         assert len(part) == 1 or len(part) * LENGTHS[part].max() <= 150
-    assert list(share(LENGTHS, rows[:1], 150, process=1, processes=2)) == []
+    assert list(batches(LENGTHS, rows[:1], 150, process=1, processes=2)) == []
 
 
 def test_one_encoder_or_two_that_cut_alike_need_no_pooling():
     for tokenizers in ([SPACES], [SPACES, SPACES]):
         batch = tokenize(TEXTS, tokenizers, 10).batch([0, 1])
-        assert batch.places is None and len(batch.ids) == len(tokenizers)
+        assert batch.positions is None and len(batch.ids) == len(tokenizers)
         assert batch.mask.tolist() == [[False, True] + [False] * 4, [False] + [True] * 4 + [False]]
         assert batch.ids[0].tolist() == [[1, 0, 1, 7, 7, 7], [1, 0, 0, 0, 0, 1]]
         assert batch.attended[0].tolist() == [[1, 1, 1, 0, 0, 0], [1] * 6]
@@ -64,13 +64,13 @@ def test_one_encoder_or_two_that_cut_alike_need_no_pooling():
 
 def test_two_that_cut_otherwise_share_positions():
     batch = tokenize(TEXTS, [SPACES, MARKS], 10).batch([0, 2])
-    assert batch.places[0].tolist() == [[-1, 0, -1, -1, -1, -1], [-1, 0, 1, 2, 3, -1]]
-    assert batch.places[1].tolist()[1] == [-1, 0, 1, 1, 1, 1, 2, 3, -1]  # "isn't," is one position
+    assert batch.positions[0].tolist() == [[-1, 0, -1, -1, -1, -1], [-1, 0, 1, 2, 3, -1]]
+    assert batch.positions[1].tolist()[1] == [-1, 0, 1, 1, 1, 1, 2, 3, -1]  # "isn't," is one
     assert batch.mask.tolist() == [[True, False, False, False], [True] * 4]
     assert batch.ids[1][0].tolist() == [1, 0, 1, 9, 9, 9, 9, 9, 9]
-    assert (batch.places[1][0, 2:] == NOWHERE).all()
+    assert (batch.positions[1][0, 2:] == NOWHERE).all()
     alike = tokenize(TEXTS, [SPACES, MARKS], 10).batch([0, 1])
-    assert alike.places is None  # where no text of the batch is cut otherwise
+    assert alike.positions is None  # where no text of the batch is cut otherwise
 
 
 def test_cuts_are_counted_for_either_encoder():
@@ -89,17 +89,17 @@ def test_the_middle_of_a_long_text_can_be_left_out():
     assert kept.ids[0][0].tolist() == [1, 3, 4, *range(45, 53), 1]  # a quarter is the beginning
     assert kept.ids[1][0].tolist() == tokenize(texts, [spaces], 12).ids[1][0].tolist()
     assert kept.cut.tolist() == [True, False]
-    assert kept.batch([0]).places is None and kept.batch([0]).mask.sum() == 10
+    assert kept.batch([0]).positions is None and kept.batch([0]).mask.sum() == 10
 
 
 def test_positions_around_what_is_left_out():
     tokens = tokenize(["it is so good but it isn't, or so"], [SPACES, MARKS], 8, "middle")
-    places = [side.tolist() for side in tokens.places[0]]
-    assert places[0] == [-1, 0, -1, -1, 1, 2, 3, -1]  # [X] it, but it isn't, or so [X]
-    assert places[1] == [-1, 0, 1, 1, 1, 2, 3, -1]  # [X] it, ' t , or so [X]
+    positions = [side.tolist() for side in tokens.positions[0]]
+    assert positions[0] == [-1, 0, -1, -1, 1, 2, 3, -1]  # [X] it, but it isn't, or so [X]
+    assert positions[1] == [-1, 0, 1, 1, 1, 2, 3, -1]  # [X] it, ' t , or so [X]
 
 
 def test_to_moves_all():
     batch = tokenize(TEXTS, [SPACES, MARKS], 10).batch([0, 2]).to(torch.device("meta"))
-    moved = [*batch.ids, *batch.attended, *batch.places, batch.mask]
+    moved = [*batch.ids, *batch.attended, *batch.positions, batch.mask]
     assert {one.device.type for one in moved} == {"meta"}

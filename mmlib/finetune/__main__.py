@@ -1,6 +1,45 @@
 """`python -m mmlib.finetune CONFIG.yaml`: see `mmlib.finetune.run`."""
 
-from mmlib.finetune.run import main
+import argparse
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from mmlib.files import cache_root, environment
+from mmlib.finetune import machine, run
+from mmlib.finetune.config import read_config
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m mmlib.finetune", description=run.__doc__)
+    parser.add_argument("config", type=Path, help="YAML file of names and values")
+    parser.add_argument("--out", type=Path, help="folder of the run")
+    parser.add_argument("--export", type=Path, help="folder for the fine-tuned encoders")
+    parser.add_argument("--seed", type=int, help="in place of the one in the file")
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    machine.keep_memory()
+    try:
+        _run(given)
+    except (ValueError, FloatingPointError, OSError) as problem:
+        raise SystemExit(f"mmlib.finetune: {problem}") from None
+    except KeyboardInterrupt as stop:
+        print("mmlib.finetune:", str(stop) or "interrupted", file=sys.stderr)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)  # so that a shell ends the loop this stands in
+
+
+def _run(given: argparse.Namespace) -> None:
+    """The run that the command line asks for, and its export."""
+    config = read_config(given.config, **({} if given.seed is None else {"seed": given.seed}))
+    if given.export and given.export.exists():
+        raise ValueError(f"{given.export} exists; choose another folder")
+    folder = run.finetune(config, given.out or cache_root() / "finetuned" / given.config.stem)
+    if given.export and environment("RANK", "0") == "0":
+        run.export(folder, given.export)
+
 
 if __name__ == "__main__":
     main()

@@ -1,8 +1,8 @@
 """Common positions of two tokenizers, by the characters their tokens come from.
 
 A gate mixes two encoders' states at one position of the text, so both need states there. In words
-that the tokenizers cut alike, each token is a position. In the others the word is one (what stands
-between two spaces, so a contraction or a URL is whole), with the mean of its tokens' states. Two
+that the tokenizers cut alike, each token is a position. Any other word (what stands between two
+spaces, contractions and URLs included) is one position, with the mean of its tokens' states. Two
 tokenizers that agree everywhere thus give tokens, and nothing is pooled.
 Axes: b batch, t token, p position; c counts the characters of a text.
 """
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-HEAD = 0.25  # share of a text cut in its middle that is its beginning, as in Sun et al. (2019)
+HEAD = 0.25  # of what is kept of a text cut in its middle, as in Sun et al. (2019)
 NOWHERE = -1  # the position of special tokens, of bare spaces, and of what the other cut off
 
 
@@ -44,8 +44,8 @@ def read(
     """
     check(tokenizer)
     limit = {"truncation": True, "max_length": max_length} if truncation == "end" else {}
-    found = tokenizer(list(texts), verbose=False, **limit)
-    return [_reading(encoding, max_length) for encoding in found.encodings]
+    output = tokenizer(list(texts), verbose=False, **limit)
+    return [_reading(encoding, max_length) for encoding in output.encodings]
 
 
 def check(tokenizer: Any) -> None:
@@ -70,25 +70,45 @@ def _reading(encoding: Any, max_length: int) -> Reading:
 def align(text: str, a: Reading, b: Reading) -> Aligned:
     """Positions that both readings of a text reach, in order.
 
-    Where there is none (both cut within the first word), the whole text is one.
+    Where there is none (both cut within the first word), the text is one position.
     """
-    space = np.fromiter(map(str.isspace, text), bool, len(text))  # (c,)
+    space = _spaces(text)
     spans = [_trimmed(reading.spans, space) for reading in (a, b)]
-    word = _words(space, np.concatenate(spans))  # (c + 1,)
-    inside = [ends[:, 1] > ends[:, 0] for ends in spans]
-    of = [word[ends[:, 0]] for ends in spans]  # word of each token, where it has characters
-    counts = [np.bincount(w[seen], minlength=len(word)) for w, seen in zip(of, inside, strict=True)]
-    inside = [
-        seen & (counts[0] > 0)[w] & (counts[1] > 0)[w] for w, seen in zip(of, inside, strict=True)
-    ]
-    alike = counts[0] == counts[1]  # of each word: whether it is cut the same way
-    both = [seen & alike[w] for w, seen in zip(of, inside, strict=True)]
-    differ = (spans[0][both[0]] != spans[1][both[1]]).any(axis=1)
-    alike[of[0][both[0]][differ]] = False
-    places = [_places(w, seen, alike) for w, seen in zip(of, inside, strict=True)]
-    if (places[0] == NOWHERE).all():
-        return _whole(text, a.ids, b.ids)
-    return Aligned(*places, _extents(places[0], spans[0]))
+    words = _words(space, np.concatenate(spans))  # (c + 1,)
+    word = [words[ends[:, 0]] for ends in spans]  # of each token
+    filled = [ends[:, 1] > ends[:, 0] for ends in spans]  # tokens that have characters
+    tokens = [w[has] for w, has in zip(word, filled, strict=True)]
+    counts = [np.bincount(w, minlength=len(words)) for w in tokens]  # tokens of each word
+    shared = (counts[0] > 0) & (counts[1] > 0)  # of each word: whether both readings reach it
+    placed = [has & shared[w] for w, has in zip(word, filled, strict=True)]
+    cut_alike = counts[0] == counts[1]  # of each word
+    one, other = (np.flatnonzero(has & cut_alike[w]) for w, has in zip(word, placed, strict=True))
+    differs = (spans[0][one] != spans[1][other]).any(axis=1)
+    cut_alike[word[0][one][differs]] = False
+    positions = [_positions(w, has, cut_alike) for w, has in zip(word, placed, strict=True)]
+    if not placed[0].any():
+        return _one_position(text, a, b)
+    return Aligned(*positions, _extents(positions[0], spans[0]))
+
+
+def align_alone(text: str, reading: Reading) -> Aligned:
+    """`align` of a reading with itself: each token that has characters is a position."""
+    spans = _trimmed(reading.spans, _spaces(text))
+    filled = spans[:, 1] > spans[:, 0]
+    if not filled.any():
+        return _one_position(text, reading, reading)
+    positions = np.where(filled, np.cumsum(filled) - 1, NOWHERE)
+    return Aligned(positions, positions, spans[filled])
+
+
+def _one_position(text: str, a: Reading, b: Reading) -> Aligned:
+    """The text is one position, of all tokens."""
+    zeros = (np.zeros(len(reading.ids), dtype=int) for reading in (a, b))
+    return Aligned(*zeros, np.array([[0, len(text)]]))
+
+
+def _spaces(text: str) -> np.ndarray:
+    return np.fromiter(map(str.isspace, text), bool, len(text))  # (c,)
 
 
 def _trimmed(spans: np.ndarray, space: np.ndarray) -> np.ndarray:
@@ -115,45 +135,30 @@ def _words(space: np.ndarray, spans: np.ndarray) -> np.ndarray:
     return np.append(np.cumsum(first), 0)
 
 
-def _places(word: np.ndarray, inside: np.ndarray, alike: np.ndarray) -> np.ndarray:
-    """Position of each token: its own in words cut alike, else its word's."""
-    word = word[inside]
-    begins = alike[word] | (np.diff(word, prepend=-1) != 0)
-    places = np.full(len(inside), NOWHERE)
-    places[inside] = np.cumsum(begins) - 1
-    return places
+def _positions(word: np.ndarray, placed: np.ndarray, cut_alike: np.ndarray) -> np.ndarray:
+    """Position of each placed token: its own in words cut alike, else its word's."""
+    word = word[placed]
+    begins = cut_alike[word] | (np.diff(word, prepend=-1) != 0)
+    positions = np.full(len(placed), NOWHERE)
+    positions[placed] = np.cumsum(begins) - 1
+    return positions
 
 
-def _extents(places: np.ndarray, spans: np.ndarray) -> np.ndarray:
+def _extents(positions: np.ndarray, spans: np.ndarray) -> np.ndarray:
     """First and last character of each position, (p, 2)."""
-    tokens = np.flatnonzero(places != NOWHERE)
-    _, first, counts = np.unique(places[tokens], return_index=True, return_counts=True)
+    tokens = np.flatnonzero(positions != NOWHERE)
+    _, first, counts = np.unique(positions[tokens], return_index=True, return_counts=True)
     last = first + counts - 1
     return np.stack([spans[tokens[first], 0], spans[tokens[last], 1]], axis=1)
 
 
-def tokens(text: str, reading: Reading) -> Aligned:
-    """Positions of one reading alone: each token that has characters."""
-    space = np.fromiter(map(str.isspace, text), bool, len(text))
-    spans = _trimmed(reading.spans, space)
-    inside = spans[:, 1] > spans[:, 0]
-    if not inside.any():
-        return _whole(text, reading.ids, reading.ids)
-    places = np.where(inside, np.cumsum(inside) - 1, NOWHERE)
-    return Aligned(places, places, spans[inside])
+def pool(states: Tensor, positions: Tensor, p: int) -> Tensor:
+    """Mean state at each of p positions, (b, p, ...), of token states (b, t, ...).
 
-
-def _whole(text: str, *ids: np.ndarray) -> Aligned:
-    return Aligned(*(np.zeros(len(side), dtype=int) for side in ids), np.array([[0, len(text)]]))
-
-
-def pool(states: Tensor, places: Tensor, positions: int) -> Tensor:
-    """Mean state at each position, (b, p, ...), of token states (b, t, ...).
-
-    places: (b, t), NOWHERE where a token counts for none. Positions without a token get 0.
+    positions: (b, t), NOWHERE where a token counts for none. Those without a token get 0.
     """
-    at = torch.arange(positions, device=places.device)
-    chosen = (places[:, None] == at[:, None]).to(states.dtype)  # (b, p, t)
+    at = torch.arange(p, device=positions.device)
+    chosen = (positions[:, None] == at[:, None]).to(states.dtype)  # (b, p, t)
     sums = chosen @ states.flatten(2)  # one matrix product for all layers
     means = sums / chosen.sum(dim=-1, keepdim=True).clamp(min=1)
     return means.unflatten(2, states.shape[2:])

@@ -7,6 +7,8 @@ are safetensors, the log is a line of JSON a step.
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +19,39 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mmlib.files import write_whole
+from mmlib.finetune.config import Config, defining
 
 STATE, BEST, LOG, CONFIG = "state.pt", "best.safetensors", "log.jsonl", "config.yaml"
 ORIGIN = "provenance.json"
-PARTS = ("config", "step", "due", "best", "sums", "model", "optimizer", "weighting")  # of a state
 
 
-def save_state(folder: Path, state: Mapping[str, Any]) -> None:
-    write_whole(folder / STATE, lambda part: torch.save(dict(state), part))
+@dataclass
+class Progress:
+    """How far a run has come."""
+
+    step: int = 0  # steps done
+    due: bool = False  # whether this step's evaluation is still to come
+    # lowest validation loss, the step it is of, and the evaluations since
+    best: dict[str, float] = field(
+        default_factory=lambda: {"loss": float("inf"), "step": 0, "waited": 0}
+    )
+    sums: list[float] = field(default_factory=lambda: [0.0] * 3)  # of the epoch's losses, by text
 
 
-def load_state(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+PARTS = ("model", "optimizer", "weighting")  # of a state, besides configuration and progress
+
+
+def save_state(folder: Path, config: Config, progress: Progress, parts: Mapping[str, Any]) -> None:
+    """Write what `restore` reads; parts: PARTS, each with a `state_dict`."""
+    state = {"config": defining(config), **asdict(progress)}
+    state |= {name: part.state_dict() for name, part in parts.items()}
+    write_whole(folder / STATE, lambda part: torch.save(state, part))
+
+
+def load_state(folder: Path) -> dict[str, Any] | None:
     """The state that `save_state` wrote, None if there is none.
 
-    ValueError, one line, where it is damaged, no state of this version, or of a run with another
-    configuration.
+    ValueError, one line, where it is damaged or no state of this version.
     """
     path = folder / STATE
     if not path.exists():
@@ -40,20 +60,44 @@ def load_state(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # whatever torch, zipfile or the unpickler make of damaged bytes
         raise ValueError(f"{path} is damaged; delete it to start anew") from None
-    if not isinstance(state, dict) or set(state) != set(PARTS):
-        raise ValueError(f"{path} is no state of this version; use another folder")
-    for name, value in config.items():
+    names = {"config", *PARTS, *(f.name for f in fields(Progress))}
+    if not isinstance(state, dict) or set(state) != names:
+        raise ValueError(
+            f"{path} is no state of this version; use another folder, or delete it to start anew"
+        )
+    return state
+
+
+def restore(folder: Path, config: Config, parts: Mapping[str, Any]) -> Progress:
+    """Load the state of a run into its parts, if there is one; how far the run has come.
+
+    ValueError, one line, where `load_state` refuses it, or it is of another configuration or model.
+    """
+    path, state = folder / STATE, load_state(folder)
+    if state is None:
+        return Progress()
+    for name, value in defining(config).items():
         if (there := state["config"].get(name)) != value:
             raise ValueError(
                 f"{path} is of a run with {name}={there!r}, not {value!r}; "
                 "go on with that, use another folder, or delete it to start anew"
             )
-    return state
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    except torch.OutOfMemoryError:
+        raise
+    except (KeyError, RuntimeError, TypeError, ValueError):  # as each part has it
+        raise ValueError(
+            f"{path} is of another model, though the configuration is the same: an "
+            "encoder's files have changed; use another folder, or delete it to start anew"
+        ) from None
+    return Progress(**{f.name: state[f.name] for f in fields(Progress)})
 
 
 def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
-    found = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    write_whole(folder / BEST, lambda part: save_file(found, part, metadata={"format": "pt"}))
+    tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
+    write_whole(folder / BEST, lambda part: save_file(tensors, part, metadata={"format": "pt"}))
 
 
 def load_weights(folder: Path, model: nn.Module) -> dict[str, Tensor]:
@@ -63,34 +107,33 @@ def load_weights(folder: Path, model: nn.Module) -> dict[str, Tensor]:
     """
     path = folder / BEST
     try:
-        found = load_file(path)
+        weights = load_file(path)
     except FileNotFoundError:
         raise ValueError(f"{path} is missing; train first") from None
     except Exception:  # safetensors has an error of its own
         raise ValueError(f"{path} is damaged; train again") from None
-    own = model.state_dict()
-    for name in sorted(own.keys() | found.keys()):
-        here, there = (tuple(one[name].shape) if name in one else None for one in (own, found))
-        if here != there:
+    here, there = (
+        {name: tuple(value.shape) for name, value in of.items()}
+        for of in (model.state_dict(), weights)
+    )
+    for name in sorted(here.keys() | there.keys()):
+        if here.get(name) != there.get(name):
             raise ValueError(
-                f"{path} is of another model: {name} is {there} there, {here} here; "
-                "use the configuration that it was trained with"
+                f"{path} is of another model: {name} is {there.get(name)} there, "
+                f"{here.get(name)} here; use the configuration that it was trained with"
             )
-    return found
+    return weights
 
 
 def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    def write(part: Path) -> None:
-        with part.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-
-    write_whole(path, write)
+    buffer = BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_whole(path, buffer.getvalue())
 
 
 def save_origin(folder: Path, origin: Mapping[str, Any]) -> None:
     """What `mmlib.scores.provenance.here` says of the process that finished the run."""
-    content = json.dumps(origin, indent=1) + "\n"
-    write_whole(folder / ORIGIN, lambda part: part.write_text(content))
+    write_whole(folder / ORIGIN, json.dumps(origin, indent=1) + "\n")
 
 
 def load_origin(folder: Path) -> dict[str, Any]:
@@ -110,18 +153,15 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     """The lines of a run's log; one that a kill cut short is left out."""
     path = folder / LOG
     lines = path.read_text().splitlines() if path.exists() else []
-    whole = [line for line in lines if line.endswith("}")]
-    return [json.loads(line) for line in whole]
+    return [json.loads(line) for line in lines if line.endswith("}")]
 
 
-def begin(folder: Path, step: int, due: bool, config: Mapping[str, Any]) -> None:
+def begin(folder: Path, progress: Progress, config: Mapping[str, Any]) -> None:
     """Note the configuration; forget what was logged and will be made again.
 
-    That is what came after `step`, and its evaluation if that is due.
+    That is what came after the last step, and its evaluation if that is due.
     """
-    settings = yaml.safe_dump(dict(config), sort_keys=False)
-    last = step - due
-    lines = [one for one in read_log(folder) if one["step"] <= (last if "valid" in one else step)]
-    kept = [json.dumps(line) + "\n" for line in lines]
-    for name, content in ((CONFIG, settings), (LOG, "".join(kept))):
-        write_whole(folder / name, lambda part, content=content: part.write_text(content))
+    step, evaluated = progress.step, progress.step - progress.due
+    lines = [x for x in read_log(folder) if x["step"] <= (evaluated if "valid" in x else step)]
+    write_whole(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
+    write_whole(folder / LOG, "".join(json.dumps(line) + "\n" for line in lines))

@@ -1,12 +1,23 @@
 """What a fine-tuning run is: a YAML file of names and values, checked before anything starts."""
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from mmlib.data.targets import INTENSITIES
+from mmlib.dyfulm import model
+from mmlib.dyfulm.losses import WEIGHTINGS
+from mmlib.files import refuse_unknown
+
 CHOICES = {
     "truncation": ("end", "middle"),
+    "intensity": INTENSITIES,
+    **{name: model.CHOICES[name] for name in ("layer_fusion", "gate", "scope")},
+    "weighting": tuple(WEIGHTINGS),
+    "regression": ("l2", "huber"),
     "device": ("auto", "cpu", "cuda"),
     "precision": ("auto", "float32", "bfloat16"),
     "attention": ("auto", "sdpa", "eager"),
@@ -17,8 +28,9 @@ LEAST = {
     3: ("max_length",),  # a word between two special tokens
     4: ("width",),
 }
-# These may change when a run goes on: but for dropout's masks, they move results by rounding only.
-ELSEWHERE = (
+# These may change when a run goes on. Dropout's masks depend on them; the rest of the results
+# moves by rounding only.
+FREE_ON_RESUME = (
     "device", "processes", "budget", "save_every", "attention", "checkpointing", "compile"
 )  # fmt: skip
 
@@ -67,37 +79,58 @@ class Config:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.encoders, list) or len(self.encoders) not in (1, 2):
-            raise ValueError(f"encoders={self.encoders!r}; name one or two in a list")
+        names = self.encoders
+        if not isinstance(names, list) or len(names) not in (1, 2) or not all(map(_is_name, names)):
+            raise ValueError(f"encoders={names!r} must name one or two, in a list")
         for name, choices in CHOICES.items():
-            if (value := getattr(self, name)) not in choices:
-                raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(choices)}")
+            refuse_unknown(name, [getattr(self, name)], choices)
+        for name, value in asdict(self).items():
+            if isinstance(value, float) and not isfinite(value):
+                raise ValueError(f"{name}={value!r} must be a finite number")
         for least, names in LEAST.items():
             for name in names:
                 if (value := getattr(self, name)) < least:
                     raise ValueError(f"{name}={value!r} must be at least {least}")
+        self._check_fractions()
+
+    def _check_fractions(self) -> None:
         for name in ("lr", "head_lr", "clip"):
             if not (value := getattr(self, name)) > 0:
                 raise ValueError(f"{name}={value!r} must be above 0")
         for name in ("warmup", "dropout", "encoder_dropout"):
             if not 0 <= (value := getattr(self, name)) < 1:
                 raise ValueError(f"{name}={value!r} must be at least 0 and below 1")
+        if self.dropout > 0.99:
+            raise ValueError(f"dropout={self.dropout!r} must be at most 0.99")
+        if self.width % 4:
+            raise ValueError(f"width={self.width} must be a multiple of 4, for the BiLSTM")
 
 
-def read_config(path: Path) -> Config:
-    """A configuration file; ValueError, one line, for what it cannot be."""
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def defining(config: Config) -> dict[str, Any]:
+    """The settings that a run must keep when it goes on."""
+    return {name: x for name, x in asdict(config).items() if name not in FREE_ON_RESUME}
+
+
+def read_config(path: Path, **changes: Any) -> Config:
+    """A configuration file, some of its values replaced; ValueError, one line, names the file."""
     try:
         given = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
     if not isinstance(given, dict) or "encoders" not in given:
         raise ValueError(f"{path}: write `name: value` lines, `encoders: [minilm]` at least")
-    known = {field.name: field.type for field in fields(Config)}
+    kinds = {field.name: field.type for field in fields(Config)}
+    refuse_unknown("name", given, kinds, where=str(path))
     for name, value in given.items():
-        if name not in known:
-            raise ValueError(f"{path}: unknown name {name!r}; there are {', '.join(known)}")
-        kind = {float: (float, int), list[str]: list}.get(known[name], known[name])
+        kind = {float: (float, int), list[str]: list}.get(kinds[name], kinds[name])
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             hint = " (YAML reads 1e-4 as text: write 0.0001)" if isinstance(value, str) else ""
             raise ValueError(f"{path}: {name} cannot be {value!r}{hint}")
-    return Config(**given)
+    try:
+        return Config(**{**given, **changes})
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None

@@ -24,7 +24,7 @@ V2 = modeling_deberta_v2.DisentangledSelfAttention
 
 
 def use_sdpa(model: nn.Module) -> nn.Module:
-    """Let the DeBERTa layers in `model` attend by SDPA; others, and what it cannot do, stay."""
+    """Let the DeBERTa layers in `model` attend by SDPA, where it can have their scores."""
     for layer in model.modules():
         if isinstance(layer, (V1, V2)) and _is_plain(layer):
             layer.forward = MethodType(attend, layer)
@@ -80,8 +80,8 @@ def _rows(layer: nn.Module, relative_pos: Tensor) -> Tensor:
 
     relative_pos (1, t, t): transformers' number of each distance i - j, some share one.
     """
-    whole = relative_pos.view(relative_pos.shape[-2:])
-    ahead, back = whole[0].flip(0), whole[:, 0]  # of -(t - 1) to 0; of 0 to t - 1
+    distances = relative_pos.view(relative_pos.shape[-2:])
+    ahead, back = distances[0].flip(0), distances[:, 0]  # of -(t - 1) to 0; of 0 to t - 1
     numbers = torch.cat([ahead[:1], ahead[:-1], back, back[-1:]])
     if isinstance(layer, V2):
         span = middle = layer.pos_ebd_size

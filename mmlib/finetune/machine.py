@@ -26,7 +26,7 @@ def accelerator(config: Config) -> Accelerator:
     return accelerator
 
 
-def is_short(precision: str, device: torch.device) -> bool:
+def uses_bfloat16(precision: str, device: torch.device) -> bool:
     """Whether encoders compute in bfloat16; "auto": where the device has instructions for it."""
     if precision != "auto":
         return precision == "bfloat16"
@@ -35,7 +35,7 @@ def is_short(precision: str, device: torch.device) -> bool:
     return torch.cpu._is_avx512_bf16_supported()
 
 
-def attention(asked: str, is_short: bool, device: torch.device) -> str:
+def attention(asked: str, bfloat16: bool, device: torch.device) -> str:
     """The attention to compute with; "auto": SDPA, but where it is slow.
 
     On a CPU, SDPA's gradient in bfloat16 takes a third of a training step of MiniLM's, plain matrix
@@ -44,7 +44,7 @@ def attention(asked: str, is_short: bool, device: torch.device) -> str:
     """
     if asked != "auto":
         return asked
-    return "eager" if is_short and device.type == "cpu" else "sdpa"
+    return "eager" if bfloat16 and device.type == "cpu" else "sdpa"
 
 
 def budget(asked: int, device: torch.device) -> int:
@@ -61,33 +61,31 @@ def free(device: torch.device) -> int:
 
 @contextmanager
 def asked_to_stop() -> Iterator[threading.Event]:
-    """An event that Ctrl-C, or SIGTERM as schedulers send it, sets; a second one does what it does.
+    """An event that Ctrl-C, or SIGTERM as schedulers send it, sets; a second signal acts as usual.
 
-    So a step that is under way can end and its state be saved. Signals that are ignored stay so. In
-    other threads than the main one they cannot be heard, and the event is never set.
+    So a step that is under way can end and its state be saved. Signals that are ignored stay so.
+    Only the main thread hears signals: in any other the event is never set.
     """
-    stop, before = threading.Event(), {}
+    stop, usual = threading.Event(), {}
 
     def hear(number: int, frame: object) -> None:
         stop.set()
-        signal.signal(number, before[number])
+        signal.signal(number, usual[number])
 
     if threading.current_thread() is threading.main_thread():
-        found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        before = {
-            n: handler for n, handler in found.items() if handler not in (None, signal.SIG_IGN)
-        }
-    for number in before:
-        signal.signal(number, hear)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if (handler := signal.getsignal(number)) not in (None, signal.SIG_IGN):
+                usual[number] = handler
+                signal.signal(number, hear)
     try:
         yield stop
     finally:
-        for number, handler in before.items():
+        for number, handler in usual.items():
             signal.signal(number, handler)
 
 
 def keep_memory() -> None:
-    """Let glibc keep what is freed: taking a step's memory anew each time costs a third of it."""
+    """Let glibc keep freed memory: to take it anew at each step costs a third of the step."""
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt
         for option, value in ((-3, 1 << 30), (-1, (1 << 31) - 1), (-2, 1 << 28)):

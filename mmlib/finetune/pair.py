@@ -4,22 +4,23 @@ The encoders may be of any architecture, depth and width; DyFuLM brings them to 
 Axes: s stack member (1 here), b batch, t token, p position, l layer, d feature.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import AutoConfig
 
-from mmlib.dyfulm.model import DyFuLM, Noise, Output, over_positions
+from mmlib.dyfulm.model import DyFuLM, Noise, Output
+from mmlib.files import reason_of
 from mmlib.finetune.alignment import pool
 from mmlib.finetune.config import Config
-from mmlib.finetune.tokens import Batch, Tokens, share
-from mmlib.text import encoding
-from mmlib.text.encoder import check_length, load
-
-GATE_BINS = 20  # of the histogram of gate values
+from mmlib.finetune.tokens import Batch
+from mmlib.text.encoder import check_length, load, quiet
+from mmlib.text.encoding import hidden_states
 
 
 class Pair(nn.Module):
@@ -32,112 +33,95 @@ class Pair(nn.Module):
 
     def forward(self, batch: Batch, noise: Noise | None = None) -> Output:
         """DyFuLM's output, s = 1, in float32; gradients reach the encoders."""
-        states = [self._states(k, batch) for k in range(len(self.encoders))]
+        states = []
+        for k, encoder in enumerate(self.encoders):
+            x = layer_states(encoder, batch.ids[k], batch.attended[k])  # (b, t, l, d)
+            if batch.positions is not None:
+                x = pool(x.float(), batch.positions[k], batch.mask.shape[1])  # (b, p, l, d)
+            states.append(x[None])
         return self.fusion(states[0], states[1] if states[1:] else None, batch.mask[None], noise)
 
-    def _states(self, k: int, batch: Batch) -> Tensor:
-        """All layers' states at the common positions, (1, b, p, l, d), as the encoder has them."""
-        found = self.encoders[k](
-            input_ids=batch.ids[k], attention_mask=batch.attended[k], output_hidden_states=True
-        )
-        states = torch.stack(encoding.hidden_states(found), dim=2)  # (b, t, l, d)
-        if batch.places is not None:
-            states = pool(states.float(), batch.places[k], batch.mask.shape[1])
-        return states[None]
+
+def layer_states(encoder: nn.Module, ids: Tensor, attended: Tensor) -> Tensor:
+    """States of every layer at every token, (b, t, l, d), in the encoder's precision."""
+    output = encoder(input_ids=ids, attention_mask=attended, output_hidden_states=True)
+    return torch.stack(hidden_states(output), dim=2)
 
 
 def build(config: Config, attention: str = "sdpa") -> tuple[Pair, list[Any]]:
     """A pair from the folders `config.encoders`, and their tokenizers.
 
     attention: as `mmlib.finetune.machine.attention` settled it; encoders without "sdpa" use
-    "eager". ValueError for what an encoder or DyFuLM cannot do.
+    "eager". ValueError, one line, for what an encoder or DyFuLM cannot do.
     """
-    loaded = [load(Path(folder), attention=attention) for folder in config.encoders]
-    for model, tokenizer in loaded:
-        check_length(config.max_length, model, tokenizer)
-        model.pooler = None  # DyFuLM reads the layers
-        for layer in model.modules():
-            if isinstance(layer, nn.Dropout):
-                layer.p = config.encoder_dropout
-    dims = [model.config.hidden_size for model, _ in loaded]
-    layers = [model.config.num_hidden_layers + 1 for model, _ in loaded]
-    is_alone = len(loaded) == 1
+    loaded = [_encoder(Path(folder), config, attention) for folder in config.encoders]
+    models, tokenizers, shapes = zip(*loaded, strict=True)
+    layers, dims = zip(*(shapes[0], shapes[-1]), strict=True)
     fusion = DyFuLM(
-        (dims[0], dims[-1]),
-        (layers[0], layers[-1]),
+        dims,
+        layers,
         width=config.width,
         layer_fusion=config.layer_fusion,
-        gate="a" if is_alone else config.gate,
+        gate=config.gate if len(loaded) == 2 else "a",
         guidance=config.guidance,
         scope=config.scope,
     )
     fusion.reset([np.random.default_rng(config.seed)])
-    return Pair([model for model, _ in loaded], fusion), [tokenizer for _, tokenizer in loaded]
+    return Pair(models, fusion), list(tokenizers)
 
 
-@torch.inference_mode()
-def say(
-    pair: Pair,
-    tokens: Tokens,
-    rows: np.ndarray,
-    budget: int = 4096,
-    process: int = 0,
-    processes: int = 1,
-) -> dict[str, Tensor]:
-    """What a pair says of the texts `rows` (n,), without noise, on the device where it is.
+def _encoder(folder: Path, config: Config, attention: str) -> tuple[nn.Module, Any, torch.Size]:
+    """An encoder whose dropout is `config.encoder_dropout`, its tokenizer, its (l, d)."""
+    own = _dropout_fields(folder)
+    asked = {name: 0.0 if name == "layerdrop" else config.encoder_dropout for name in own}
+    model, tokenizer = load(folder, attention=attention, **asked)
+    for name, value in own.items():
+        setattr(model.config, name, value)  # it is built; what is exported keeps its settings
+    check_length(config.max_length, model, tokenizer)
+    model.pooler = None  # DyFuLM reads the layers
+    for layer in model.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = config.encoder_dropout
+    return model, tokenizer, _tried(model, tokenizer, folder, config.encoder_dropout == 0)
 
-    coarse, fine (n,) classes; intensity (n,) in (0, 1); p_coarse (n, 3), p_fine (n, 5)
-    probabilities; where there are any: alpha_a, alpha_b (n, l), the mean over positions if they
-    have one each; gate (n, h), the mean over positions, gate_counts (n, 20), how many of its values
-    lie in each twentieth of (0, 1), gate_positions (n, p), the mean over units at each of
-    `tokens.spans`, 0 past a text's last; guidance (n, h). Of several processes each fills in its
-    share, the rest is 0.
+
+def _dropout_fields(folder: Path) -> dict[str, float]:
+    """The rates of dropout in an encoder's configuration; none where `load` will refuse it."""
+    with suppress(Exception), quiet():
+        fields = AutoConfig.from_pretrained(folder).to_dict()
+        return {n: x for n, x in fields.items() if "drop" in n and type(x) in (float, int)}
+    return {}
+
+
+@torch.no_grad()
+def _tried(model: nn.Module, tokenizer: Any, folder: Path, is_exact: bool) -> torch.Size:
+    """Layers and width (l, d) of an encoder's states, by a short text.
+
+    ValueError where it has no attention, gives no states without its pooler, or, if `is_exact`,
+    not the same ones twice.
     """
-    found: dict[str, Tensor] = {}
-    lengths, most = tokens.lengths[rows], max(len(tokens.spans[i]) for i in rows)
-    pair.eval()
-    for part in share(lengths, np.arange(len(rows)), budget, process, processes):
-        batch = tokens.batch(rows[part]).to(pair.fusion.fine.bias.device)
-        for name, values in _said(pair(batch), batch.mask, most).items():
-            empty = values.new_zeros(len(rows), *values.shape[1:])
-            found.setdefault(name, empty)[torch.from_numpy(part)] = values
-    return found
+    try:
+        if not getattr(model.config, "num_attention_heads", 0):
+            raise ValueError("it has no attention, so it would read padding")
+        ids = torch.tensor([tokenizer("Good, not bad.").input_ids])
+        with torch.random.fork_rng(devices=[]):
+            model.train()
+            first, second = (layer_states(model, ids, torch.ones_like(ids)) for _ in range(2))
+        model.eval()
+    except Exception as error:  # each architecture fails in a way of its own
+        raise ValueError(
+            f"{folder}: {type(model).__name__} cannot be trained under DyFuLM "
+            f"({reason_of(error)}); use an encoder such as BERT, RoBERTa or DeBERTa"
+        ) from error
+    if is_exact and not torch.allclose(first, second, rtol=1e-5, atol=1e-5):
+        raise ValueError(
+            f"{folder}: {type(model).__name__} drops values though encoder_dropout is 0; "
+            "use an encoder whose dropout can be set"
+        )
+    return first.shape[2:]
 
 
-def _said(output: Output, mask: Tensor, most: int) -> dict[str, Tensor]:
-    """The fields of `say` for one batch; `most` positions in any text."""
-    p_coarse, p_fine = output.coarse[0].softmax(dim=-1), output.fine[0].softmax(dim=-1)
-    said = {"coarse": p_coarse.argmax(dim=-1), "fine": p_fine.argmax(dim=-1)}
-    said |= {"intensity": output.intensity[0], "p_coarse": p_coarse, "p_fine": p_fine}
-    for name in ("alpha_a", "alpha_b", "gate"):
-        if (values := getattr(output, name)) is not None:
-            is_mean = values.ndim == 3
-            said[name] = (values if is_mean else over_positions(values, mask[None]))[0]
-    if output.gate is not None:
-        bins = (output.gate[0] * GATE_BINS).long().clamp(max=GATE_BINS - 1)  # (b, p, h)
-        bins = bins.masked_fill(~mask[..., None], GATE_BINS)
-        counts = nn.functional.one_hot(bins, GATE_BINS + 1).sum(dim=(1, 2))
-        said["gate_counts"] = counts[:, :GATE_BINS]
-        means = output.gate[0].mean(dim=-1).masked_fill(~mask, 0)  # (b, p)
-        valid_first = (~mask).long().argsort(dim=1, stable=True)  # tokens have gaps: [CLS] is one
-        means = means.gather(1, valid_first)[:, :most]
-        said["gate_positions"] = nn.functional.pad(means, (0, most - means.shape[1]))
-    if output.guidance is not None:
-        said["guidance"] = output.guidance[0]
-    return said
-
-
-def as_output(said: Mapping[str, np.ndarray], device: torch.device) -> Output:
-    """What the losses are made from, of the arrays that `say` gives."""
-    logits = [
-        torch.as_tensor(said[n], device=device).clamp(min=1e-9).log()
-        for n in ("p_coarse", "p_fine")
-    ]
-    intensity = torch.as_tensor(said["intensity"], device=device)
-    return Output(logits[0][None], intensity[None], logits[1][None], None, None, None, None)
-
-
-def needs(pair: Pair, rows: int, length: int, is_short: bool, checkpointing: bool) -> int:
+def needed_memory(pair: Pair, rows: int, length: int, bfloat16: bool, checkpointing: bool) -> int:
     """Bytes that training on a batch of `rows` texts of `length` tokens takes, roughly.
 
     Activations after Korthikanti et al. (2022), b t (34 d + 5 h t) a layer in 16 bits, h heads;
@@ -146,7 +130,7 @@ def needs(pair: Pair, rows: int, length: int, is_short: bool, checkpointing: boo
     token = 0
     for encoder in pair.encoders:
         c = encoder.config
-        layer = (34 * c.hidden_size + 5 * c.num_attention_heads * length) * (1 if is_short else 2)
+        layer = (34 * c.hidden_size + 5 * c.num_attention_heads * length) * (1 if bfloat16 else 2)
         token += layer * (1 if checkpointing else c.num_hidden_layers)
         token += 2 * 4 * (c.num_hidden_layers + 1) * c.hidden_size
     return rows * length * token + 16 * sum(p.numel() for p in pair.parameters())

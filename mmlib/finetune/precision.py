@@ -1,7 +1,7 @@
 """Parameters that compute in bfloat16 and learn in float32.
 
 A step of AdamW is often smaller than the distance between two neighbouring bfloat16 numbers, and
-would be lost. So the optimizer changes float32 masters (Micikevicius et al. 2018), and the model
+would be lost. So the optimizer changes float32 master weights (Micikevicius et al. 2018); the model
 computes with their rounded copies. On CPUs this is faster than autocast, which rounds at each use.
 """
 
@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 
 
-class Masters:
-    """float32 values of parameters that compute in a shorter type, and their gradients' sums."""
+class MasterWeights:
+    """float32 values of parameters that compute in bfloat16, and the sums of their gradients."""
 
     def __init__(
         self, model: nn.Module, short: Sequence[nn.Module], tables: Sequence[nn.Embedding] = ()
     ) -> None:
         """`short`: the parts of the model to hold in bfloat16 from now on.
 
-        Their `tables` stay in float32, and what is looked up in them is rounded: a step reads few
-        of their rows, and need not copy all of them to and fro.
+        Their embedding `tables` stay in float32, and the rows read from them are rounded: a step
+        reads few rows, and need not copy all of them to and fro.
         """
         self.model = model
         full = {name: p.detach().clone() for name, p in model.named_parameters()}
@@ -45,11 +45,11 @@ class Masters:
     @torch.no_grad()
     def gather(self) -> None:
         """Add the gradients of the last batch to the masters'."""
-        found = [(short, master) for short, master in self.pairs if short.grad is not None]
-        exact = [torch.empty_like(master) for _, master in found]
-        if found:  # one kernel for all: a GPU waits longer for the start of one than for its end
-            torch._foreach_copy_(exact, [short.grad for short, _ in found])
-        for (short, master), values in zip(found, exact, strict=True):
+        learnt = [(short, master) for short, master in self.pairs if short.grad is not None]
+        exact = [torch.empty_like(master) for _, master in learnt]
+        if learnt:  # one kernel for all: a GPU waits longer for the start of one than for its end
+            torch._foreach_copy_(exact, [short.grad for short, _ in learnt])
+        for (short, master), values in zip(learnt, exact, strict=True):
             master.grad = values if master.grad is None else master.grad.add_(values)
             short.grad = None
 

@@ -96,9 +96,12 @@ def versions() -> dict[str, str]:
     return {name: version(name).split(".")[0] for name in ("torch", "transformers", "tokenizers")}
 
 
-def load(folder: Path, dtype: str = "float32", attention: str = "sdpa") -> tuple[Any, Any]:
+def load(
+    folder: Path, dtype: str = "float32", attention: str = "sdpa", **settings: float
+) -> tuple[Any, Any]:
     """Model and tokenizer of an encoder's folder, as transformers makes them.
 
+    settings: values to build it with in place of its configuration's own, say of dropout.
     ValueError, one line, where files or weights are missing or damaged, or it has a decoder.
     """
     import torch
@@ -116,6 +119,7 @@ def load(folder: Path, dtype: str = "float32", attention: str = "sdpa") -> tuple
                 dtype=getattr(torch, dtype),
                 attn_implementation=None if attention == "sdpa" else attention,  # None: if it can
                 output_loading_info=True,
+                **settings,
             )
     except Exception as error:  # transformers, tokenizers and safetensors: each has its own
         why = reason_of(error)

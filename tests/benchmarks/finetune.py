@@ -23,8 +23,9 @@ import torch
 
 from mmlib.data import load
 from mmlib.data.corpus import first
+from mmlib.dyfulm.losses import task_losses
 from mmlib.files import data_root
-from mmlib.finetune import machine, pair, run, tokens
+from mmlib.finetune import evaluation, machine, run, step, tokens
 from mmlib.finetune.config import Config
 from mmlib.finetune.run import Run
 from mmlib.text import made
@@ -36,6 +37,7 @@ OURS = Config(
     ["minilm", "carried"],
     utterances=TEXTS,
     batch=BATCH,
+    epochs=10,
     lr=1e-4,
     dropout=0.0,
     device=DEVICE,
@@ -77,34 +79,36 @@ class Plain(run.Run):
     """The same run as one writes it first: each step is one batch padded to the maximum length."""
 
     def update(self, rows: np.ndarray) -> float:
-        self.pair.train()
-        loss = self.weighting(self._losses(rows, 0)).sum()
-        self.optimizer.zero_grad()
+        learner, plan = self.learner, self.plan
+        learner.pair.train()
+        batch, noise = plan.tokens.batch(rows).to(self.device), step.noise(plan.config, 0, 0, 0)
+        losses = task_losses(learner.pair(batch, noise), plan.targets_of(rows), **plan.loss_options)
+        loss = learner.weighting(losses).sum()
+        learner.optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
-        self._schedule()
-        self.optimizer.step()
-        self.step += 1
+        torch.nn.utils.clip_grad_norm_(learner.parameters, plan.config.clip)
+        step.update(learner, plan, self.progress.step)
+        self.progress.step += 1
         return loss.item()
 
     def pad(self) -> None:
-        whole, longest = self.tokens.batch, self.config.max_length
+        texts, longest = self.plan.tokens, self.plan.config.max_length
+        short = texts.batch
 
         def padded(rows: np.ndarray) -> tokens.Batch:
-            batch = whole(rows)
+            batch = short(rows)
             grow = (0, longest - batch.mask.shape[1])
             mask = torch.nn.functional.pad(batch.mask, grow)
             ids = [
                 torch.nn.functional.pad(one, grow, value=pad)
-                for one, pad in zip(batch.ids, self.tokens.padding, strict=True)
+                for one, pad in zip(batch.ids, texts.padding, strict=True)
             ]
             attended = [torch.nn.functional.pad(one, grow) for one in batch.attended]
             return batch._replace(ids=tuple(ids), attended=tuple(attended), mask=mask)
 
-        object.__setattr__(self.tokens, "batch", padded)
-        self.optimizer = torch.optim.AdamW(
-            [{**group, "fused": False} for group in self.optimizer.param_groups]
-        )
+        object.__setattr__(texts, "batch", padded)
+        groups = [{**group, "fused": False} for group in self.learner.optimizer.param_groups]
+        self.learner = replace(self.learner, optimizer=torch.optim.AdamW(groups))
 
 
 def measure(way: str, max_length: int) -> dict[str, float]:
@@ -120,15 +124,15 @@ def measure(way: str, max_length: int) -> dict[str, float]:
         run = (Plain if is_plain else Run)(config, Path(folder), corpus)
         if is_plain:
             run.pad()
-        run.total = 10 * TEXTS // BATCH
-        rows = run.rows["train"]
-        plan = tokens.steps(run.tokens.lengths[rows], BATCH, 0, 0)
+        texts, rows = run.plan.tokens, run.plan.rows["train"]
+        plan = tokens.steps(texts.lengths[rows], BATCH, 0, 0)
         run.update(rows[plan[0]])  # warms up
         losses = []
         trained = seconds(lambda: losses.extend(run.update(rows[part]) for part in plan[1:]))
-        read = seconds(lambda: pair.say(run.pair, run.tokens, rows, config.budget))
+        model = run.learner.pair
+        read = seconds(lambda: evaluation.predict(model, texts, rows, config.budget))
         one = [
-            seconds(lambda k=k: pair.say(run.pair, run.tokens, rows[k : k + 1]))
+            seconds(lambda k=k: evaluation.predict(model, texts, rows[k : k + 1]))
             for k in range(LATENCY)
         ]
     return {
@@ -136,10 +140,10 @@ def measure(way: str, max_length: int) -> dict[str, float]:
         "reading, reviews/s": TEXTS / read,
         "reading one, ms": 1000 * float(np.median(one)),
         "memory, GiB": peak(),
-        "parameters, million": sum(p.numel() for p in run.pair.parameters()) / 1e6,
+        "parameters, million": sum(p.numel() for p in model.parameters()) / 1e6,
         "mean loss": float(np.mean(losses)),
-        "tokens of a review": float(run.tokens.lengths[rows].mean()),
-        "cut, %": 100 * float(run.tokens.cut[rows].mean()),
+        "tokens of a review": float(texts.lengths[rows].mean()),
+        "cut, %": 100 * float(texts.cut[rows].mean()),
     }
 
 

@@ -30,7 +30,7 @@ from transformers import (
 
 from mmlib.data import SPLITS, Corpus, load
 from mmlib.files import data_root
-from mmlib.finetune import run, tokens
+from mmlib.finetune import deberta_sdpa, tokens
 from mmlib.finetune.config import Config
 from mmlib.finetune.run import Run
 
@@ -47,6 +47,7 @@ OURS = Config(
     ["roberta", "deberta"],
     max_length=MAX_LENGTH,
     batch=BATCH,
+    epochs=3,
     budget=BATCH * MAX_LENGTH,
     lr=2e-5,
     dropout=0.0,
@@ -91,10 +92,10 @@ def make(folder: Path, corpus: Corpus) -> dict[str, str]:
     return {name: str(folder / name) for name in ("roberta", "deberta")}
 
 
-def flops(run: run.Run, rows: np.ndarray) -> float:
+def flops(run: Run, rows: np.ndarray) -> float:
     """Multiplications and additions of one training step's products, real tokens only."""
-    lengths, total = run.tokens.lengths[rows].astype(float), 0.0
-    for encoder in run.pair.encoders:
+    lengths, total = run.plan.tokens.lengths[rows].astype(float), 0.0
+    for encoder in run.learner.pair.encoders:
         c = encoder.config
         dense = 4 * c.hidden_size**2 + 2 * c.hidden_size * c.intermediate_size
         products = 4 if c.model_type == "deberta" else 2  # q k, p v; and q K_r, k Q_r
@@ -126,9 +127,8 @@ def measure(config: Config, corpus: Corpus, rate: float) -> dict[str, float]:
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
         run = Run(config, Path(folder), corpus)
-        rows, began = run.rows["train"], now()
-        plan = [rows[part] for part in tokens.steps(run.tokens.lengths[rows], BATCH, 0, 0)]
-        run.total = 2 * len(plan) + 2
+        rows, lengths, began = run.plan.rows["train"], run.plan.tokens.lengths, now()
+        plan = [rows[part] for part in tokens.steps(lengths[rows], BATCH, 0, 0)]
         for part in plan:  # compiles, loads kernels, takes memory
             run.update(part)
         first, began = now() - began, now()
@@ -144,7 +144,7 @@ def measure(config: Config, corpus: Corpus, rate: float) -> dict[str, float]:
         "memory, GiB": torch.cuda.max_memory_allocated() / 2**30 if IS_GPU else float("nan"),
         "first pass, s": first,
         "mean loss": float(np.mean(losses)),
-        "tokens of a review": float(run.tokens.lengths[rows].mean()),
+        "tokens of a review": float(lengths[rows].mean()),
     }
 
 
@@ -160,7 +160,7 @@ KINDS = {  # parts of a kernel's name, the first that fits
 }
 
 
-def shares(run: run.Run, rows: np.ndarray) -> None:
+def shares(run: Run, rows: np.ndarray) -> None:
     """Print what the GPU does in one step, by kind of kernel, and how long it waits."""
     if not IS_GPU:
         return
@@ -189,10 +189,10 @@ def main() -> None:
     print(f"bfloat16 matrix product {rate / 1e12:.0f} TFLOP/s; {BATCH} reviews a step", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         made = make(Path(folder), corpus)
-        own = run.disentangled.use_sdpa
+        own = deberta_sdpa.use_sdpa
         for way in sys.argv[1:] or WAYS:
             config = WAYS[way]
-            run.disentangled.use_sdpa = (lambda pair: pair) if "as it comes" in way else own
+            deberta_sdpa.use_sdpa = (lambda pair: pair) if "as it comes" in way else own
             config = replace(config, encoders=[made[name] for name in config.encoders])
             found = measure(config, corpus, rate)
             print(way + ": " + ", ".join(f"{k} {v:.3g}" for k, v in found.items()), flush=True)

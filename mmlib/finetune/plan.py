@@ -1,0 +1,79 @@
+"""A run as it is settled before its first step: texts, targets, and which texts each step takes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from mmlib.data import SPLITS, Corpus
+from mmlib.data.corpus import rows_of
+from mmlib.data.targets import targets
+from mmlib.dyfulm.losses import TASKS, ClassWeights, Targets, constant_losses
+from mmlib.finetune.config import Config
+from mmlib.finetune.tokens import Tokens, steps, tokenize
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run learns from, and how its losses are taken."""
+
+    config: Config
+    corpus: Corpus  # n texts
+    tokens: Tokens
+    rows: dict[str, np.ndarray]  # of each split
+    targets: Targets  # (n,) each
+    loss_options: dict[str, Any]  # of `mmlib.dyfulm.losses.task_losses`
+    constant: torch.Tensor  # (3,) losses of the best constant on the training texts
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self.rows["train"]) // self.config.batch)
+
+    @property
+    def steps(self) -> int:
+        """Of the whole run, unless patience ends it before."""
+        return self.steps_per_epoch * self.config.epochs
+
+    def rows_from(self, step: int) -> Iterator[np.ndarray]:
+        """Training texts of each step, from the one after `step` steps on."""
+        train, config = self.rows["train"], self.config
+        first, done = divmod(step, self.steps_per_epoch)
+        for epoch in range(first, config.epochs):
+            taken = steps(self.tokens.lengths[train], config.batch, config.seed, epoch)
+            yield from (train[part] for part in taken[done if epoch == first else 0 :])
+
+    def targets_of(self, rows: np.ndarray) -> Targets:
+        """Targets (1, b) of the texts `rows`."""
+        at = torch.as_tensor(rows, device=self.targets.coarse.device)
+        return Targets(*(values[at][None] for values in self.targets))
+
+    def largest_batch(self) -> tuple[int, int]:
+        """Texts of the batch in memory that takes most room, and their tokens."""
+        longest = int(self.tokens.lengths.max())
+        texts_a_process = -(-self.config.batch // self.config.processes)
+        return min(texts_a_process, max(1, self.config.budget // longest)), longest
+
+
+def make(config: Config, corpus: Corpus, tokenizers: list[Any], device: torch.device) -> Plan:
+    """The plan of a run; targets of the test split are not looked at.
+
+    ValueError, one line, for a corpus that cannot be learned from so.
+    """
+    rows = dict(zip(SPLITS, rows_of(corpus, SPLITS), strict=True))
+    if (fewest := min(map(len, rows.values()))) < config.processes:
+        raise ValueError(
+            f"{config.processes} processes share {fewest} texts of a split; use fewer processes"
+        )
+    tokens = tokenize(corpus.text, tokenizers, config.max_length, config.truncation)
+    tensors = (torch.as_tensor(v, device=device) for v in targets(corpus, config.intensity))
+    everything = Targets(*tensors)
+    known = Targets(*(values[rows["train"]] for values in everything))
+    weights = ClassWeights.balanced(*known[:2]) if config.class_weights else None
+    options = {"regression": config.regression, "class_weights": weights}
+    constant = constant_losses(known, **options)
+    for task, loss in zip(TASKS, constant.tolist(), strict=True):
+        if not loss:
+            raise ValueError(f"{task} is the same for all training texts; use more of them")
+    return Plan(config, corpus, tokens, rows, everything, options, constant)
