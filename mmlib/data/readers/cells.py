@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mmlib.data.corpus import DataError
+from mmlib.data.corpus import Corpus, DataError
+from mmlib.files import sha256
 
 
 def table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -34,6 +35,23 @@ def numbers(path: Path, rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarra
         return rows[list(columns)].replace("", "nan").to_numpy(dtype=np.float32)
     except ValueError as error:
         raise DataError(f"{path.name}: {error} in {columns[0]}..{columns[-1]}") from None
+
+
+def corpus_of(files: Sequence[Path], rows: pd.DataFrame, **rest: object) -> Corpus:
+    """A corpus of one row an utterance: id, split, label and, where they are known, group and text.
+
+    Without groups each utterance is its own. "dev" and "validation" are other names of "valid".
+    files: what was read, for the checksums. rest: the other parts of a `Corpus`.
+    """
+    return Corpus(
+        ids=tuple(rows["id"]),
+        groups=tuple(rows.get("group", rows["id"])),
+        split=rows["split"].replace({"dev": "valid", "validation": "valid"}),
+        label=rows["label"],
+        text=tuple(rows["text"]) if "text" in rows else None,
+        checksums={file.name: sha256(file) for file in files},
+        **rest,
+    )
 
 
 def _separated(path: Path) -> pd.DataFrame:

@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import h5py
 import numpy as np
+import pandas as pd
 
 from mmlib.data.columns import names
 from mmlib.data.corpus import SPLITS, Corpus, DataError, Sequences
+from mmlib.data.readers.cells import corpus_of
 from mmlib.data.readers.frames import pack
 from mmlib.data.readers.tables import read_mosei, read_mosi
-from mmlib.files import sha256
 
 WIDTHS = {"covarep": (74,), "facet": (35, 47)}  # declared columns, by what the file name contains
 
@@ -25,7 +26,7 @@ class Segment(NamedTuple):
     """One labelled interval of a video."""
 
     id: str
-    video: str
+    group: str  # the video
     start: float  # seconds
     end: float
     label: float
@@ -51,19 +52,15 @@ def read_csd(path: Path, *, audio: str | None = "COVAREP", vision: str | None = 
     for modality, fragment in (("audio", audio), ("vision", vision)):
         if fragment is not None:
             files.append(_find(folder, fragment, f", or pass {modality}= another name or None"))
-            sequences[modality], found = _cut(modality, files[-1], segments)
-            notes += found
-    return Corpus(
+            sequences[modality] = _cut(modality, files[-1], segments, notes)
+    rows = pd.DataFrame(segments, columns=Segment._fields)
+    return corpus_of(
+        files,
+        rows.assign(split=rows["group"].map(fold_of)),
         name=folder.name,
         variant=", ".join(file.name for file in files),
-        ids=tuple(s.id for s in segments),
-        groups=tuple(s.video for s in segments),
-        split=np.array([fold_of[s.video] for s in segments], dtype=str),
-        label=np.array([s.label for s in segments]),
-        text=tuple(s.text for s in segments),
         sequences=sequences,
         notes=tuple(notes),
-        checksums={file.name: sha256(file) for file in files},
     )
 
 
@@ -122,11 +119,11 @@ def _plain(word: object) -> str:
     return word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word)
 
 
-def _cut(modality: str, path: Path, segments: list[Segment]) -> tuple[Sequences, list[str]]:
+def _cut(modality: str, path: Path, segments: list[Segment], notes: list[str]) -> Sequences:
     """Frames of one file that overlap each segment."""
     rows: dict[str, list[int]] = {}
     for i, segment in enumerate(segments):
-        rows.setdefault(segment.video, []).append(i)
+        rows.setdefault(segment.group, []).append(i)
     frames, owner = [], []
     for video, features, intervals in _read(path, rows):
         for i in rows[video]:
@@ -140,7 +137,9 @@ def _cut(modality: str, path: Path, segments: list[Segment]) -> tuple[Sequences,
     if len(widths) > 1 or not widths <= set(declared):
         raise DataError(f"{path.name}: {sorted(widths)} columns, declared {sorted(declared)}")
     columns = names(modality, widths.pop())
-    return pack(modality, np.concatenate(frames), np.concatenate(owner), len(segments), columns)
+    return pack(
+        modality, np.concatenate(frames), np.concatenate(owner), len(segments), columns, notes
+    )
 
 
 def _folds(folder: Path) -> tuple[dict[str, str], Path]:

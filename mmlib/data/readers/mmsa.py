@@ -12,7 +12,7 @@ from mmlib.data.columns import names
 from mmlib.data.corpus import SPLITS, Corpus, DataError, Sequences
 from mmlib.data.readers.frames import pack_padded
 from mmlib.data.readers.unpickle import load_pickle
-from mmlib.files import sha256
+from mmlib.files import refuse_unknown, sha256
 
 VARIANTS = {
     (74, 35): "COVAREP 74, FACET 35",
@@ -37,8 +37,7 @@ def read_mmsa(
     that. Frames of zeros are left out either way. Audio and vision widths must be a known variant
     or those declared as `dims`.
     """
-    if lengths not in ("file", "zeros"):
-        raise DataError(f"unknown lengths {lengths!r}; choose file or zeros")
+    refuse_unknown("lengths", [lengths], ("file", "zeros"), DataError)
     parts = _parts(path)
     sizes = [len(part["audio"]) for part in parts]
     variant = _variant(path, parts, dims)
@@ -46,8 +45,7 @@ def read_mmsa(
     sequences: dict[str, Sequences] = {}
     notes: list[str] = []
     for modality in ("audio", "vision", *(["text"] if text_features else [])):
-        sequences[modality], found = _sequences(path, parts, modality, lengths == "file")
-        notes += found
+        sequences[modality] = _sequences(path, parts, modality, lengths == "file", notes)
     if ids == groups:
         notes.append("the file names no videos: each utterance counts as its own group")
     return Corpus(
@@ -128,14 +126,14 @@ def _labels(path: Path, part: dict) -> np.ndarray:
 
 
 def _sequences(
-    path: Path, parts: list[dict], modality: str, use_lengths: bool
-) -> tuple[Sequences, list[str]]:
+    path: Path, parts: list[dict], modality: str, use_lengths: bool, notes: list[str]
+) -> Sequences:
     if any(np.ndim(part.get(modality)) != 3 for part in parts):
         raise DataError(f"{path.name}: no {modality} features (utterances, frames, columns)")
     arrays = [np.asarray(part[modality]) for part in parts]
     lengths = _lengths(path, parts, modality) if use_lengths else None
     columns = names(modality, arrays[0].shape[2])
-    sequences, notes = pack_padded(modality, arrays, columns, lengths)
+    sequences = pack_padded(modality, arrays, columns, notes, lengths)
     if lengths is not None:
         beyond = sum(
             bool(row[k:].any())
@@ -147,7 +145,7 @@ def _sequences(
                 f"{modality}: {beyond} utterances have frames beyond the length the file states; "
                 "lengths='zeros' keeps them"
             )
-    return sequences, notes
+    return sequences
 
 
 def _lengths(path: Path, parts: list[dict], modality: str) -> list[np.ndarray] | None:
