@@ -314,7 +314,7 @@ def test_root_defaults_to_mmlib_data(tmp_path, monkeypatch):
         ("mosei", {}, "label.csv, aligned_50.pkl, unaligned_50.pkl, .*MMLIB_DATA"),
         ("mosi", {"file": "mosi.xlsx"}, "no file 'mosi.xlsx'.*there: mosi.csv.gz"),
         ("mosi", {"splitt": "bclstm"}, "unknown option 'splitt'.*file, split, modalities"),
-        ("mosi", {"split": "random"}, "unknown split 'random'; choose from standard, bclstm"),
+        ("mosi", {"split": "random"}, "unknown split 'random'; choose one of standard, bclstm"),
         ("mosi", {"modalities": ("smell",)}, "unknown modality 'smell'.*text, audio, vision"),
     ],
 )
