@@ -75,6 +75,12 @@ def files(folder: Path) -> tuple[list[Path], list[Path]]:
     weights, tokenizer = next(filter(None, kinds), []), _matching(folder, TOKENIZER_FILES)
     if not (weights and tokenizer and (folder / "config.json").is_file()):
         raise ValueError(f"{folder} lacks a config.json, weights or a tokenizer; save all three")
+    for path in (folder / "config.json", *tokenizer):
+        if path.name.endswith("config.json") and b'"auto_map"' in path.read_bytes():
+            raise ValueError(
+                f"{path} names code of its own (auto_map), which is never run; use an encoder that "
+                "transformers itself knows, or delete the entry auto_map if it knows this one"
+            )
     return weights, tokenizer
 
 
@@ -100,9 +106,10 @@ def load(folder: Path, dtype: str = "float32", attention: str = "sdpa") -> tuple
         raise ValueError(f"{folder} needs sentencepiece: pip install 'mmlib[sentencepiece]'")
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             model, loading = AutoModel.from_pretrained(
                 folder,
+                trust_remote_code=False,
                 dtype=getattr(torch, dtype),
                 attn_implementation=None if attention == "sdpa" else attention,  # None: if it can
                 output_loading_info=True,
