@@ -24,7 +24,8 @@ def array(shape: str, dtype: bytes) -> bytes:
         + shape.encode("latin1")
         + b"cnumpy\ndtype\n(X\x02\x00\x00\x00"
         + dtype
-        + b"K\x00K\x01tR(K\x03X\x01\x00\x00\x00<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89C\x00tb"
+        + b"K\x00K\x01tR(K\x03X\x01\x00\x00\x00<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+        + b"\x89C\x00tb"
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mmlib.data.corpus import SPLITS, Corpus, DataError, Scale
-from mmlib.data.readers.cells import corpus_of, numbers, table
+from mmlib.data.readers.cells import corpus_of, numbers, table, with_points
 
 # What a column can be called, case ignored; the first name that is there counts.
 NAMES = {
@@ -188,7 +188,7 @@ def _cleaned(path: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _stars(path: Path, rows: pd.DataFrame) -> np.ndarray:
-    stars = pd.to_numeric(rows["stars"], errors="coerce")
+    stars = pd.to_numeric(with_points(rows["stars"]), errors="coerce")
     bad = rows["stars"][~stars.between(1, 5)]
     if len(bad):
         raise DataError(
