@@ -210,8 +210,8 @@ assert states.dtype == np.float32 and np.isfinite(states).all()
 # %%
 chatter.set_verbosity_error()
 chatter.disable_progress_bar()
-tokenizer = AutoTokenizer.from_pretrained(locate(encoder))
-model = AutoModel.from_pretrained(locate(encoder)).eval()
+tokenizer = AutoTokenizer.from_pretrained(locate(encoder), trust_remote_code=False)
+model = AutoModel.from_pretrained(locate(encoder), trust_remote_code=False).eval()
 ranked = sorted(set(worded.text), key=lambda words: (len(words), words))
 four = ranked[:: (len(ranked) - 1) // 3]  # from the shortest to about the longest
 batch = tokenizer(four, padding=True, truncation=True, max_length=max_length, return_tensors="pt")

@@ -157,7 +157,7 @@ if encoder_a == "minilm":
 
 # %%
 example = "the staff weren't rude, but the wi-fi was unusable 😡 (see https://example.org)"
-readers = [AutoTokenizer.from_pretrained(folder) for folder in folders]
+readers = [AutoTokenizer.from_pretrained(folder, trust_remote_code=False) for folder in folders]
 a, b = (alignment.read(reader, [example], max_length)[0] for reader in readers)
 places = alignment.align(example, a, b)
 print(len(a.ids), "and", len(b.ids), "tokens,", len(places.spans), "common positions:")

@@ -314,7 +314,7 @@ def test_root_defaults_to_mmlib_data(tmp_path, monkeypatch):
         ("mosei", {}, "label.csv, aligned_50.pkl, unaligned_50.pkl, .*MMLIB_DATA"),
         ("mosi", {"file": "mosi.xlsx"}, "no file 'mosi.xlsx'.*there: mosi.csv.gz"),
         ("mosi", {"splitt": "bclstm"}, "unknown option 'splitt'.*file, split, modalities"),
-        ("mosi", {"split": "random"}, "unknown split 'random'; choose from standard, bclstm"),
+        ("mosi", {"split": "random"}, "unknown split 'random'; choose one of standard, bclstm"),
         ("mosi", {"modalities": ("smell",)}, "unknown modality 'smell'.*text, audio, vision"),
     ],
 )
@@ -361,7 +361,7 @@ BAD = {
     "all-NaN modality": (mosi_csv, lambda r: r.assign(**dict.fromkeys(COVAREP[:73], "nan")),
                          "audio: no finite value"),
     "declared width": (mmsa_pickle, entry("train", "audio", lambda a: a[..., :70]), "dims="),
-    "no split": (mmsa_pickle, lambda d: {"train": d["train"]}, "no split 'valid'"),
+    "no split": (mmsa_pickle, lambda d: {"train": d["train"]}, "no dict for split 'valid'"),
     "no labels": (mmsa_pickle, without("regression_labels"), "neither regression_labels nor"),
     "no vision": (mmsa_pickle, without("vision"), "vision must be an array"),
     "not a dict": (mmsa_pickle, lambda d: [1, 2], "holds a list"),
@@ -380,11 +380,11 @@ def test_bad_content_is_one_line_that_names_it(tmp_path, case):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("length", [0, 7])
+@pytest.mark.parametrize("length", [-1, np.nan, "ab"])
 def test_stated_lengths_must_be_possible(tmp_path, length):
     change = entry("test", "audio_lengths", lambda k: [length, *k[1:]])
     mmsa_pickle(tmp_path, change, aligned=False)
-    with pytest.raises(DataError, match="audio_lengths must hold 4 lengths from 1 to 6"):
+    with pytest.raises(DataError, match="audio_lengths must hold 4 lengths from 0 to 6"):
         load("mosi", tmp_path)
 
 
@@ -574,7 +574,8 @@ def test_python_2_pickles_read_as_latin_1(tmp_path):
 def test_pack_keeps_order_and_leaves_the_input_alone():
     values = np.array([[1.0, np.nan], [0, 0], [2, 3], [np.inf, 0]])
     before = values.copy()
-    sequences, notes = pack("audio", values, np.array([0, 0, 2, 2]), 3, ("a", "b"))
+    notes = []
+    sequences = pack("audio", values, np.array([0, 0, 2, 2]), 3, ("a", "b"), notes)
     assert np.array_equal(values, before, equal_nan=True)
     assert sequences.lengths.tolist() == [1, 0, 1] and sequences[2].tolist() == [[2, 3]]
     assert sequences.filled.tolist() == [[0, 1], [1, 0]]
@@ -687,3 +688,19 @@ def test_a_sample_keeps_the_order_and_never_asks_for_more_than_there_is():
     assert len(some) == 300 and list(some.ids) == sorted(some.ids) and some.ids != corpus.ids[:300]
     assert some.ids == corpus.sample(300).ids != corpus.sample(300, seed=1).ids
     assert corpus.sample(0).ids == corpus.sample(10**6).ids == corpus.ids
+
+
+def test_decimal_commas_in_labels_are_read(tmp_path):
+    path = mosei_csv(tmp_path, lambda rows: rows.assign(label=["-1,5", *["0,25"] * 8]))
+    assert load("mosei", tmp_path).label[:2].tolist() == [-1.5, 0.25]
+    path.write_text(path.read_text().replace("-1,5", "1,5,2"))
+    with pytest.raises(DataError, match=r"label\.csv: .*1,5,2"):
+        load("mosei", tmp_path)
+
+
+def test_what_no_reader_foresaw_names_file_and_place(tmp_path, monkeypatch):
+    path = mosei_csv(tmp_path)
+    monkeypatch.setattr("mmlib.data.readers.tables.numbers", lambda *_: [][3])
+    with pytest.raises(DataError, match=rf"{path.name}: .*IndexError.*tables|test_data") as error:
+        load("mosei", tmp_path)
+    assert "\n" not in str(error.value) and isinstance(error.value.__cause__, IndexError)

@@ -30,7 +30,10 @@ def written():
 
 
 def hidden(folder, texts, train=False):
-    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
+    tokenizer, model = (
+        AutoTokenizer.from_pretrained(folder, trust_remote_code=False),
+        AutoModel.from_pretrained(folder, trust_remote_code=False),
+    )
     inputs = tokenizer(texts, padding=True, return_tensors="pt")
     with torch.no_grad():
         states = model.eval()(**inputs, output_hidden_states=True).hidden_states
@@ -53,7 +56,9 @@ def bert(tmp_path, written):
     for parameter in model.parameters():
         parameter.data += 0.1 * torch.randn_like(parameter)
     model.save_pretrained(tmp_path / "bert")
-    tokenizer = AutoTokenizer.from_pretrained(small(written, vocabulary=400, depth=1, steps=1))
+    tokenizer = AutoTokenizer.from_pretrained(
+        small(written, vocabulary=400, depth=1, steps=1), trust_remote_code=False
+    )
     tokenizer.save_pretrained(tmp_path / "bert")
     return tmp_path / "bert"
 
@@ -61,7 +66,10 @@ def bert(tmp_path, written):
 def test_carried_has_the_shape_of_its_source_and_learns_relative_positions(bert):
     folder = carried(bert, buckets=4)
     torch.testing.assert_close(hidden(folder, REAL), hidden(bert, REAL), atol=1e-4, rtol=0)
-    model, tokens = AutoModel.from_pretrained(folder), torch.arange(30).view(2, 15)
+    model, tokens = (
+        AutoModel.from_pretrained(folder, trust_remote_code=False),
+        torch.arange(30).view(2, 15),
+    )
     model(tokens, torch.ones_like(tokens)).last_hidden_state[..., 0].sum().backward()
     gradient = model.encoder.rel_embeddings.weight.grad
     assert gradient.norm() > 1e-3 * model.embeddings.position_embeddings.weight.grad.norm()
@@ -79,7 +87,10 @@ def test_carried_is_of_bert_only(written):
 def test_small_is_made_once_whole_and_the_same_again(written, tmp_path, monkeypatch):
     options = {"vocabulary": 200, "width": 32, "depth": 2, "steps": 3}
     states = encode(REAL, folder := small(written, **options), layers="all", cache=False)
-    assert states.shape == (5, 3, 32) and len(AutoTokenizer.from_pretrained(folder)) == 200
+    assert (
+        states.shape == (5, 3, 32)
+        and len(AutoTokenizer.from_pretrained(folder, trust_remote_code=False)) == 200
+    )
     monkeypatch.setattr(made, "_guess_masked", lambda *_: pytest.fail("made again"))
     assert small(written, **options) == folder
     monkeypatch.undo()

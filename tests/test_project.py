@@ -162,3 +162,21 @@ def test_stored_runs_used_the_data_that_is_here(run):
             if path is None:
                 pytest.skip("no data")
             assert hashlib.sha256(path.read_bytes()).hexdigest() == checksum, f"{notebook}: {name}"
+
+
+# Code of others
+
+
+def test_no_model_may_bring_code():
+    """Without the argument transformers asks on the terminal whether to run it."""
+    folders = (ROOT / "mmlib", NOTEBOOKS, ROOT / "tests")
+    calls = [
+        (path, node)
+        for path in (path for folder in folders for path in folder.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "from_pretrained"
+    ]
+    assert len(calls) > 10
+    for path, node in calls:
+        given = {word.arg: getattr(word.value, "value", None) for word in node.keywords}
+        assert given.get("trust_remote_code") is False, f"{path.name}, line {node.lineno}"

@@ -366,3 +366,33 @@ def test_a_missing_lexicon_names_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "vaderSentiment.vaderSentiment", None)
     with pytest.raises(DataError, match=r"pip install 'mmlib\[lexicon\]'"):
         lexicon(TEXTS)
+
+
+# As spreadsheets save tables
+
+
+def excel(root, text, encoding):
+    folder = root / "hotel"
+    folder.mkdir(exist_ok=True)
+    (folder / "reviews.csv").write_bytes(text.replace("\n", "\r\n").encode(encoding))
+    return load("hotel", root)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+@pytest.mark.parametrize(("separator", "first"), [(";", ""), (";", "sep=;\n"), ("\t", "")])
+def test_a_european_spreadsheet_is_the_same_corpus(tmp_path, separator, first, encoding):
+    rows = reviews(
+        text=[f"Café {i}, nice" for i in range(N)], rating=[1.5 + i % 4 for i in range(N)]
+    )
+    table = rows.to_csv(index=False, sep=separator, decimal=",")
+    corpus = excel(tmp_path, first + table, encoding)
+    assert corpus.text == tuple(rows["text"]) and corpus.label.tolist() == rows["rating"].tolist()
+    assert len(set(corpus.groups)) == 20
+
+
+def test_a_nul_and_a_comma_in_the_header_do_no_harm(tmp_path):
+    table = reviews().rename(columns={"hotel_id": "hotel"}).to_csv(index=False, sep=";")
+    corpus = excel(
+        tmp_path, table.replace("room", "ro\0om").replace("review_id", "id, of us"), "utf8"
+    )
+    assert corpus.text[0] == "The room was number 0." and len(corpus) == N

@@ -86,8 +86,10 @@ def forwarded(monkeypatch):
 
 def one_by_one(folder, texts, layers, pooling, max_length=60):
     """The definition: plain transformers, one text at a time, no padding."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    model = AutoModel.from_pretrained(
+        folder, attn_implementation="eager", trust_remote_code=False
+    ).eval()
     rows = []
     for one in texts:
         inputs = tokenizer(one, truncation=True, max_length=max_length, padding=False)
@@ -290,10 +292,10 @@ def test_bar_only_where_a_person_watches(tiny, capsys, progress):
         (["good", None], {}, "text 1 is NoneType"),
         ([], {}, "texts is empty"),
         ("good", {}, "pass a list"),
-        (["good"], {"layers": "first"}, "layers='first'.*last, all"),
-        (["good"], {"pooling": "max"}, "pooling='max'.*mean, cls"),
-        (["good"], {"dtype": "int8"}, "dtype='int8'.*float32, bfloat16"),
-        (["good"], {"attention": "flash"}, "attention='flash'"),
+        (["good"], {"layers": "first"}, "layers 'first'.*last, all"),
+        (["good"], {"pooling": "max"}, "pooling 'max'.*mean, cls"),
+        (["good"], {"dtype": "int8"}, "dtype 'int8'.*float32, bfloat16"),
+        (["good"], {"attention": "flash"}, "attention 'flash'"),
         (["good"], {"max_length": 2}, "max_length=2"),
         (["good"], {"max_length": 161}, "max_length=161 .* 160"),
     ],
@@ -425,3 +427,19 @@ def test_no_network_for_a_hub_id_names_the_offline_choices(tmp_path):
     last = run.stderr.strip().splitlines()[-1]
     assert run.returncode == 1 and not out.exists()
     assert last.startswith("ValueError: encoder 'org/tiny'") and "encoder='minilm'" in last
+
+
+# Code of others
+
+
+def test_code_that_a_folder_brings_along_is_never_run(tiny, tmp_path, monkeypatch):
+    config = json.loads((tiny / "config.json").read_text())
+    own = {"auto_map": {"AutoModel": "own.Own", "AutoConfig": "own.OwnConfig"}}
+    (tiny / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on the terminal"))
+    for kind in ("bert", "own"):
+        (tiny / "config.json").write_text(json.dumps({**config, **own, "model_type": kind}))
+        with pytest.raises(ValueError, match=r"config\.json names code of its own") as error:
+            encode(TEXTS, tiny)
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "ran").exists()

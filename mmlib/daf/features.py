@@ -45,9 +45,12 @@ def raw(
     """Unscaled features x[m] (n, d) and who has them, present (n, m); `encoder`: see `build`."""
     x, present = {}, np.ones((len(corpus), len(modalities)), dtype=bool)
     for i, m in enumerate(modalities):
-        if m == "text" and corpus.text is not None:
-            states = encoding.encode(corpus.text, **encoder)  # (n, d) or (n, l, d)
-            x[m] = states.reshape(len(states), -1)
+        if m == "text" and m not in corpus.sequences:
+            there = np.array([bool(text) for text in corpus.text])  # (n,)
+            texts = [text for text in corpus.text if text]
+            states = encoding.encode(texts, **encoder)  # (n, d) or (n, l, d)
+            x[m] = np.zeros((len(corpus), states[0].size), np.float32)
+            x[m][there], present[:, i] = states.reshape(len(states), -1), there
         else:
             x[m] = pool(corpus.sequences[m])
             present[:, i] = x[m].any(axis=1)  # without a valid frame all is zero
@@ -74,6 +77,7 @@ def build(
             f"{corpus.name} has no {', '.join(missing)}; it has {', '.join(corpus.modalities)}"
         )
     encoder = {"layers": "all", **encoder}
+    from_file = "text" in modalities and "text" in corpus.sequences
     x, present = raw(corpus, modalities, **encoder)
     scaler = scaler or Scaler.fit(x, present, corpus.rows("train"))
     x = scaler.apply(x, present)
@@ -89,7 +93,8 @@ def build(
         origin={
             "variant": corpus.variant,
             "checksums": dict(corpus.checksums),
-            "encoder": encoder,
+            **({"text": "token features of the file"} if from_file else {}),
+            "encoder": {} if from_file else encoder,
         },
     )
 

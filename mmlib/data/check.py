@@ -1,10 +1,13 @@
 """What has to hold for every corpus, whatever file it came from."""
 
+import re
 from collections import Counter
 
 import numpy as np
 
 from mmlib.data.corpus import SPLITS, Corpus, DataError
+
+_FORMULA = re.compile(r"#(NAME\?|REF!|VALUE!|N/A)")
 
 
 def check(corpus: Corpus) -> Corpus:
@@ -31,6 +34,11 @@ def _sizes(corpus: Corpus) -> None:
 
 
 def _ids(corpus: Corpus) -> None:
+    if name := next((one for one in corpus.ids if _FORMULA.search(one)), None):
+        raise DataError(
+            f"id {name!r} was changed by a spreadsheet, which takes - or = for a formula; use the "
+            "file as it was fetched"
+        )
     name, count = Counter(corpus.ids).most_common(1)[0] if corpus.ids else ("", 0)
     if count > 1:
         raise DataError(f"id {name!r} occurs {count} times; ids must be unique")
@@ -74,13 +82,14 @@ def crossing_groups(corpus: Corpus) -> dict[str, tuple[str, ...]]:
 
 
 def _text(corpus: Corpus) -> None:
+    """A reader that masks a missing text writes ""; what is left of it must be frames."""
     for name, text in zip(corpus.ids, corpus.text or (), strict=False):
-        if not text.strip():
+        if not text.strip() and (text or not corpus.sequences):
             raise DataError(f"empty text of {name!r}; drop the row or fill it in")
 
 
 def _sequences(corpus: Corpus) -> None:
-    frames = np.full(len(corpus), 0 if corpus.text is None else 1)
+    frames = np.array([bool(text) for text in corpus.text or [""] * len(corpus)], dtype=int)
     for modality, sequences in corpus.sequences.items():
         if not np.isfinite(sequences.values).all():
             raise DataError(f"{modality} holds values that are not finite")

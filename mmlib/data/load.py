@@ -1,6 +1,7 @@
 """`load`: a name in, a sound `Corpus` out. The tables below say from where."""
 
 import inspect
+import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +13,7 @@ from mmlib.data.readers.mmsa import read_mmsa
 from mmlib.data.readers.recordings import TABLE, read_recordings
 from mmlib.data.readers.reviews import read_reviews, read_sst5
 from mmlib.data.readers.tables import read_meld, read_mmmo, read_mosei, read_mosi
-from mmlib.files import data_root, refuse_unknown
+from mmlib.files import data_root, reason_of, refuse_unknown
 
 # ROOT/<name>/<file>, in order of precedence. A reader of several files is named by the first.
 READERS: dict[str, dict[str, Callable[..., Corpus]]] = {
@@ -56,18 +57,33 @@ def load(name: str, root: Path | str | None = None, **options: object) -> Corpus
     """
     if name not in NAMES:
         if (own := Path(name).expanduser() / TABLE).exists():
-            return check(read_recordings(own))
+            return _checked(read_recordings, own)
         refuse_unknown("data set", [name], NAMES, DataError)
     if name in EMBEDDED:
         make = getattr(import_module(f"mmlib.data.embedded.{name}"), name)
         _known(name, make, options)
-        return check(make(**options))
+        return _checked(make, **options)
     file = options.pop("file", None)
     folder = Path(root or data_root()).expanduser() / name
     path, pattern = choose(folder, list(READERS[name]), file)
     reader = READERS[name][pattern]
     _known(f"{name} from {path.name}", reader, options, extra=("file",))
-    return check(reader(path, **options))
+    return _checked(reader, path, **options)
+
+
+def _checked(read: Callable[..., Corpus], *path: Path, **options: object) -> Corpus:
+    """A sound corpus; what a reader did not foresee becomes a DataError that names the file."""
+    try:
+        return check(read(*path, **options))
+    except DataError:
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise DataError(
+            f"{path[0].name if path else read.__name__}: cannot be read ({type(error).__name__} in "
+            f"{place.name}, line {place.lineno} of {Path(place.filename).name}: "
+            f"{reason_of(error)}); compare the file with what {read.__name__} documents"
+        ) from error
 
 
 def _known(what: str, reader: Callable, options: dict, extra: tuple[str, ...] = ()) -> None:

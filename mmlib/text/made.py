@@ -56,13 +56,13 @@ def carried(encoder: str | Path = "minilm", buckets: int = 32, seed: int = 0) ->
     def make(folder: Path) -> None:
         torch.manual_seed(seed)
         with quiet():
-            bert = AutoModel.from_pretrained(source, dtype=torch.float32)
+            bert = AutoModel.from_pretrained(source, dtype=torch.float32, trust_remote_code=False)
             if bert.config.model_type != "bert":
                 raise ValueError(f"{encoder} is a {bert.config.model_type}; carry over a BERT")
             deberta = DebertaV2Model(_as_deberta(bert.config, buckets))
             deberta.load_state_dict(_renamed(bert.state_dict(), deberta))
             deberta.save_pretrained(folder)
-            AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+            AutoTokenizer.from_pretrained(source, trust_remote_code=False).save_pretrained(folder)
 
     return _kept("carried", about | {"seed": seed}, make)
 

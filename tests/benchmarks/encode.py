@@ -64,7 +64,7 @@ def products(threads: int) -> np.ndarray:
 
 def flops(lengths: np.ndarray) -> float:
     """Multiplications and additions of the encoder's matrix products, real tokens only."""
-    config = AutoConfig.from_pretrained(locate("minilm"))
+    config = AutoConfig.from_pretrained(locate("minilm"), trust_remote_code=False)
     d, inner = config.hidden_size, config.intermediate_size
     dense = 2 * (4 * d * d + 2 * d * inner) * lengths
     attention = 4 * d * lengths**2
@@ -84,7 +84,7 @@ def peak() -> float:
 def main() -> None:
     texts = sentences()
     threads = torch.get_num_threads()
-    tokenizer = AutoTokenizer.from_pretrained(locate("minilm"))
+    tokenizer = AutoTokenizer.from_pretrained(locate("minilm"), trust_remote_code=False)
     ids = tokenizer(texts, truncation=True, max_length=MAX_LENGTH)["input_ids"]
     work = flops(np.array([len(row) for row in ids]))
     options = {"max_length": MAX_LENGTH, "device": "cpu", "cache": False, "progress": False}

@@ -18,15 +18,15 @@ import numpy as np
 from scipy.stats import norm
 
 from mmlib.data.columns import COVAREP, FACET
-from mmlib.data.corpus import Corpus, DataError, Sequences
+from mmlib.data.corpus import Corpus, Sequences
 from mmlib.data.embedded import grammar
+from mmlib.data.embedded.groups import grouped, whole_groups
 
 MODALITIES = ("text", "audio", "vision")
 GRID = np.arange(-9, 10) / 3  # (19,), the values a label can take
 CLEAR, UNCLEAR = 0.2, 6.0  # noise of the evidence at informativeness 1 and 0
 CONTROL = {"text": 0.8, "audio": 0.75, "vision": 0.7}  # informativeness, control corpus
 MISSING = 0.05  # share of utterances without audio, and without vision
-PER_GROUP = 20  # utterances a speaker
 
 # What is typical of each COVAREP column (mean, sd), and how far it moves with evidence of +3 (in
 # sd) or with a loss of clarity from 1 to 0 (in sd): a loud, high, tense voice is positive here.
@@ -71,13 +71,9 @@ def synthetic(seed: int = 0, n: int = 6000, control: bool = False) -> Corpus:
     "weighted" (n,), the evidence so weighted, and "oracle" (n,), the posterior median.
     DataError if n is too small for three splits.
     """
-    if n < 10 * PER_GROUP:
-        raise DataError(
-            f"synthetic: n={n} does not fill three splits; use {10 * PER_GROUP} or more"
-        )
     rng = np.random.default_rng(seed)
-    groups = np.repeat(np.arange(-(-n // PER_GROUP)), PER_GROUP)[:n]
-    y = _labels(n, rng)
+    groups = whole_groups(n)
+    y = rng.choice(GRID, size=n, p=prior())
     q, present = _informativeness(n, control, rng)
     evidence = np.clip(y[:, None] + noise_of(q) * rng.standard_normal(q.shape), -3, 3)
     text = _text(evidence[:, 0], q[:, 0], control, rng)
@@ -86,9 +82,7 @@ def synthetic(seed: int = 0, n: int = 6000, control: bool = False) -> Corpus:
     return Corpus(
         name="synthetic",
         variant=f"seed {seed}, {n} utterances" + (", control: fixed weights optimal" * control),
-        ids=tuple(f"speaker{g:03d}_{i:05d}" for i, g in enumerate(groups)),
-        groups=tuple(f"speaker{g:03d}" for g in groups),
-        split=_splits(groups),
+        **grouped("speaker", groups),
         label=y,
         text=text,
         sequences={
@@ -125,22 +119,13 @@ def oracle(evidence: np.ndarray, q: np.ndarray, present: np.ndarray) -> np.ndarr
     """
     s = noise_of(q)[..., None]  # (n, m, 1)
     z = (evidence[..., None] - GRID) / s  # (n, m, 19)
-    inside = norm.logpdf(z) - np.log(s)
+    density = norm.logpdf(z) - np.log(s)
     tail = np.where(evidence[..., None] > 0, norm.logsf(z), norm.logcdf(z))
-    log = np.where(np.abs(evidence[..., None]) >= 3, tail, inside) * present[..., None]
+    log = np.where(np.abs(evidence[..., None]) >= 3, tail, density) * present[..., None]
     log = log.sum(axis=1) + np.log(prior())  # (n, 19)
     posterior = np.exp(log - log.max(axis=1, keepdims=True))
     share = posterior.cumsum(axis=1) / posterior.sum(axis=1, keepdims=True)
     return GRID[(share >= 0.5).argmax(axis=1)]
-
-
-def _labels(n: int, rng: np.random.Generator) -> np.ndarray:
-    return rng.choice(GRID, size=n, p=prior())
-
-
-def _splits(groups: np.ndarray) -> np.ndarray:
-    """Whole speakers: of every ten, seven train, one validates, two test."""
-    return np.array(["train"] * 7 + ["valid"] + ["test"] * 2)[groups % 10]
 
 
 def _informativeness(n: int, control: bool, rng: np.random.Generator):

@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmlib.data.corpus import Corpus, DataError, Scale
+from mmlib.data.corpus import Corpus, Scale
 from mmlib.data.embedded import grammar
+from mmlib.data.embedded.groups import grouped, whole_groups
 
-PER_HOTEL = 20  # reviews
 GAIN = 1.5  # a verdict is firmer than the mean of the opinions it rests on
 NOISE = 0.3
 SPREAD = 1.0  # of one guest's opinions around her mood
@@ -76,12 +76,8 @@ def synthetic_reviews(seed: int = 0, n: int = 2400) -> Corpus:
     not judged), and the verdict as "coarse" (n,), "fine" (n,) and "intensity" (n,) in [0, 1].
     DataError if n is too small for three splits.
     """
-    if n < 10 * PER_HOTEL:
-        raise DataError(
-            f"synthetic_reviews: n={n} does not fill three splits; use {10 * PER_HOTEL} or more"
-        )
     rng = np.random.default_rng(seed)
-    hotels = np.repeat(np.arange(-(-n // PER_HOTEL)), PER_HOTEL)[:n]
+    hotels = whole_groups(n)
     good = rng.normal(0, 0.6, (hotels[-1] + 1, 1))  # (hotels, 1)
     quality = good + rng.normal(0, 0.5, (len(good), len(ASPECTS)))  # (hotels, k)
     moods = rng.uniform(-2.4, 2.4, (n, 1)) + quality[hotels]  # (n, k)
@@ -93,9 +89,7 @@ def synthetic_reviews(seed: int = 0, n: int = 2400) -> Corpus:
     return Corpus(
         name="synthetic_reviews",
         variant=f"seed {seed}, {n} reviews",
-        ids=tuple(f"hotel{h:03d}_{i:05d}" for i, h in enumerate(hotels)),
-        groups=tuple(f"hotel{h:03d}" for h in hotels),
-        split=np.array(["train"] * 7 + ["valid"] + ["test"] * 2)[hotels % 10],
+        **grouped("hotel", hotels),
         label=stars,
         text=texts,
         scale=Scale("stars", 1, 5),
@@ -120,9 +114,9 @@ def _review(mood: np.ndarray, rng: np.random.Generator) -> tuple[str, np.ndarray
         words = []
         for opinion in opinions:
             k = free.pop()
-            said, values[k] = _said(opinion, mood[k], rng)
+            phrase, values[k] = _worded(opinion, mood[k], rng)
             weights[k] = opinion.weight
-            words += [_one_of([*ASPECTS.values()][k], rng), said]
+            words += [_drawn([*ASPECTS.values()][k], rng), phrase]
         sentences.append(frame.format(*words))
         if len(free) < 2:
             break
@@ -130,7 +124,7 @@ def _review(mood: np.ndarray, rng: np.random.Generator) -> tuple[str, np.ndarray
     return " ".join(sentences), values * (weights > 0), weights
 
 
-def _said(opinion: Opinion, mood: float, rng: np.random.Generator) -> tuple[str, float]:
+def _worded(opinion: Opinion, mood: float, rng: np.random.Generator) -> tuple[str, float]:
     """Words for an opinion, and what they are worth in their frame."""
     meant = np.clip(opinion.side * mood + SPREAD * rng.standard_normal(), -3, 3)
     words = grammar.phrase(float(np.clip(meant / opinion.turn, -3, 3)), rng)
@@ -139,10 +133,10 @@ def _said(opinion: Opinion, mood: float, rng: np.random.Generator) -> tuple[str,
 
 def _fact(form: str, rng: np.random.Generator) -> str:
     fill = {"party": PARTY, "nights": NIGHTS, "time": TIMES}
-    return form.format(**{name: _one_of(of, rng) for name, of in fill.items()})
+    return form.format(**{name: _drawn(of, rng) for name, of in fill.items()})
 
 
-def _one_of(choices: tuple[str, ...], rng: np.random.Generator) -> str:
+def _drawn(choices: tuple[str, ...], rng: np.random.Generator) -> str:
     return choices[rng.integers(len(choices))]
 
 

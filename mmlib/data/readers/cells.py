@@ -1,5 +1,7 @@
 """Tables as they stand in their file: every cell a string, "" where it is empty."""
 
+import codecs
+import csv
 import gzip
 import io
 import re
@@ -10,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mmlib.data.corpus import DataError
+from mmlib.data.corpus import Corpus, DataError
+from mmlib.files import sha256
 
 
 def table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -29,26 +32,45 @@ def table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
 
 
 def numbers(path: Path, rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
-    """The columns as float32 (n, d); an empty cell is NaN."""
+    """The columns as float32 (n, d); an empty cell is NaN, a comma may mark decimals."""
+    cells = rows[list(columns)].replace("", "nan")
     try:
-        return rows[list(columns)].replace("", "nan").to_numpy(dtype=np.float32)
+        if any(cells[column].str.contains(",", regex=False).any() for column in cells):
+            cells = cells.apply(with_points)
+        return cells.to_numpy(dtype=np.float32)
     except ValueError as error:
         raise DataError(f"{path.name}: {error} in {columns[0]}..{columns[-1]}") from None
 
 
+def with_points(cells: pd.Series) -> pd.Series:
+    """Cells whose decimals follow a comma, as European spreadsheets write them, with a point."""
+    return cells.str.replace(r"^\s*([-+]?\d*),(\d+)\s*$", r"\1.\2", regex=True)
+
+
+def corpus_of(files: Sequence[Path], rows: pd.DataFrame, **rest: object) -> Corpus:
+    """A corpus of one row an utterance: id, split, label and, where they are known, group and text.
+
+    Without groups each utterance is its own. "dev" and "validation" are other names of "valid".
+    files: what was read, for the checksums. rest: the other parts of a `Corpus`.
+    """
+    return Corpus(
+        ids=tuple(rows["id"]),
+        groups=tuple(rows.get("group", rows["id"])),
+        split=rows["split"].replace({"dev": "valid", "validation": "valid"}),
+        label=rows["label"],
+        text=tuple(rows["text"]) if "text" in rows else None,
+        checksums={file.name: sha256(file) for file in files},
+        **rest,
+    )
+
+
 def _separated(path: Path) -> pd.DataFrame:
-    separator = "\t" if ".tsv" in path.suffixes else ","
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        text = io.StringIO(_decode(raw))
-        rows = pd.read_csv(text, sep=separator, dtype=str, keep_default_na=False)
-    except (
-        OSError,
-        EOFError,
-        zlib.error,
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-    ) as error:
+        separator, text = _separator(_decode(raw), "\t" if ".tsv" in path.suffixes else ",")
+        rows = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+    except (OSError, EOFError, UnicodeError, zlib.error, pd.errors.ParserError,
+            pd.errors.EmptyDataError) as error:  # fmt: skip
         words = " ".join(str(error).split())
         raise DataError(
             f"{path.name}: not a readable csv ({words}); mend it, or fetch it again"
@@ -75,10 +97,27 @@ def _parquet(path: Path) -> pd.DataFrame:
     return rows.astype(object).where(rows.notna(), "").astype(str)
 
 
+def _separator(text: str, usual: str) -> tuple[str, str]:
+    """The separator of a table and the table without Excel's line `sep=;`.
+
+    The usual one, unless another cuts the header into more columns.
+    """
+    if named := re.match(r'"?sep=(.)"?\r?\n', text):
+        return named[1], text[named.end() :]
+    header = text.partition("\n")[0].rstrip("\r")
+    counts = {s: len(next(csv.reader([header], delimiter=s), ())) for s in (usual, *",;\t|")}
+    return max(counts, key=counts.get), text
+
+
 def _decode(raw: bytes) -> str:
-    """UTF-8, with Windows-1252 for each byte that is none, or that was taken for a control."""
-    text = raw.decode("utf-8-sig", errors="surrogateescape")
-    return _BROKEN.sub(lambda found: _REPAIRED[ord(found[0])], text)  # translate is 20x slower
+    """UTF-8, with Windows-1252 for each byte that is none, or that was taken for a control.
+
+    UTF-16 where a mark at the start says so. A NUL is left out: no parser reads past it.
+    """
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return raw.decode("utf-16").replace("\0", "")
+    text = raw.decode("utf-8-sig", errors="surrogateescape").replace("\0", "")
+    return _BROKEN.sub(lambda char: _REPAIRED[ord(char[0])], text)  # translate is 20x slower
 
 
 _CP1252 = {byte: bytes([byte]).decode("cp1252", errors="ignore") for byte in range(0x80, 0x100)}

@@ -5,27 +5,36 @@ and `data/<video>/intervals` (f, 2) in seconds.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import h5py
 import numpy as np
+import pandas as pd
 
 from mmlib.data.columns import names
 from mmlib.data.corpus import SPLITS, Corpus, DataError, Sequences
+from mmlib.data.readers import hdf5
+from mmlib.data.readers.cells import corpus_of
 from mmlib.data.readers.frames import pack
 from mmlib.data.readers.tables import read_mosei, read_mosi
-from mmlib.files import sha256
+from mmlib.files import reason_of
 
 WIDTHS = {"covarep": (74,), "facet": (35, 47)}  # declared columns, by what the file name contains
+
+
+TOLERANCE = 1e-5  # seconds; what touches for less does not overlap, as in the SDK's align
+_ALIGNED = re.compile(r"(.+)\[\d+\]")  # the keys that the SDK's align writes
 
 
 class Segment(NamedTuple):
     """One labelled interval of a video."""
 
     id: str
-    video: str
+    group: str  # the video
+    key: str  # under which its words and frames stand
     start: float  # seconds
     end: float
     label: float
@@ -39,7 +48,8 @@ def read_csd(path: Path, *, audio: str | None = "COVAREP", vision: str | None = 
     (case is ignored; None goes without). An utterance is a label interval, its id `video[number]`
     as the SDK counts. Its frames are those that overlap the interval; its text is the words whose
     middle lies in it, without the silences "sp". Segments without words or of no duration are
-    left out, as are videos in none of CMU's folds, which come from `folds.json` ({"train":
+    left out, as are videos in none of CMU's folds. Files that the SDK has aligned to the labels
+    (keys `video[number]`) are read as well. The folds come from `folds.json` ({"train":
     [video, ...], "valid": ..., "test": ...}), else from mosi.csv.gz or label.csv beside it.
     """
     folder = path.parent
@@ -51,19 +61,15 @@ def read_csd(path: Path, *, audio: str | None = "COVAREP", vision: str | None = 
     for modality, fragment in (("audio", audio), ("vision", vision)):
         if fragment is not None:
             files.append(_find(folder, fragment, f", or pass {modality}= another name or None"))
-            sequences[modality], found = _cut(modality, files[-1], segments)
-            notes += found
-    return Corpus(
+            sequences[modality] = _cut(modality, files[-1], segments, notes)
+    rows = pd.DataFrame(segments, columns=Segment._fields)
+    return corpus_of(
+        files,
+        rows.assign(split=rows["group"].map(fold_of)),
         name=folder.name,
         variant=", ".join(file.name for file in files),
-        ids=tuple(s.id for s in segments),
-        groups=tuple(s.video for s in segments),
-        split=np.array([fold_of[s.video] for s in segments], dtype=str),
-        label=np.array([s.label for s in segments]),
-        text=tuple(s.text for s in segments),
         sequences=sequences,
         notes=tuple(notes),
-        checksums={file.name: sha256(file) for file in files},
     )
 
 
@@ -77,43 +83,60 @@ def _find(folder: Path, fragment: str, remedy: str = "") -> Path:
     return found[-1]
 
 
-def _read(path: Path, videos: Iterable[str] | None = None) -> Iterator[tuple]:
-    """Video, features (f, d) and intervals (f, 2), one video at a time."""
+def _read(path: Path, keys: Iterable[str] | None = None) -> Iterator[tuple]:
+    """Key (a video), features (f, d) and intervals (f, 2), one key at a time."""
     try:
         with h5py.File(path) as file:
-            root = file[next(iter(file))]["data"]
-            for video in root if videos is None else videos:
-                if video in root:
-                    features, intervals = root[video]["features"][()], root[video]["intervals"][()]
-                    if features.ndim != 2 or intervals.shape != (len(features), 2):
-                        raise DataError(
-                            f"{path.name}: {video} has features {features.shape} and intervals "
-                            f"{intervals.shape}; expected (f, d) and (f, 2)"
-                        )
-                    yield video, features, intervals
-    except (OSError, KeyError, StopIteration, RuntimeError) as error:
+            root = hdf5.child(hdf5.child(file, next(iter(file))), "data")
+            if not isinstance(root, h5py.Group):
+                raise KeyError("data is no group")
+            for key in root if keys is None else keys:
+                if key in root:
+                    yield key, *_entry(hdf5.child(root, key))
+    except DataError as error:
+        raise DataError(f"{path.name}: {error}") from None
+    except (OSError, KeyError, TypeError, StopIteration, RuntimeError) as error:
         raise DataError(
-            f"{path.name}: truncated, or no computational sequence ({error}); fetch it again"
-        ) from None
+            f"{path.name}: truncated, or no computational sequence ({reason_of(error)}); "
+            "fetch it again"
+        ) from error
+
+
+def _entry(group: hdf5.Node) -> tuple[np.ndarray, np.ndarray]:
+    features, intervals = (hdf5.values(group, name) for name in ("features", "intervals"))
+    if features.ndim != 2 or intervals.shape != (len(features), 2) or not features.shape[1]:
+        raise DataError(
+            f"{group.name.rpartition('/')[2]} has features {features.shape} and intervals "
+            f"{intervals.shape}; expected (f, d) and (f, 2)"
+        )
+    return features, intervals
 
 
 def _segments(
     labels: Path, words: Path, fold_of: dict[str, str]
 ) -> tuple[list[Segment], list[str]]:
-    spoken = {video: (features[:, 0], at.mean(axis=1)) for video, features, at in _read(words)}
+    """Segments with words of the videos in the folds, and notes on those left out."""
+    spoken = {key: (features[:, 0], at) for key, features, at in _read(words)}
+    if spoken and all(
+        _ALIGNED.fullmatch(key) and len(tokens) < 2 for key, (tokens, _) in spoken.items()
+    ):
+        raise DataError(f"{words.name}: aligned to single words; use the files as CMU gives them")
     segments, unplaced, empty = [], 0, 0
-    for video, features, intervals in _read(labels):
+    for key, features, intervals in _read(labels):
+        aligned = key not in fold_of and len(features) == 1 and _ALIGNED.fullmatch(key)
+        video = aligned[1] if aligned else key
         unplaced += video not in fold_of
         if video not in fold_of:
             continue
-        tokens, middles = spoken.get(video, (np.zeros(0), np.zeros(0)))
+        tokens, times = spoken.get(key, (np.zeros(0), np.zeros((0, 2))))
+        middles = times.mean(axis=1)
         for i, (start, end) in enumerate(intervals):
-            inside = tokens[(middles >= start) & (middles < end)]
-            text = " ".join(word for word in map(_plain, inside) if word != "sp")
+            during = tokens[(middles >= start) & (middles < end)]
+            text = " ".join(word for word in map(_plain, during) if word != "sp")
             empty += not text
             if text:
-                label = float(features[i, 0])
-                segments.append(Segment(f"{video}[{i}]", video, start, end, label, text))
+                name = key if aligned else f"{key}[{i}]"
+                segments.append(Segment(name, video, key, start, end, float(features[i, 0]), text))
     notes = [f"{empty} labelled segments without words left out"] if empty else []
     return segments, notes + ([f"{unplaced} videos in no fold left out"] if unplaced else [])
 
@@ -122,25 +145,39 @@ def _plain(word: object) -> str:
     return word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word)
 
 
-def _cut(modality: str, path: Path, segments: list[Segment]) -> tuple[Sequences, list[str]]:
-    """Frames of one file that overlap each segment."""
+def _cut(modality: str, path: Path, segments: list[Segment], notes: list[str]) -> Sequences:
+    """Frames of one file that overlap each segment by more than TOLERANCE."""
     rows: dict[str, list[int]] = {}
     for i, segment in enumerate(segments):
-        rows.setdefault(segment.video, []).append(i)
-    frames, owner = [], []
-    for video, features, intervals in _read(path, rows):
-        for i in rows[video]:
-            inside = (intervals[:, 0] < segments[i].end) & (intervals[:, 1] > segments[i].start)
-            frames.append(features[inside])
-            owner.append(np.full(inside.sum(), i))
+        rows.setdefault(segment.key, []).append(i)
+    frames, owner, widths = [], [], {}
+    for key, features, intervals in _read(path, rows):
+        widths.setdefault(features.shape[1], []).append(key)
+        for i in rows[key]:
+            start = np.maximum(intervals[:, 0], segments[i].start)
+            overlaps = np.minimum(intervals[:, 1], segments[i].end) - start > TOLERANCE
+            frames.append(features[overlaps])
+            owner.append(np.full(overlaps.sum(), i))
     if not frames:
         raise DataError(f"{path.name}: none of the labelled videos is in it; fetch it again")
-    widths = {f.shape[1] for f in frames}
-    declared = next((w for key, w in WIDTHS.items() if key in path.name.lower()), widths)
-    if len(widths) > 1 or not widths <= set(declared):
-        raise DataError(f"{path.name}: {sorted(widths)} columns, declared {sorted(declared)}")
-    columns = names(modality, widths.pop())
-    return pack(modality, np.concatenate(frames), np.concatenate(owner), len(segments), columns)
+    _check_widths(path, widths)
+    frames, owner = np.concatenate(frames), np.concatenate(owner)
+    columns = names(modality, frames.shape[1])
+    return pack(modality, frames, owner, len(segments), columns, notes)
+
+
+def _check_widths(path: Path, widths: dict[int, list[str]]) -> None:
+    """DataError unless all keys have the declared number of columns; widths: number -> keys."""
+    declared = next((w for part, w in WIDTHS.items() if part in path.name.lower()), tuple(widths))
+    wrong = {width: keys for width, keys in widths.items() if width not in declared}
+    if not wrong and len(widths) > 1:
+        wrong = {width: keys for width, keys in widths.items() if width != max(widths)}
+    for width, keys in wrong.items():
+        raise DataError(
+            f"{path.name}: {sorted(widths)} columns, declared {sorted(declared)}; {width} in "
+            f"{', '.join(keys[:10])} ({len(keys)} in all): take these out of the folds, or fetch "
+            "the file again"
+        )
 
 
 def _folds(folder: Path) -> tuple[dict[str, str], Path]:

@@ -6,14 +6,19 @@ from mmlib.data.corpus import DataError, Sequences
 
 
 def pack(
-    modality: str, values: np.ndarray, owner: np.ndarray, n: int, columns: tuple[str, ...]
-) -> tuple[Sequences, list[str]]:
+    modality: str,
+    values: np.ndarray,
+    owner: np.ndarray,
+    n: int,
+    columns: tuple[str, ...],
+    notes: list[str],
+) -> Sequences:
     """Sequences of n utterances from frames (f, d); frame i is of utterance owner[i], ascending.
 
     NaN and infinite values (also what overflows float32) become 0 and are counted per column.
     A frame of zeros in all columns is padding or a face that was not found: nothing was measured,
     so it is left out, wherever it stands; an utterance without any other frame gets length 0.
-    Returns the sequences and notes on both. Raises DataError if no value is finite.
+    What was filled or left out is appended to `notes`. Raises DataError if no value is finite.
     """
     with np.errstate(over="ignore"):
         values = np.array(values, dtype=np.float32)  # a copy: the caller's array stays as it is
@@ -28,16 +33,17 @@ def pack(
     values[nan | inf] = 0
     kept = (values != 0).any(axis=1)  # (f,)
     lengths = np.bincount(np.asarray(owner)[kept], minlength=n)
-    sequences = Sequences(values[kept], lengths, columns, filled if filled.any() else None)
-    return sequences, _notes(modality, sequences, int((~kept).sum()))
+    notes += _remarks(modality, filled, int((~kept).sum()), int((lengths == 0).sum()))
+    return Sequences(values[kept], lengths, columns, filled if filled.any() else None)
 
 
 def pack_padded(
     modality: str,
     arrays: list[np.ndarray],
     columns: tuple[str, ...],
+    notes: list[str],
     lengths: list[np.ndarray] | None = None,
-) -> tuple[Sequences, list[str]]:
+) -> Sequences:
     """`pack` for padded arrays (n, t, d), one after another, rows cut to their first `lengths`."""
     frames, owner, n = [], [], 0
     for i, array in enumerate(arrays):
@@ -46,20 +52,14 @@ def pack_padded(
         frames.append(array[valid])
         owner.append(n + np.nonzero(valid)[0])
         n += len(array)
-    return pack(modality, np.concatenate(frames), np.concatenate(owner), n, columns)
+    return pack(modality, np.concatenate(frames), np.concatenate(owner), n, columns, notes)
 
 
-def _notes(modality: str, sequences: Sequences, dropped: int) -> list[str]:
-    notes = []
-    if sequences.filled is not None:
-        nan, inf = sequences.filled.sum(axis=1)
-        n_columns = int(sequences.filled.any(axis=0).sum())
-        notes.append(
-            f"{modality}: {nan} NaN and {inf} infinite values in {n_columns} columns set to 0"
-        )
-    if dropped:
-        notes.append(f"{modality}: {dropped} all-zero frames left out (padding, no face found)")
-    missing = int((sequences.lengths == 0).sum())
-    if missing:
-        notes.append(f"{modality}: missing for {missing} utterances (length 0)")
-    return notes
+def _remarks(modality: str, filled: np.ndarray, dropped: int, missing: int) -> list[str]:
+    (nan, inf), n_columns = filled.sum(axis=1), int(filled.any(axis=0).sum())
+    remarks = {
+        f"{nan} NaN and {inf} infinite values in {n_columns} columns set to 0": n_columns,
+        f"{dropped} all-zero frames left out (padding, no face found)": dropped,
+        f"missing for {missing} utterances (length 0)": missing,
+    }
+    return [f"{modality}: {remark}" for remark, count in remarks.items() if count]

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from mmlib.data.corpus import SPLITS, Corpus, DataError, Scale
-from mmlib.data.readers.cells import numbers, table
-from mmlib.files import sha256
+from mmlib.data.readers.cells import corpus_of, numbers, table, with_points
 
 # What a column can be called, case ignored; the first name that is there counts.
 NAMES = {
@@ -60,29 +59,24 @@ def read_reviews(
     else the reviews. DataError if columns are not found, or naming the row of stars outside 1..5.
     """
     rows, origin = _booking(path, table(path))
-    found = _found(path, rows, {"text": text, "stars": stars, "hotel": hotel})
-    rows = rows[list(found.values())].set_axis(list(found), axis=1)
+    columns = _columns(path, rows, {"text": text, "stars": stars, "hotel": hotel})
+    rows = rows[list(columns.values())].set_axis(list(columns), axis=1)
     rows.index = [f"row {i}" for i in range(1, len(rows) + 1)]
     rows, notes = _cleaned(path, rows)
-    label = _stars(path, rows)
-    ids = tuple(rows.get("id", rows.index))
-    groups = tuple(rows.get("hotel", ids))
-    if "split" in rows:
-        split = rows["split"].replace({"dev": "valid", "validation": "valid"})
-    else:
-        split = _split(path, groups, _unit(rows), seed)
-        notes.append(f"split made here: 80/10/10 of whole {_unit(rows)}, seed {seed}")
-    return Corpus(
+    rows["label"] = _stars(path, rows)
+    if "id" not in rows:
+        rows["id"] = rows.index
+    if "split" not in rows:
+        unit = "hotels" if "hotel" in rows else "reviews (no hotel is named)"
+        rows["split"] = _split(path, rows.get("hotel", rows["id"]), unit, seed)
+        notes.append(f"split made here: 80/10/10 of whole {unit}, seed {seed}")
+    return corpus_of(
+        [path],
+        rows.rename(columns={"hotel": "group"}),
         name="hotel",
-        variant=", ".join((path.name, *(f"{role} {name}" for role, name in found.items()))),
-        ids=ids,
-        groups=groups,
-        split=split,
-        label=label,
-        text=tuple(rows["text"]),
+        variant=", ".join((path.name, *(f"{role} {name}" for role, name in columns.items()))),
         scale=Scale("stars", 1, 5, origin),
         notes=tuple(notes),
-        checksums={path.name: sha256(path)},
     )
 
 
@@ -92,17 +86,10 @@ def read_sst5(path: Path) -> Corpus:
     Two sentences stand in train and in test, as published: the passport counts them.
     """
     rows = table(path, ["split", "label5", "text"])
-    ids = tuple(f"sst5-{i:05d}" for i in range(len(rows)))
-    return Corpus(
-        name="sst5",
-        variant=path.name,
-        ids=ids,
-        groups=ids,
-        split=rows["split"].replace({"dev": "valid"}),
-        label=numbers(path, rows, ["label5"])[:, 0],
-        text=tuple(rows["text"]),
-        scale=Scale("five classes", 0, 4),
-        checksums={path.name: sha256(path)},
+    ids = [f"sst5-{i:05d}" for i in range(len(rows))]
+    rows = rows.assign(id=ids, label=numbers(path, rows, ["label5"]))
+    return corpus_of(
+        [path], rows, name="sst5", variant=path.name, scale=Scale("five classes", 0, 4)
     )
 
 
@@ -131,7 +118,7 @@ def natural_weights(stars: np.ndarray) -> np.ndarray:
 
 def plain(text: str) -> str:
     """A text without HTML: entities read, tags, comments and scripts taken out."""
-    bare = _ENTITY.sub(lambda found: html.unescape(found[0]), text)
+    bare = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
     for start, end in _HIDDEN:
         bare = _without(bare, start, end)
     bare = _TAG.sub(" ", bare)
@@ -154,8 +141,10 @@ def _booking(path: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         return rows, ""
     columns = [there[name.lower()] for name in BOOKING]
     praise, complaint, score = (rows[name].str.strip() for name in columns)
-    said = [part.mask(part.str.lower().isin(NOTHING), "") for part in (praise, complaint)]
-    both = (said[0] != "") & (said[1] != "")
+    praise, complaint = (
+        part.mask(part.str.lower().isin(NOTHING), "") for part in (praise, complaint)
+    )
+    both = (praise != "") & (complaint != "")
     score = pd.Series(numbers(path, rows, columns[2:])[:, 0], index=rows.index)
     if len(bad := np.flatnonzero(score.notna() & ~score.between(2.5, 10))):
         raise DataError(
@@ -163,43 +152,43 @@ def _booking(path: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
             f"is not in 2.5..10 ({len(bad)} such rows); correct or delete them"
         )
     stars = (1 + 4 * (score - 2.5) / 7.5).astype(object).where(score.notna(), "").astype(str)
-    text = said[0] + np.where(both, ". ", "") + said[1]
+    text = praise + np.where(both, ". ", "") + complaint
     return rows.assign(text=text, stars=stars), "1 + 4 (score - 2.5) / 7.5 of a score in 2.5..10"
 
 
-def _found(path: Path, rows: pd.DataFrame, given: dict[str, str | None]) -> dict[str, str]:
+def _columns(path: Path, rows: pd.DataFrame, given: dict[str, str | None]) -> dict[str, str]:
     """Role -> column; text and stars have to be there."""
     there = {name.lower(): name for name in reversed(rows.columns)}
-    found = {}
+    columns = {}
     for role, names in NAMES.items():
         names = (*names, "name") if role == "hotel" and DATAFINITI in there else names
         wanted = given.get(role)
         known = [there[n] for n in (names if wanted is None else (wanted.lower(),)) if n in there]
         if known:
-            found[role] = known[0]
+            columns[role] = known[0]
         elif wanted is not None or role in ("text", "stars"):
             raise DataError(
                 f"{path.name}: no column {wanted or ' or '.join(names)} for {role}; pass {role}= "
                 f"one of {', '.join(rows.columns[:30])}"
             )
-    return found
+    return columns
 
 
 def _cleaned(path: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Rows without HTML and without empty cells, and notes on what was changed or left out."""
     bare = rows["text"].map(plain)
-    html_found = int((bare != rows["text"]).sum())
+    with_html = int((bare != rows["text"]).sum())
     rows = rows.assign(text=bare)
     empty = rows.apply(lambda cells: cells.str.strip() == "")
-    notes = [f"HTML taken out of {html_found} texts"] if html_found else []
+    notes = [f"HTML taken out of {with_html} texts"] if with_html else []
     notes += [f"{n} rows without {role} left out" for role, n in empty.sum().items() if n]
     if empty.any(axis=1).all():
         raise DataError(f"{path.name}: no review is left ({'; '.join(notes) or 'no row'})")
-    return rows[~empty.any(axis=1)], notes
+    return rows[~empty.any(axis=1)].copy(), notes
 
 
 def _stars(path: Path, rows: pd.DataFrame) -> np.ndarray:
-    stars = pd.to_numeric(rows["stars"], errors="coerce")
+    stars = pd.to_numeric(with_points(rows["stars"]), errors="coerce")
     bad = rows["stars"][~stars.between(1, 5)]
     if len(bad):
         raise DataError(
@@ -209,11 +198,7 @@ def _stars(path: Path, rows: pd.DataFrame) -> np.ndarray:
     return stars.to_numpy(np.float32)
 
 
-def _unit(rows: pd.DataFrame) -> str:
-    return "hotels" if "hotel" in rows else "reviews (no hotel is named)"
-
-
-def _split(path: Path, groups: tuple[str, ...], unit: str, seed: int) -> np.ndarray:
+def _split(path: Path, groups: pd.Series, unit: str, seed: int) -> np.ndarray:
     """Whole groups in random order, cut where the shares of SHARES are reached, (n,)."""
     names, code, size = np.unique(groups, return_inverse=True, return_counts=True)
     if len(names) < 10:

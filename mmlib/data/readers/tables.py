@@ -10,9 +10,9 @@ import pandas as pd
 
 from mmlib.data.columns import COVAREP, names
 from mmlib.data.corpus import SPLITS, Corpus, DataError, Scale
-from mmlib.data.readers.cells import numbers, table
+from mmlib.data.readers.cells import corpus_of, numbers, table
 from mmlib.data.readers.frames import pack, pack_padded
-from mmlib.files import sha256
+from mmlib.files import refuse_unknown
 
 LEAK = (
     "warning: LEAK, the vision columns v000..v099 come from a network trained with the labels of "
@@ -32,51 +32,44 @@ def read_mosi(
     or split are left out. The vision columns leak and are read only if `modalities` names them.
     """
     groups = {"audio": COVAREP[:73], "vision": tuple(f"v{i:03d}" for i in range(100))}
-    _one_of("split", (split,), ("standard", "bclstm"))
-    _one_of("modality", modalities, ("text", *groups))
-    asked = [m for m in modalities if m != "text"]
-    features = [c for m in asked for c in groups[m]]
+    refuse_unknown("split", [split], ("standard", "bclstm"), DataError)
+    refuse_unknown("modality", modalities, ("text", *groups), DataError)
+    asked = {m: list(groups[m]) for m in modalities if m != "text"}
+    features = [column for columns in asked.values() for column in columns]
     rows = table(path, ["id", "video_id", "text", "label", f"{split}_split", *features])
-    rows = rows.rename(columns={f"{split}_split": "split"})
+    rows = rows.rename(columns={f"{split}_split": "split", "video_id": "group"})
     empty = (rows[["label", "text", "split"]] == "").any(axis=1)
-    rows, dropped = rows[~empty], rows["id"][empty]
-    notes = [f"{len(dropped)} rows without label, text or split left out"] if len(dropped) else []
+    rows = rows[~empty]
+    notes = [f"{empty.sum()} rows without label, text or split left out"] if empty.any() else []
     if split == "bclstm":
         rows = rows.assign(split=_cut_validation(rows))
         notes.append("validation split cut from train: each sixth video in order of ids")
     sequences = {}
-    for modality in asked:
-        values = numbers(path, rows, list(groups[modality]))
-        owner = np.arange(len(rows))
-        sequences[modality], found = pack(modality, values, owner, len(rows), groups[modality])
-        notes += found
-    return Corpus(
+    for modality, columns in asked.items():
+        values, owner = numbers(path, rows, columns), np.arange(len(rows))
+        sequences[modality] = pack(modality, values, owner, len(rows), groups[modality], notes)
+    rows = rows.assign(label=numbers(path, rows, ["label"]))
+    return corpus_of(
+        [path],
+        rows[["id", "group", "split", "label", *(["text"] if "text" in modalities else [])]],
         name="mosi",
         variant=f"{path.name}, {split}_split",
-        ids=tuple(rows["id"]),
-        groups=tuple(rows["video_id"]),
-        split=rows["split"].replace("dev", "valid"),
-        label=numbers(path, rows, ["label"])[:, 0],
-        text=tuple(rows["text"]) if "text" in modalities else None,
         sequences=sequences,
         notes=(*notes, *([LEAK] if "vision" in asked else [])),
-        checksums={path.name: sha256(path)},
     )
 
 
 def read_mosei(path: Path) -> Corpus:
     """CMU-MOSEI's label.csv: text and labels only, no audio or visual features."""
     rows = table(path, ["video_id", "clip_id", "text", "label", "mode"])
-    return Corpus(
+    rows = rows.rename(columns={"video_id": "group", "mode": "split"})
+    rows["id"] = rows["group"] + "$_$" + rows["clip_id"]
+    return corpus_of(
+        [path],
+        rows.assign(label=numbers(path, rows, ["label"])),
         name="mosei",
         variant=f"{path.name}, text only",
-        ids=tuple(rows["video_id"] + "$_$" + rows["clip_id"]),
-        groups=tuple(rows["video_id"]),
-        split=rows["mode"].replace("dev", "valid"),
-        label=numbers(path, rows, ["label"])[:, 0],
-        text=tuple(rows["text"]),
         notes=("text and labels only: the file holds no audio or visual features",),
-        checksums={path.name: sha256(path)},
     )
 
 
@@ -88,25 +81,22 @@ def read_mmmo(path: Path) -> Corpus:
     """
     files = [path.with_name(f"{split}.npz") for split in SPLITS]
     parts = [_npz(file, {"audio": 74, "vision": 36}) for file in files]
-    sizes = [len(part["label"]) for part in parts]
-    ids = tuple(f"{s}-{i:03d}" for s, n in zip(SPLITS, sizes, strict=True) for i in range(n))
-    sequences, notes = {}, ["the files hold no text and no ids; each row counts as one video"]
+    notes = ["the files hold no text and no ids; each row counts as one video"]
+    sequences = {}
     for modality in ("audio", "vision"):
         arrays = [part[modality] for part in parts]  # (n, t, d) each
         columns = names(modality, arrays[0].shape[2])
-        sequences[modality], found = pack_padded(modality, arrays, columns)
-        notes += found
-    return Corpus(
+        sequences[modality] = pack_padded(modality, arrays, columns, notes)
+    labels = [pd.DataFrame({"label": 1.5 * (part["label"] - 3)}) for part in parts]
+    rows = pd.concat(dict(zip(SPLITS, labels, strict=True)), names=["split", "i"]).reset_index()
+    return corpus_of(
+        files,
+        rows.assign(id=rows["split"] + rows["i"].map("-{:03d}".format)),
         name="mmmo",
         variant="train.npz, valid.npz, test.npz",
-        ids=ids,
-        groups=ids,
-        split=np.repeat(SPLITS, sizes),
-        label=1.5 * (np.concatenate([part["label"] for part in parts]) - 3),
         sequences=sequences,
         scale=Scale("sentiment", -3, 3, origin="1.5 (y - 3) of y in 1..5"),
         notes=tuple(notes),
-        checksums={file.name: sha256(file) for file in files},
     )
 
 
@@ -120,33 +110,24 @@ def read_meld(path: Path) -> Corpus:
     files = [path.with_name(f"{split}_sent_emo.csv") for split in ("train", "dev", "test")]
     parts = [table(f, needed).assign(split=s) for f, s in zip(files, SPLITS, strict=True)]
     rows = pd.concat(parts, ignore_index=True)
-    unknown = sorted(set(rows["Sentiment"]) - set(values))
-    if unknown:
-        raise DataError(f"MELD: unknown Sentiment {unknown[0]!r}; expected {', '.join(values)}")
-    dialogue = rows["split"] + "_dia" + rows["Dialogue_ID"]
-    return Corpus(
+    refuse_unknown("Sentiment", sorted(set(rows["Sentiment"])), values, DataError, where="MELD")
+    rows["group"] = rows["split"] + "_dia" + rows["Dialogue_ID"]
+    rows["id"] = rows["group"] + "_utt" + rows["Utterance_ID"]
+    rows["text"] = rows["Utterance"].str.translate(_STRAIGHT)
+    return corpus_of(
+        files,
+        rows.assign(label=rows["Sentiment"].map(values)),
         name="meld",
         variant="train, dev and test _sent_emo.csv, text only",
-        ids=tuple(dialogue + "_utt" + rows["Utterance_ID"]),
-        groups=tuple(dialogue),
-        split=rows["split"],
-        label=rows["Sentiment"].map(values),
-        text=tuple(rows["Utterance"].str.translate(_STRAIGHT)),
         scale=Scale("sentiment class", -1, 1, origin="negative, neutral, positive as -1, 0, 1"),
         notes=("groups are dialogues; the same speakers occur in all splits",),
-        checksums={file.name: sha256(file) for file in files},
     )
 
 
 def _cut_validation(rows: pd.DataFrame) -> pd.Series:
     train = rows["split"] == "train"
-    videos = sorted(set(rows["video_id"][train]))[5::6]
-    return rows["split"].mask(train & rows["video_id"].isin(videos), "valid")
-
-
-def _one_of(what: str, asked: Sequence[str], known: Sequence[str]) -> None:
-    if unknown := [name for name in asked if name not in known]:
-        raise DataError(f"unknown {what} {unknown[0]!r}; choose from {', '.join(known)}")
+    videos = sorted(set(rows["group"][train]))[5::6]
+    return rows["split"].mask(train & rows["group"].isin(videos), "valid")
 
 
 def _npz(path: Path, widths: Mapping[str, int]) -> dict[str, np.ndarray]:

@@ -3,51 +3,133 @@
 A pickle is a program. Each global name it asks for passes through `find_class`, which hands out
 only the stand-ins below and refuses every other name before it runs. numpy's own `dtype` and
 `ndarray` states are not trusted either: a forged one makes numpy read wild memory, so both are
-rebuilt here from their plain parts.
+rebuilt here from their plain parts. Nor are sizes: a few bytes can stand for a thousand million
+elements, for tuples nested until the stack overflows, or for a table of 2**27 places. So it is
+the standard library's unpickler in Python that runs, where each step can be checked.
 """
 
 import math
+import mmap
 import pickle
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from mmlib.data.corpus import DataError
 
-_DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|O8?|[SUa]\d*)")
+DEEPEST = 32  # containers within one another
+LARGEST_EMPTY = 2**24  # places of an array without data
+PER_BYTE = 64  # elements that a byte of the file may stand for
+_DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|O8?|[SUa][0-9]{0,5})")
 _MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
+_BUILTINS = ("builtins", "__builtin__")
+_FACTORIES = ("list", "dict", "int", "float", "str", "set", "tuple")
+_PLAIN = {str, bytes, int, float, bool, type(None)}
+_KEYS = (str, bytes, int, float, np.generic, type(None))
 
 
 def load_pickle(path: Path) -> object:
     """The plain content of a pickle of any protocol, Python 2's included (read as latin-1).
 
-    Raises DataError, one line, if the file asks for anything but plain data, or is damaged.
+    Raises DataError, one line, if the file asks for anything but plain data, is damaged, or stands
+    for far more than it holds.
     """
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+            content = _Unpickler(raw, encoding="latin1").load()
+            if (size := _measured(content, {})) > PER_BYTE * len(raw) + 2**20:
+                raise _Refused(f"{size} elements in a file of {len(raw)} bytes")
+            return content
+    except Exception as error:  # damaged bytes can fail at any opcode, with any exception
+        raise DataError(f"{path.name}: {_reason(path, error)}") from None
+
+
+def _reason(path: Path, error: Exception) -> str:
     with open(path, "rb") as file:
-        try:
-            return _Unpickler(file, encoding="latin1").load()
-        except _Refused as name:
-            raise DataError(
-                f"{path.name}: refused, the pickle asks for {name}; only arrays, strings, numbers, "
-                "lists and dicts are read: save it again as plain numpy arrays"
-            ) from None
-        except Exception as error:  # damaged bytes can fail at any opcode, with any exception
-            raise DataError(
-                f"{path.name}: not a readable pickle ({type(error).__name__}: {error}); "
-                "fetch or write the file again"
-            ) from None
+        head = file.read(2**16)
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        return (
+            "not a readable pickle but a web page; follow the link on it and save the file itself"
+        )
+    if b"\r\n" in head and not head.startswith(b"\x80"):
+        return "not a readable pickle, it was copied in text mode; fetch it again in binary mode"
+    if isinstance(error, _Refused):
+        return (
+            f"refused, the pickle asks for {error}; only arrays, strings, numbers, "
+            "lists and dicts are read: save it again as plain numpy arrays"
+        )
+    words = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return f"not a readable pickle ({words}); fetch or write the file again"
+
+
+def _measured(item: object, known: dict[int, int], depth: int = 0) -> int:
+    """Number of elements, a container that occurs twice counted twice; `known` are counted."""
+    if isinstance(item, np.ndarray) and item.dtype != object:
+        return item.size
+    if not isinstance(item, list | tuple | dict | set | frozenset | np.ndarray):
+        return 1
+    if isinstance(item, list) and _PLAIN.issuperset(map(type, item)):
+        return len(item)
+    if depth > DEEPEST:
+        raise _Refused(f"containers more than {DEEPEST} deep")
+    if id(item) not in known:
+        parts = item.values() if isinstance(item, dict) else item
+        parts = item.ravel().tolist() if isinstance(item, np.ndarray) else parts
+        known[id(item)] = 1 + sum(_measured(part, known, depth + 1) for part in parts)
+    return known[id(item)]
 
 
 class _Refused(pickle.UnpicklingError):
-    """The dotted name a pickle is not allowed to use."""
+    """What a pickle is not allowed to use or to be."""
 
 
-class _Unpickler(pickle.Unpickler):
+def _without(what: str) -> Callable:
+    def refuse(_: object) -> None:
+        raise _Refused(what)
+
+    return refuse
+
+
+def _hashing(name: str, part: slice) -> Callable:
+    """A step that hashes `part` of the stack: nested tuples there would overflow Python's own."""
+    step = getattr(pickle._Unpickler, name)
+
+    def checked(self: "_Unpickler") -> None:
+        if not all(isinstance(key, _KEYS) for key in self.stack[part]):
+            raise _Refused("keys that are no strings or numbers")
+        step(self)
+
+    return checked
+
+
+class _Unpickler(pickle._Unpickler):
+    dispatch: ClassVar = {
+        **pickle._Unpickler.dispatch,
+        pickle.NEWOBJ[0]: _without("an object"),
+        pickle.NEWOBJ_EX[0]: _without("an object"),
+        **{code[0]: _without("an extension") for code in (pickle.EXT1, pickle.EXT2, pickle.EXT4)},
+        pickle.SETITEM[0]: _hashing("load_setitem", slice(-2, -1)),
+        pickle.SETITEMS[0]: _hashing("load_setitems", slice(0, None, 2)),
+        pickle.DICT[0]: _hashing("load_dict", slice(0, None, 2)),
+        pickle.ADDITEMS[0]: _hashing("load_additems", slice(None)),
+        pickle.FROZENSET[0]: _hashing("load_frozenset", slice(None)),
+    }
+
+    def load_build(self) -> None:
+        state = self.stack.pop()
+        if not isinstance(self.stack[-1], _Array | _Dtype):
+            raise _Refused(f"a state of a {type(self.stack[-1]).__name__}")
+        self.stack[-1].__setstate__(state)
+
+    dispatch[pickle.BUILD[0]] = load_build
+
     def find_class(self, module: str, name: str) -> object:
-        if (module, name) == ("numpy", "ndarray"):
-            return "ndarray"  # an argument of _reconstruct, never called
+        if (module, name) == ("numpy", "ndarray") or (module in _BUILTINS and name in _FACTORIES):
+            return name  # an argument of _reconstruct or of a defaultdict, never called
         if (module, name) == ("numpy", "dtype"):
             return self._dtype
         if module in _MULTIARRAY and name == "_reconstruct":
@@ -60,9 +142,9 @@ class _Unpickler(pickle.Unpickler):
             return self._latin1
         if (module, name) == ("__builtin__", "bytes"):
             return self._no_bytes
+        if module == "collections" and name in ("OrderedDict", "defaultdict"):
+            return self._mapping
         raise _Refused(f"{module}.{name}")
-
-    # Bound methods, because a pickle may try to set attributes on what find_class hands out.
 
     def _dtype(self, spec: str, *_: object) -> "_Dtype":
         return _Dtype(spec)
@@ -84,6 +166,10 @@ class _Unpickler(pickle.Unpickler):
         if encoding != "latin1":
             raise _Refused(f"_codecs.encode to {encoding}")
         return text.encode("latin1")
+
+    def _mapping(self, given: Iterable = ()) -> dict:
+        pairs = [] if isinstance(given, str) else given  # a defaultdict's factory is a name
+        return {str(key): value for key, value in pairs}
 
     def _no_bytes(self) -> bytes:
         return b""
@@ -130,7 +216,11 @@ def _checked(dtype: _Dtype, shape: tuple, fortran: bool, data: object) -> tuple:
     real = dtype.real()
     if isinstance(data, str):  # a Python 2 string of bytes
         data = data.encode("latin1")
+    if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
+        raise pickle.UnpicklingError("an array without a shape")
     kind, width = (list, 1) if real.hasobject else ((bytes, bytearray), real.itemsize)
+    if not data and math.prod(max(n, 1) for n in shape) > LARGEST_EMPTY:
+        raise pickle.UnpicklingError(f"an array of shape {shape} without data")
     if not isinstance(data, kind) or len(data) != width * math.prod(shape):
         raise pickle.UnpicklingError(f"an array of shape {shape} and {real} without its data")
     return real, fortran, data
