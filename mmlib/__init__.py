@@ -108,7 +108,7 @@ class _Forwards:
         sys.modules[module.__name__] = getattr(found, name) if name else found
 
     def get_code(self, name: str) -> object:
-        """For `python -m`: the code of the module, or of the room's command, as it is called now."""
+        """For `python -m`: the code of the module, or of the room's command, by its name now."""
         spec = find_spec(MOVED[name])
         if spec.submodule_search_locations:
             spec = find_spec(f"{MOVED[name]}.__main__")
