@@ -924,6 +924,12 @@ def test_command_line(tmp_path, built, demo, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_the_command_still_runs_by_the_name_it_had():
+    command = [sys.executable, "-m", "mmlib.media", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "python -m mmlib.recordings" in done.stdout
+
+
 def test_reading_recordings_needs_neither_torch_nor_a_decoder():
     code = "import sys, mmlib.data; print({'torch', 'av'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,8 +1,8 @@
 """From recordings to a corpus: a clip, its transcript and its face export in, features out.
 
-One idea a file: decode (sound in blocks), transcript with subtitles and words (what was said when),
-audio (COVAREP, eGeMAPS), faces with exports (action units), align (frames to intervals), clip (one
-recording), folder (many), demo (a recording made here).
+One idea a file: decode (sound in blocks), transcript with its layouts (what was said when), audio
+(COVAREP, eGeMAPS), faces (action units), clip (one recording, frames to intervals), folder (many),
+border (errors that name their file), demo and spoken (recordings made here).
 """
 
 from mmlib.recordings.clip import Options, build, collapse

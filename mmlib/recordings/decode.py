@@ -18,6 +18,7 @@ from mmlib.recordings.border import names_file
 RATE = 16000  # Hz
 BLOCK = 10 * RATE  # samples
 SILENCE = 1e-4  # of full scale; what never exceeds it is digital silence or its dither
+DEAD = 0.01  # of the loudest channel's peak; what never exceeds it is a silent channel
 LOST = 0.5  # seconds that a decoder may fall short of what the file declares
 # Playlists are left out: they would make FFmpeg open other files.
 CONTAINERS = "wav,w64,aiff,caf,flac,mp3,ogg,aac,amr,mov,matroska,webm,avi,asf,mpeg,mpegts"
@@ -85,13 +86,12 @@ def blocks(
             f"{path}: truncated, {done / RATE:.1f} of {declared:.1f} s can be decoded; "
             "copy it again"
         )
-    silent = peaks < SILENCE  # (channels,)
-    if peak < SILENCE and not silent.all():
+    if peak < SILENCE <= peaks.max():
         raise DataError(f"{path}: its channels cancel each other; export a single one")
     if peak < SILENCE:
         raise DataError(f"{path}: silent ({done / RATE:.1f} s of sound without any); record again")
-    if counts is not None and silent.any():
-        counts["clips with a silent channel, which halves their level; export the other one"] += 1
+    if counts is not None and (peaks < DEAD * peaks.max()).any():
+        counts["clips with a silent channel, which is averaged in; export the other alone"] += 1
 
 
 def cut(stream: Iterator[np.ndarray], intervals: np.ndarray) -> Iterator[np.ndarray]:

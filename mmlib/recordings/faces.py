@@ -263,20 +263,17 @@ PROGRAMS: dict[str, Callable[..., Export]] = {
 }
 MARKS = {"FACET": "AU1 Evidence", "OpenFace 2": "AU01_r", "py-feat": "AU01"}  # columns
 HEADER = 60  # lines among which the column names are looked for
-ACTION_UNIT = re.compile(r"AU\d\d?( Evidence|_r|_c)?")
 PYFEAT_2 = {  # column of version 2 -> its name before
     **{name: name.lower() for name in (*SEVEN, "Neutral")},
     "Happy": "happiness",
     "Sad": "sadness",
 }
-WANTED = {
-    *("StimulusName", "EventSource", "FrameNo", "FrameTime", "NoOfFaces"),
-    *("Yaw Degrees", "Pitch Degrees", "Roll Degrees"),
-    *("timestamp", "confidence", "success", "face_id", "pose_Rx", "pose_Ry", "pose_Rz"),
-    *("frame", "FaceScore", "FaceRectWidth", "FaceRectHeight", *HEAD, "X", "Identity"),
-    *PYFEAT_2.keys(),
-    *PYFEAT_2.values(),
-}
+WANTED = re.compile(
+    r".* Evidence|(Yaw|Pitch|Roll)( Degrees)?|StimulusName|EventSource|FrameNo|FrameTime|NoOfFaces"
+    r"|AU\d\d?(_r|_c)?|timestamp|frame|confidence|success|face_id|pose_R[xyz]"
+    r"|FaceScore|FaceRectWidth|FaceRectHeight|X|Identity|"
+    + "|".join((*PYFEAT_2, *PYFEAT_2.values()))
+)
 TEXT = {"StimulusName": str, "EventSource": str, "Identity": str}
 NO_NUMBER = ["-nan(ind)", "nan(ind)"]  # as Windows prints NaN; in a decimal-comma column, too
 
@@ -289,7 +286,7 @@ def _table(path: Path) -> tuple[str, pd.DataFrame]:
     try:
         rows = pd.read_csv(
             path, sep=separator, skiprows=at, decimal="," if comma else ".", encoding="utf-8-sig",
-            usecols=lambda name: _is_wanted(name.strip()), dtype=TEXT, index_col=False,
+            usecols=lambda name: WANTED.fullmatch(name.strip()), dtype=TEXT, index_col=False,
             skipinitialspace=True, low_memory=False, na_values=NO_NUMBER,
         )  # fmt: skip
     except (ValueError, pd.errors.ParserError) as error:
@@ -324,7 +321,3 @@ def _header(path: Path, lines: list[str]) -> tuple[int, str, str]:
         f"{path}: no column {' or '.join(MARKS.values())}; "
         "give an export of iMotions FACET, OpenFace 2 or py-feat"
     )
-
-
-def _is_wanted(name: str) -> bool:
-    return name in WANTED or name.endswith(" Evidence") or bool(ACTION_UNIT.fullmatch(name))

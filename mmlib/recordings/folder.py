@@ -1,7 +1,7 @@
 """Many recordings into one corpus folder: parallel, resumable, with a list of what was skipped."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -27,6 +27,10 @@ MEDIA = (
     *(".mp4", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".mpg"),
 )
 EXPORTS = (".csv", ".txt", ".tsv")
+REMEDY = (
+    f"({', '.join(TRANSCRIPTS)}); write one, or run a speech recogniser, e.g. whisper "
+    "--word_timestamps True --output_format json"
+)
 DIED = "its process was killed (too little memory, or a crash in the decoder); convert it to WAV"
 
 
@@ -82,7 +86,8 @@ def attempt(job: Job, out: Path, options: Options, progress: bool = False) -> st
     try:
         if not _done(job, target, options):
             target.unlink(missing_ok=True)  # of other files or settings
-            _transcribed(job)
+            if job.transcript is None:
+                raise DataError(f"{job.media}: no transcript named like it {REMEDY}")
             clip = build(job.media, job.transcript, job.faces, job.name, options, progress)
             lost = Counter({"clips without a face export": job.faceless})
             save_clip(replace(clip, counts=+(lost + Counter(clip.counts))), out)
@@ -144,8 +149,8 @@ def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str |
     """The recordings, each once, and their files; a name that two share goes to the first."""
     jobs, seen = {}, set()
     for path in clips:
-        found = sorted(_recordings(path)) if path.is_dir() else [path]
-        for media in found:
+        below = (file for file in path.rglob("*") if file.suffix.lower() in MEDIA)
+        for media in sorted(below) if path.is_dir() else [path]:
             if media.resolve() in seen:
                 continue
             seen.add(media.resolve())
@@ -154,15 +159,11 @@ def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str |
             name = name if name not in jobs else str(inner)  # a.wav beside a.mp4
             if name in jobs:
                 raise DataError(f"{jobs[name].media} and {media} would share one name: rename one")
-            shown = faces and _beside(media, inner, faces, EXPORTS)
-            beside = _beside(media, inner, transcripts or media.parent, TRANSCRIPTS)
-            beside = None if beside == shown else beside  # a .txt may be either
-            jobs[name] = Job(name, media, beside, shown, bool(faces and not shown))
+            export = faces and _beside(media, inner, faces, EXPORTS)
+            transcript = _beside(media, inner, transcripts or media.parent, TRANSCRIPTS)
+            transcript = None if transcript == export else transcript  # a .txt may be either
+            jobs[name] = Job(name, media, transcript, export, bool(faces and not export))
     return list(jobs.values())
-
-
-def _recordings(folder: Path) -> Iterable[Path]:
-    return (path for path in folder.rglob("*") if path.suffix.lower() in MEDIA)
 
 
 def _beside(media: Path, inner: Path, where: Path | str, suffixes: Sequence[str]) -> Path | None:
@@ -173,14 +174,6 @@ def _beside(media: Path, inner: Path, where: Path | str, suffixes: Sequence[str]
     places = [where / inner, where / inner.name]
     named = (place.with_suffix(suffix) for place in places for suffix in suffixes)
     return next((path for path in named if path.is_file() and path != media), None)
-
-
-def _transcribed(job: Job) -> None:
-    if job.transcript is None:
-        raise DataError(
-            f"{job.media}: no transcript named like it ({', '.join(TRANSCRIPTS)}); write one, or "
-            "run a speech recogniser, e.g. whisper --word_timestamps True --output_format json"
-        )
 
 
 def _done(job: Job, target: Path, options: Options) -> bool:

@@ -28,8 +28,8 @@ def prepare(folder: Path, seconds: float) -> Path:
     samples = np.rint(32767 * load(demo.record(folder).clip)).astype(np.int16)
     wavfile.write(path, RATE, np.resize(samples, int(seconds * RATE)))
     starts = np.arange(0, seconds - STEP, STEP)
-    said = [{"start": t, "end": t + SPOKEN, "text": f"It was {t}."} for t in starts]
-    path.with_suffix(".json").write_text(json.dumps({"segments": said}))
+    segments = [{"start": t, "end": t + SPOKEN, "text": f"It was {t}."} for t in starts]
+    path.with_suffix(".json").write_text(json.dumps({"segments": segments}))
     return path
 
 
