@@ -112,7 +112,7 @@ def test_importing_a_room_changes_nothing(room):
     ]
     code = f"""
 import hashlib, importlib, os, signal, sys
-import torch, transformers  # what these do is not ours
+import sklearn.utils, torch, transformers  # what these do is not ours
 import mmlib
 try:
     from papermill.engines import papermill_engines as engines
