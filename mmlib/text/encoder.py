@@ -98,7 +98,8 @@ def load(folder: Path, dtype: str = "float32", attention: str = "sdpa") -> tuple
     ValueError, one line, where files or weights are missing or damaged, or it has a decoder.
     """
     import torch
-    from transformers import AutoModel, AutoTokenizer
+    import transformers
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     spelling = {path.name: path.suffix for path in files(folder)[1]}
     is_bare = ".model" in spelling.values() and "tokenizer.json" not in spelling
@@ -107,7 +108,10 @@ def load(folder: Path, dtype: str = "float32", attention: str = "sdpa") -> tuple
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-            model, loading = AutoModel.from_pretrained(
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            half = next((c for c in config.architectures or () if c.endswith("EncoderModel")), "")
+            kind = getattr(transformers, half, AutoModel)  # T5's encoder without its decoder
+            model, loading = kind.from_pretrained(
                 folder,
                 trust_remote_code=False,
                 dtype=getattr(torch, dtype),
@@ -119,7 +123,7 @@ def load(folder: Path, dtype: str = "float32", attention: str = "sdpa") -> tuple
         raise ValueError(f"{folder} cannot be loaded ({why}); save or fetch it again") from error
     if lost := [name for name in loading["missing_keys"] if not name.startswith("pooler.")]:
         raise ValueError(f"{folder} has no weights for {lost[0]} ({len(lost)} in all); save again")
-    if model.config.is_encoder_decoder:
+    if model.config.is_encoder_decoder and kind is AutoModel:
         raise ValueError(f"{folder} has a decoder; use an encoder such as BERT, RoBERTa or DeBERTa")
     return model, tokenizer
 
