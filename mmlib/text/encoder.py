@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mmlib.files import reason_of, sha256
+from mmlib.files import ROOT, expanded, reason_of, sha256
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -30,8 +30,9 @@ def locate(encoder: str | Path) -> Path:
     """
     if encoder == "minilm" and find_spec(MINILM_PACKAGE):
         return Path(importlib.import_module(MINILM_PACKAGE).get_model_path())
-    if (folder := Path(encoder).expanduser()).is_dir():
-        return folder.resolve()
+    for base in (Path(), ROOT):  # notebooks run in their own folder
+        if (folder := base / expanded(encoder)).is_dir():
+            return folder.resolve()
     return _from_hub(MINILM if encoder == "minilm" else str(encoder))
 
 
