@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from mmlib.text.loaded import hidden_states as hidden_states
 log = logging.getLogger(__name__)
 
 CPU_TOKENS, GPU_TOKENS = 2048, 32768  # of one batch, padding included
+GROUPS = {"group": GROUP, "group_pooled": GROUP}  # both decide on last bits
 SOUND = ("bert", "roberta", "xlm-roberta", "distilbert", "deberta", "deberta-v2", "electra")
 CHOICES = {
     "layers": ("last", "all"),
@@ -104,12 +105,10 @@ def encode(
     start = time.perf_counter()
     texts = _checked(texts)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    options = _Options(layers, pooling, max_length, dtype, attention)
-    options = replace(options, dtype=_dtype(dtype, place))
+    options = _Options(layers, pooling, max_length, _dtype(dtype, place), attention)
     folder = locate(encoder)
     files = identity(folder, is_minilm=encoder == "minilm")
-    groups = {"group": GROUP, "group_pooled": GROUP}  # both decide on last bits
-    settings = asdict(options) | groups | files | versions() | _tried(folder)
+    settings = asdict(options) | GROUPS | files | versions() | _tried(folder)
     store = Store(settings) if cache else None
 
     distinct = list(dict.fromkeys(texts))
@@ -128,15 +127,14 @@ def encode(
     if truncated:
         log.warning("encode: %d of %d texts cut at %d tokens", truncated, len(texts), max_length)
     features = states if layers == "all" else states[:, 0]
-    if not report:
-        return features
-    seconds = time.perf_counter() - start
-    cached = len(distinct) - len(missing)
-    return features, Report(len(texts), len(distinct), cached, truncated, seconds, settings)
+    cached, seconds = len(distinct) - len(missing), time.perf_counter() - start
+    made = Report(len(texts), len(distinct), cached, truncated, seconds, settings)
+    return (features, made) if report else features
 
 
 def _dtype(asked: str, device: torch.device) -> str:
     """The type of the weights; "auto": bfloat16 where the device has instructions for it."""
+    refuse_unknown("dtype", [asked], CHOICES["dtype"])
     if device.type == "cuda":
         has_short = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
