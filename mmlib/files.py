@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import sys
+import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache
@@ -18,13 +19,27 @@ RUNS = ROOT / "papermill_runs"
 
 def data_root() -> Path:
     """Folder of the data sets: `MMLIB_DATA`, else `data/` in the project."""
-    return Path(os.environ.get("MMLIB_DATA") or ROOT / "data").expanduser().resolve()
+    return expanded(os.environ.get("MMLIB_DATA") or ROOT / "data").resolve()
 
 
 def cache_root() -> Path:
-    """Folder of the frozen-feature cache: `MMLIB_CACHE`, else `~/.cache/mmlib`."""
-    home = os.environ.get("MMLIB_CACHE") or Path.home() / ".cache" / "mmlib"
-    return Path(home).expanduser().resolve()
+    """Folder of the frozen-feature cache: `MMLIB_CACHE`, else `~/.cache/mmlib`.
+
+    Who has no home, as a container's user without a name, gets one in the folder for temporary
+    files.
+    """
+    root = expanded(os.environ.get("MMLIB_CACHE") or "~/.cache/mmlib")
+    if root.parts[0] == "~":
+        root = Path(tempfile.gettempdir()) / f"mmlib-{os.getuid()}"
+    return root.resolve()
+
+
+def expanded(path: Path | str) -> Path:
+    """A path with the home folder for its `~`; as it stands where nobody knows that folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def point_folder() -> Path | None:

@@ -25,6 +25,7 @@ from transformers import (
     RobertaModel,
 )
 
+from mmlib import files
 from mmlib.text import encoder, encoding
 from mmlib.text.encoding import encode
 
@@ -443,3 +444,25 @@ def test_code_that_a_folder_brings_along_is_never_run(tiny, tmp_path, monkeypatc
             encode(TEXTS, tiny)
         assert "\n" not in str(error.value)
     assert not (tmp_path / "ran").exists()
+
+
+# Where folders lie
+
+
+def test_a_relative_folder_is_found_from_the_notebooks_too(tiny, tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.setattr(encoder, "ROOT", tmp_path)
+    for place in (tmp_path, tmp_path / "notebooks"):
+        monkeypatch.chdir(place)
+        assert encoder.locate("hub/org/tiny") == tiny
+
+
+def test_without_a_home_the_cache_lies_with_temporary_files(tmp_path, monkeypatch):
+    monkeypatch.delenv("MMLIB_CACHE")
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # no HOME, nobody in passwd
+    root = files.cache_root()
+    assert root.name.startswith("mmlib-") and root.is_absolute()
+    with pytest.raises(ValueError, match="neither a folder nor downloaded"):
+        encoder.locate("~/model")
+    monkeypatch.setenv("MMLIB_CACHE", str(tmp_path))
+    assert files.cache_root() == tmp_path

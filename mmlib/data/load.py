@@ -13,7 +13,7 @@ from mmlib.data.readers.mmsa import read_mmsa
 from mmlib.data.readers.recordings import TABLE, read_recordings
 from mmlib.data.readers.reviews import read_reviews, read_sst5
 from mmlib.data.readers.tables import read_meld, read_mmmo, read_mosei, read_mosi
-from mmlib.files import data_root, reason_of, refuse_unknown
+from mmlib.files import data_root, expanded, reason_of, refuse_unknown
 
 # ROOT/<name>/<file>, in order of precedence. A reader of several files is named by the first.
 READERS: dict[str, dict[str, Callable[..., Corpus]]] = {
@@ -56,7 +56,7 @@ def load(name: str, root: Path | str | None = None, **options: object) -> Corpus
     Raises DataError, one line, with the choices or the remedy.
     """
     if name not in NAMES:
-        if (own := Path(name).expanduser() / TABLE).exists():
+        if (own := expanded(name) / TABLE).exists():
             return _checked(read_recordings, own)
         refuse_unknown("data set", [name], NAMES, DataError)
     if name in EMBEDDED:
@@ -64,7 +64,7 @@ def load(name: str, root: Path | str | None = None, **options: object) -> Corpus
         _known(name, make, options)
         return _checked(make, **options)
     file = options.pop("file", None)
-    folder = Path(root or data_root()).expanduser() / name
+    folder = expanded(root or data_root()) / name
     path, pattern = choose(folder, list(READERS[name]), file)
     reader = READERS[name][pattern]
     _known(f"{name} from {path.name}", reader, options, extra=("file",))

@@ -7,7 +7,7 @@ __getattr__ = lazily(
     {
         "Report": "encoding",
         "encode": "encoding",
-        "hidden_states": "encoding",
+        "hidden_states": "loaded",
         "MINILM": "encoder",
         "MINILM_PACKAGE": "encoder",
         "check_length": "encoder",

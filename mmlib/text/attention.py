@@ -13,6 +13,9 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 
 GROUPED = "grouped"  # the name under which transformers finds it
 GROUP = 16  # float32 numbers in the widest vector registers
+# What models pass on beside it and SDPA does not use either: the mask has the window in it already.
+UNUSED = ("dropout", "sliding_window", "position_ids", "cache_position", "use_cache",
+          "output_attentions", "output_hidden_states", "return_dict")  # fmt: skip
 
 
 def whole(x: Tensor, axis: int, value: float = 0) -> Tensor:
@@ -28,15 +31,31 @@ def grouped(
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float | None = None,
-    **_: object,
+    is_causal: bool | None = None,
+    **others: object,
 ) -> tuple[Tensor, None]:
     """SDPA of query, key, value (b, a, t, d) with keys in whole groups; the output (b, t, a, d).
 
-    attention_mask: (b, 1, t, t) bool, True where a key counts; None: all do.
+    attention_mask: (b, 1, t, t) bool, True where a key counts; None: all do or, where the module is
+    causal, all until the query's own. Keys and values may have fewer heads, each for a group of
+    queries. With an argument that is not understood here it is transformers' own SDPA.
     """
-    t = key.shape[2]
+    t, unknown = key.shape[2], [k for k, v in others.items() if k not in UNUSED and v is not None]
+    is_plain = query.shape[2] == t and (
+        attention_mask is None or attention_mask.dtype == torch.bool
+    )
+    if unknown or not is_plain or others.get("dropout"):
+        from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+        others |= {"scaling": scaling, "is_causal": is_causal}
+        return sdpa_attention_forward(module, query, key, value, attention_mask, **others)
     if attention_mask is None:
         attention_mask = torch.ones(1, 1, t, t, dtype=torch.bool, device=key.device)
+        if getattr(module, "is_causal", True) if is_causal is None else is_causal:
+            attention_mask = attention_mask.tril()
+    heads = query.shape[1] // key.shape[1]
+    if heads > 1:
+        key, value = (x.repeat_interleave(heads, dim=1) for x in (key, value))
     mask = whole(whole(attention_mask, -1, False), -2, True)
     query, key, value = (whole(x, 2) for x in (query, key, value))
     out = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)

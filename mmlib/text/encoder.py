@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mmlib.files import reason_of, sha256
+from mmlib.files import ROOT, expanded, reason_of, sha256
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -30,8 +30,9 @@ def locate(encoder: str | Path) -> Path:
     """
     if encoder == "minilm" and find_spec(MINILM_PACKAGE):
         return Path(importlib.import_module(MINILM_PACKAGE).get_model_path())
-    if (folder := Path(encoder).expanduser()).is_dir():
-        return folder.resolve()
+    for base in (Path(), ROOT):  # notebooks run in their own folder
+        if (folder := base / expanded(encoder)).is_dir():
+            return folder.resolve()
     return _from_hub(MINILM if encoder == "minilm" else str(encoder))
 
 
@@ -101,7 +102,8 @@ def load(
     ValueError, one line, where files or weights are missing or damaged, or it has a decoder.
     """
     import torch
-    from transformers import AutoModel, AutoTokenizer
+    import transformers
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     spelling = {path.name: path.suffix for path in files(folder)[1]}
     is_bare = ".model" in spelling.values() and "tokenizer.json" not in spelling
@@ -110,7 +112,10 @@ def load(
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-            model, loading = AutoModel.from_pretrained(
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            half = next((c for c in config.architectures or () if c.endswith("EncoderModel")), "")
+            kind = getattr(transformers, half, AutoModel)  # T5's encoder without its decoder
+            model, loading = kind.from_pretrained(
                 folder,
                 trust_remote_code=False,
                 dtype=getattr(torch, dtype),
@@ -123,7 +128,7 @@ def load(
         raise ValueError(f"{folder} cannot be loaded ({why}); save or fetch it again") from error
     if lost := [name for name in loading["missing_keys"] if not name.startswith("pooler.")]:
         raise ValueError(f"{folder} has no weights for {lost[0]} ({len(lost)} in all); save again")
-    if model.config.is_encoder_decoder:
+    if model.config.is_encoder_decoder and kind is AutoModel:
         raise ValueError(f"{folder} has a decoder; use an encoder such as BERT, RoBERTa or DeBERTa")
     return model, tokenizer
 

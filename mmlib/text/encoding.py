@@ -5,6 +5,7 @@ versions), takes what the cache has, and runs the encoder on the rest. On a CPU 
 alone on batches of its own: cores that share each matrix product wait for the slowest of them.
 """
 
+import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -22,18 +23,22 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from mmlib.files import is_watched, refuse_unknown
-from mmlib.text.attention import GROUP, GROUPED, use_groups, whole
+from mmlib.text.attention import GROUP, GROUPED, whole
 from mmlib.text.batching import bucket
 from mmlib.text.cache import Row, Store
-from mmlib.text.encoder import check_length, identity, load, locate, versions
+from mmlib.text.encoder import check_length, identity, locate, versions
+from mmlib.text.loaded import Encoder, ready
+from mmlib.text.loaded import hidden_states as hidden_states
 
 log = logging.getLogger(__name__)
 
 CPU_TOKENS, GPU_TOKENS = 2048, 32768  # of one batch, padding included
+GROUPS = {"group": GROUP, "group_pooled": GROUP}  # both decide on last bits
+SOUND = ("bert", "roberta", "xlm-roberta", "distilbert", "deberta", "deberta-v2", "electra")
 CHOICES = {
     "layers": ("last", "all"),
     "pooling": ("mean", "cls"),
-    "dtype": ("float32", "bfloat16"),
+    "dtype": ("float32", "bfloat16", "auto"),
     "attention": ("sdpa", "eager"),
 }
 
@@ -85,7 +90,8 @@ def encode(
     layers: "last", or "all": the embedding layer, then every hidden layer.
     pooling: "mean" over a text's tokens, special ones included, or "cls", its first token.
     max_length: in tokens; longer texts are cut, and their number is logged.
-    dtype: of the weights; "bfloat16" is faster, at a cosine to float32 of about 0.9999.
+    dtype: of the weights; "bfloat16", at a cosine to float32 of about 0.9999, is faster where the
+    device has instructions for it and some times slower elsewhere; "auto" takes it only there.
     attention: the implementation asked of transformers; encoders without "sdpa" use "eager".
     device: a torch device; by default the GPU where there is one.
     cache: keep results on disk and use what is there (`mmlib.text.cache`).
@@ -98,17 +104,17 @@ def encode(
     """
     start = time.perf_counter()
     texts = _checked(texts)
-    options = _Options(layers, pooling, max_length, dtype, attention)
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    options = _Options(layers, pooling, max_length, _dtype(dtype, place), attention)
     folder = locate(encoder)
     files = identity(folder, is_minilm=encoder == "minilm")
-    groups = {"group": GROUP, "group_pooled": GROUP}  # both decide on last bits
-    settings = asdict(options) | groups | files | versions()
+    settings = asdict(options) | GROUPS | files | versions() | _tried(folder)
     store = Store(settings) if cache else None
 
     distinct = list(dict.fromkeys(texts))
     rows = store.get(distinct) if store else {}
     if missing := [text for text in distinct if text not in rows]:
-        loaded = _load(folder, dtype, attention, device, str(files))
+        loaded = _load(folder, options.dtype, attention, place, str(files))
         check_length(max_length, loaded.model, loaded.tokenizer)
         bar = is_watched() if progress is None else progress
         with store.turn(missing) if store else nullcontext():
@@ -121,11 +127,31 @@ def encode(
     if truncated:
         log.warning("encode: %d of %d texts cut at %d tokens", truncated, len(texts), max_length)
     features = states if layers == "all" else states[:, 0]
-    if not report:
-        return features
-    seconds = time.perf_counter() - start
-    cached = len(distinct) - len(missing)
-    return features, Report(len(texts), len(distinct), cached, truncated, seconds, settings)
+    cached, seconds = len(distinct) - len(missing), time.perf_counter() - start
+    made = Report(len(texts), len(distinct), cached, truncated, seconds, settings)
+    return (features, made) if report else features
+
+
+def _dtype(asked: str, device: torch.device) -> str:
+    """The type of the weights; "auto": bfloat16 where the device has instructions for it."""
+    refuse_unknown("dtype", [asked], CHOICES["dtype"])
+    if device.type == "cuda":
+        has_short = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has_short = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    if asked == "bfloat16" and not has_short:
+        log.warning("encode: %s has no instructions for bfloat16; float32 is faster", device.type)
+    return asked if asked != "auto" else "bfloat16" if has_short else "float32"
+
+
+def _tried(folder: Path) -> dict[str, bool]:
+    """A setting more where features that were stored before encoders were tried may be wrong."""
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        sound = config.get("model_type") in SOUND and not config.get("is_decoder")
+    except (ValueError, AttributeError):
+        sound = True  # the config cannot be read, as loading will say
+    return {} if sound else {"tried": True}
 
 
 def _checked(texts: Sequence[str]) -> list[str]:
@@ -142,24 +168,13 @@ def _checked(texts: Sequence[str]) -> list[str]:
     return texts
 
 
-@dataclass(frozen=True)
-class _Encoder:
-    model: Any
-    tokenizer: Any
-    device: torch.device
-
-
 @lru_cache(maxsize=1)  # `files` is in the key: a folder whose files changed is loaded anew
-def _load(folder: Path, dtype: str, attention: str, device: str | None, files: str) -> _Encoder:
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    model, tokenizer = load(folder, dtype, attention)
-    if model.config._attn_implementation == "sdpa" and place.type == "cpu":
-        use_groups(model)
-    return _Encoder(model.eval().to(place), tokenizer, place)
+def _load(folder: Path, dtype: str, attention: str, device: torch.device, files: str) -> Encoder:
+    return ready(folder, dtype, attention, device)
 
 
 def _compute(
-    texts: list[str], encoder: _Encoder, options: _Options, store: Store | None, bar: bool
+    texts: list[str], encoder: Encoder, options: _Options, store: Store | None, bar: bool
 ) -> dict[str, Row]:
     """Run the encoder; each finished batch goes to the store at once."""
     ids, lengths = _tokenize(texts, encoder, options.max_length)
@@ -169,7 +184,7 @@ def _compute(
     with _pool(workers) as pool, tqdm(total=total, unit="token", disable=not bar) as progress:
         jobs = {
             pool.submit(_pooled, [ids[i] for i in batch], encoder, options): batch
-            for batch in bucket([len(row) for row in ids], budget)
+            for batch in bucket([len(row) for row in ids], budget, encoder.reads_padding)
         }
         for job in as_completed(jobs):
             names = [texts[i] for i in jobs[job]]
@@ -203,7 +218,7 @@ def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def _tokenize(
-    texts: list[str], encoder: _Encoder, max_length: int
+    texts: list[str], encoder: Encoder, max_length: int
 ) -> tuple[list[list[int]], np.ndarray]:
     """Token ids, cut to `max_length`, and the lengths before the cut."""
     ids = encoder.tokenizer(texts, verbose=False)["input_ids"]
@@ -215,35 +230,26 @@ def _tokenize(
 
 
 @torch.inference_mode()
-def _pooled(ids: list[list[int]], encoder: _Encoder, options: _Options) -> np.ndarray:
+def _pooled(ids: list[list[int]], encoder: Encoder, options: _Options) -> np.ndarray:
     """Pooled states of one batch: (b, l, d) float32."""
-    model, device = encoder.model, encoder.device
+    device = encoder.device
     tokens, lengths = _padded(ids, encoder)  # (b, t), (b, 1)
     place = torch.arange(tokens.shape[1])  # (t,)
     mask = (place < lengths).long()  # (b, t)
-    every = options.layers == "all"
-    output = model(
-        input_ids=tokens.to(device), attention_mask=mask.to(device), output_hidden_states=every
-    )
-    states = hidden_states(output) if every else (output.last_hidden_state,)  # l of (b, t, d)
+    states = encoder.states(tokens, mask, options.layers == "all")  # l of (b, t, d)
     counted = lengths if options.pooling == "mean" else torch.ones_like(lengths)
     weight = whole(((place < counted) / counted)[:, None].to(device), 2)  # (b, 1, t) in groups
     means = [weight @ whole(state.float(), 1) for state in states]  # l of (b, 1, d)
     return torch.cat(means, dim=1).cpu().numpy()
 
 
-def hidden_states(output: Any) -> tuple[Tensor, ...]:
-    """The states of every layer, l of (b, t, d); ValueError where a layer has fewer tokens."""
-    if len({state.shape[1] for state in output.hidden_states}) > 1:
-        raise ValueError("the encoder merges tokens between its layers; use one that keeps all")
-    return output.hidden_states
-
-
-def _padded(ids: list[list[int]], encoder: _Encoder) -> tuple[Tensor, Tensor]:
+def _padded(ids: list[list[int]], encoder: Encoder) -> tuple[Tensor, Tensor]:
     """Token ids (b, t) and lengths (b, 1); t is whole groups where the attention's own is not."""
     filler, config = encoder.tokenizer.pad_token_id or 0, encoder.model.config
     tokens = pad_sequence([torch.tensor(row) for row in ids], True, filler)
     t = tokens.shape[1]
+    if encoder.reads_padding:
+        return tokens, torch.full((len(ids), 1), t)  # all are of one length
     if config._attn_implementation != GROUPED or t < GROUP:  # products of few rows differ as well
         tokens = whole(tokens, 1, filler)[
             :, : max(t, getattr(config, "max_position_embeddings", t))

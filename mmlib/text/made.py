@@ -16,15 +16,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+import transformers  # whose models are loaded at their first use
 from filelock import FileLock
 from torch import Tensor, nn
-from transformers import (
-    AutoModel,
-    AutoTokenizer,
-    DebertaV2Config,
-    DebertaV2Model,
-    PreTrainedTokenizerFast,
-)
 
 from mmlib.files import cache_root
 from mmlib.text.encoder import identity, locate, quiet, versions
@@ -56,22 +50,26 @@ def carried(encoder: str | Path = "minilm", buckets: int = 32, seed: int = 0) ->
     def make(folder: Path) -> None:
         torch.manual_seed(seed)
         with quiet():
-            bert = AutoModel.from_pretrained(source, dtype=torch.float32, trust_remote_code=False)
+            bert = transformers.AutoModel.from_pretrained(
+                source, dtype=torch.float32, trust_remote_code=False
+            )
             if bert.config.model_type != "bert":
                 raise ValueError(f"{encoder} is a {bert.config.model_type}; carry over a BERT")
-            deberta = DebertaV2Model(_as_deberta(bert.config, buckets))
+            deberta = transformers.DebertaV2Model(_as_deberta(bert.config, buckets))
             deberta.load_state_dict(_renamed(bert.state_dict(), deberta))
             deberta.save_pretrained(folder)
-            AutoTokenizer.from_pretrained(source, trust_remote_code=False).save_pretrained(folder)
+            transformers.AutoTokenizer.from_pretrained(
+                source, trust_remote_code=False
+            ).save_pretrained(folder)
 
     return _kept("carried", about | {"seed": seed}, make)
 
 
-def _as_deberta(bert, buckets: int) -> DebertaV2Config:
+def _as_deberta(bert, buckets: int) -> "transformers.DebertaV2Config":
     same = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "hidden_act")
     same += ("intermediate_size", "max_position_embeddings", "type_vocab_size", "pad_token_id")
     same += ("layer_norm_eps", "hidden_dropout_prob", "attention_probs_dropout_prob")
-    return DebertaV2Config(
+    return transformers.DebertaV2Config(
         **{name: getattr(bert, name) for name in same},
         relative_attention=True,
         pos_att_type=["c2p", "p2c"],
@@ -82,7 +80,7 @@ def _as_deberta(bert, buckets: int) -> DebertaV2Config:
     )
 
 
-def _renamed(state: dict[str, Tensor], deberta: DebertaV2Model) -> dict[str, Tensor]:
+def _renamed(state: dict[str, Tensor], deberta: "transformers.DebertaV2Model") -> dict[str, Tensor]:
     """BERT's parameters under DeBERTa's names and scale."""
     renamed = {
         "encoder.rel_embeddings.weight": torch.zeros_like(deberta.encoder.rel_embeddings.weight)
@@ -118,7 +116,7 @@ def small(
 
     def make(folder: Path) -> None:
         tokenizer = _tokenizer(texts, vocabulary)
-        config = DebertaV2Config(
+        config = transformers.DebertaV2Config(
             vocab_size=len(tokenizer),
             hidden_size=width,
             num_hidden_layers=depth,
@@ -133,7 +131,7 @@ def small(
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = DebertaV2Model(config)
+            model = transformers.DebertaV2Model(config)
             _guess_masked(model, _blocks(tokenizer, texts), tokenizer, steps)
         with quiet():
             model.save_pretrained(folder)
@@ -142,7 +140,7 @@ def small(
     return _kept("small", options | {"seed": seed, "texts": texts}, make)
 
 
-def _tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:
+def _tokenizer(texts: list[str], vocabulary: int) -> "transformers.PreTrainedTokenizerFast":
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from tokenizers.trainers import BpeTrainer
 
@@ -160,10 +158,12 @@ def _tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=ends
     )
     named = {f"{name}_token": mark for name, mark in MARKS.items()}
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **named)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=512, **named
+    )
 
 
-def _blocks(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> Tensor:
+def _blocks(tokenizer: "transformers.PreTrainedTokenizerFast", texts: list[str]) -> Tensor:
     """All tokens of the texts end to end, (n, BLOCK): nothing is padded."""
     stream = np.concatenate(tokenizer(texts, verbose=False)["input_ids"])
     whole = len(stream) // BLOCK * BLOCK
@@ -173,9 +173,9 @@ def _blocks(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> Tensor:
 
 
 def _guess_masked(
-    model: DebertaV2Model,
+    model: "transformers.DebertaV2Model",
     blocks: Tensor,
-    tokenizer: PreTrainedTokenizerFast,
+    tokenizer: "transformers.PreTrainedTokenizerFast",
     steps: int,
     b: int = 32,
 ) -> None:

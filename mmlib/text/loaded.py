@@ -1,0 +1,112 @@
+"""A loaded encoder, and what it makes of padding: found by trying it, not by its name.
+
+Most encoders never look at padded places. Some do, whatever the mask says: FNet mixes all places,
+ConvBERT and MobileBERT look at the neighbours of a token. Their texts must be of one length in a
+batch. And an attention of ours has to say what plain matrix products say, or it is not taken.
+"""
+
+import inspect
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmlib.files import reason_of
+from mmlib.text.attention import GROUP, use_groups
+from mmlib.text.encoder import load
+
+SHORT = "It was good."
+LONG = "The room was clean and the staff were friendly, but breakfast was cold."
+LONGEST = 24  # tokens of a text that is tried
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # of the states' root mean square
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A model and its tokenizer on a device."""
+
+    model: Any
+    tokenizer: Any
+    device: torch.device
+    reads_padding: bool = False  # then all texts of a batch must be of one length
+
+    @cached_property
+    def takes_mask(self) -> bool:
+        return "attention_mask" in inspect.signature(self.model.forward).parameters
+
+    def states(self, tokens: Tensor, mask: Tensor, every: bool = True) -> tuple[Tensor, ...]:
+        """States of every layer, or of the last alone, l of (b, t, d), of tokens (b, t)."""
+        masks = {"attention_mask": mask.to(self.device)} if self.takes_mask else {}
+        output = self.model(input_ids=tokens.to(self.device), output_hidden_states=every, **masks)
+        return hidden_states(output) if every else (output.last_hidden_state,)
+
+
+def hidden_states(output: Any) -> tuple[Tensor, ...]:
+    """The states of every layer, l of (b, t, d); ValueError where a layer has fewer tokens."""
+    if len({state.shape[1] for state in output.hidden_states}) > 1:
+        raise ValueError("the encoder merges tokens between its layers; use one that keeps all")
+    return output.hidden_states
+
+
+def ready(folder: Path, dtype: str, attention: str, device: torch.device) -> Encoder:
+    """An encoder in evaluation mode, tried.
+
+    On a CPU its SDPA is `mmlib.text.attention.grouped`. Where its states differ from those of plain
+    matrix products it computes with these. ValueError, one line, where a text alone is more than it
+    takes, or depends on others of the same length.
+    """
+    model, tokenizer = load(folder, dtype, attention)
+    encoder = Encoder(model.eval().to(device), tokenizer, device)
+    try:
+        return _tried(encoder)
+    except ValueError:
+        raise
+    except Exception as error:  # a model of any kind is run here for the first time
+        raise ValueError(
+            f"{folder} cannot encode a short text ({reason_of(error)}); use another encoder"
+        ) from error
+
+
+@torch.inference_mode()
+def _tried(encoder: Encoder) -> Encoder:
+    model = encoder.model
+    short, long = (encoder.tokenizer(text)["input_ids"][:LONGEST] or [0] for text in (SHORT, LONG))
+    if model.config._attn_implementation == "sdpa":
+        model.set_attn_implementation("eager")
+        plain = _alone(encoder, short, long)
+        if encoder.device.type == "cpu":
+            use_groups(model)
+        else:
+            model.set_attn_implementation("sdpa")
+        if not _same(plain, _alone(encoder, short, long), model.dtype):
+            model.set_attn_implementation("eager")
+    alone = _alone(encoder, short, long)
+    double = [_rows(encoder, [row, row[::-1]], len(row))[0] for row in (short, long)]
+    if not _same(alone, double, model.dtype):
+        raise ValueError("the states of a text depend on the texts beside it; use another encoder")
+    t = max(len(short), len(long))
+    t += -t % GROUP
+    padded = _rows(encoder, [short, long], t)
+    return replace(encoder, reads_padding=not _same(alone, padded, model.dtype))
+
+
+def _alone(encoder: Encoder, *rows: list[int]) -> list[Tensor]:
+    return [_rows(encoder, [row], len(row))[0] for row in rows]
+
+
+def _rows(encoder: Encoder, rows: list[list[int]], t: int) -> list[Tensor]:
+    """The states of each row padded to t tokens, without the padding, (l, its tokens, d)."""
+    filler = encoder.tokenizer.pad_token_id or 0
+    tokens = torch.tensor([row + [filler] * (t - len(row)) for row in rows])  # (b, t)
+    mask = torch.tensor([[1] * len(row) + [0] * (t - len(row)) for row in rows])
+    states = torch.stack([state.float() for state in encoder.states(tokens, mask)])  # (l, b, t, d)
+    return [states[:, i, : len(row)] for i, row in enumerate(rows)]
+
+
+def _same(some: list[Tensor], others: list[Tensor], dtype: torch.dtype) -> bool:
+    pairs = zip(some, others, strict=True)
+    near = TOLERANCE[dtype]
+    return all((a - b).abs().max() <= near * a.square().mean().sqrt() for a, b in pairs)
