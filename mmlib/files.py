@@ -6,7 +6,7 @@ import re
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -82,6 +82,16 @@ def write_whole(path: Path, content: bytes | str | Callable[[Path], object]) -> 
 def environment(name: str, default: str = "") -> str:
     """A variable of the environment; the only place where mmlib reads one by a name of others."""
     return os.environ.get(name, default)
+
+
+def variables(prefix: str) -> dict[str, str]:
+    """The environment's variables whose names begin with `prefix`, for processes elsewhere."""
+    return {name: os.environ[name] for name in sorted(os.environ) if name.startswith(prefix)}
+
+
+def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that this one starts: its own, but for the changes."""
+    return {**os.environ, **changes}
 
 
 def refuse_unknown(

@@ -17,7 +17,7 @@ from distributed import Client
 from rich.console import Console
 
 from mmlib import files
-from mmlib.batch import engine, execute, kernel, sources
+from mmlib.batch import closure, engine, execute, kernel, verify
 from mmlib.batch.__main__ import main
 from mmlib.batch.execute import Outcome
 from mmlib.batch.parameters import Point
@@ -93,7 +93,7 @@ def test_a_killed_worker_takes_its_kernel_along_and_the_point_runs_elsewhere(pro
     marks.mkdir()
     point = Point(files.NOTEBOOKS / "02_a.ipynb", {"text": str(marks)}, "")
     job = execute.job(point, project.runs / "g", own=True)
-    batch = execute.batch("", resume=True)
+    batch = execute.new_batch("", resume=True)
     with Client(workers[1]) as client:
         future = client.submit(execute.attempt, job, batch, 1, pure=False)
         (first,) = until(lambda: list(marks.glob("[0-9]*")))
@@ -118,19 +118,10 @@ def until(condition, seconds: float = 60):
     return value
 
 
-def test_warm_workers_start_the_next_kernel_early(project):
-    project.notebook("02_a", PARAMETERS, "import os; print(os.getpid(), os.environ['MARK'])")
-    pids = []
-    for mark in ("one", "two"):
-        spare = kernel._spare.get(str(project.root))
-        out = project.root / "out.ipynb"
-        where = {"folder": project.root, "environment": {"MARK": mark}, "warm": True}
-        assert not kernel.execute(files.NOTEBOOKS / "02_a.ipynb", out, {}, **where)["error"]
-        text = json.loads(out.read_text())["cells"][-1]["outputs"][0]["text"]
-        pids.append(int("".join(text).split()[0]))
-        assert "".join(text).split()[1] == mark
-    assert pids[1] == spare.provisioner.pid != pids[0]
-    kernel.run_sync(kernel._spare.pop(str(project.root)).shutdown_kernel)(now=True)
+def test_warm_is_accepted_and_does_nothing(project, workers, capsys):
+    assert main(["g", "--warm", "--dry-run"]) == 0
+    error = capsys.readouterr().err
+    assert error.startswith("--warm does nothing") and error.count("\n") == 1
 
 
 def test_a_full_disk_is_a_failure_with_its_reason(project, monkeypatch):
@@ -140,11 +131,11 @@ def test_a_full_disk_is_a_failure_with_its_reason(project, monkeypatch):
     point = Point(files.NOTEBOOKS / "02_a.ipynb", {"x": 1}, "")
     job = execute.job(point, project.runs / "g", own=True)
     monkeypatch.setattr(kernel, "execute", full)
-    outcome = execute.attempt(job, execute.batch("", resume=True), 1)
+    outcome = execute.attempt(job, execute.new_batch("", resume=True), 1)
     assert outcome.error.endswith("No space left on device")
     assert project.folders("g") == [f"{job.name}.failed"]
     monkeypatch.setattr(execute, "write_whole", full)
-    assert execute.attempt(job, execute.batch("", resume=True), 1).error == outcome.error
+    assert execute.attempt(job, execute.new_batch("", resume=True), 1).error == outcome.error
     assert not list((project.runs / "g").glob(".*.part"))
 
 
@@ -156,7 +147,7 @@ def test_braces_in_a_path_are_no_parameters(small, monkeypatch):
     source = (small.root / "notebooks" / "02_a.ipynb").rename(folder / "02_a.ipynb")
     point = Point(source, {"x": 7}, "")
     job = execute.job(point, folder / "run", own=True)
-    assert not execute.attempt(job, execute.batch("", resume=True), 1).error
+    assert not execute.attempt(job, execute.new_batch("", resume=True), 1).error
     assert "7" in (job.done / "02_a.ipynb").read_text()
 
 
@@ -182,7 +173,7 @@ def test_workers_that_cannot_be_used_are_refused(project, workers, capsys, monke
         for port in (1, silent.getsockname()[1]):
             address = f"tcp://127.0.0.1:{port}"
             refused(capsys, ["g", "--scheduler", address], f"no scheduler at {address}: no answer")
-    monkeypatch.setattr(execute, "PYTHON_AND_MMLIB", "Python 2.7, mmlib 0")
+    monkeypatch.setattr(execute, "code_here", lambda: "Python 2.7, mmlib 0")
     refused(capsys, ["g", *workers], "worker tcp://", "has Python 3", "here: Python 2.7")
 
 
@@ -205,6 +196,24 @@ def test_each_local_worker_has_its_share_of_threads_and_one_gpu(tmp_path, monkey
     assert engine.how_many(9, 1e-3) == 2 and engine.how_many(9, 1e6) == 1
 
 
+def listening(process: psutil.Process) -> set[str]:
+    """Addresses at which a process and its children listen."""
+    sockets = [c for p in (process, *process.children(recursive=True)) for c in p.net_connections()]
+    return {socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN}
+
+
+def test_scheduler_and_workers_listen_on_loopback_alone(tmp_path):
+    here = psutil.Process()
+    with engine.connect(None, 2, 4, tmp_path) as client:
+        pids = set(client.run(os.getpid).values())
+        assert pids < {child.pid for child in here.children(recursive=True)}
+        assert listening(here) == {"127.0.0.1"}
+        assert all(listening(psutil.Process(pid)) == {"127.0.0.1"} for pid in pids)
+    with engine.connect(None, 1, 4, tmp_path, "127.0.0.2") as client:
+        (pid,) = client.run(os.getpid).values()
+        assert listening(psutil.Process(pid)) == {"127.0.0.2"}
+
+
 def test_slurm_script_says_what_a_job_needs(project, capsys, monkeypatch):
     pytest.importorskip("dask_jobqueue")
     monkeypatch.setenv("MMLIB_DATA", "/data")
@@ -213,7 +222,7 @@ def test_slurm_script_says_what_a_job_needs(project, capsys, monkeypatch):
     script = capsys.readouterr().out
     for line in ("#SBATCH --cpus-per-task=4", "#SBATCH --mem=6G", "export OMP_NUM_THREADS=4",
                  "export MMLIB_DATA=/data", f"{sys.executable} -m distributed.cli.dask_worker",
-                 "--nthreads 1"):  # fmt: skip
+                 "--nthreads 1", "--dashboard-address 127.0.0.1:0"):  # fmt: skip
         assert line in script, script
 
 
@@ -223,7 +232,7 @@ def sbatch(tmp_path, monkeypatch):
     pytest.importorskip("dask_jobqueue")
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setenv("PYTHONPATH", str(sources.PACKAGE.parent))
+    monkeypatch.setenv("PYTHONPATH", str(closure.PACKAGE.parent))
 
     def write(script: str) -> None:
         for name, text in (("sbatch", script), ("scancel", 'kill "$@"')):
@@ -247,6 +256,8 @@ def test_slurm_that_takes_no_job_is_refused(project, sbatch, capsys, monkeypatch
     (project.root / "git").symlink_to(shutil.which("git"))
     monkeypatch.setenv("PATH", str(project.root))
     refused(capsys, ["g", "--scheduler", "slurm"], "no sbatch here")
+    with dask.config.set({"jobqueue.slurm.interface": None}):
+        refused(capsys, ["g", "--scheduler", "slurm"], "have to reach this process", "--host")
 
 
 # Tables
@@ -279,6 +290,60 @@ def test_collect_compare_and_verify(small, workers, capsys):
     assert runs.differences("a", "a").empty
     assert main(["verify", "a", "--points", "1", "--workers", "1"]) == 0
     assert "bit-equal" in capsys.readouterr().out
+
+
+def received(small, **parameters) -> dict:
+    """A manifest from elsewhere, of a notebook that writes where `corpus` says."""
+    small.notebook("02_a", RECEIVED, SAVE + WRITES)
+    stored(small.runs / "r", [1, 2])
+    folder = small.runs / "r" / "02_a"
+    folder.mkdir()
+    record = {"notebook": "02_a", "parameters": parameters, "state": "done", "finished": "2025"}
+    (folder / "manifest.json").write_text(json.dumps(record))
+    return record
+
+
+RECEIVED = 'x: int = 1\nshift: int = 0\ncorpus: str = ""\nmodel: str = ""\nrun: str = "r"\n'
+WRITES = """
+from pathlib import Path
+Path(corpus).mkdir(parents=True, exist_ok=True)
+(Path(corpus) / "victim").write_text("overwritten")
+"""
+
+
+@pytest.mark.parametrize("corpus", ["../elsewhere", "/tmp/elsewhere", "notebooks"])
+def test_verify_writes_into_its_own_folder_alone(small, monkeypatch, corpus):
+    victim = small.root / "notebooks" / "victim"
+    record = received(small, corpus=corpus, run="../elsewhere")
+    victim.write_text("kept")
+    before = {path for path in small.root.parent.rglob("*") if ".locks" not in path.parts}
+    with verify.scratch() as folder:
+        job = verify.again("r", record, Path(folder))
+        outcome = execute.attempt(job, execute.new_batch("", resume=False), 1)
+        assert outcome.state == "done", outcome.error
+        assert (Path(folder) / "corpus" / "victim").exists()
+        assert (job.done / "metrics.json").exists()
+    after = {path for path in small.root.parent.rglob("*") if ".locks" not in path.parts}
+    assert after == before and victim.read_text() == "kept"
+    assert not Path("/tmp/elsewhere").exists()
+
+
+@pytest.mark.parametrize("model", ["../x", "/nowhere/x", "~/nowhere", "a/../../x"])
+def test_verify_follows_no_path_out_of_the_project(small, capsys, model):
+    received(small, model=model)
+    refused(capsys, ["verify", "r"], "leads out of the project", repr(model))
+    assert small.folders("r") == ["02_a", "comparisons.json", "metrics.json", "provenance.json"]
+
+
+def test_verify_reads_files_that_are_there_and_refuses_what_is_unknown(small, tmp_path_factory):
+    model = tmp_path_factory.mktemp("models") / "model.safetensors"
+    model.write_text("weights")
+    record = received(small, model=str(model), x=2)
+    assert verify.again("r", record, small.runs / "s").point.parameters["model"] == str(model)
+    with pytest.raises(ValueError, match="unknown parameter 'y'; choose one of corpus"):
+        verify.again("r", {**record, "parameters": {"y": 1}}, small.runs / "s")
+    with pytest.raises(ValueError, match="'02', which is not here"):
+        verify.again("r", {**record, "notebook": "02"}, small.runs / "s")
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def kill_a_worker(small, rng) -> None:
         time.sleep(0.05)
     with suppress(psutil.NoSuchProcess):
         worker = psutil.Process(int(rng.choice(pids)))
-        kernels = [p for p in worker.children() if "mmlib.batch.kernel" in p.cmdline()]
+        kernels = [p for p in worker.children() if "ipykernel_launcher" in p.cmdline()]
         worker.kill()
         _, alive = psutil.wait_procs(kernels, timeout=10)
         assert not alive

@@ -3,7 +3,7 @@
 import pytest
 
 from mmlib import files
-from mmlib.batch import execute, grid, sources
+from mmlib.batch import closure, execute, grid, sources
 from mmlib.batch.__main__ import main
 from mmlib.batch.parameters import Point
 
@@ -46,9 +46,9 @@ def test_points_are_the_product_of_all_axes_less_the_excludes(project):
 @pytest.mark.parametrize(
     ("line", "text", "message"),
     [
-        (2, "notebooks: 02_a\nfixed: {sedes: 3}", "02_a: unknown parameter 'sedes'; there are"),
+        (2, "notebooks: 02_a\nfixed: {sedes: 3}", "02_a: unknown parameter 'sedes'; choose one of"),
         (3, "notebooks: 02_a\ncross:\n  lr: [0.1, 1e-3]", "lr takes float, not '1e-3' .YAML reads"),
-        (3, "notebooks: 02_a\ncross:\n  dataset: [imdb]", "dataset 'imdb' is none of"),
+        (3, "notebooks: 02_a\ncross:\n  dataset: [imdb]", "unknown dataset 'imdb'; choose one of"),
         (5, "notebooks: 02_a\ncross:\n  lr:\n  - 1\n  - 1.0\n", "duplicate point: {'lr': 1.0}"),
         (4, "notebooks: 02_a\nzip:\n  lr: [1, 2]\n  seeds: [1]", "different lengths"),
         (3, "notebooks: 02_a\nfixed: {lr: 1}\ncross: {lr: [2]}", "lr is given twice"),
@@ -93,7 +93,7 @@ def test_many_points_ask_first_and_a_filter_chooses(project, capsys):
     assert "1 of 1 points to run" in capsys.readouterr().out
     for wrong, said in (
         ("lr=0", "no point is left"),
-        ("rate=1", "--filter: unknown parameter 'rate'; there are dataset"),
+        ("rate=1", "--filter: unknown parameter 'rate'; choose one of dataset"),
         ("lr", "write KEY=VALUE"),
         ("lr=[", "write KEY=VALUE"),
     ):
@@ -108,7 +108,7 @@ def test_key_follows_code_parameters_and_data_but_not_the_text(project, monkeypa
     def key(code: str = "1", **parameters) -> str:
         project.notebook("02_a", CORPUS + REST, code)
         point = Point(files.NOTEBOOKS / "02_a.ipynb", parameters, "")
-        sources._code.cache_clear()
+        closure._code.cache_clear()
         return execute.job(point, project.runs, own=True).key
 
     first = key(dataset="mosi", run="one")
@@ -124,7 +124,7 @@ def test_key_follows_code_parameters_and_data_but_not_the_text(project, monkeypa
     (project.root / "clip.wav").write_text("x")
     project.notebook("02_a", 'clip: str = "clip.wav"\n', "1")
     point = Point(files.NOTEBOOKS / "02_a.ipynb", {}, "")
-    assert len(keys) == 5 and list(sources.data(point.notebook, {})) == [
+    assert len(keys) == 5 and list(sources.inputs(point.notebook, {})["data"]) == [
         f"{project.root.name}/clip.wav"
     ]
 
@@ -133,7 +133,7 @@ def test_code_behind_a_notebook_is_followed_through_imports_and_magics(project):
     code = "%matplotlib inline\nfrom mmlib.data import load\nfrom mmlib.daf import tune"
     project.notebook("02_a", CORPUS, code)
     (project.runs / "settings.json").write_text("{}")
-    found = sources.code(files.NOTEBOOKS / "02_a.ipynb")
+    found = sources.inputs(files.NOTEBOOKS / "02_a.ipynb", {})["code"]
     assert {
         "notebook",
         "mmlib/daf/tune.py",

@@ -5,7 +5,6 @@ worker to another one; what is written stays the same, since a point appears onl
 """
 
 import asyncio
-import fcntl
 import logging
 import os
 import shlex
@@ -15,18 +14,19 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
 
 import dask
 from dask.system import CPU_COUNT
 from distributed import Client, Nanny, Scheduler, Security, SpecCluster, as_completed
 from distributed.comm import connect as call
 from distributed.system import MEMORY_LIMIT
+from filelock import FileLock, Timeout
 
 from mmlib import files
 from mmlib.batch import execute
 from mmlib.batch.execute import Batch, Job, Outcome
 
+LOOPBACK = "127.0.0.1"
 PATIENCE = 5  # seconds for a scheduler to answer
 SETTINGS = {
     "distributed.scheduler.worker-saturation": 1.0,  # a worker holds no point but the one it runs
@@ -38,35 +38,28 @@ SETTINGS = {
 @contextmanager
 def only_driver(folder: Path) -> Iterator[None]:
     """Hold a run's folder, swept before and after; RuntimeError that names who does already."""
-    with _opened(folder) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise RuntimeError(
-                f"{folder.name} is being written by {file.read() or 'another process'}: "
-                "wait for it, or choose another --run"
-            ) from error
-        file.truncate(0)
-        file.write(f"pid {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        execute.sweep(folder)
-        try:
-            yield
-        finally:
-            execute.sweep(folder)
-            file.truncate(0)
-
-
-def _opened(folder: Path) -> TextIO:
-    """The lock's file; RuntimeError if nothing can be written there."""
+    lock, holder = FileLock(folder / ".driver.lock", timeout=0), folder / ".driver"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return open(folder / ".driver.lock", "a+")
-    except OSError as error:
+        lock.acquire()
+        files.write_whole(holder, f"pid {os.getpid()} on {socket.gethostname()}")
+    except Timeout as error:
+        who = holder.read_text() if holder.exists() else "another process"
         raise RuntimeError(
-            f"cannot write to {folder} ({error.strerror}): make room there or choose another --run"
+            f"{folder.name} is being written by {who}: wait for it, or choose another --run"
         ) from error
+    except OSError as error:
+        reason = error.strerror or files.reason_of(error)
+        raise RuntimeError(
+            f"cannot write to {folder} ({reason}): make room there or choose another --run"
+        ) from error
+    execute.sweep(folder)
+    try:
+        yield
+    finally:
+        execute.sweep(folder)
+        holder.unlink(missing_ok=True)
+        lock.release()
 
 
 # Where the workers come from
@@ -74,8 +67,7 @@ def _opened(folder: Path) -> TextIO:
 
 def gpus() -> list[str]:
     """The GPUs that may be used, as CUDA_VISIBLE_DEVICES names them."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
+    for given in files.variables("CUDA_VISIBLE_DEVICES").values():
         return [name for name in given.split(",") if name.strip() not in ("", "-1")]
     with suppress(OSError):
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
@@ -91,15 +83,18 @@ def how_many(points: int, memory: float) -> int:
 
 def threads(workers: int) -> int:
     """Threads a worker: OMP_NUM_THREADS if it is set, else its share of the cores."""
-    return int(os.environ.get("OMP_NUM_THREADS") or max(1, CPU_COUNT // workers))
+    return int(files.environment("OMP_NUM_THREADS") or max(1, CPU_COUNT // workers))
 
 
-def local(workers: int) -> SpecCluster:
-    """Workers on this machine, each with its share of the threads and one GPU."""
+def local(workers: int, host: str = LOOPBACK) -> SpecCluster:
+    """Workers on this machine, each with its share of the threads and one GPU.
+
+    host: the address at which they and the scheduler listen.
+    """
     cards, count = gpus(), str(threads(workers))
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     share = dict.fromkeys(names, count)
-    here = {"host": "127.0.0.1", "dashboard": False, "dashboard_address": ":0"}
+    here = {"host": host, "dashboard": False, "dashboard_address": f"{host}:0"}
     quiet = {"silence_logs": logging.CRITICAL}
     specs = {}
     for i in range(workers):
@@ -110,17 +105,23 @@ def local(workers: int) -> SpecCluster:
     return SpecCluster(workers=specs, scheduler=scheduler, **quiet)
 
 
-def slurm(workers: int, memory: float) -> SpecCluster:
+def slurm(workers: int, memory: float, host: str | None = None) -> SpecCluster:
     """One SLURM job a worker. Queue, walltime, GPUs: Dask's own file, ~/.config/dask/jobqueue.yaml.
 
-    RuntimeError without dask-jobqueue, or if SLURM does not take the job. workers: 0 for a look.
+    host: address of this machine at which the jobs reach the scheduler; without it that of the
+    `interface` in Dask's file. RuntimeError without either, without dask-jobqueue, or if SLURM does
+    not take the job. workers: 0 for a look at the script.
     """
     try:
         from dask_jobqueue import SLURMCluster
     except ImportError as error:
         raise RuntimeError("SLURM needs dask-jobqueue: pip install -e '.[cluster]'") from error
-    names = [name for name in sorted(os.environ) if name.startswith("MMLIB_")]
-    exports = [f"export {name}={shlex.quote(os.environ[name])}" for name in names]
+    if workers and not host and not dask.config.get("jobqueue.slurm.interface", None):
+        raise RuntimeError("SLURM's jobs have to reach this process: give its address by --host")
+    exports = [f"export {n}={shlex.quote(v)}" for n, v in files.variables("MMLIB_").items()]
+    own = dask.config.get("jobqueue.slurm.worker-extra-args", None) or []
+    http = f"{LOOPBACK}:0"
+    options = {"host": host or LOOPBACK} if host or not workers else {}  # else the interface's
     folder = shlex.quote(str(files.ROOT))
     cores = threads(workers)
     cluster = SLURMCluster(
@@ -130,7 +131,8 @@ def slurm(workers: int, memory: float) -> SpecCluster:
         job_cpu=cores,
         python=sys.executable,
         job_script_prologue=[f"cd {folder}", *exports, f"export OMP_NUM_THREADS={cores}"],
-        scheduler_options={"dashboard_address": ":0"},
+        worker_extra_args=[*own, "--dashboard-address", http],
+        scheduler_options={"dashboard_address": http, **options},
         silence_logs=logging.CRITICAL,
     )
     if workers:
@@ -143,23 +145,27 @@ def _try_job(script: str) -> None:
     """RuntimeError in one line unless SLURM would take the job: Dask would wait for it for ever."""
     asked = ["sbatch", "--test-only"]
     try:
-        told = subprocess.run(asked, input=script, capture_output=True, text=True)
+        done = subprocess.run(asked, input=script, capture_output=True, text=True)
     except OSError as error:
         raise RuntimeError("no sbatch here: start this where jobs are given to SLURM") from error
-    if told.returncode:
-        said = told.stderr.strip().splitlines() or ["no reason given"]
-        raise RuntimeError(f"SLURM does not take the job: {said[-1]}")
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise RuntimeError(f"SLURM does not take the job: {reason}")
 
 
 @contextmanager
-def connect(scheduler: str | None, workers: int, memory: float, folder: Path) -> Iterator[Client]:
+def connect(
+    scheduler: str | None, workers: int, memory: float, folder: Path, host: str | None = None
+) -> Iterator[Client]:
     """A client of workers that fit this process; RuntimeError in one line if there is none.
 
     scheduler: None for this machine, `slurm`, or an address, whose workers must see the same files.
+    host: see `local` and `slurm`.
     """
     with dask.config.set(SETTINGS):
         if scheduler in (None, "slurm"):
-            cluster = slurm(workers, memory) if scheduler else local(workers)
+            local_host = host or LOOPBACK
+            cluster = slurm(workers, memory, host) if scheduler else local(workers, local_host)
             with cluster, Client(cluster) as client:
                 yield client
             return
@@ -178,13 +184,13 @@ def _client(address: str) -> Client:
         asyncio.run(asyncio.wait_for(ask(), PATIENCE))
         return Client(address, timeout=PATIENCE)
     except Exception as error:  # whatever answers there, or does not
-        said = f"{error}".split("\n")[0] or f"no answer within {PATIENCE} s"
-        raise RuntimeError(f"no scheduler at {address}: {said}") from error
+        reason = files.reason_of(error) if str(error) else f"no answer within {PATIENCE} s"
+        raise RuntimeError(f"no scheduler at {address}: {reason}") from error
 
 
 def facts(folder: Path) -> tuple[str, bool]:
     """What a worker is asked before it gets a point."""
-    return execute.PYTHON_AND_MMLIB, folder.is_dir()
+    return execute.code_here(), folder.is_dir()
 
 
 def _check_workers(client: Client, scheduler: str, folder: Path) -> None:
@@ -193,12 +199,13 @@ def _check_workers(client: Client, scheduler: str, folder: Path) -> None:
     except TimeoutError as error:
         start = f"dask worker {scheduler} --nthreads 1"
         raise RuntimeError(f"{scheduler} has no workers: start some by `{start}`") from error
-    for address, told in client.run(facts, folder, on_error="return").items():
-        if isinstance(told, BaseException):
-            raise RuntimeError(f"worker {address}: {told}".split("\n")[0])
-        if told[0] != execute.PYTHON_AND_MMLIB:
-            raise RuntimeError(f"worker {address} has {told[0]}; here: {execute.PYTHON_AND_MMLIB}")
-        if not told[1]:
+    for address, answer in client.run(facts, folder, on_error="return").items():
+        if isinstance(answer, BaseException):
+            raise RuntimeError(f"worker {address}: {files.reason_of(answer)}")
+        code, sees_folder = answer
+        if code != execute.code_here():
+            raise RuntimeError(f"worker {address} has {code}; here: {execute.code_here()}")
+        if not sees_folder:
             raise RuntimeError(f"worker {address} does not see {folder}: it needs the same files")
 
 
@@ -240,5 +247,5 @@ def _outcome(future, job: Job, batch: Batch, number: int) -> Outcome:
     problem = future.exception()
     if problem is None:
         return future.result()
-    line = f"{type(problem).__name__}: {problem}".split("\n")[0]
+    line = f"{type(problem).__name__}: {files.reason_of(problem)}"
     return execute.give_up(job, batch, number, line)

@@ -12,17 +12,17 @@ import platform
 import secrets
 import shutil
 import socket
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from mmlib import files
-from mmlib.batch import kernel, sources
+from mmlib.batch import closure, kernel, sources
 from mmlib.batch.parameters import Point
 from mmlib.files import write_whole
 from mmlib.scores import provenance
@@ -36,8 +36,7 @@ class Job:
     point: Point
     name: str
     folder: Path  # of the run
-    code: Mapping[str, str]
-    data: Mapping[str, str]
+    inputs: sources.Inputs  # checksums and versions of what makes its numbers
     key: str
     own: bool  # its rows and figures go into its own folder, not into the run's
 
@@ -58,9 +57,8 @@ class Batch:
     resume: bool  # whether an earlier session's up-to-date point is as good as a new one
     command: str
     diff: str
-    python_and_mmlib: str
+    code: str  # of the driver: what `code_here` says there
     timeout: float | None = None
-    warm: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,29 +75,28 @@ class Outcome:
         return self.job.failed if self.error else self.job.done
 
 
-def _code_here() -> str:
-    """Python and mmlib as this process has loaded them."""
-    code = sorted(sources.PACKAGE.rglob("*.py"))
+@lru_cache
+def code_here() -> str:
+    """Python, mmlib and libraries of this process; asked first when a worker has just loaded mmlib,
+    and remembered, so that one that lives long does not take later changes for its own.
+    """
+    code = sorted(closure.PACKAGE.rglob("*.py"))
     digest = sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
-    return f"Python {platform.python_version()}, mmlib {digest[:12]}"
-
-
-PYTHON_AND_MMLIB = _code_here()  # now: a long-lived worker must not see later changes
+    libraries = [f"{name} {version}" for name, version in sources.versions().items()]
+    return ", ".join([f"Python {platform.python_version()}", f"mmlib {digest[:12]}", *libraries])
 
 
 def job(point: Point, folder: Path, own: bool) -> Job:
     """What is to be executed for a point; in its own folder it is named by its key."""
-    code, data = sources.code(point.notebook), sources.data(point.notebook, point.parameters)
-    key = sources.key(point.parameters, code, data)
+    inputs = sources.inputs(point.notebook, point.parameters)
+    key = sources.key(point.parameters, inputs)
     name = f"{point.notebook.stem}-{key[:12]}" if own else point.notebook.stem
-    return Job(point, name, folder, code, data, key, own)
+    return Job(point, name, folder, inputs, key, own)
 
 
-def batch(command: str, **options: object) -> Batch:
-    """The invocation of this process; options: resume, timeout, warm."""
-    token = secrets.token_hex(8)
-    return Batch(token, command=command, diff=provenance.diff(),
-                 python_and_mmlib=PYTHON_AND_MMLIB, **options)  # fmt: skip
+def new_batch(command: str, *, resume: bool, timeout: float | None = None) -> Batch:
+    """The invocation of this process."""
+    return Batch(secrets.token_hex(8), resume, command, provenance.diff(), code_here(), timeout)
 
 
 def up_to_date(job: Job) -> bool:
@@ -112,10 +109,11 @@ def attempt(job: Job, batch: Batch, number: int) -> Outcome:
 
     Runs on a worker. RuntimeError if that has another Python or mmlib than the driver.
     """
-    if batch.python_and_mmlib != PYTHON_AND_MMLIB:
-        raise RuntimeError(f"worker on {socket.gethostname()} has {PYTHON_AND_MMLIB}")
+    if batch.code != code_here():
+        raise RuntimeError(f"worker on {socket.gethostname()} has {code_here()}")
     with _claim(job.folder, job.name):
-        if up_to_date(job) and (batch.resume or manifest(job.done)["session"] == batch.session):
+        session = manifest(job.done).get("session")
+        if up_to_date(job) and (batch.resume or session == batch.session):
             return Outcome(job, "up to date")
         return _run(job, batch, number)
 
@@ -128,8 +126,7 @@ def _claim(folder: Path, name: str, timeout: float = -1) -> FileLock:
 def _run(job: Job, batch: Batch, number: int) -> Outcome:
     scratch = _scratch(job.folder, job.name)
     record = {**begun(job, batch, number), "state": "running"}
-    environment = {name: value for name, value in os.environ.items() if name.startswith("MMLIB_")}
-    environment |= {"MMLIB_COMMAND": batch.command, "MMLIB_POINT": str(scratch) if job.own else ""}
+    into = str(scratch) if job.own else ""
     try:
         scratch.mkdir()
         _write(scratch, record)
@@ -138,9 +135,8 @@ def _run(job: Job, batch: Batch, number: int) -> Outcome:
             scratch / job.point.notebook.name,
             job.point.parameters,
             folder=files.ROOT,
-            environment=environment,
+            environment={"MMLIB_COMMAND": batch.command, "MMLIB_POINT": into},
             limit=batch.timeout,
-            warm=batch.warm,
         )
         record["state"] = "failed" if record["error"] else "done"
         _finish(scratch, record)
@@ -153,7 +149,7 @@ def _run(job: Job, batch: Batch, number: int) -> Outcome:
 
 def begun(job: Job, batch: Batch, number: int) -> dict:
     """What a manifest says before its point runs."""
-    here = provenance.here(job.point.parameters, job.data)
+    here = provenance.here(job.point.parameters, job.inputs["data"])
     return {
         "notebook": job.point.notebook.stem,
         "parameters": here["parameters"],
@@ -162,16 +158,15 @@ def begun(job: Job, batch: Batch, number: int) -> dict:
         "attempt": number,
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "threads": os.environ.get("OMP_NUM_THREADS", ""),
-        "gpu": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+        "threads": files.environment("OMP_NUM_THREADS"),
+        "gpu": files.environment("CUDA_VISIBLE_DEVICES"),
         "device": here["device"],
         "commit": here["commit"],
         "diff": batch.diff,
-        "versions": here["versions"],
         "command": batch.command,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "code": dict(job.code),
-        "data": here["data"],
+        **job.inputs,
+        "versions": {**here["versions"], **job.inputs["versions"]},
     }
 
 

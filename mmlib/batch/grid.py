@@ -15,19 +15,21 @@ is checked against the notebooks first; what does not fit is a ValueError in one
 the line of the file.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from math import prod
 from pathlib import Path
 
 import yaml
-from yaml.nodes import MappingNode, Node, SequenceNode
+from yaml.constructor import ConstructorError
+from yaml.nodes import MappingNode, SequenceNode
 
 from mmlib import files
-from mmlib.batch.parameters import Point, check, declared, point, refuse_unknown, select, unreadable
+from mmlib.batch.parameters import Point, check, declared, point, select, unreadable
+from mmlib.files import refuse_unknown
 
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # 10^6 values: seconds, not minutes
 SECTIONS = ("notebooks", "fixed", "cross", "zip", "exclude")
 
 
@@ -36,8 +38,7 @@ class Grid:
     """What a grid file says. An axis is a list of assignments, of which a point has one each."""
 
     notebooks: dict[Path, dict]  # with their declared parameters
-    fixed: dict[str, object] = field(default_factory=dict)
-    axes: list[list[dict[str, object]]] = field(default_factory=list)
+    axes: list[list[dict[str, object]]] = field(default_factory=list)  # fixed ones: of length 1
     exclude: list[dict[str, list]] = field(default_factory=list)
 
     def count(self) -> int:
@@ -47,12 +48,14 @@ class Grid:
     def points(self, run: str) -> Iterator[Point]:
         """The points that are not excluded, with `run` for the notebooks that take it."""
         for notebook, *chosen in product(self.notebooks, *self.axes):
-            values = dict(self.fixed)
-            for assignment in chosen:
-                values |= assignment
+            values = {name: value for part in chosen for name, value in part.items()}
             if not any(_matches(rule, values) for rule in self.exclude):
                 named = {"run": run} if "run" in self.notebooks[notebook] else {}
-                yield point(notebook, self.notebooks[notebook], {**values, **named})
+                yield point(notebook, self.notebooks[notebook], values | named)
+
+
+def _matches(rule: Mapping[str, list], values: Mapping[str, object]) -> bool:
+    return all(values[name] in wanted for name, wanted in rule.items())
 
 
 def find(name: str) -> Path:
@@ -68,153 +71,153 @@ def find(name: str) -> Path:
 
 def read(path: Path) -> Grid:
     """A grid file, checked against its notebooks; ValueError with the line of what is wrong."""
-    try:
-        loader = Loader(path.read_text())
-        top = loader.get_single_node()
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise unreadable(path, error) from error
-    return _Reader(path, loader).grid(top)
+    file = _File(path)
+    with file.line():
+        content = _named(file.content)
+        if "notebooks" not in content:
+            raise ValueError("no `notebooks:`")
+    sections = {}
+    for section, given in content.items():
+        with file.line(section):
+            refuse_unknown("section", [section], SECTIONS)
+            sections[section] = given if section in ("notebooks", "exclude") else _named(given)
+    grid = Grid(_notebooks(file, sections["notebooks"]))
+    for name, value in sections.get("fixed", {}).items():
+        _add_axis(grid, file, "fixed", {name: [value]})
+    for name, values in sections.get("cross", {}).items():
+        _add_axis(grid, file, "cross", {name: values})
+    if "zip" in sections:
+        _add_axis(grid, file, "zip", sections["zip"])
+    grid.exclude += _excludes(grid, file, sections.get("exclude", []))
+    return grid
 
 
-def _matches(rule: Mapping[str, list], values: Mapping[str, object]) -> bool:
-    return all(values[name] in wanted for name, wanted in rule.items())
+# Lines: PyYAML keeps them in its nodes, and the values are made from these
 
 
-def _frozen(value: object) -> object:
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # C: 10^6 values in seconds
+    """Refuses a name that is given twice, where YAML would take the last."""
+
+    def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict:
+        seen = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+class _LineError(ValueError):
+    """It names its line already."""
+
+
+class _File:
+    """A YAML file: its content, and the line of each part of that."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            loader = _Loader(path.read_text())
+            self.top = loader.get_single_node()
+            self.content = loader.construct_document(self.top) if self.top else None
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise unreadable(path, error) from error
+
+    @contextmanager
+    def line(self, *place: object) -> Iterator[None]:
+        """A ValueError from inside names the line of a place: `cross`, `lr`, 0 is one."""
+        try:
+            yield
+        except _LineError:
+            raise
+        except ValueError as error:
+            node = self.top
+            for step in place:
+                node = _child(node, step)
+            line = node.start_mark.line + 1 if node else 1
+            raise _LineError(f"{self.path}:{line}: {error}") from error
+
+
+def _child(node: yaml.Node, step: object) -> yaml.Node:
+    """What a node holds under a name or number; the node itself if it is one value alone."""
+    if isinstance(node, SequenceNode):
+        return node.value[step]
+    items = node.value if isinstance(node, MappingNode) else []
+    return next((value for key, value in items if key.value == str(step)), node)
+
+
+def _named(given: object) -> dict:
+    if not isinstance(given, dict):
+        raise ValueError("needs `name: value` lines")
+    return given
+
+
+# Sections
+
+
+def _notebooks(file: _File, given: object) -> dict[Path, dict]:
+    notebooks: dict[Path, dict] = {}
+    for i, name in enumerate(given if isinstance(given, list) else [given]):
+        with file.line("notebooks", i):
+            for path in select([str(name)]):
+                if path in notebooks:
+                    raise ValueError(f"{path.stem} stands twice")
+                notebooks[path] = declared(path)
+    with file.line("notebooks"):
+        if not notebooks:
+            raise ValueError("an empty grid: no notebook")
+    return notebooks
+
+
+def _add_axis(grid: Grid, file: _File, section: str, columns: Mapping[str, list]) -> None:
+    """Check lists of values that go together, first with first, and add them to the grid."""
+    for name, values in columns.items():
+        with file.line(section, name):
+            if not isinstance(values, list) or not values:
+                raise ValueError("needs a list of at least one value")
+            if len(values) != len(next(iter(columns.values()))):
+                raise ValueError("zipped lists have different lengths")
+        for i, value in enumerate(values):
+            with file.line(section, name, *([] if section == "fixed" else [i])):
+                _check(grid, name, value)
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    seen = set()
+    for i, row in enumerate(rows):
+        with file.line(section, next(iter(columns)), i):
+            if _hashable(row) in seen:
+                raise ValueError(f"duplicate point: {row} stands twice")
+        seen.add(_hashable(row))
+    grid.axes.append(rows)
+
+
+def _check(grid: Grid, name: str, value: object) -> None:
+    """ValueError unless every notebook of the grid takes this value."""
+    if name == "run":
+        raise ValueError("`run` is the folder of the results: give it by --run")
+    if any(name in axis[0] for axis in grid.axes):
+        raise ValueError(f"{name} is given twice")
+    for path, parameters in grid.notebooks.items():
+        check(path.stem, parameters, name, value)
+
+
+def _hashable(value: object) -> object:
     """The same value as something that a set can hold."""
     if isinstance(value, dict):
-        return frozenset((name, _frozen(item)) for name, item in value.items())
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+        return frozenset((name, _hashable(item)) for name, item in value.items())
+    return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
-class _Reader:
-    """Walks the nodes of one file, since only they know their lines."""
-
-    def __init__(self, path: Path, loader) -> None:
-        self.path, self.loader = path, loader
-
-    def grid(self, top: Node | None) -> Grid:
-        if not isinstance(top, MappingNode) or not top.value:
-            raise ValueError(f"{self.path}: an empty grid; it needs `notebooks:` and parameters")
-        sections = self.mapping(top)
-        for name, node in sections.items():
-            if name not in SECTIONS:
-                raise self.error(node, f"unknown section {name!r}; there are {', '.join(SECTIONS)}")
-        if "notebooks" not in sections:
-            raise self.error(top, "no `notebooks:`")
-        self.read = Grid(self.notebooks(sections["notebooks"]))
-        for name in SECTIONS[1:]:
-            if name in sections:
-                getattr(self, name)(sections[name])
-        return self.read
-
-    def notebooks(self, node: Node) -> dict[Path, dict]:
-        items = node.value if isinstance(node, SequenceNode) else [node]
-        found: dict[Path, dict] = {}
-        for item in items:
-            for path in self.at(item, lambda item=item: select([str(self.value(item))])):
-                if path in found:
-                    raise self.error(item, f"{path.stem} stands twice")
-                found[path] = declared(path)
-        if not found:
-            raise self.error(node, "an empty grid: no notebook")
-        return found
-
-    def fixed(self, node: Node) -> None:
-        for name, value in self.mapping(node).items():
-            self.fresh(name, value)
-            self.read.fixed[name] = self.checked(name, value)
-
-    def cross(self, node: Node) -> None:
-        for name, values in self.mapping(node).items():
-            self.fresh(name, values)
-            self.axis(
-                [{name: self.checked(name, v)} for v in self.items(values)], self.items(values)
-            )
-
-    def zip(self, node: Node) -> None:
-        columns = self.mapping(node)
-        nodes = {name: self.items(values) for name, values in columns.items()}
-        for name, values in columns.items():
-            self.fresh(name, values)
-            if len(nodes[name]) != len(next(iter(nodes.values()))):
-                raise self.error(values, "zipped lists have different lengths")
-        rows = list(zip(*nodes.values(), strict=True))
-        checked = [{n: self.checked(n, v) for n, v in zip(nodes, r, strict=True)} for r in rows]
-        self.axis(checked, [row[0] for row in rows])
-
-    def exclude(self, node: Node) -> None:
-        for item in node.value if isinstance(node, SequenceNode) else [node]:
-            rule = {}
-            for name, values in self.mapping(item).items():
-                wanted = self.items(values) if isinstance(values, SequenceNode) else [values]
-                rule[name] = [self.known(name, value) for value in wanted]
+def _excludes(grid: Grid, file: _File, given: object) -> Iterator[dict[str, list]]:
+    for i, item in enumerate(given if isinstance(given, list) else [given]):
+        place = ("exclude", i) if isinstance(given, list) else ("exclude",)
+        with file.line(*place):
+            rule = {n: v if isinstance(v, list) else [v] for n, v in _named(item).items()}
             if not rule:
-                raise self.error(item, "an exclude that names no parameter")
-            self.read.exclude.append(rule)
-
-    # The parts of a section
-
-    def axis(self, assignments: list[dict], nodes: list[Node]) -> None:
-        seen = set()
-        for assignment, node in zip(assignments, nodes, strict=True):
-            if _frozen(assignment) in seen:
-                raise self.error(node, f"duplicate point: {assignment} stands twice")
-            seen.add(_frozen(assignment))
-        self.read.axes.append(assignments)
-
-    def checked(self, name: str, node: Node) -> object:
-        """A value that every notebook of the grid takes."""
-        if name == "run":
-            raise self.error(node, "`run` is the folder of the results: give it by --run")
-        value = self.value(node)
-        for path, parameters in self.read.notebooks.items():
-            self.at(node, lambda p=path, known=parameters: refuse_unknown([name], known, p.stem))
-            self.at(node, lambda p=path, known=parameters: check(p.stem, known, name, value))
-        return value
-
-    def known(self, name: str, node: Node) -> object:
-        """A value that some point of the grid has, for an exclude."""
-        value = self.value(node)
-        there = [a[name] for axis in self.read.axes for a in axis if name in a]
-        there += [self.read.fixed[name]] if name in self.read.fixed else []
-        if value not in there:
-            raise self.error(node, f"excludes {name} = {value!r}, which no point has")
-        return value
-
-    def fresh(self, name: str, node: Node) -> None:
-        used = {*self.read.fixed, *(name for axis in self.read.axes for name in axis[0])}
-        if name in used:
-            raise self.error(node, f"{name} is given twice")
-
-    def items(self, node: Node) -> list[Node]:
-        if not isinstance(node, SequenceNode) or not node.value:
-            raise self.error(node, "needs a list of at least one value")
-        return node.value
-
-    def mapping(self, node: Node) -> dict[str, Node]:
-        if not isinstance(node, MappingNode):
-            raise self.error(node, "needs `name: value` lines")
-        found: dict[str, Node] = {}
-        for key, value in node.value:
-            name = str(self.value(key))
-            if name in found:
-                raise self.error(key, f"{name} is given twice")
-            found[name] = value
-        return found
-
-    def value(self, node: Node) -> object:
-        try:
-            return self.loader.construct_object(node, deep=True)
-        except yaml.YAMLError as error:
-            raise self.error(node, " ".join(str(error).split())) from error
-
-    def at(self, node: Node, attempt: Callable):
-        """The result of a check, its ValueError with the line of this node."""
-        try:
-            return attempt()
-        except ValueError as error:
-            raise self.error(node, str(error)) from error
-
-    def error(self, node: Node, message: str) -> ValueError:
-        return ValueError(f"{self.path}:{node.start_mark.line + 1}: {message}")
+                raise ValueError("an exclude that names no parameter")
+        for name, wanted in rule.items():
+            with file.line(*place, name):
+                there = [part[name] for axis in grid.axes for part in axis if name in part]
+                for value in wanted:
+                    if value not in there:
+                        raise ValueError(f"excludes {name} = {value!r}, which no point has")
+        yield rule

@@ -2,19 +2,41 @@
 
 import ast
 import re
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
-import nbformat
-import papermill
 import yaml
 
 from mmlib import files
+from mmlib.files import refuse_unknown
 
 TYPES = {"str": str, "int": int, "float": (float, int), "bool": bool, "list": list, "dict": dict}
+ADDRESSES = "rfc3987_syntax"
+
+
+@lru_cache
+def imported(name: str) -> ModuleType:
+    """papermill, nbformat or jupytext, imported at first use, without a grammar of web addresses.
+
+    jsonschema, behind all three, would compile that (1 s in the driver and in each worker) to check
+    a format that no notebook has. It does without where the grammar cannot be imported.
+    """
+    hidden = ADDRESSES not in sys.modules
+    sys.modules.setdefault(ADDRESSES, None)
+    try:
+        return import_module(name)
+    finally:
+        if hidden:
+            del sys.modules[ADDRESSES]
+
+
+# Notebooks
 
 
 def select(only: list[str]) -> list[Path]:
@@ -34,7 +56,7 @@ def declared(notebook: Path) -> dict[str, dict]:
 
 @lru_cache
 def _declared(notebook: Path, mtime: int) -> dict[str, dict]:
-    return papermill.inspect_notebook(literal(notebook))
+    return imported("papermill").inspect_notebook(literal(notebook))
 
 
 def literal(path: Path) -> str:
@@ -53,52 +75,27 @@ def choices(parameters: Mapping[str, dict]) -> list[str]:
     return [name.strip() for name in listed.split("|")]
 
 
+def cells(notebook: Path) -> list:
+    """The notebook's cells, as nbformat has them."""
+    return imported("nbformat").read(notebook, as_version=4).cells
+
+
 def is_behind(notebook: Path) -> bool:
     """Whether the `.py` beside it holds other cells; a run executes those of the `.ipynb`."""
     source = notebook.with_suffix(".py")
     if not source.exists():
         return False
-    import jupytext  # here, since a run alone needs it and it takes its time to load
-
-    both = jupytext.read(source), nbformat.read(notebook, as_version=4)
-    cells = [[(c.cell_type, c.source.strip()) for c in one.cells] for one in both]
-    return cells[0] != cells[1]
+    both = imported("jupytext").read(source).cells, cells(notebook)
+    edited, executed = ([(c.cell_type, c.source.strip()) for c in side] for side in both)
+    return edited != executed
 
 
 def reads_results(notebook: Path) -> bool:
     """Whether its parameters cell is tagged so: then it comes after the others."""
-    cells = nbformat.read(notebook, as_version=4).cells
-    return any("reads-results" in cell.metadata.get("tags", []) for cell in cells)
+    return any("reads-results" in cell.metadata.get("tags", []) for cell in cells(notebook))
 
 
-def refuse_unknown(names: Iterable[str], known: Iterable[str], where: str) -> None:
-    """ValueError that lists the parameters there are, for a name that is none of them."""
-    for name in names:
-        if name not in known:
-            there = ", ".join(sorted(known))
-            raise ValueError(f"{where}: unknown parameter {name!r}; there are {there}")
-
-
-def check(where: str, parameters: Mapping[str, dict], name: str, value: object) -> None:
-    """ValueError unless the value has the parameter's type and is a data set the notebook takes.
-
-    Types are those of the annotation, else of the default; a whole number is a float too.
-    """
-    kind = parameters[name]["inferred_type_name"].split("[")[0]
-    if kind not in TYPES:
-        kind = type(default(parameters[name])).__name__
-    if not isinstance(value, TYPES[kind]) or (isinstance(value, bool) and kind != "bool"):
-        hint = " (YAML reads 1e-3 as text: write 0.001)" if _is_number(value) else ""
-        raise ValueError(f"{where}: {name} takes {kind}, not {value!r}{hint}")
-    if name == "dataset" and value not in choices(parameters):
-        raise ValueError(f"{where}: dataset {value!r} is none of {choices(parameters)}")
-
-
-def _is_number(value: object) -> bool:
-    """Whether this is text that Python would take for a number."""
-    with suppress(ValueError):
-        return isinstance(value, str) and float(value) is not None
-    return False
+# Points
 
 
 @dataclass(frozen=True)
@@ -110,31 +107,6 @@ class Point:
     dataset: str  # what it will use, "" if it takes no data set
 
 
-def plan(run: str, dataset: str | None, given: Mapping, only: list[str]) -> list[Point]:
-    """The notebooks in reading order with checked parameters, or a ValueError in one line."""
-    every = {path: declared(path) for path in select([])}
-    known = {path: every[path] for path in select(only)}
-    stems = {path.stem for path in every}
-    shared = {name: value for name, value in given.items() if name not in stems}
-    refuse_unknown(shared, {name for names in every.values() for name in names}, "any notebook")
-    dataset = dataset or shared.pop("dataset", None)
-    listed = sorted({c for names in known.values() if "dataset" in names for c in choices(names)})
-    if dataset and dataset not in listed:
-        raise ValueError(f"no notebook takes data set {dataset!r}; they take {', '.join(listed)}")
-    return [_point(path, known[path], run, dataset, shared, given) for path in known]
-
-
-def _point(notebook: Path, parameters, run, dataset, shared, given) -> Point:
-    own = given.get(notebook.stem) or {}
-    refuse_unknown(own, parameters, notebook.stem)
-    values = {name: value for name, value in {**shared, **own}.items() if name in parameters}
-    if "run" in parameters:
-        values["run"] = run
-    if "dataset" in parameters and dataset in choices(parameters):
-        values["dataset"] = dataset
-    return point(notebook, parameters, values)
-
-
 def point(notebook: Path, parameters: Mapping[str, dict], values: dict) -> Point:
     """A notebook with checked values; ValueError in one line if one does not fit."""
     for name, value in values.items():
@@ -142,6 +114,58 @@ def point(notebook: Path, parameters: Mapping[str, dict], values: dict) -> Point
     known = "dataset" in parameters
     dataset = values.get("dataset", default(parameters["dataset"])) if known else ""
     return Point(notebook, values, dataset)
+
+
+def check(where: str, parameters: Mapping[str, dict], name: str, value: object) -> None:
+    """ValueError unless the notebook has the parameter, and the value its type.
+
+    Types are those of the annotation, else of the default; a whole number is a float too. A data
+    set must be one that the notebook takes.
+    """
+    refuse_unknown("parameter", [name], sorted(parameters), where=where)
+    kind = parameters[name]["inferred_type_name"].split("[")[0]
+    if kind not in TYPES:
+        kind = type(default(parameters[name])).__name__
+    if not isinstance(value, TYPES[kind]) or (isinstance(value, bool) and kind != "bool"):
+        hint = " (YAML reads 1e-3 as text: write 0.001)" if _is_number(value) else ""
+        raise ValueError(f"{where}: {name} takes {kind}, not {value!r}{hint}")
+    if name == "dataset":
+        refuse_unknown("dataset", [value], choices(parameters), where=where)
+
+
+def _is_number(value: object) -> bool:
+    """Whether this is text that Python would take for a number."""
+    with suppress(ValueError):
+        return isinstance(value, str) and float(value) is not None
+    return False
+
+
+def plan(run: str, dataset: str | None, given: Mapping, only: list[str]) -> list[Point]:
+    """The notebooks in reading order with checked parameters, or a ValueError in one line."""
+    every = {path: declared(path) for path in select([])}
+    chosen = {path: every[path] for path in select(only)}
+    stems = {path.stem for path in every}
+    shared = {name: value for name, value in given.items() if name not in stems}
+    known = sorted({name for names in every.values() for name in names})
+    refuse_unknown("parameter", shared, known, where="any notebook")
+    dataset = dataset or shared.pop("dataset", None)
+    listed = sorted({c for names in chosen.values() if "dataset" in names for c in choices(names)})
+    if dataset and dataset not in listed:
+        raise ValueError(f"no notebook takes data set {dataset!r}; they take {', '.join(listed)}")
+    return [_planned(path, chosen[path], run, dataset, shared, given) for path in chosen]
+
+
+def _planned(notebook: Path, parameters, run, dataset, shared, given) -> Point:
+    own = given.get(notebook.stem) or {}
+    values = {name: value for name, value in shared.items() if name in parameters} | own
+    if "run" in parameters:
+        values["run"] = run
+    if "dataset" in parameters and dataset in choices(parameters):
+        values["dataset"] = dataset
+    return point(notebook, parameters, values)
+
+
+# Files of parameters
 
 
 def read_parameters(path: Path) -> dict:

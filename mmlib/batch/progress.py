@@ -1,9 +1,7 @@
 """What is going on: a live table in a terminal, else a line for each point that ends."""
 
-import json
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from statistics import median
 
@@ -16,13 +14,14 @@ from rich.text import Text
 from mmlib.batch.execute import Job, Outcome
 from mmlib.scores.metrics import METRICS
 from mmlib.scores.results import REFERENCE
+from mmlib.scores.runs import manifest
 from mmlib.scores.store import read
 
 SHOWN = 20  # lines of the live table
 
 
 class Progress:
-    """Told of each outcome; shows state, time left, and the best score so far."""
+    """Shows the state of each point, the time left, and the best score so far."""
 
     def __init__(self, jobs: Sequence[Job], workers: int, console: Console) -> None:
         self.jobs, self.workers, self.console = jobs, workers, console
@@ -43,6 +42,7 @@ class Progress:
             self.live.stop()
 
     def tell(self, outcome: Outcome) -> None:
+        """Take in how a point ended."""
         self.outcomes.append(outcome)
         if not outcome.error:
             self._compare(outcome.job)
@@ -55,12 +55,12 @@ class Progress:
     def summary(self) -> str:
         """`12 of 24, 1 failed; about 3 min left; best mae 0.83: daf mosi`."""
         failed = sum(bool(outcome.error) for outcome in self.outcomes)
-        said = [f"{len(self.outcomes)} of {len(self.jobs)}{f', {failed} failed' * bool(failed)}"]
+        parts = [f"{len(self.outcomes)} of {len(self.jobs)}{f', {failed} failed' * bool(failed)}"]
         took = [outcome.seconds for outcome in self.outcomes if outcome.seconds]
         left = len(self.jobs) - len(self.outcomes)
         if took and left:
-            said.append(f"about {duration(median(took) * left / self.workers)} left")
-        return "; ".join([*said, *([self.best[1]] if self.best else [])])
+            parts.append(f"about {duration(median(took) * left / self.workers)} left")
+        return "; ".join([*parts, *([self.best[1]] if self.best else [])])
 
     def table(self) -> Group:
         """The points that run, then those that failed, then the last that are done."""
@@ -74,14 +74,14 @@ class Progress:
 
     def running(self) -> list[tuple[str, float]]:
         """Points that are being executed somewhere, and for how many seconds."""
-        found, now = [], datetime.now(UTC)
-        for folder in {job.folder for job in self.jobs}:
-            for path in folder.glob(".*.part/manifest.json"):
-                name = path.parent.name[1:].rsplit(".", 2)[0]
-                with suppress(OSError, ValueError):
-                    began = datetime.fromisoformat(json.loads(path.read_text())["started"])
-                    found += [(name, (now - began).total_seconds())] * (name in self.labels)
-        return sorted(found)
+        points, now = [], datetime.now(UTC)
+        folders = {job.folder for job in self.jobs}
+        for part in (part for folder in folders for part in folder.glob(".*.part")):
+            name, record = part.name[1:].rsplit(".", 2)[0], manifest(part)
+            if name in self.labels and "started" in record:
+                began = datetime.fromisoformat(record["started"])
+                points.append((name, (now - began).total_seconds()))
+        return sorted(points)
 
     def _compare(self, job: Job) -> None:
         """Keep the best test score: of the mean absolute error, else of the first metric stored."""

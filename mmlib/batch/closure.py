@@ -1,0 +1,161 @@
+"""The code behind a notebook: its cells, and the files of mmlib that they import or need.
+
+Code counts without comments, docstrings and layout. Imports are followed to where a name is now: by
+`mmlib.MOVED`, and by the tables from which rooms load their names when asked.
+"""
+
+import ast
+from collections.abc import Container, Iterable, Iterator
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+
+from mmlib import MOVED
+from mmlib.batch.parameters import cells, declared
+from mmlib.data.load import EMBEDDED, NAMES, READERS
+from mmlib.files import sha256 as checksum
+
+PACKAGE = Path(__file__).resolve().parents[1]
+NO_NUMBERS = ("batch", "figures", "scores/provenance.py")  # what these do makes none
+LOAD, READ = "data/load.py", "data/readers"  # the first imports all of the second, to call one
+STORED = {"daf/apply.py": "daf/weights/*.[js]*", "scores/ledger.py": "scores/*.toml"}
+SCOPES = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def code_of(notebook: Path, values: Iterable[object]) -> dict[str, str]:
+    """Checksums of the notebook's code and of every file of mmlib behind it.
+
+    values: of its parameters; data sets that they name are read by mmlib's readers.
+    """
+    names = frozenset(name for name in NAMES if name in values)
+    return _code(notebook, notebook.stat().st_mtime_ns, names)
+
+
+@lru_cache
+def _code(notebook: Path, mtime: int, datasets: frozenset[str]) -> dict[str, str]:
+    sources = [cell.source for cell in cells(notebook) if cell.cell_type == "code"]
+    trees = [_parsed(source) for source in sources]
+    waiting = {path for tree in trees for path in _imported(tree)}
+    datasets |= {name for tree in trees for name in _loaded(tree, declared(notebook))}
+    paths = _closed(waiting.union(*map(_read_by, datasets)))
+    magics = [line for source in sources for line in source.splitlines() if _is_magic(line)]
+    code = {"notebook": digest("\n".join([*map(ast.unparse, trees), *magics]))}
+    for path in sorted(paths):
+        code[f"mmlib/{path.relative_to(PACKAGE).as_posix()}"] = _analysed(path)[0]
+    for pattern in (pattern for file, pattern in STORED.items() if PACKAGE / file in paths):
+        for path in PACKAGE.glob(pattern):
+            code[f"mmlib/{path.relative_to(PACKAGE).as_posix()}"] = checksum(path)
+    return code
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a text, in hex."""
+    return sha256(text.encode()).hexdigest()
+
+
+def _closed(waiting: set[Path]) -> set[Path]:
+    """Files, those that they need, and so on, as far as these make numbers."""
+    closed: set[Path] = set()
+    while waiting:
+        path = waiting.pop()
+        place = path.relative_to(PACKAGE)
+        if not any(place.is_relative_to(room) for room in NO_NUMBERS):
+            closed.add(path)
+            needed = _analysed(path)[1]
+            if place == Path(LOAD):
+                needed = {p for p in needed if not p.is_relative_to(PACKAGE / READ)}
+            waiting |= needed - closed
+    return closed
+
+
+def _analysed(path: Path) -> tuple[str, set[Path]]:
+    """Checksum of a file's code, and the files that it needs."""
+    return _analysed_at(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _analysed_at(path: Path, mtime: int) -> tuple[str, set[Path]]:
+    tree = _parsed(path.read_text())
+    return digest(ast.unparse(tree)), set(_imported(tree)).union(*map(_read_by, _loaded(tree)))
+
+
+# Code
+
+
+def _is_magic(line: str) -> bool:
+    return line.lstrip()[:1] in {"%", "!", "?"}
+
+
+def _parsed(source: str) -> ast.Module:
+    """Code without magics and docstrings; a cell in another language as a string."""
+    try:
+        tree = ast.parse("\n".join(ln for ln in source.splitlines() if not _is_magic(ln)))
+    except SyntaxError:
+        return ast.parse(f"_ = {source!r}")
+    for node in ast.walk(tree):
+        if isinstance(node, SCOPES) and ast.get_docstring(node, clean=False) is not None:
+            node.body[:1] = [] if len(node.body) > 1 else [ast.Pass()]
+    return tree
+
+
+def _loaded(tree: ast.Module, parameters: Container[str] | None = None) -> Iterator[str]:
+    """Data sets that code loads by name.
+
+    In a notebook, with its parameters: all of them if `load` is given neither a name nor a
+    parameter, whose value counts anyway.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("load", "data.load"):
+            match node.args:
+                case [ast.Constant(value=name)]:
+                    yield from {name} & {*NAMES}
+                case [ast.Name(id=name)] if parameters is not None and name in parameters:
+                    pass
+                case _ if parameters is not None:
+                    yield from NAMES
+
+
+def _read_by(dataset: str) -> set[Path]:
+    """Files of the functions that make or read a data set."""
+    modules = {reader.__module__ for reader in READERS.get(dataset, {}).values()}
+    if dataset in EMBEDDED:
+        modules.add(f"mmlib.data.embedded.{dataset}")
+    return {path for module in modules for path in _files(module)}
+
+
+def _imported(tree: ast.Module) -> Iterator[Path]:
+    """Files of mmlib that code names in its imports, the packages' own files among them."""
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            if name.split(".")[0] == "mmlib":
+                yield from _files(name)
+
+
+def _files(name: str) -> Iterator[Path]:
+    """The files behind `mmlib.daf.train.fit`, or behind a name that mmlib had before."""
+    moved = max((old for old in MOVED if f"{name}.".startswith(f"{old}.")), key=len, default="")
+    if moved:
+        name = MOVED[moved].partition(":")[0] + name.removeprefix(moved)
+    folder = PACKAGE
+    yield folder / "__init__.py"
+    for part in name.split(".")[1:]:
+        there = [folder / f"{part}.py", folder / part / "__init__.py"]
+        yield from [path for path in there if path.exists()] or _on_demand(folder, part)
+        folder /= part
+    if name != "mmlib":
+        yield from _on_demand(folder)
+
+
+def _on_demand(room: Path, name: str | None = None) -> Iterator[Path]:
+    """Where a room's `lazily` finds a name, or all of its names; nothing where there is no room."""
+    init = room / "__init__.py"
+    for node in ast.walk(ast.parse(init.read_text() if init.exists() else "")):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "lazily":
+            table = ast.literal_eval(node.args[1])
+            for module in {table.get(name)} if name else {*table.values()}:
+                yield from [room / f"{module}.py"] if module else []
