@@ -4,6 +4,8 @@ import math
 import os
 import sys
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, nullcontext
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pandas as pd
 import pytest
 from scipy import fft, signal
 from scipy.io import wavfile
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from mmlib.covarep import (
     FEATURES,
@@ -34,6 +37,7 @@ from mmlib.covarep.__main__ import main
 from mmlib.covarep.extract import Stages
 from mmlib.covarep.recording import LONGEST
 from mmlib.covarep.sinusoids import harmonic_analysis, spectral_peaks
+from mmlib.covarep.threads import one_blas_thread
 from mmlib.covarep.voice import synthesise
 from mmlib.data import load
 from mmlib.recordings.spoken import spoken
@@ -377,6 +381,53 @@ def test_utterance_means():
     assert means["F0"].tolist() == [24.5, 74.5]
     with pytest.raises(CovarepError, match="no frame from 2 to 3 s"):
         utterance_means(frame, 2, 3)
+
+
+# Threads.
+
+
+def blas_threads() -> set[int]:
+    return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
+
+
+@pytest.fixture
+def two_threads():
+    """The caller's own setting."""
+    with threadpool_limits(2, "blas"):
+        assert blas_threads() == {2}
+        yield
+        assert blas_threads() == {2}
+
+
+@pytest.mark.parametrize("error", [None, CovarepError, KeyboardInterrupt])
+def test_one_blas_thread_within_extract_and_the_callers_setting_afterwards(
+    two_threads, monkeypatch, error
+):
+    within, stages = [], Stages
+
+    def watched(*args):
+        within.append(blas_threads())
+        if error:
+            raise error
+        return stages(*args)
+
+    monkeypatch.setattr(sys.modules["mmlib.covarep.extract"], "Stages", watched)
+    with pytest.raises(error) if error else nullcontext():
+        extract(voice("man").wave, 16000, ["F0"])
+    assert within == [{1}] and blas_threads() == {2}
+
+
+def test_threads_that_extract_at_once_leave_no_limit_behind(two_threads):
+    """The second goes in while the first is within, and comes out after it."""
+    with ExitStack() as second:
+        with one_blas_thread:
+            second.enter_context(one_blas_thread)
+        assert blas_threads() == {1}
+    assert blas_threads() == {2}
+    wave = voice("man").wave
+    with ThreadPoolExecutor(4) as pool:
+        tables = list(pool.map(lambda _: extract(wave, 16000, ["F0", "MCEP_1"]), range(8)))
+    assert all(table.equals(tables[0]) for table in tables) and blas_threads() == {2}
 
 
 # The embedded corpus, spoken.
