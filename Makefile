@@ -5,10 +5,17 @@ RUN ?= default
 BIN := .venv/bin
 SOURCES := $(if $(ONLY),$(ONLY:%=notebooks/%.py),$(sort $(wildcard notebooks/[0-9]*.py)))
 
+# The plainest x86-64 processor: no AVX in torch, numpy, their BLAS and libm (MKL: on Intel only).
+PLAIN := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 \
+  OPENBLAS_CORETYPE=Nehalem NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4 AVX512_ICL AVX512_SPR" \
+  GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX512F,-AVX2,-AVX,-FMA
+NUMERIC := covarep covarep_reference daf train frozen dyfulm multitask stack text encoders finetune \
+  alignment metrics stats interpret_dyfulm synthetic synthetic_reviews disentangled features
+
 export JUPYTER_PREFER_ENV_PATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run rerun notebooks test lint drill benchmark lock
+.PHONY: help setup run rerun notebooks test lint numeric drill benchmark lock
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -31,7 +38,7 @@ rerun: setup  ## every point of a grid that is not up to date (GRID=smoke WORKER
 	@$(BIN)/python -m mmlib.batch $(GRID) $(if $(WORKERS),--workers $(WORKERS))
 
 # One thread: sums keep their order, so that a run, the stored outputs and the tests agree.
-run rerun notebooks test drill: export OMP_NUM_THREADS := 1
+run rerun notebooks test numeric drill: export OMP_NUM_THREADS := 1
 
 notebooks: setup  ## make the reference run: every .ipynb anew from its .py (ONLY=02_daf)
 	@set -e; for source in $(SOURCES); do \
@@ -51,6 +58,9 @@ test: lint  ## lint, pytest, and every notebook against its stored outputs
 	$(BIN)/python -m pytest tests -n 2 --dist loadscope
 	$(BIN)/python -m pytest notebooks --nbval --nbval-current-env --nbval-cell-timeout 600 \
 	  --nbval-sanitize-with notebooks/sanitize.cfg -n 2 --dist loadscope
+
+numeric: setup  ## the tests of numbers once more, rounded as by the plainest x86-64 processor
+	$(PLAIN) $(BIN)/python -m pytest $(NUMERIC:%=tests/test_%.py) -n 2 --dist loadscope
 
 drill: setup  ## minutes: workers and driver killed in a grid, 500 clips, 09 in a browser if there is one
 	$(BIN)/python -m pytest tests -m slow -rs

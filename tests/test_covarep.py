@@ -1,8 +1,11 @@
 """The 74 features on known values and on synthetic voices of known pitch and glottal shape."""
 
+import math
 import os
 import sys
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, nullcontext
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pandas as pd
 import pytest
 from scipy import fft, signal
 from scipy.io import wavfile
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from mmlib.covarep import (
     FEATURES,
@@ -33,6 +37,7 @@ from mmlib.covarep.__main__ import main
 from mmlib.covarep.extract import Stages
 from mmlib.covarep.recording import LONGEST
 from mmlib.covarep.sinusoids import harmonic_analysis, spectral_peaks
+from mmlib.covarep.threads import one_blas_thread
 from mmlib.covarep.voice import synthesise
 from mmlib.data import load
 from mmlib.recordings.spoken import spoken
@@ -167,8 +172,35 @@ def test_phase_statistics_do_not_depend_on_the_parts():
     distortion = np.random.default_rng(0).uniform(-np.pi, np.pi, (300, 513))
     whole = phase.window_statistics(distortion, 16000)
     parts = np.split(distortion, [70, 110, 250])
-    found = np.concatenate(list(phase.statistics(parts, 300, 16000)))
-    np.testing.assert_allclose(found, whole, atol=1e-5)  # angles of short vectors, single precision
+    joined = np.concatenate(list(phase.statistics(parts, 300, 16000)))
+    np.testing.assert_allclose(joined, whole, rtol=0, atol=1e-9)
+
+
+def exact_both_ways(rows, taps):
+    """`phase.both_ways` term by term, summed without rounding."""
+    twice, reach = np.convolve(taps, taps), len(taps) - 1
+    rows = rows.astype(float)
+    ends = 2 * rows[0] - rows[reach:0:-1], 2 * rows[-1] - rows[-2 : -reach - 2 : -1]
+    padded = np.concatenate([ends[0], rows, ends[1]])
+    return np.array([math.fsum(twice * padded[i : i + len(twice)]) for i in range(len(rows))])
+
+
+def test_angle_of_a_short_resultant_is_right():
+    """Five directions cancel but for one part in 50 million, which has an angle all the same."""
+    frame = np.arange(200)
+    angle = 2 * np.pi / 5 * frame + 1e-4 * np.sin(frame)
+    sine, cosine = np.sin(angle).astype(np.float32), np.cos(angle).astype(np.float32)
+    exact = [exact_both_ways(v, phase.BOX25) for v in (sine, cosine)]
+    assert np.median(np.hypot(*exact)) < 3e-8
+    mean = phase.mean_direction(sine[:, None], cosine[:, None])
+    apart = conventions.wrap(np.arctan2(*mean)[:, 0] - np.arctan2(*exact))
+    np.testing.assert_allclose(apart, 0, atol=1e-7)
+
+
+def test_what_rounding_leaves_of_a_resultant_has_an_angle_of_0():
+    nothing = 1e-17 * np.array([1.0, -1.0, 0.0])
+    sine, cosine = phase.direction(nothing, nothing[::-1].copy())
+    assert sine.tolist() == [0, 0, 0] and cosine.tolist() == [1, 1, 1]
 
 
 def test_cosine_sums_are_transforms():
@@ -349,6 +381,53 @@ def test_utterance_means():
     assert means["F0"].tolist() == [24.5, 74.5]
     with pytest.raises(CovarepError, match="no frame from 2 to 3 s"):
         utterance_means(frame, 2, 3)
+
+
+# Threads.
+
+
+def blas_threads() -> set[int]:
+    return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
+
+
+@pytest.fixture
+def two_threads():
+    """The caller's own setting."""
+    with threadpool_limits(2, "blas"):
+        assert blas_threads() == {2}
+        yield
+        assert blas_threads() == {2}
+
+
+@pytest.mark.parametrize("error", [None, CovarepError, KeyboardInterrupt])
+def test_one_blas_thread_within_extract_and_the_callers_setting_afterwards(
+    two_threads, monkeypatch, error
+):
+    within, stages = [], Stages
+
+    def watched(*args):
+        within.append(blas_threads())
+        if error:
+            raise error
+        return stages(*args)
+
+    monkeypatch.setattr(sys.modules["mmlib.covarep.extract"], "Stages", watched)
+    with pytest.raises(error) if error else nullcontext():
+        extract(voice("man").wave, 16000, ["F0"])
+    assert within == [{1}] and blas_threads() == {2}
+
+
+def test_threads_that_extract_at_once_leave_no_limit_behind(two_threads):
+    """The second goes in while the first is within, and comes out after it."""
+    with ExitStack() as second:
+        with one_blas_thread:
+            second.enter_context(one_blas_thread)
+        assert blas_threads() == {1}
+    assert blas_threads() == {2}
+    wave = voice("man").wave
+    with ThreadPoolExecutor(4) as pool:
+        tables = list(pool.map(lambda _: extract(wave, 16000, ["F0", "MCEP_1"]), range(8)))
+    assert all(table.equals(tables[0]) for table in tables) and blas_threads() == {2}
 
 
 # The embedded corpus, spoken.

@@ -18,6 +18,7 @@ from mmlib.covarep.polarity import polarity, speech_residual
 from mmlib.covarep.rd import estimate_rd
 from mmlib.covarep.recording import checked
 from mmlib.covarep.sinusoids import Sinusoids, half_length, harmonic_analysis
+from mmlib.covarep.threads import one_blas_thread
 from mmlib.covarep.wavelets import mdq, peak_slope
 
 GROUPS = {
@@ -142,6 +143,7 @@ class Stages:
         return phase.to_grid(self.frames["hmpd"], time, (self.positions - 1) / self.rate)
 
 
+@one_blas_thread
 def extract(
     wave: np.ndarray,
     sample_rate: int,
@@ -161,6 +163,7 @@ def extract(
     are the most that is taken). Values are finite; where a feature is not defined (before the first
     and after the last frame or closure) it is 0. Raises CovarepError when there is nothing to
     measure: no voiced frame, under 0.82 s, constant or invalid samples, a rate out of range.
+    While it runs, numpy's and scipy's BLAS have one thread in this process.
 
     The definitions are those of the program COVAREP (G. Degottex et al., ICASSP 2014) under Octave.
     """

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 from rich.progress import track
-from threadpoolctl import threadpool_limits
 
 from mmlib.covarep.conventions import CovarepError
 from mmlib.covarep.extract import FEATURES, extract
@@ -91,7 +90,7 @@ def extract_files(
         reasons = {job[0]: task(job) for job in track(jobs, "COVAREP", disable=not jobs)}
     else:
         context = get_context("spawn")  # a fork of a process with threads may hang
-        with ProcessPoolExecutor(workers, context, threadpool_limits, (1,)) as pool:
+        with ProcessPoolExecutor(workers, context) as pool:
             running = {pool.submit(task, job): job[0] for job in jobs}
             finished = track(as_completed(running), "COVAREP", len(jobs), disable=not jobs)
             reasons = {running[future]: future.result() for future in finished}

@@ -3,8 +3,9 @@
 G. Degottex, D. Erro, "A uniform phase representation for the harmonic model in speech synthesis
 applications", EURASIP JASMP 2014.
 
-As in the original the frames are taken as four per period, and the deviation's first and last 9
-frames (0.14 s) hang on rounding errors.
+As in the original the frames are taken as four per period. The deviation's first and last 9 frames
+(0.14 s) cannot be compared with it: the trend of changing phases is a vector of length 0 there, and
+rounding errors make up its angle in the original; here the angle is 0.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,8 +24,10 @@ HALF = BINS // 2
 LEAST = 73  # frames, what the longest smoothing needs
 OVERLAP = 32  # frames, more than any smoothing reaches
 MEANS, DEVIATIONS = 25, 13  # columns
-STEP = 32  # frames smoothed by one product
-FEW = 129  # bins worked on together: they stay in the processor's cache
+STEP = 24  # frames smoothed by one product
+FEW = 57  # bins worked on together: they stay in the processor's cache
+MANY = 64  # frames whose deviations are warped together
+ROUNDING = 1e-12  # a mean of unit vectors that is no longer than this is rounding errors
 BOX25, BOX9 = (1 / 25,) * 25, (1 / 9,) * 9
 HANN9 = tuple(np.hanning(9)[1:-1] / 4)  # the outer two are 0
 
@@ -87,10 +90,10 @@ def phase_distortion(
 
 
 @lru_cache(maxsize=8)
-def band(taps: tuple[float, ...], dtype: np.dtype) -> np.ndarray:
+def band(taps: tuple[float, ...]) -> np.ndarray:
     """Matrix (STEP, STEP + 2 reach) that filters forwards and backwards, without the ends."""
     twice = np.convolve(taps, taps)
-    matrix = np.zeros((STEP, STEP + len(twice)), dtype)
+    matrix = np.zeros((STEP, STEP + len(twice)))
     matrix[:, : len(twice)] = twice
     return matrix.ravel()[:-STEP].reshape(STEP, -1)  # each row starts one column later
 
@@ -98,9 +101,11 @@ def band(taps: tuple[float, ...], dtype: np.dtype) -> np.ndarray:
 def both_ways(rows: np.ndarray, taps: tuple[float, ...]) -> np.ndarray:
     """Smoothing along the frames (f, k), forwards and backwards, odd extension at the ends.
 
-    Not from cumulative sums, whose rounding errors would pass for a deviation.
+    Summed in double precision: where sines and cosines nearly cancel, the angle of what is left
+    would be the rounding's. Not from cumulative sums, whose rounding would pass for a deviation.
     """
-    matrix, reach = band(taps, rows.dtype), len(taps) - 1
+    matrix, reach = band(taps), len(taps) - 1
+    rows = rows.astype(float, copy=False)
     first, last = 2 * rows[:1] - rows[reach:0:-1], 2 * rows[-1:] - rows[-2 : -reach - 2 : -1]
     padded, smooth = np.concatenate([first, rows, last]), np.empty_like(rows)
     for part in batches(len(rows), STEP):
@@ -138,12 +143,14 @@ def middle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 def direction(sine: np.ndarray, cosine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sine and cosine of the angle of (cosine, sine); 0 and 1 for a vector of no length."""
+    """Sine and cosine of the angle of the vectors (cosine, sine), in place.
+
+    The vectors are weighted means of unit vectors: one of no length has an angle of 0.
+    """
     length = np.sqrt(sine * sine + cosine * cosine)
-    none = length == 0
-    if none.any():
-        length, cosine = np.where(none, 1, length), np.where(none, 1, cosine)
-    return sine / length, cosine / length
+    none = length < ROUNDING
+    sine[none], cosine[none], length[none] = 0, 1, 1
+    return np.divide(sine, length, out=sine), np.divide(cosine, length, out=cosine)
 
 
 def mean_direction(sine: np.ndarray, cosine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -157,8 +164,9 @@ def deviation(sine: np.ndarray, cosine: np.ndarray) -> np.ndarray:
     Sines and cosines may be of single precision: their vectors are brought to length 1 in double
     precision, so that a small deviation is not lost in the rounding.
     """
-    trend = (both_ways(median_of_nine(v), HANN9) for v in (sine, cosine))
-    trend_sine, trend_cosine = direction(*(v.astype(float) for v in trend))
+    trend_sine, trend_cosine = direction(
+        *(both_ways(median_of_nine(v), HANN9) for v in (sine, cosine))
+    )
     sine, cosine = direction(sine.astype(float), cosine.astype(float))
     around_sine = both_ways(sine * trend_cosine - cosine * trend_sine, BOX9)
     around_cosine = both_ways(cosine * trend_cosine + sine * trend_sine, BOX9)
@@ -176,12 +184,6 @@ def bin_groups() -> np.ndarray:
     return np.flatnonzero(np.diff(np.floor(scale + 0.5), prepend=0))
 
 
-def compress(sine: np.ndarray, cosine: np.ndarray) -> np.ndarray:
-    """HMPDM (f, 25), rad: circular mean of the directions (f, 513) over each group of bins."""
-    first = bin_groups()
-    return np.arctan2(*(np.add.reduceat(v[:, :HALF], first, axis=1) for v in (sine, cosine)))
-
-
 def warp_deviation(values: np.ndarray, sample_rate: int) -> np.ndarray:
     """HMPDD (f, 13), ln rad: mel cepstrum of the deviation (f, 513)."""
     values = np.where(values == 0, 0.001, values)
@@ -191,14 +193,19 @@ def warp_deviation(values: np.ndarray, sample_rate: int) -> np.ndarray:
 
 def window_statistics(distortion: np.ndarray, sample_rate: int) -> np.ndarray:
     """HMPDM and HMPDD (f, 38) of the phase distortion (f, 513)."""
-    means = np.empty((2, *distortion.shape), np.float32)
+    first = bin_groups()
+    sums = np.zeros((2, len(distortion), MEANS))  # of sines and cosines, over each group of bins
     deviations = np.empty(distortion.shape)
-    for bins in batches(distortion.shape[1], FEW):
+    for bins in batches(HALF + 1, FEW):
         part = distortion[:, bins].astype(np.float32)
         sine, cosine = np.sin(part), np.cos(part)
-        means[:, :, bins] = mean_direction(sine, cosine)
         deviations[:, bins] = deviation(sine, cosine)
-    return np.concatenate([compress(*means), warp_deviation(deviations, sample_rate)], axis=1)
+        groups = slice(first.searchsorted(bins.start, "right") - 1, first.searchsorted(bins.stop))
+        edges = np.maximum(first[groups] - bins.start, 0)
+        for total, mean in zip(sums, mean_direction(sine, cosine), strict=True):
+            total[:, groups] += np.add.reduceat(mean[:, : HALF - bins.start], edges, axis=1)
+    warped = (warp_deviation(deviations[part], sample_rate) for part in batches(len(part), MANY))
+    return np.concatenate([np.arctan2(*sums), np.concatenate(list(warped))], axis=1)
 
 
 def statistics(parts: Iterable[np.ndarray], total: int, sample_rate: int) -> Iterator[np.ndarray]:
