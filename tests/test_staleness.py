@@ -175,7 +175,8 @@ def test_data_of_the_point_make_it_stale(project):
 def test_points_of_before_are_stale_and_are_kept(project, capsys):
     project.grid("g", "notebooks: 02_a\ncross: {x: [1, 2]}")
     old = project.runs / "g" / "02_a-000000000000"
-    write(old, "metrics.json")
+    old.mkdir(parents=True)
+    (old / "metrics.json").write_text("[]")
     record = '{"notebook": "02_a", "parameters": {"x": 2}, "state": "done", "finished": "2025"}'
     (old / "manifest.json").write_text(record)
     assert main(["g", "--dry-run"]) == 0

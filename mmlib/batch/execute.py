@@ -206,7 +206,7 @@ def _finish(scratch: Path, record: dict) -> None:
 
 def _publish(scratch: Path, job: Job) -> None:
     """Give a finished folder its name; a failure never takes the place of a result."""
-    done = manifest(scratch)["state"] == "done"
+    done = manifest(scratch).get("state") == "done"
     target = job.done if done else job.failed
     old = _scratch(job.folder, target.name)
     if target.exists():

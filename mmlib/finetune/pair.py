@@ -88,7 +88,7 @@ def _encoder(folder: Path, config: Config, attention: str) -> tuple[nn.Module, A
 def _dropout_fields(folder: Path) -> dict[str, float]:
     """The rates of dropout in an encoder's configuration; none where `load` will refuse it."""
     with suppress(Exception), quiet():
-        fields = AutoConfig.from_pretrained(folder).to_dict()
+        fields = AutoConfig.from_pretrained(folder, trust_remote_code=False).to_dict()
         return {n: x for n, x in fields.items() if "drop" in n and type(x) in (float, int)}
     return {}
 
