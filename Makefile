@@ -24,11 +24,11 @@ setup: .venv/.installed  ## make .venv and install pinned dependencies and the p
 	@touch $@
 
 run: setup  ## execute the notebooks (DATASET=mosi RUN=mosi ONLY="02_daf 08_results" PARAMS=file.yaml)
-	@$(BIN)/python -m mmlib.runs --run $(RUN) $(if $(DATASET),--dataset $(DATASET)) \
+	@$(BIN)/python -m mmlib.batch --run $(RUN) $(if $(DATASET),--dataset $(DATASET)) \
 	  $(if $(PARAMS),--params $(PARAMS)) $(if $(ONLY),--only $(ONLY))
 
 rerun: setup  ## every point of a grid that is not up to date (GRID=smoke WORKERS=2)
-	@$(BIN)/python -m mmlib.runs $(GRID) $(if $(WORKERS),--workers $(WORKERS))
+	@$(BIN)/python -m mmlib.batch $(GRID) $(if $(WORKERS),--workers $(WORKERS))
 
 # One thread: sums keep their order, so that a run, the stored outputs and the tests agree.
 run rerun notebooks test drill: export OMP_NUM_THREADS := 1
