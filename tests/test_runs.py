@@ -1,5 +1,6 @@
 """Small notebooks through the real papermill: what runs, with what, and what a failure leaves."""
 
+import subprocess
 import sys
 
 import jupytext
@@ -76,6 +77,14 @@ def test_command_line_refuses_in_one_line(project, capsys):
         error = capsys.readouterr().err
         assert error.startswith("error: ") and error.count("\n") == 1
     assert not (project.runs / "default").exists()
+
+
+@pytest.mark.parametrize("name", ["mmlib.batch", "mmlib.runs"])
+def test_command_is_found_by_its_name_and_by_the_one_before(name):
+    for arguments, text in ([], "collect RUN"), (["verify"], "--points"):
+        command = [sys.executable, "-m", name, *arguments, "--help"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert "usage: python -m mmlib.batch" in done.stdout and text in done.stdout
 
 
 def test_a_source_with_other_cells_is_told(project, capsys):

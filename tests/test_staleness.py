@@ -143,7 +143,7 @@ def test_other_files_of_an_encoder_make_it_stale(project, name):
     append(project.root / "data" / "bert" / name)
     after = job(project)
     assert after.key != before.key
-    assert sources.changed(before.inputs, after.inputs) == ["encoders data/bert"]
+    assert sources.changed(before.inputs, after.inputs) == [f"encoders data/bert: {name}"]
     assert set(after.inputs["encoders"]) == {"data/bert", "minilm"}
     assert len(after.inputs["encoders"]["data/bert"][name]) == 64
 

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from statistics import median
 
+import pandas as pd
 import yaml
 from rich.box import SIMPLE
 from rich.console import Console
@@ -76,13 +77,18 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     verify.add_argument("--points", type=_positive, default=3, help="how many, at random")
     verify.add_argument("--seed", type=int, default=0, help="of the choice")
     verify.add_argument("--workers", type=_positive)
-    named = arguments[:1] and arguments[0] in commands.choices
+    is_named = arguments[:1] and arguments[0] in commands.choices
     batch = command("batch", execute_batch, prog=parser.prog, formatter_class=RAW)
     batch.description = __doc__
     _batch_options(batch)
-    options = parser.parse_args(arguments if named else ["batch", *arguments])
-    if options.command is execute_batch:
-        _check_batch(options, batch)
+    options = parser.parse_args(arguments if is_named else ["batch", *arguments])
+    if options.command is execute_batch and options.grid:
+        if options.dataset or options.params or options.only:
+            batch.error(
+                "a grid holds its own notebooks and parameters: --filter chooses among them"
+            )
+    elif options.command is execute_batch and options.filter:
+        batch.error("--filter chooses among the points of a grid")
     return options
 
 
@@ -108,15 +114,6 @@ def _batch_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--fresh", action="store_true", help="execute everything (else the way)")
 
 
-def _check_batch(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    if options.grid and (options.dataset or options.params or options.only):
-        parser.error("a grid holds its own notebooks and parameters: --filter chooses among them")
-    if options.filter and not options.grid:
-        parser.error("--filter chooses among the points of a grid")
-    if options.warm:
-        print("--warm does nothing any more: each point starts its kernel", file=sys.stderr)
-
-
 def _positive(text: str) -> int:
     if int(text) < 1:
         raise argparse.ArgumentTypeError("at least 1")
@@ -128,6 +125,8 @@ def _positive(text: str) -> int:
 
 def execute_batch(options: argparse.Namespace, console: Console) -> int:
     """Execute what the command line names; returns how many points failed."""
+    if options.warm:
+        print("--warm does nothing any more: each point starts its kernel", file=sys.stderr)
     points, run = _points(options)
     folder = results.folder(run)
     for name in sorted(path.stem for path in {p.notebook for p in points} if is_behind(path)):
@@ -293,10 +292,12 @@ def _tell_notebooks(outcomes: list[Outcome], run: str, console: Console) -> None
         notebooks.add_row(
             point.notebook.stem, point.dataset or "-", f"{outcome.seconds:.0f}", state
         )
-    executed = {outcome.job.name for outcome in outcomes}
-    if run in results.runs():
-        rows = results.load(run)
-        _print_scores(rows[rows["notebook"].isin(executed)], run, console)
+    rows = results.load(run) if run in results.runs() else pd.DataFrame(columns=results.ROW)
+    executed = rows[rows["notebook"].isin({outcome.job.name for outcome in outcomes})]
+    scores = results.table(executed).reset_index().drop(columns="notebook").drop_duplicates()
+    if len(scores):
+        console.print(f"Test scores of {run}: mean [95 % interval over videos and seeds]")
+        _print_frame(scores, console)
     console.print(notebooks)
     console.print("Where to look next:")
     for path in (*(o.folder for o in outcomes[-1:]), results.folder(run), files.FIGURES):
@@ -304,15 +305,7 @@ def _tell_notebooks(outcomes: list[Outcome], run: str, console: Console) -> None
             console.print(f"  {path.relative_to(files.ROOT)}", soft_wrap=True)
 
 
-def _print_scores(rows, run: str, console: Console) -> None:
-    scores = results.table(rows).reset_index().drop(columns="notebook").drop_duplicates()
-    if scores.empty:
-        return
-    console.print(f"Test scores of {run}: mean over seeds [95 % interval over videos and seeds]")
-    _print_frame(scores, console)
-
-
-def _print_frame(frame, console: Console) -> None:
+def _print_frame(frame: pd.DataFrame, console: Console) -> None:
     shown = Table(*map(str, frame.columns), box=SIMPLE, padding=(0, 1, 0, 0))
     for line in frame.head(SHOWN).itertuples(index=False):
         shown.add_row(*(f"{x:.4g}" if isinstance(x, float) else str(x) for x in line))

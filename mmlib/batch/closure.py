@@ -10,7 +10,7 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
-from mmlib import MOVED
+import mmlib
 from mmlib.batch.parameters import cells, declared
 from mmlib.data.load import EMBEDDED, NAMES, READERS
 from mmlib.files import sha256 as checksum
@@ -138,9 +138,10 @@ def _imported(tree: ast.Module) -> Iterator[Path]:
 
 def _files(name: str) -> Iterator[Path]:
     """The files behind `mmlib.daf.train.fit`, or behind a name that mmlib had before."""
-    moved = max((old for old in MOVED if f"{name}.".startswith(f"{old}.")), key=len, default="")
-    if moved:
-        name = MOVED[moved].partition(":")[0] + name.removeprefix(moved)
+    before = [old for old in mmlib.MOVED if f"{name}.".startswith(f"{old}.")]
+    if before:
+        longest = max(before, key=len)
+        name = mmlib.MOVED[longest].partition(":")[0] + name.removeprefix(longest)
     folder = PACKAGE
     yield folder / "__init__.py"
     for part in name.split(".")[1:]:

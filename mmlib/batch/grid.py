@@ -183,10 +183,11 @@ def _add_axis(grid: Grid, file: _File, section: str, columns: Mapping[str, list]
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     seen = set()
     for i, row in enumerate(rows):
+        values = tuple(str(v) if isinstance(v, list | dict) else v for v in row.values())
         with file.line(section, next(iter(columns)), i):
-            if _hashable(row) in seen:
+            if values in seen:
                 raise ValueError(f"duplicate point: {row} stands twice")
-        seen.add(_hashable(row))
+        seen.add(values)
     grid.axes.append(rows)
 
 
@@ -198,13 +199,6 @@ def _check(grid: Grid, name: str, value: object) -> None:
         raise ValueError(f"{name} is given twice")
     for path, parameters in grid.notebooks.items():
         check(path.stem, parameters, name, value)
-
-
-def _hashable(value: object) -> object:
-    """The same value as something that a set can hold."""
-    if isinstance(value, dict):
-        return frozenset((name, _hashable(item)) for name, item in value.items())
-    return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
 def _excludes(grid: Grid, file: _File, given: object) -> Iterator[dict[str, list]]:

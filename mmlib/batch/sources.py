@@ -50,13 +50,21 @@ def key(parameters: Mapping[str, object], inputs: Inputs) -> str:
 
 
 def changed(record: Mapping, inputs: Inputs) -> list[str]:
-    """What a point's inputs differ in from those in a manifest, as `code mmlib/daf/train.py`."""
+    """What a point's inputs differ in from those in a manifest, as `code mmlib/daf/train.py` or
+    `encoders minilm: model.safetensors`.
+    """
     names = []
     for section, new in inputs.items():
-        old = record.get(section, {})
+        old, new = _flat(record.get(section, {})), _flat(new)
         known = new if section == "versions" else {*old, *new}  # a manifest has other versions too
         names += [f"{section} {n}" for n in sorted(known) if old.get(n) != new.get(n)]
     return names
+
+
+def _flat(section: Mapping[str, object]) -> dict[str, str]:
+    encoders = {n: v for n, v in section.items() if isinstance(v, Mapping)}
+    flat = {f"{name}: {file}": v for name, found in encoders.items() for file, v in found.items()}
+    return flat | {n: v for n, v in section.items() if n not in encoders}
 
 
 @lru_cache
