@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from accelerate.utils import send_to_device
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
@@ -99,7 +100,7 @@ def test_positions_around_what_is_left_out():
     assert positions[1] == [-1, 0, 1, 1, 1, 2, 3, -1]  # [X] it, ' t , or so [X]
 
 
-def test_to_moves_all():
-    batch = tokenize(TEXTS, [SPACES, MARKS], 10).batch([0, 2]).to(torch.device("meta"))
+def test_a_batch_moves_to_a_device_with_all_its_parts():
+    batch = send_to_device(tokenize(TEXTS, [SPACES, MARKS], 10).batch([0, 2]), torch.device("meta"))
     moved = [*batch.ids, *batch.attended, *batch.positions, batch.mask]
     assert {one.device.type for one in moved} == {"meta"}

@@ -7,6 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
+from torch import distributed
+
 from mmlib.files import cache_root, environment
 from mmlib.finetune import machine, run
 from mmlib.finetune.config import read_config
@@ -39,6 +41,9 @@ def _run(given: argparse.Namespace) -> None:
     folder = run.finetune(config, given.out or cache_root() / "finetuned" / given.config.stem)
     if given.export and environment("RANK", "0") == "0":
         run.export(folder, given.export)
+    if distributed.is_initialized():  # a process whose peers leave first can be aborted
+        distributed.barrier()
+        distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -56,10 +56,10 @@ def attend(
     table, at = layer.pos_dropout(rel_embeddings), _rows(layer, relative_pos)  # (2 t + 1,)
     scores = []
     if "c2p" in kinds:
-        far = _heads(layer, _keys_of(layer, table))[:, at.flip(0)[:-1]]  # r falling
+        far = _of_distances(layer, table, "key")[:, at.flip(0)[:-1]]  # r falling
         scores.append(shifted(query @ far.transpose(-1, -2)))
     if "p2c" in kinds:
-        far = _heads(layer, _queries_of(layer, table))[:, at[:-1]] * scale
+        far = _of_distances(layer, table, "query")[:, at[:-1]] * scale
         scores.append(shifted(key @ far.transpose(-1, -2)).transpose(-1, -2))
     bias = sum(scores[1:], scores[0])  # (b, a, t, t)
     bias = bias.masked_fill(~attention_mask.bool(), torch.finfo(bias.dtype).min)
@@ -101,16 +101,13 @@ def _of_content(layer: nn.Module, x: Tensor) -> list[Tensor]:
     return [query, key, value]
 
 
-def _keys_of(layer: nn.Module, table: Tensor) -> Tensor:
+def _of_distances(layer: nn.Module, table: Tensor, kind: str) -> Tensor:
+    """Keys K_r or queries Q_r ("key", "query") of the table of distances, (a, r, d)."""
     if isinstance(layer, V1):
-        return layer.pos_proj(table)
-    return (layer.key_proj if layer.share_att_key else layer.pos_key_proj)(table)
-
-
-def _queries_of(layer: nn.Module, table: Tensor) -> Tensor:
-    if isinstance(layer, V1):
-        return layer.pos_q_proj(table)
-    return (layer.query_proj if layer.share_att_key else layer.pos_query_proj)(table)
+        name = {"key": "pos_proj", "query": "pos_q_proj"}[kind]
+    else:
+        name = f"{kind}_proj" if layer.share_att_key else f"pos_{kind}_proj"
+    return _heads(layer, getattr(layer, name)(table))
 
 
 def _heads(layer: nn.Module, x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Axes: b batch, n text, p position, l layer, h hidden.
 
 import numpy as np
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor, nn
 
 from mmlib.dyfulm.losses import task_losses
@@ -37,9 +38,10 @@ def predict(
     """
     predictions: dict[str, Tensor] = {}
     lengths, most = tokens.lengths[rows], max(len(tokens.spans[i]) for i in rows)
+    device = next(pair.parameters()).device
     pair.eval()
     for part in batches(lengths, np.arange(len(rows)), budget, process, processes):
-        batch = tokens.batch(rows[part]).to(pair.fusion.fine.bias.device)
+        batch = send_to_device(tokens.batch(rows[part]), device, non_blocking=True)
         for name, values in _of_batch(pair(batch), batch.mask, most).items():
             empty = values.new_zeros(len(rows), *values.shape[1:])
             predictions.setdefault(name, empty)[torch.from_numpy(part)] = values

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from torch.optim import AdamW
 
@@ -82,7 +83,7 @@ def gradients(learner: Learner, plan: Plan, rows: np.ndarray, number: int) -> Gr
     learner.pair.train()
     own = (accelerator.process_index, accelerator.num_processes)
     for k, part in enumerate(batches(plan.tokens.lengths, rows, plan.config.budget, *own)):
-        batch = plan.tokens.batch(part).to(accelerator.device)
+        batch = send_to_device(plan.tokens.batch(part), accelerator.device, non_blocking=True)
         output = learner.pair(batch, noise(plan.config, number, accelerator.process_index, k))
         losses = task_losses(output, plan.targets_of(part), **plan.loss_options)  # (1, 3)
         loss = learner.weighting(losses)  # (1,)

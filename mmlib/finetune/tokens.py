@@ -30,14 +30,6 @@ class Batch(NamedTuple):
     positions: tuple[Tensor, ...] | None  # (b, t) position of each token; None: it is the token
     mask: Tensor  # (b, p) valid positions
 
-    def to(self, device: torch.device) -> "Batch":
-        def moved(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return tuple(tensor.to(device, non_blocking=True) for tensor in tensors)
-
-        positions = None if self.positions is None else moved(self.positions)
-        ids, attended = moved(self.ids), moved(self.attended)
-        return Batch(self.rows, ids, attended, positions, self.mask.to(device))
-
 
 @dataclass(frozen=True)
 class Tokens:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate.utils import send_to_device
 
 from mmlib.data import load
 from mmlib.data.corpus import first
@@ -81,7 +82,8 @@ class Plain(run.Run):
     def update(self, rows: np.ndarray) -> float:
         learner, plan = self.learner, self.plan
         learner.pair.train()
-        batch, noise = plan.tokens.batch(rows).to(self.device), step.noise(plan.config, 0, 0, 0)
+        batch, noise = plan.tokens.batch(rows), step.noise(plan.config, 0, 0, 0)
+        batch = send_to_device(batch, self.device)
         losses = task_losses(learner.pair(batch, noise), plan.targets_of(rows), **plan.loss_options)
         loss = learner.weighting(losses).sum()
         learner.optimizer.zero_grad()
