@@ -12,7 +12,7 @@ from mmlib.daf import fusion, saved, train
 from mmlib.daf.features import build
 from mmlib.daf.train import Member, Settings, Streams, fit
 from mmlib.data import Corpus, DataError, Sequences
-from mmlib.stack import loop
+from mmlib.stack import loop, training
 from mmlib.stack.vectors import Features, Scaler
 
 DIMS = {"text": 6, "audio": 4}
@@ -115,7 +115,7 @@ def test_a_member_alone_is_the_same(stack, k):
     member = stack.members[k]
     alone = fit(DATA, member.settings, [member.seed])
     assert alone.best_epoch[0] == stack.best_epoch[k]
-    assert alone.valid_mae[0] == pytest.approx(stack.valid_mae[k], abs=1e-4)
+    assert alone.valid_loss[0] == pytest.approx(stack.valid_loss[k], abs=1e-4)
     assert same(parameters(alone.model), parameters(stack.model, k), 1e-4)
     for name, curve in alone.curves.items():
         np.testing.assert_allclose(stack.curves[name][: len(curve), k], curve[:, 0], atol=1e-4)
@@ -125,7 +125,7 @@ def test_two_runs_agree_bit_for_bit(stack):
     again = fit(DATA, STACK, range(4))
     for name, value in stack.model.state_dict().items():
         assert torch.equal(value, again.model.state_dict()[name]), name
-    assert (stack.valid_mae == again.valid_mae).all()
+    assert (stack.valid_loss == again.valid_loss).all()
 
 
 def test_the_last_bit_of_the_features_does_not_decide_what_is_learned():
@@ -156,7 +156,7 @@ def test_each_member_stops_by_itself_and_is_left_at_its_best(stack):
         assert (valid[stop:, k] == valid[stop - 1, k]).all()
     score = stack.predict(DATA.take(ROWS["valid"])).score
     error = np.abs(score - DATA.label[ROWS["valid"]]).mean(axis=1)
-    np.testing.assert_allclose(error, stack.valid_mae, atol=1e-5)
+    np.testing.assert_allclose(error, stack.valid_loss, atol=1e-5)
 
 
 # Which rows
@@ -164,14 +164,14 @@ def test_each_member_stops_by_itself_and_is_left_at_its_best(stack):
 
 def rows_seen(monkeypatch, data, settings, **options):
     """The row numbers of every training batch, (s, b) each, and the members."""
-    seen, real = [], train._Data.__getitem__
+    seen, real = [], train._Task.losses
 
-    def watched(self, rows):
+    def watched(self, model, rows, noise=None):
         if torch.is_grad_enabled():
             seen.append(rows.numpy())
-        return real(self, rows)
+        return real(self, model, rows, noise)
 
-    monkeypatch.setattr(train._Data, "__getitem__", watched)
+    monkeypatch.setattr(train._Task, "losses", watched)
     found = fit(data, settings, **options)
     return seen, found.members
 
@@ -202,7 +202,7 @@ def test_a_fold_does_not_depend_on_who_else_is_trained():
     data = features(train=63)
     both = fit(data, [PATIENT, replace(PATIENT, lr=3e-2)], range(2), folds=3)
     alone = fit(data, PATIENT, [1], folds=3)
-    np.testing.assert_allclose(both.valid_mae[1:6:2], alone.valid_mae, atol=1e-4)
+    np.testing.assert_allclose(both.valid_loss[1:6:2], alone.valid_loss, atol=1e-4)
 
 
 @pytest.mark.parametrize("folds", [None, 3])
@@ -211,7 +211,7 @@ def test_the_test_split_is_never_read(folds):
     for array in (spoilt.label, *spoilt.x.values()):
         array[ROWS["test"]] = np.nan
     clean, other = (fit(data, TINY, [0], folds) for data in (DATA, spoilt))
-    assert (clean.valid_mae == other.valid_mae).all()
+    assert (clean.valid_loss == other.valid_loss).all()
     choice = [TINY, replace(TINY, lr=1e-3)]
     assert np.array_equal(train.select(DATA, choice, 3)[1], train.select(spoilt, choice, 3)[1])
 
@@ -221,7 +221,7 @@ def test_select_takes_the_lowest_cross_validated_error():
     best, errors = train.select(DATA, choice, folds=3, seeds=(0, 1))
     assert best == TINY and errors.argmin() == 1 and errors.shape == (3,)
     one = fit(DATA, TINY, (0, 1), folds=3)
-    assert errors[1] == pytest.approx(one.valid_mae.mean(), abs=1e-4)
+    assert errors[1] == pytest.approx(one.valid_loss.mean(), abs=1e-4)
 
 
 # Bad input
@@ -257,7 +257,7 @@ def test_bad_input_of_fit(data, settings, error, says):
 
 def test_predict_in_blocks_is_predict_at_once(stack, monkeypatch):
     whole = stack.predict(DATA)
-    monkeypatch.setattr(train, "BLOCK", 7)
+    monkeypatch.setattr(training, "BLOCK", 7)
     for a, b in zip(whole, stack.predict(DATA), strict=True):
         assert a.shape[:2] == (12, len(DATA))
         np.testing.assert_allclose(a, b, atol=1e-6)

@@ -77,21 +77,7 @@ def build(
     x, present = raw(corpus, modalities, **encoder)
     scaler = scaler or Scaler.fit(x, present, corpus.rows("train"))
     x = scaler.apply(x, present)
-    return Features(
-        name=corpus.name,
-        ids=corpus.ids,
-        groups=corpus.groups,
-        split=corpus.split,
-        label=corpus.label,
-        x=x,
-        present=present,
-        scaler=scaler,
-        origin={
-            "variant": corpus.variant,
-            "checksums": dict(corpus.checksums),
-            "encoder": encoder,
-        },
-    )
+    return Features.of(corpus, x, present, scaler, encoder=encoder)
 
 
 def variant(modalities: Sequence[str]) -> str:

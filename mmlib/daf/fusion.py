@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from mmlib.files import refuse_unknown
-from mmlib.stack.layers import Linear, Masks, Stacked
+from mmlib.stack.layers import Linear, Noise, Stacked
 
 NEVER = -1e9  # the score of an absent modality: its softmax weight is exactly zero
 
@@ -34,14 +34,6 @@ class Output(NamedTuple):
     score: Tensor  # (s, b)
     weights: Tensor | None  # (s, b, m), rows sum to 1; None where a rule has no such weights
     opinions: Tensor  # (s, b, m): the head applied to each modality's embedding alone, absent too
-
-
-class Noise(NamedTuple):
-    """The three random parts of training; evaluation passes none."""
-
-    features: Masks  # columns of x_m, one mask a batch
-    hidden: Masks  # entries of h_m
-    modalities: Masks  # whole modalities, one utterance at a time
 
 
 class Fusion(Stacked):

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import spearmanr
 
 from mmlib.daf.train import Fit
 from mmlib.files import refuse_unknown
@@ -182,8 +182,3 @@ def diagnosis(fit: Fit, features: Features) -> pd.DataFrame:
             (f"{modality} misaligned, unnoticed", "mean |change of weight|", change, change < 0.02)
         )
     return pd.DataFrame(rows, columns=["signature", "measure", "value", "alarm"])
-
-
-def rank_bins(values: np.ndarray, bins: int = 5) -> np.ndarray:
-    """Bin number 0..bins-1 of each value by rank, (n,), bins as equal as ties allow."""
-    return np.minimum((rankdata(values) - 1) * bins // len(values), bins - 1).astype(int)

@@ -78,7 +78,7 @@ def save(fit: Fit, data: Features, path: Path | str) -> Path:
 
 def _about(fit: Fit, data: Features) -> dict:
     settings = fit.members[0].settings
-    members = zip(fit.members, fit.valid_mae, fit.best_epoch, strict=True)
+    members = zip(fit.members, fit.valid_loss, fit.best_epoch, strict=True)
     return {
         "rule": settings.rule,
         "shape": dict(settings.shape),

@@ -16,11 +16,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mmlib.data.targets import Targets as Labels
+from mmlib.data.targets import Targets
 from mmlib.dyfulm import frozen
-from mmlib.dyfulm.frozen import Fit, Learner, Prediction, States
-from mmlib.dyfulm.losses import TASKS, Targets, task_losses
+from mmlib.dyfulm.frozen import ENCODERS, Fit, Learner, Prediction
+from mmlib.dyfulm.losses import TASKS, task_losses
 from mmlib.dyfulm.model import DyFuLM
+from mmlib.stack.vectors import Features
 
 NEAR = 0.05  # a gate value this close to .5 mixes without choosing
 Row = tuple[str, str, float, bool]  # of a diagnosis: signature, measure, value, alarm
@@ -110,12 +111,12 @@ class Gradients:
     """
 
     def __init__(
-        self, states: States, targets: Labels, every: int = 10, utterances: int = 256
+        self, states: Features, targets: Targets, every: int = 10, utterances: int = 256
     ) -> None:
         rows = np.random.default_rng(0).permutation(states.rows("train"))[:utterances]
         self.every, self.lines = every, []
-        self.x = [torch.from_numpy(x[rows, None]) for x in (states.a, states.b)]  # (b, 1, l, d)
-        self.targets = Targets(*(v[rows] for v in frozen.as_tensors(targets)))
+        self.x = [torch.from_numpy(states.x[m][rows, None]) for m in ENCODERS]  # (b, 1, l, d)
+        self.targets = frozen.as_tensors(targets.take(rows))
 
     def __call__(self, step: int, learner: Learner) -> None:
         if step % self.every == 0:
@@ -164,7 +165,7 @@ def _guidance_gradients(model: DyFuLM, fine: Tensor) -> dict[str, Tensor]:
 # The guidance
 
 
-def unguided(fit: Fit, states: States) -> Prediction:
+def unguided(fit: Fit, states: Features) -> Prediction:
     """What the model says with its guidance held at the neutral value, 1."""
     model = deepcopy(fit.model)
     if model.guide is not None:
@@ -178,8 +179,8 @@ def unguided(fit: Fit, states: States) -> Prediction:
 
 def diagnosis(
     fit: Fit,
-    states: States,
-    targets: Labels,
+    states: Features,
+    targets: Targets,
     without_layers: Fit | None = None,
     gradients: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
@@ -230,7 +231,7 @@ def _of_layers(said: Prediction) -> list[Row]:
     return rows
 
 
-def _of_tasks(said: Prediction, targets: Labels) -> list[Row]:
+def _of_tasks(said: Prediction, targets: Targets) -> list[Row]:
     gap = _accuracy(said, targets, "coarse") - _accuracy(said, targets, "fine")
     left = np.abs(said.intensity - targets.intensity).mean() / _constant_mae(targets.intensity)
     skill = _accuracy(said, targets, "fine") - np.bincount(targets.fine).max() / len(targets.fine)
@@ -241,7 +242,7 @@ def _of_tasks(said: Prediction, targets: Labels) -> list[Row]:
     ]  # fmt: skip
 
 
-def _accuracy(said: Prediction, targets: Labels, task: str) -> float:
+def _accuracy(said: Prediction, targets: Targets, task: str) -> float:
     return float((getattr(said, task) == getattr(targets, task)).mean())
 
 

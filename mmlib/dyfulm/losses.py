@@ -11,23 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, huber_loss, mse_loss
 
+from mmlib.data.targets import Targets
 from mmlib.dyfulm.model import COARSE, FINE, Output
+from mmlib.files import refuse_unknown
 
 TASKS = ("coarse", "fine", "intensity")
 HUBER = 0.1  # residual of the intensity, in [0, 1], from which on Huber's loss is linear
 TEMPERATURE = 2.0  # of dynamic weight averaging, its authors' choice
 
 
-class Targets(NamedTuple):
-    """What the heads are to say; the fields of `mmlib.data.targets.Targets`, as tensors."""
-
-    coarse: Tensor  # (s, b) int64, 0..2
-    fine: Tensor  # (s, b) int64, 0..4
-    intensity: Tensor  # (s, b), in [0, 1]
-
-
 class ClassWeights(NamedTuple):
-    """A factor for each class's losses."""
+    """A factor for each class's losses, the same for all members or (s, k)."""
 
     coarse: Tensor  # (3,)
     fine: Tensor  # (5,)
@@ -51,21 +45,25 @@ def each(
 ) -> Tensor:
     """Losses of each utterance, (s, 3, b): cross-entropy, cross-entropy, L2 or Huber's.
 
-    ValueError for another `regression`.
+    `targets` are tensors (s, b). ValueError for another `regression`.
     """
-    if regression not in ("l2", "huber"):
-        raise ValueError(f"regression={regression!r} is unknown; choose one of l2, huber")
+    refuse_unknown("regression", [regression], ("l2", "huber"))
     coarse = _cross_entropy(output.coarse, targets.coarse)
     fine = _cross_entropy(output.fine, targets.fine)
     if class_weights is not None:
-        coarse = coarse * class_weights.coarse[targets.coarse]
-        fine = fine * class_weights.fine[targets.fine]
+        coarse = coarse * _of_class(class_weights.coarse, targets.coarse)
+        fine = fine * _of_class(class_weights.fine, targets.fine)
     pair = output.intensity.float(), targets.intensity.float()
     if regression == "l2":
         intensity = mse_loss(*pair, reduction="none")
     else:
         intensity = huber_loss(*pair, reduction="none", delta=HUBER)
     return torch.stack([coarse, fine, intensity], dim=1)
+
+
+def _of_class(weights: Tensor, classes: Tensor) -> Tensor:
+    """(k,) or (s, k), (s, b) -> (s, b)."""
+    return weights.expand(len(classes), -1).gather(1, classes)
 
 
 def _cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
@@ -165,6 +163,5 @@ WEIGHTINGS = {"static": Static, "uncertainty": Uncertainty, "dwa": DWA}
 
 def weighting(name: str, s: int = 1) -> nn.Module:
     """A weighting for s members; ValueError for an unknown name."""
-    if name not in WEIGHTINGS:
-        raise ValueError(f"unknown weighting {name!r}; choose one of {', '.join(WEIGHTINGS)}")
+    refuse_unknown("weighting", [name], WEIGHTINGS)
     return WEIGHTINGS[name](s)

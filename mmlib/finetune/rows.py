@@ -52,7 +52,7 @@ def references(corpus: Corpus, known: Targets) -> tuple[dict[str, Targets], Targ
     train, test = (corpus.take(corpus.rows(split)) for split in ("train", "test"))
     seen = known.take(corpus.rows("train"))
     plain, usual = (constant(seen, len(test), weights) for weights in (None, natural(train)))
-    return {"tfidf": bag_of_words.fit(corpus, known).predict(test), "constant": plain}, usual
+    return {"tfidf": bag_of_words.learn(corpus, known).predict(test), "constant": plain}, usual
 
 
 def store(run: str, folders: Mapping[str, Sequence[Path]]) -> Path:
