@@ -108,8 +108,11 @@ class _Forwards:
         sys.modules[module.__name__] = getattr(found, name) if name else found
 
     def get_code(self, name: str) -> object:
-        """For `python -m`: the code of the module as it is called now."""
-        return find_spec(MOVED[name]).loader.get_code(MOVED[name])
+        """For `python -m`: the code of the module as it is called now, or of a room's command."""
+        spec = find_spec(MOVED[name])
+        if spec.submodule_search_locations:
+            spec = find_spec(f"{spec.name}.__main__")
+        return spec.loader.get_code(spec.name)
 
 
 def lazily(room: str, names: Mapping[str, str]) -> Callable[[str], object]:

@@ -163,6 +163,28 @@ def test_class_weights_raise_the_rare_class():
     assert share[1] > 2 * share[0]
 
 
+# Folds
+
+
+def test_folds_hold_out_whole_groups_and_all_of_them():
+    data = replace(STATES, groups=tuple(f"g{i // 5}" for i in range(len(STATES))))
+    found = fit(data, TARGETS, [TINY, replace(TINY, lr=1e-3)], [0, 1], folds=3)
+    assert len(found.members) == 12
+    held = [member.valid for member in found.members[:6:2]]
+    assert sorted(np.concatenate(held)) == np.flatnonzero(data.split != "test").tolist()
+    for member in found.members:
+        groups = [{data.groups[i] for i in rows} for rows in member[2:]]
+        assert not groups[0] & groups[1]
+
+
+def test_select_takes_the_lowest_cross_validated_criterion():
+    choice = [replace(TINY, lr=1e-6), TINY, replace(TINY, lr=1e-5)]
+    best, errors = frozen.select(STATES, TARGETS, choice, folds=3, seeds=(0, 1))
+    assert best == TINY and errors.argmin() == 1 and errors.shape == (3,)
+    alone = fit(STATES, TARGETS, TINY, (0, 1), folds=3)
+    assert errors[1] == pytest.approx(alone.valid_loss.mean(), abs=1e-3)
+
+
 # Predicting
 
 
@@ -214,6 +236,8 @@ def test_states_are_scaled_by_the_training_split(monkeypatch):
 
 # Bad input
 
+NOTHING = replace(STATES, x={name: x * np.nan for name, x in STATES.x.items()})
+
 
 @pytest.mark.parametrize(
     "states, settings, error, says",
@@ -224,18 +248,28 @@ def test_states_are_scaled_by_the_training_split(monkeypatch):
         (STATES, replace(TINY, regression="l1"), ValueError, "unknown regression 'l1'"),
         (STATES, replace(TINY, shape={"gate": "c"}), ValueError, "unknown gate 'c'"),
         (STATES.take(ROWS["train"]), TINY, DataError, "no utterance in split valid"),
-        (
-            replace(STATES, x={n: x * np.nan for n, x in STATES.x.items()}),
-            TINY,
-            FloatingPointError,
-            "not finite",
-        ),
+        (NOTHING, TINY, FloatingPointError, "the loss of step 1 is not finite"),
     ],
 )
 def test_bad_input_of_fit(states, settings, error, says):
     with pytest.raises(error, match=says) as caught:
         fit(states, TARGETS, settings, [0])
     assert "\n" not in str(caught.value)
+
+
+def test_a_validation_loss_that_is_not_finite_is_an_error():
+    intensity = TARGETS.intensity.copy()
+    intensity[ROWS["valid"][0]] = np.nan
+    with pytest.raises(
+        FloatingPointError, match=r"the validation loss of seed 3 .* after epoch 1:"
+    ):
+        fit(STATES, TARGETS._replace(intensity=intensity), TINY, [3])
+
+
+def test_a_target_that_does_not_vary_is_refused():
+    constant = TARGETS._replace(coarse=np.ones_like(TARGETS.coarse))
+    with pytest.raises(DataError, match="coarse is the same for all training utterances; use more"):
+        fit(STATES, constant, TINY, [3])
 
 
 def test_bad_input_elsewhere():

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mmlib.data import Corpus, DataError
 from mmlib.data.targets import Targets
 from mmlib.dyfulm import losses
-from mmlib.dyfulm.losses import TASKS, ClassWeights
+from mmlib.dyfulm.losses import ClassWeights
 from mmlib.dyfulm.model import DyFuLM, Noise
 from mmlib.stack import task, training
 from mmlib.stack.layers import Stacked
@@ -71,30 +71,11 @@ class Settings(task.Settings):
 
 
 class Learner(Stacked):
-    """What is trained: a model and the weighting of its losses.
+    """What is trained: a model and the weighting of its losses."""
 
-    Beside them what each member knows of its own training rows: the losses of the best constant,
-    and a factor a class.
-    """
-
-    def __init__(
-        self,
-        model: DyFuLM,
-        weighting: nn.Module,
-        constant: Tensor | None = None,  # (s, 3)
-        class_weights: ClassWeights | None = None,  # (s, k)
-    ) -> None:
+    def __init__(self, model: DyFuLM, weighting: nn.Module) -> None:
         super().__init__()
         self.model, self.weighting = model, weighting
-        self.register_buffer("constant", constant)
-        for name, weights in zip(ClassWeights._fields, class_weights or (None, None), strict=True):
-            self.register_buffer(f"{name}_weights", weights)
-
-    @property
-    def class_weights(self) -> ClassWeights | None:
-        if self.fine_weights is None:
-            return None
-        return ClassWeights(self.coarse_weights, self.fine_weights)
 
     def reset(self, streams: Sequence[np.random.Generator]) -> "Learner":
         self.model.reset(streams)
@@ -152,25 +133,19 @@ class _Task(task.Task):
         self.targets = as_tensors(targets, device)
 
     def create(self, members: Sequence[Member]) -> Learner:
-        s, settings = len(members), self.settings
+        rows = np.unique(np.concatenate([member.train for member in members]))
+        self._know(self.targets.take(rows))
         layers, dims = zip(*(x.shape[1:] for x in self.x.values()), strict=True)
-        model = DyFuLM(dims, layers, s=s, **settings.shape)
-        weighting = losses.weighting(settings.weighting, s)
-        known = [self.targets.take(member.train) for member in members]
-        weights = [ClassWeights.balanced(*own[:2]) for own in known if settings.class_weights]
-        stacked = ClassWeights(*map(torch.stack, zip(*weights, strict=True))) if weights else None
-        return Learner(model, weighting, self._constants(known, weights), stacked)
+        model = DyFuLM(dims, layers, s=len(members), **self.settings.shape)
+        return Learner(model, losses.weighting(self.settings.weighting, len(members)))
 
-    def _constants(self, known: Sequence[Targets], weights: Sequence[ClassWeights]) -> Tensor:
-        """Losses (s, 3) of the best constant on each member's training rows."""
-        each = zip(known, weights or [None] * len(known), strict=True)
-        constants = torch.stack(
-            [losses.constant_losses(own, self.settings.regression, w) for own, w in each]
-        )
-        for name, values in zip(TASKS, constants.unbind(1), strict=True):
-            if not values.all():
-                raise DataError(f"{name} is the same for all training utterances; use more of them")
-        return constants
+    def _know(self, known: Targets) -> None:
+        """Class weights and the best constant's losses, by all rows that some member learns."""
+        balanced = ClassWeights.balanced(*known[:2]) if self.settings.class_weights else None
+        self.options = {"regression": self.settings.regression, "class_weights": balanced}
+        self.constant = losses.constant_losses(known, **self.options).cpu().numpy()  # (3,)
+        for name in np.array(losses.TASKS)[self.constant == 0]:
+            raise DataError(f"{name} is the same for all training utterances; use more of them")
 
     def trained(self, learner: Learner) -> DyFuLM:
         return learner.model
@@ -180,15 +155,13 @@ class _Task(task.Task):
         used = learner.model.fusion
         x = [self.gather(k, rows)[:, :, None] if k in used else None for k in ENCODERS]
         output = learner.model(*x, noise=noise)
-        return losses.each(
-            output, self.targets.take(rows), self.settings.regression, learner.class_weights
-        )
+        return losses.each(output, self.targets.take(rows), **self.options)
 
     def objective(self, learner: Learner, losses: Tensor) -> Tensor:
         return learner.weighting(losses)
 
-    def criterion(self, learner: Learner, losses: np.ndarray) -> np.ndarray:
-        return (losses / learner.constant.cpu().numpy()).mean(axis=1)
+    def criterion(self, losses: np.ndarray) -> np.ndarray:
+        return (losses / self.constant).mean(axis=1)
 
     def epoch_ends(self, learner: Learner, losses: Tensor) -> None:
         learner.weighting.epoch_ends(losses)

@@ -21,7 +21,7 @@ TEMPERATURE = 2.0  # of dynamic weight averaging, its authors' choice
 
 
 class ClassWeights(NamedTuple):
-    """A factor for each class's losses, the same for all members or (s, k)."""
+    """A factor for each class's losses."""
 
     coarse: Tensor  # (3,)
     fine: Tensor  # (5,)
@@ -51,19 +51,14 @@ def each(
     coarse = _cross_entropy(output.coarse, targets.coarse)
     fine = _cross_entropy(output.fine, targets.fine)
     if class_weights is not None:
-        coarse = coarse * _of_class(class_weights.coarse, targets.coarse)
-        fine = fine * _of_class(class_weights.fine, targets.fine)
+        coarse = coarse * class_weights.coarse[targets.coarse]
+        fine = fine * class_weights.fine[targets.fine]
     pair = output.intensity.float(), targets.intensity.float()
     if regression == "l2":
         intensity = mse_loss(*pair, reduction="none")
     else:
         intensity = huber_loss(*pair, reduction="none", delta=HUBER)
     return torch.stack([coarse, fine, intensity], dim=1)
-
-
-def _of_class(weights: Tensor, classes: Tensor) -> Tensor:
-    """(k,) or (s, k), (s, b) -> (s, b)."""
-    return weights.expand(len(classes), -1).gather(1, classes)
 
 
 def _cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:

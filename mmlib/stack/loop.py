@@ -164,7 +164,7 @@ class Best:
 
         FloatingPointError where what early stopping goes by is not finite.
         """
-        loss = self.task.criterion(self.model, valid)
+        loss = self.task.criterion(valid)
         if len(failed := running[~np.isfinite(loss)]):
             raise FloatingPointError(
                 f"the validation loss of seed {self.members[failed[0]].seed} is not finite after "

@@ -131,7 +131,7 @@ class Task:
         """What the optimizer lowers, (s,), from a batch's mean losses (s, k)."""
         return losses[:, 0]
 
-    def criterion(self, learner: Any, losses: np.ndarray) -> np.ndarray:
+    def criterion(self, losses: np.ndarray) -> np.ndarray:
         """What early stopping goes by, (s,), from the validation rows' mean losses (s, k)."""
         return losses[:, 0]
 

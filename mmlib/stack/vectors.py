@@ -67,7 +67,7 @@ def _flat(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Features:
-    """Standardised vectors of a corpus: `mmlib.daf.features.build`, `mmlib.dyfulm.frozen.states`."""
+    """Standardised vectors of a corpus' utterances: DAF's features, or DyFuLM's states."""
 
     name: str  # of the corpus
     ids: tuple[str, ...]  # n
