@@ -79,7 +79,7 @@ def task_losses(
 def constant_losses(
     targets: Targets, regression: str = "l2", class_weights: ClassWeights | None = None
 ) -> Tensor:
-    """Mean losses (3,) of who says the class shares and the mean intensity of targets (n,)."""
+    """Mean losses (3,) of predicting the class shares and the mean intensity of targets (n,)."""
     shares = (
         labels.bincount(minlength=k) / len(labels)
         for labels, k in ((targets.coarse, COARSE), (targets.fine, FINE))
@@ -105,7 +105,7 @@ class Static(nn.Module):
         return (self.weights * losses).sum(dim=-1)
 
     def epoch_ends(self, losses: Tensor) -> None:
-        """Hear the epoch's mean training losses (s, 3)."""
+        """Called with an epoch's mean training losses (s, 3)."""
 
 
 class Uncertainty(nn.Module):

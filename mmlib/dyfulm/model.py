@@ -50,7 +50,7 @@ CHOICES = {
 
 
 class Output(NamedTuple):
-    """What the model says of a batch; None where a module is switched off or not used."""
+    """The model's output for a batch; None where a module is switched off or not used."""
 
     coarse: Tensor  # (s, b, 3) logits
     intensity: Tensor  # (s, b), in (0, 1)

@@ -7,6 +7,7 @@ Axes: s stack member, b batch, n utterances, k loss.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,7 @@ def run(
         if len(running) < len(before):
             optimizer.keep(np.searchsorted(before, running))
     model.replace(best.state)
+    best.curves = {name: losses[: epoch + 1] for name, losses in best.curves.items()}
     return best
 
 
@@ -91,16 +93,15 @@ class Optimizer:
         self.model, self.slices, groups = model, [], []
         own = dict(model.fusion_parameters())
         rest = {name: p for name, p in model.named_parameters() if name not in own}
-        starts = [k for k in range(len(members)) if not k or _differ(members, k)]
-        for first, last in zip(starts, [*starts[1:], len(members)], strict=True):
-            at = members[first].settings
-            for parameters, rate in ((rest, at.lr), (own, at.lr * at.fusion_lr)):
-                parts = [
-                    _Slice(n, first, last, p.detach()[first:last]) for n, p in parameters.items()
-                ]
-                self.slices += parts
-                values = [part.values for part in parts]
-                groups.append({"params": values, "lr": rate, "weight_decay": at.weight_decay})
+        rates = [(m.settings.lr, m.settings.fusion_lr, m.settings.weight_decay) for m in members]
+        for (lr, fusion_lr, decay), equal in groupby(range(len(members)), rates.__getitem__):
+            neighbours = list(equal)
+            first, last = neighbours[0], neighbours[-1] + 1
+            for parameters, rate in ((rest, lr), (own, lr * fusion_lr)):
+                groups.append({"params": [], "lr": rate, "weight_decay": decay})
+                for name, p in parameters.items():
+                    self.slices.append(_Slice(name, first, last, p.detach()[first:last]))
+                    groups[-1]["params"].append(self.slices[-1].values)
         self.adamw = torch.optim.AdamW(groups, eps=EPS, fused=True)
 
     def step(self, loss: Tensor, number: int) -> None:
@@ -138,11 +139,6 @@ class _Slice:
     values: Tensor  # (last - first, ...), in the parameter's memory
 
 
-def _differ(members: Sequence[Member], k: int) -> bool:
-    a, b = members[k - 1].settings, members[k].settings
-    return (a.lr, a.fusion_lr, a.weight_decay) != (b.lr, b.fusion_lr, b.weight_decay)
-
-
 class Best:
     """Each member's parameters at its lowest validation loss, and who has patience left."""
 
@@ -151,13 +147,9 @@ class Best:
         self.state = {name: v.clone() for name, v in model.state_dict().items()}
         self.loss = np.full(len(members), np.inf)
         self.epoch = np.zeros(len(members), dtype=int)
-        self.last: dict[str, np.ndarray] = {}
-        self.history: dict[str, list] = {"train": [], "valid": []}
-
-    @property
-    def curves(self) -> dict[str, np.ndarray]:
-        """Mean losses on "train" and "valid", (epochs, s, k), constant once a member stopped."""
-        return {name: np.array(rows) for name, rows in self.history.items()}
+        self.longest = members[0].settings.epochs
+        # Mean losses on "train" and "valid", (epochs, s, k), constant once a member has stopped.
+        self.curves: dict[str, np.ndarray] = {}
 
     def see(self, epoch: int, running: np.ndarray, train: Tensor, valid: np.ndarray) -> None:
         """Take in the losses (s, k) of the members `running`, those in the model, after an epoch.
@@ -176,9 +168,8 @@ class Best:
             self.state[name][at] = values[better]
         self.loss[at], self.epoch[at] = loss[better], epoch
         for name, values in (("train", train.cpu().numpy()), ("valid", valid)):
-            now = self.last.setdefault(name, np.full((len(self.loss), valid.shape[1]), np.nan))
-            now[running] = values
-            self.history[name].append(now.copy())
+            empty = np.empty((self.longest, len(self.loss), values.shape[1]))
+            self.curves.setdefault(name, empty)[epoch:, running] = values
 
     def running(self, epoch: int) -> np.ndarray:
         """Members whose best epoch is less than `patience` epochs ago."""
