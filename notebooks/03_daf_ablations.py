@@ -282,7 +282,7 @@ gain.round(3)
 
 # %%
 gap = pd.DataFrame(
-    {"valid": {name: fit.valid_mae.mean() for name, fit in fits.items()}, "test": honest}
+    {"valid": {name: fit.valid_loss.mean() for name, fit in fits.items()}, "test": honest}
 )
 gap["test - valid"] = gap["test"] - gap["valid"]
 gap.round(3)

@@ -125,8 +125,9 @@ wide.round(3)
 words = [corpus.text[i] for i in rows["train"]]
 folders = [made.named(name, words) for name in (encoder_a, encoder_b)]
 data = frozen.states(corpus, *folders, max_length=max_length, dtype=dtype)
-apart = interpret.difference(data.a[rows["valid"], -1], data.b[rows["valid"], -1])
-print(f"layers and width: A {data.a.shape[1:]}, B {data.b.shape[1:]}; CKA {apart.cka:.2f}, "
+apart = interpret.difference(*(x[rows["valid"], -1] for x in data.x.values()))
+sizes = {name: x.shape[1:] for name, x in data.x.items()}  # (l, d)
+print(f"layers and width: A {sizes['a']}, B {sizes['b']}; CKA {apart.cka:.2f}, "
       f"distance {apart.distance:.2f}")  # fmt: skip
 if apart.cka > 0.95:
     print("the two encoders say the same: a gate has nothing to choose")
@@ -181,9 +182,10 @@ for reading, owner in ((a, places.a), (b, places.b)):
 # encoders. One model ($s = 1$), redone by hand:
 
 # %%
-model = DyFuLM(data.dims, data.layers).reset([Streams.of(0).weights])
+layers, dims = zip(*sizes.values(), strict=True)
+model = DyFuLM(dims, layers).reset([Streams.of(0).weights])
 four = rows["train"][:4]
-x = {name: torch.from_numpy(getattr(data, name)[four][None, :, None]) for name in "ab"}
+x = {name: torch.from_numpy(data.x[name][four][None, :, None]) for name in "ab"}
 out = model(x["a"], x["b"])  # x: (s, b, t, l, d)
 
 
@@ -303,7 +305,7 @@ print("lines: median over seeds; bands: their range")
 # best constant. A dual encoder that loses to either has no point.
 
 # %%
-bag = bag_of_words.fit(corpus, goal).predict(corpus.take(rows["test"]))
+bag = bag_of_words.learn(corpus, goal).predict(corpus.take(rows["test"]))
 base = constant(goal.take(rows["train"]), len(test))
 answers = {"dyfulm": said, "tfidf": bag, "constant": base}
 table = pd.DataFrame({name: {k: np.mean(v) for k, v in all_scores(one, known).items()}

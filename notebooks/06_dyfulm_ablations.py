@@ -100,7 +100,7 @@ fits = {
     name: frozen.fit(data, goal, one, range(seeds)) for name, one in (VARIANTS | SINGLE).items()
 }
 answers = {name: fit.predict(test) for name, fit in fits.items()}
-answers["tfidf"] = bag_of_words.fit(corpus, goal).predict(corpus.take(corpus.rows("test")))
+answers["tfidf"] = bag_of_words.learn(corpus, goal).predict(corpus.take(corpus.rows("test")))
 answers["constant"] = constant(goal.take(data.rows("train")), len(test))
 table = pd.DataFrame({name: {metric: np.mean(v) for metric, v in all_scores(one, known).items()}
                       for name, one in answers.items()}).T  # fmt: skip

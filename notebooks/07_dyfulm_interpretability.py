@@ -61,7 +61,7 @@ words = [corpus.text[i] for i in corpus.rows("train")]
 folders = [made.named(name, words) for name in (encoder_a, encoder_b)]
 data = frozen.states(corpus, *folders, max_length=max_length, dtype=dtype)
 test, known = data.take(data.rows("test")), goal.take(data.rows("test"))
-{"A": data.a.shape[1:], "B": data.b.shape[1:], "test": len(test)}
+{"A": data.x["a"].shape[1:], "B": data.x["b"].shape[1:], "test": len(test)}
 
 # %% [markdown]
 # Three stacks: the full model, watched while it learns; the same without layer fusion; and one that

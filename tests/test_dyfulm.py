@@ -220,9 +220,9 @@ def test_parameters_are_sorted_by_what_they_are_for():
 @pytest.mark.parametrize(
     "given, says",
     [
-        ({"layer_fusion": "max"}, "layer_fusion='max' is unknown; choose one of bilstm, last"),
-        ({"gate": "c"}, "gate='c' is unknown; choose one of gate, mean"),
-        ({"scope": "word"}, "scope='word' is unknown"),
+        ({"layer_fusion": "max"}, "unknown layer_fusion 'max'; choose one of bilstm, last"),
+        ({"gate": "c"}, "unknown gate 'c'; choose one of gate, mean"),
+        ({"scope": "word"}, "unknown scope 'word'"),
         ({"width": 6}, "width=6 must be a multiple of 4"),
     ],
 )

@@ -8,12 +8,12 @@ import torch
 
 from mmlib.data import Corpus, DataError
 from mmlib.dyfulm import frozen, losses
-from mmlib.dyfulm.frozen import Settings, States, fit
+from mmlib.dyfulm.frozen import Settings, fit
 from mmlib.dyfulm.losses import WEIGHTINGS, Targets
 from mmlib.dyfulm.model import DyFuLM
-from mmlib.stack import loop
-from mmlib.stack.loop import Member, Streams
-from mmlib.stack.vectors import Scaler
+from mmlib.stack import loop, training
+from mmlib.stack.task import Member, Streams, same_shape
+from mmlib.stack.vectors import Features, Scaler
 from mmlib.text import encoding
 
 LAYERS, DIMS = (3, 4), (6, 5)
@@ -32,7 +32,8 @@ def data(seed=0):
     targets = Targets(np.sign(fine - 2) + 1, fine, (sentiment.astype(np.float32) + 1) / 2)
     names = tuple(f"r{i}" for i in range(n))
     split = np.repeat(list(SIZES), list(SIZES.values()))
-    return States("random", names, names, split, a, b, Scaler({}, {})), targets
+    x, present = {"a": a, "b": b}, np.ones((n, 2), bool)
+    return Features("random", names, names, split, sentiment, x, present, Scaler({}, {})), targets
 
 
 STATES, TARGETS = data()
@@ -65,7 +66,7 @@ def plain_loop(settings: Settings, seed: int, steps: int) -> dict[str, torch.Ten
         np.concatenate([streams.order.permutation(ROWS["train"])[:48] for _ in range(steps // 3)])
     )
     for rows in order.split(settings.batch):
-        a, b = (torch.from_numpy(x)[rows][None, :, None] for x in (STATES.a, STATES.b))
+        a, b = (torch.from_numpy(x)[rows][None, :, None] for x in STATES.x.values())
         said = model(a, b, noise=noise)
         loss = losses.task_losses(said, Targets(*(v[rows][None] for v in targets))).sum()
         adamw.zero_grad()
@@ -135,9 +136,9 @@ def test_two_runs_agree_bit_for_bit(stack):
 
 
 def test_the_test_split_is_never_read():
-    spoilt = replace(STATES, a=STATES.a.copy(), b=STATES.b.copy())
+    spoilt = replace(STATES, x={name: x.copy() for name, x in STATES.x.items()})
     targets = Targets(*(v.copy() for v in TARGETS))
-    for array in (spoilt.a, spoilt.b, targets.intensity):
+    for array in (*spoilt.x.values(), targets.intensity):
         array[ROWS["test"]] = np.nan
     targets.fine[ROWS["test"]] = 0
     clean, other = fit(STATES, TARGETS, TINY, [0]), fit(spoilt, targets, TINY, [0])
@@ -145,7 +146,7 @@ def test_the_test_split_is_never_read():
 
 
 def test_a_single_encoder_does_not_see_the_other():
-    blind = replace(STATES, b=np.full_like(STATES.b, np.nan))
+    blind = replace(STATES, x={**STATES.x, "b": np.full_like(STATES.x["b"], np.nan)})
     one = replace(TINY, shape={"width": 4, "gate": "a"})
     found = fit(blind, TARGETS, one, [0])
     assert found.valid_loss == fit(STATES, TARGETS, one, [0]).valid_loss
@@ -162,12 +163,34 @@ def test_class_weights_raise_the_rare_class():
     assert share[1] > 2 * share[0]
 
 
+# Folds
+
+
+def test_folds_hold_out_whole_groups_and_all_of_them():
+    data = replace(STATES, groups=tuple(f"g{i // 5}" for i in range(len(STATES))))
+    found = fit(data, TARGETS, [TINY, replace(TINY, lr=1e-3)], [0, 1], folds=3)
+    assert len(found.members) == 12
+    held = [member.valid for member in found.members[:6:2]]
+    assert sorted(np.concatenate(held)) == np.flatnonzero(data.split != "test").tolist()
+    for member in found.members:
+        groups = [{data.groups[i] for i in rows} for rows in member[2:]]
+        assert not groups[0] & groups[1]
+
+
+def test_select_takes_the_lowest_cross_validated_criterion():
+    choice = [replace(TINY, lr=1e-6), TINY, replace(TINY, lr=1e-5)]
+    best, errors = frozen.select(STATES, TARGETS, choice, folds=3, seeds=(0, 1))
+    assert best == TINY and errors.argmin() == 1 and errors.shape == (3,)
+    alone = fit(STATES, TARGETS, TINY, (0, 1), folds=3)
+    assert errors[1] == pytest.approx(alone.valid_loss.mean(), abs=1e-3)
+
+
 # Predicting
 
 
 def test_prediction_in_blocks_has_classes_and_what_led_to_them(stack, monkeypatch):
     whole = stack.predict(STATES)
-    monkeypatch.setattr(frozen, "BLOCK", 7)
+    monkeypatch.setattr(training, "BLOCK", 7)
     for a, b in zip(whole, stack.predict(STATES), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     assert (whole.coarse == whole.p_coarse.argmax(-1)).all()
@@ -197,20 +220,23 @@ def test_states_are_scaled_by_the_training_split(monkeypatch):
     found = frozen.states(toy, "one", "second", max_length=64)
     options = {"layers": "all", "max_length": 64}
     assert asked == [("one", options), ("second", options)]
-    assert found.layers == (2, 2) and found.dims == (3, 6) and found.ids == toy.ids
+    assert found.dims == {"a": 3, "b": 6} and found.ids == toy.ids
+    assert [x.shape for x in found.x.values()] == [(40, 2, 3), (40, 2, 6)]
     assert found.origin["encoders"] == {"a": "one", "b": "second", **options}
-    for x in (found.a, found.b):
+    for x in found.x.values():
         np.testing.assert_allclose(x[toy.split == "train"].mean(axis=0), 0, atol=1e-5)
         np.testing.assert_allclose(x[toy.split == "train"].std(axis=0), 1, atol=1e-4)
     other = frozen.states(toy.take(np.arange(4)), "one", "second", found.scaler)
-    np.testing.assert_allclose(other.a, found.a[:4], atol=1e-6)  # not scaled anew
+    np.testing.assert_allclose(other.x["a"], found.x["a"][:4], atol=1e-6)  # not scaled anew
     with pytest.raises(DataError, match="b has 6 features, training had 12"):
         frozen.states(toy, "one", "two", found.scaler)
     some = found.take(np.array([3, 1]))
-    assert some.ids == ("r3", "r1") and (some.a == found.a[[3, 1]]).all()
+    assert some.ids == ("r3", "r1") and (some.x["a"] == found.x["a"][[3, 1]]).all()
 
 
 # Bad input
+
+NOTHING = replace(STATES, x={name: x * np.nan for name, x in STATES.x.items()})
 
 
 @pytest.mark.parametrize(
@@ -219,10 +245,10 @@ def test_states_are_scaled_by_the_training_split(monkeypatch):
         (STATES, [TINY, replace(TINY, weighting="dwa")], ValueError, "2 different shapes"),
         (STATES, [TINY, replace(TINY, shape={})], ValueError, "2 different shapes"),
         (STATES, replace(TINY, weighting="gradnorm"), ValueError, "unknown weighting"),
-        (STATES, replace(TINY, regression="l1"), ValueError, "regression='l1'"),
-        (STATES, replace(TINY, shape={"gate": "c"}), ValueError, "gate='c' is unknown"),
+        (STATES, replace(TINY, regression="l1"), ValueError, "unknown regression 'l1'"),
+        (STATES, replace(TINY, shape={"gate": "c"}), ValueError, "unknown gate 'c'"),
         (STATES.take(ROWS["train"]), TINY, DataError, "no utterance in split valid"),
-        (replace(STATES, a=STATES.a * np.nan), TINY, FloatingPointError, "not finite"),
+        (NOTHING, TINY, FloatingPointError, "the loss of step 1 is not finite"),
     ],
 )
 def test_bad_input_of_fit(states, settings, error, says):
@@ -231,14 +257,29 @@ def test_bad_input_of_fit(states, settings, error, says):
     assert "\n" not in str(caught.value)
 
 
+def test_a_validation_loss_that_is_not_finite_is_an_error():
+    intensity = TARGETS.intensity.copy()
+    intensity[ROWS["valid"][0]] = np.nan
+    with pytest.raises(
+        FloatingPointError, match=r"the validation loss of seed 3 .* after epoch 1:"
+    ):
+        fit(STATES, TARGETS._replace(intensity=intensity), TINY, [3])
+
+
+def test_a_target_that_does_not_vary_is_refused():
+    constant = TARGETS._replace(coarse=np.ones_like(TARGETS.coarse))
+    with pytest.raises(DataError, match="coarse is the same for all training utterances; use more"):
+        fit(STATES, constant, TINY, [3])
+
+
 def test_bad_input_elsewhere():
     with pytest.raises(DataError, match="toy has no text"):
         frozen.states(replace(corpus(), text=None), "minilm", "minilm")
     model = DyFuLM(DIMS, LAYERS, 4).reset([Streams.of(0).weights])
     with pytest.raises(ValueError, match="encoder b gave"):
-        frozen.predict(model, replace(STATES, b=STATES.b[:, 1:]))
+        frozen.predict(model, replace(STATES, x={**STATES.x, "b": STATES.x["b"][:, 1:]}))
     with pytest.raises(ValueError, match=r"2 different shapes .* a and b must agree"):
-        loop.same_shape([Both(1, 2), Both(1, 3)], ("a", "b"))
+        same_shape([Both(1, 2), Both(1, 3)], ("a", "b"))
 
 
 class Both:

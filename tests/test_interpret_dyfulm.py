@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from mmlib.dyfulm import interpret as interpret
-from mmlib.dyfulm.frozen import Fit, Learner, Settings, States, fit
+from mmlib.dyfulm.frozen import Fit, Learner, Settings, fit
 from mmlib.dyfulm.losses import TASKS, Targets, task_losses, weighting
 from mmlib.dyfulm.model import DyFuLM
-from mmlib.stack.vectors import Scaler
+from mmlib.stack.vectors import Features, Scaler
 
 N, LAYERS, DIMS = 90, (3, 4), (6, 5)
 
@@ -23,7 +23,8 @@ def data(seed=0):
     ids = tuple(f"r{i}" for i in range(N))
     targets = Targets(np.sign(fine - 2) + 1, fine, (fine / 4).astype(np.float32))
     split = np.resize(["train", "train", "valid"], N)
-    return States("toy", ids, ids, split, a, b, Scaler({}, {})), targets
+    x, present = {"a": a, "b": b}, np.ones((N, 2), bool)
+    return Features("toy", ids, ids, split, fine, x, present, Scaler({}, {})), targets
 
 
 STATES, TARGETS = data()
@@ -92,7 +93,7 @@ def test_gradients_are_those_of_each_loss(trained):
     hook(10, learner)
     rows = STATES.rows("train")
     x = (torch.from_numpy(v[rows])[None, :, None].repeat(3, 1, 1, 1, 1)
-         for v in (STATES.a, STATES.b))  # fmt: skip
+         for v in STATES.x.values())  # fmt: skip
     truth = Targets(*(torch.from_numpy(v[rows]).repeat(3, 1) for v in TARGETS))
     losses = task_losses(learner.model(*x), truth)
     pulls = []

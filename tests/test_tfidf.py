@@ -22,7 +22,7 @@ def scores(model, corpus, split="test"):
 
 
 def test_it_beats_the_constant_and_not_the_truth(corpus):
-    found = scores(bag_of_words.fit(corpus, targets(corpus)), corpus)
+    found = scores(bag_of_words.learn(corpus, targets(corpus)), corpus)
     test, known = corpus.rows("test"), targets(corpus)
     base = all_scores(constant(known.take(corpus.rows("train")), len(test)), known.take(test))
     best = np.mean(corpus.truth["fine"] == known.fine)
@@ -37,7 +37,7 @@ def test_the_test_split_is_never_read(corpus):
     for i in rows:
         text[i] = "zebra " * 5
     other = replace(corpus, text=tuple(text), label=label)
-    one, two = (bag_of_words.fit(c, targets(c)) for c in (corpus, other))
+    one, two = (bag_of_words.learn(c, targets(c)) for c in (corpus, other))
     assert "zebra" not in two.words.vocabulary_
     valid = corpus.take(corpus.rows("valid"))
     for a, b in zip(one.predict(valid), two.predict(valid), strict=True):
@@ -45,11 +45,11 @@ def test_the_test_split_is_never_read(corpus):
 
 
 def test_the_strength_is_the_best_on_validation(corpus, monkeypatch):
-    chosen = scores(bag_of_words.fit(corpus, targets(corpus)), corpus, "valid")
+    chosen = scores(bag_of_words.learn(corpus, targets(corpus)), corpus, "valid")
     for strength in bag_of_words.STRENGTHS:
         with monkeypatch.context() as patch:
             patch.setattr(bag_of_words, "STRENGTHS", (strength,))
-            alone = scores(bag_of_words.fit(corpus, targets(corpus)), corpus, "valid")
+            alone = scores(bag_of_words.learn(corpus, targets(corpus)), corpus, "valid")
         for name in ("acc_coarse", "acc_fine"):
             assert chosen[name] >= alone[name]
 
@@ -57,4 +57,4 @@ def test_the_strength_is_the_best_on_validation(corpus, monkeypatch):
 def test_no_text_is_said():
     corpus = load("synthetic", n=200)
     with pytest.raises(DataError, match="synthetic has no text for TF-IDF"):
-        bag_of_words.fit(replace(corpus, text=None), targets(corpus))
+        bag_of_words.learn(replace(corpus, text=None), targets(corpus))

@@ -16,6 +16,6 @@ def test_hotel():
     corpus = load("hotel")
     few = corpus.take(np.arange(0, len(corpus), 10))
     held = few.take(few.rows("test"))
-    found = all_scores(bag_of_words.fit(few, targets(few)).predict(held), targets(held))
+    found = all_scores(bag_of_words.learn(few, targets(few)).predict(held), targets(held))
     assert 0.47 < found["acc_fine"] < 0.58 and 0.71 < found["acc_coarse"] < 0.80
     assert 0.55 < found["r2"] < 0.75

@@ -7,11 +7,11 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from mmlib.daf import fusion, train, tune
+from mmlib.daf import fusion, tune
 from mmlib.daf.features import build
 from mmlib.daf.train import Settings
 from mmlib.data import Corpus, Sequences
-from mmlib.stack import loop
+from mmlib.stack.task import same_shape
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +45,7 @@ def test_every_rule_has_the_same_budget():
         assert all(one.rule == "gmu" for one in tune.candidates("gmu", modalities))
     for found in (tune.candidates("daf", "t"), tune.candidates("daf", "ta")):
         assert len({json.dumps(asdict(one)) for one in found}) == len(found)
-        loop.same_shape(found, train.SHAPE)
+        same_shape(found, Settings.SHARED)
 
 
 def test_the_best_candidate_is_stored_and_read(quick, monkeypatch):

@@ -2,21 +2,6 @@
 
 from mmlib import lazily
 
-__getattr__ = lazily(
-    __name__,
-    {
-        "CrossModal": "fusion",
-        "Concat": "fusion",
-        "DAF": "fusion",
-        "Fusion": "fusion",
-        "GMU": "fusion",
-        "LMF": "fusion",
-        "Mean": "fusion",
-        "Noise": "fusion",
-        "Output": "fusion",
-        "RULES": "fusion",
-        "Static": "fusion",
-        "create": "fusion",
-        "weighted": "fusion",
-    },
-)
+MODELS = ("CrossModal", "Concat", "DAF", "Fusion", "GMU", "LMF", "Mean", "Static")
+OTHERS = ("Noise", "Output", "RULES", "create", "weighted")
+__getattr__ = lazily(__name__, dict.fromkeys(MODELS + OTHERS, "fusion"))

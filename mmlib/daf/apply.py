@@ -46,9 +46,9 @@ def matched(corpus: Corpus, columns: Mapping[str, Sequence[str]]) -> Corpus:
 
 
 def means(sequences: Sequences) -> Sequences:
-    """One frame an utterance, the mean of its own; none where it has none."""
+    """One frame an utterance, the mean of its own; none where all of its frames are zero."""
     mean = features.pool(sequences)[:, : len(sequences.columns)]  # (n, d)
-    present = sequences.lengths > 0
+    present = mean.any(axis=1)
     return Sequences(mean[present], present.astype(int), sequences.columns)
 
 
@@ -58,7 +58,7 @@ def plain(text: str) -> str:
 
 
 def verdict(model: Saved, corpus: Corpus) -> pd.DataFrame:
-    """What the model says of every utterance, one row each.
+    """The model's prediction for every utterance, one row each.
 
     Columns: id; heard, the modalities it had ("text+audio"); score, in [-3, 3] or a little outside;
     low and high, its interval; weight_<m> (0 where missing) and opinion_<m> (NaN); without_<m>, the
@@ -67,13 +67,11 @@ def verdict(model: Saved, corpus: Corpus) -> pd.DataFrame:
     The interval held the share `coverage` of the errors on the validation split, for utterances
     with the same modalities (split conformal prediction: Vovk et al. 2005, ch. 2).
     """
-    facts = model.about["data"]
-    data = features.build(matched(corpus, facts["columns"]), model.model.modalities,
-                          model.scaler, **model.about["encoder"])  # fmt: skip
-    found = train.predict(model.model, data)
-    score, weights = found.score.mean(axis=0), found.weights.mean(axis=0)  # (n,), (n, m)
-    said = (found.weights * found.opinions).mean(axis=0)  # (n, m), adds up to the score
-    opinions = np.divide(said, weights, out=np.full_like(said, np.nan), where=data.present)
+    data = model.features(matched(corpus, model.about["data"]["columns"]))
+    prediction = train.predict(model.model, data)
+    score, weights = prediction.score.mean(axis=0), prediction.weights.mean(axis=0)  # (n,), (n, m)
+    terms = (prediction.weights * prediction.opinions).mean(axis=0)  # (n, m), add up to the score
+    opinions = np.divide(terms, weights, out=np.full_like(terms, np.nan), where=data.present)
     half = _halfwidth(model, data)
     heard = ["+".join(_of(data.modalities, row)) for row in data.present]
     table = pd.DataFrame({"id": data.ids, "heard": heard, "score": score})

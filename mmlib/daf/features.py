@@ -81,22 +81,11 @@ def build(
     x, present = raw(corpus, modalities, **encoder)
     scaler = scaler or Scaler.fit(x, present, corpus.rows("train"))
     x = scaler.apply(x, present)
-    return Features(
-        name=corpus.name,
-        ids=corpus.ids,
-        groups=corpus.groups,
-        split=corpus.split,
-        label=corpus.label,
-        x=x,
-        present=present,
-        scaler=scaler,
-        origin={
-            "variant": corpus.variant,
-            "checksums": dict(corpus.checksums),
-            **({"text": "token features of the file"} if from_file else {}),
-            "encoder": {} if from_file else encoder,
-        },
-    )
+    if from_file:
+        about = {"text": "token features of the file", "encoder": {}}
+    else:
+        about = {"encoder": encoder}
+    return Features.of(corpus, x, present, scaler, **about)
 
 
 def variant(modalities: Sequence[str]) -> str:

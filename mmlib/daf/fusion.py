@@ -9,7 +9,7 @@ The paper (arXiv 2509.22729) prints no equation. This is our reading of its text
     y     = u . z + u_0                                       sentiment
 
 The head is affine and the weights sum to one, so y = sum_m alpha_m (u . h_m + u_0): the score is
-exactly the weighted mean of what each modality would say alone (its opinion). An utterance without
+exactly the weighted mean of the scores of each modality alone (its opinion). An utterance without
 any modality has no weights (all 0) and the score u_0.
 
 Models are stacks (`mmlib.stack.layers`): all seeds of one shape in one module.
@@ -23,36 +23,37 @@ import torch
 from torch import Tensor, nn
 
 from mmlib.files import refuse_unknown
-from mmlib.stack.layers import Linear, Masks, Stacked
+from mmlib.stack.layers import Linear, Noise, Stacked
 
 NEVER = -1e9  # the score of an absent modality: its softmax weight is exactly zero
 
 
 class Output(NamedTuple):
-    """What a fusion model says of a batch."""
+    """A fusion model's output for a batch."""
 
     score: Tensor  # (s, b)
     weights: Tensor | None  # (s, b, m), rows sum to 1; None where a rule has no such weights
     opinions: Tensor  # (s, b, m): the head applied to each modality's embedding alone, absent too
 
 
-class Noise(NamedTuple):
-    """The three random parts of training; evaluation passes none."""
-
-    features: Masks  # columns of x_m, one mask a batch
-    hidden: Masks  # entries of h_m
-    modalities: Masks  # whole modalities, one utterance at a time
-
-
 class Fusion(Stacked):
     """Projections, a fusion rule, an affine head; a subclass is one rule."""
 
-    def __init__(self, dims: Mapping[str, int], width: int = 64, s: int = 1) -> None:
-        """`dims`: features of each modality, in the order of the mask's last axis."""
+    def __init__(
+        self, dims: Mapping[str, int], width: int = 64, s: int = 1, **shape: float
+    ) -> None:
+        """`dims`: features of each modality, in the order of the mask's last axis.
+
+        `shape`: arguments of the rule's own `add_rule`.
+        """
         super().__init__()
         self.dims, self.width = dict(dims), width
         self.project = nn.ModuleDict({m: Linear(s, d, width) for m, d in dims.items()})
         self.head = Linear(s, width, 1)
+        self.add_rule(s, **shape)
+
+    def add_rule(self, s: int) -> None:
+        """Make the parameters that only this rule has."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -107,6 +108,11 @@ def weighted(scores: Tensor, h: Tensor, present: Tensor) -> tuple[Tensor, Tensor
     return (weights[..., None] * h).sum(dim=2), weights
 
 
+def side_by_side(h: Tensor, present: Tensor) -> Tensor:
+    """[h_1; ...; h_M; present] of each utterance, (s, b, m (h + 1))."""
+    return torch.cat([h.flatten(2), present.to(h.dtype)], dim=-1)
+
+
 class Mean(Fusion):
     """Equal weights; with one modality, the unimodal model."""
 
@@ -117,9 +123,8 @@ class Mean(Fusion):
 class Static(Fusion):
     """Learned weights that are the same for every utterance: alpha = softmax(theta)."""
 
-    def __init__(self, dims: Mapping[str, int], width: int = 64, s: int = 1) -> None:
-        super().__init__(dims, width, s)
-        self.theta = nn.Parameter(torch.zeros(s, 1, len(dims)))
+    def add_rule(self, s: int) -> None:
+        self.theta = nn.Parameter(torch.zeros(s, 1, len(self.dims)))
 
     def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         return weighted(self.theta.expand(h.shape[:3]), h, present)
@@ -128,46 +133,35 @@ class Static(Fusion):
 class DAF(Fusion):
     """Weights computed anew for each utterance by a scorer that sees every modality."""
 
-    def __init__(
-        self,
-        dims: Mapping[str, int],
-        width: int = 64,
-        s: int = 1,
-        scorer_width: int = 16,
-        temperature: float = 1.0,
-    ) -> None:
-        super().__init__(dims, width, s)
+    def add_rule(self, s: int, scorer_width: int = 16, temperature: float = 1.0) -> None:
         self.temperature = temperature
-        self.scorer_in = Linear(s, len(dims) * (width + 1), scorer_width)
-        self.scorer_out = Linear(s, scorer_width, len(dims))
+        self.scorer_in = Linear(s, len(self.dims) * (self.width + 1), scorer_width)
+        self.scorer_out = Linear(s, scorer_width, len(self.dims))
 
     def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        seen = torch.cat([h.flatten(2), present.to(h.dtype)], dim=-1)  # (s, b, m (h + 1))
-        e = self.scorer_out(torch.relu(self.scorer_in(seen)))  # (s, b, m)
+        e = self.scorer_out(torch.relu(self.scorer_in(side_by_side(h, present))))  # (s, b, m)
         return weighted(e / self.temperature, h, present)
 
 
 class Concat(Fusion):
     """z = relu(W [h_1; ...; h_M; present] + b): the usual static fusion (LF-DNN's)."""
 
-    def __init__(self, dims: Mapping[str, int], width: int = 64, s: int = 1) -> None:
-        super().__init__(dims, width, s)
-        self.mix = Linear(s, len(dims) * (width + 1), width)
+    def add_rule(self, s: int) -> None:
+        self.mix = Linear(s, len(self.dims) * (self.width + 1), self.width)
 
     def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, None]:
-        return torch.relu(self.mix(torch.cat([h.flatten(2), present.to(h.dtype)], dim=-1))), None
+        return torch.relu(self.mix(side_by_side(h, present))), None
 
 
 class GMU(Fusion):
     """z = sum_m sigmoid(G_m [h; present]) * h_m: a gate a unit (Arevalo et al. 2017)."""
 
-    def __init__(self, dims: Mapping[str, int], width: int = 64, s: int = 1) -> None:
-        super().__init__(dims, width, s)
-        self.gate = Linear(s, len(dims) * (width + 1), len(dims) * width)
+    def add_rule(self, s: int) -> None:
+        m, width = len(self.dims), self.width
+        self.gate = Linear(s, m * (width + 1), m * width)
 
     def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, None]:
-        seen = torch.cat([h.flatten(2), present.to(h.dtype)], dim=-1)
-        gates = torch.sigmoid(self.gate(seen)).view(h.shape)  # (s, b, m, h)
+        gates = torch.sigmoid(self.gate(side_by_side(h, present))).view(h.shape)  # (s, b, m, h)
         return (gates * h).sum(dim=2), None
 
 
@@ -177,10 +171,10 @@ class LMF(Fusion):
     The 1 takes the place of the constant appended to h_m there; an absent modality's factor is 1.
     """
 
-    def __init__(self, dims: Mapping[str, int], width: int = 64, s: int = 1, rank: int = 4) -> None:
-        super().__init__(dims, width, s)
+    def add_rule(self, s: int, rank: int = 4) -> None:
         self.rank = rank
-        self.factors = nn.ModuleDict({m: Linear(s, width, rank * width) for m in dims})
+        width = self.width
+        self.factors = nn.ModuleDict({m: Linear(s, width, rank * width) for m in self.dims})
 
     def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, None]:
         s, b, _, width = h.shape
@@ -196,10 +190,9 @@ class CrossModal(Fusion):
     Without biases in the attention: the softmax does not feel that of the keys.
     """
 
-    def __init__(self, dims: Mapping[str, int], width: int = 64, s: int = 1) -> None:
-        super().__init__(dims, width, s)
-        self.qkv = Linear(s, width, 3 * width, bias=False)
-        self.out = Linear(s, width, width)
+    def add_rule(self, s: int) -> None:
+        self.qkv = Linear(s, self.width, 3 * self.width, bias=False)
+        self.out = Linear(s, self.width, self.width)
 
     def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, None]:
         q, k, v = self.qkv(h.flatten(1, 2)).view(*h.shape[:3], -1).chunk(3, dim=-1)

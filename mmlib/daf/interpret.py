@@ -5,16 +5,18 @@ Axes: s seed, n utterances, m modality. Weights are (s, n, m) and sum to one ove
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import spearmanr
 
 from mmlib.daf.train import Fit
 from mmlib.files import refuse_unknown
 from mmlib.stack.vectors import Features
 
 PERTURBATIONS = ("missing", "noise", "shuffle", "conflict")
+WAYS = ("missing", "shuffle", "conflict")  # in which faithfulness is measured
 
 
 def perturb(
@@ -63,16 +65,11 @@ def robustness(
     `error(score (s, n), label (n,)) -> (s,)`.
     """
     rows = []
-    for modality in features.modalities:
-        for how in PERTURBATIONS:
-            for share in shares:
-                damaged = perturb(features, modality, how, share)
-                errors = error(fit.predict(damaged).score, features.label)
-                rows += [
-                    {"modality": modality, "how": how, "share": share, "seed": k, "error": e}
-                    for k, e in enumerate(errors)
-                ]
-    return pd.DataFrame(rows)
+    for damage in product(features.modalities, PERTURBATIONS, shares):
+        prediction = fit.predict(perturb(features, *damage))
+        errors = error(prediction.score, features.label)
+        rows += [(*damage, seed, value) for seed, value in enumerate(errors)]
+    return pd.DataFrame(rows, columns=["modality", "how", "share", "seed", "error"])
 
 
 def entropy(weights: np.ndarray, present: np.ndarray) -> np.ndarray:
@@ -95,24 +92,14 @@ def faithfulness(fit: Fit, features: Features) -> pd.DataFrame:
     """
     before = fit.predict(features)
     rows = []
-    for column, modality in enumerate(features.modalities):
-        for how in ("missing", "shuffle", "conflict"):
-            damaged = perturb(features, modality, how)
-            change = np.abs(fit.predict(damaged).score - before.score)  # (s, n)
-            ok = features.present[:, column] & (features.present.sum(1) > 1)
-            weight = before.weights[:, ok, column]
-            rows.append(
-                {
-                    "modality": modality,
-                    "how": how,
-                    "weight": weight.mean(),
-                    "change": change[:, ok].mean(),
-                    "rank_corr": np.mean(
-                        [_rank(w, c[ok]) for w, c in zip(weight, change, strict=True)]
-                    ),
-                }
-            )
-    return pd.DataFrame(rows)
+    for (column, modality), how in product(enumerate(features.modalities), WAYS):
+        kept = features.present[:, column] & (features.present.sum(1) > 1)
+        after = fit.predict(perturb(features, modality, how))
+        change = np.abs(after.score - before.score)[:, kept]  # (s, n)
+        weight = before.weights[:, kept, column]
+        correlation = np.mean([_rank(w, c) for w, c in zip(weight, change, strict=True)])
+        rows.append((modality, how, weight.mean(), change.mean(), correlation))
+    return pd.DataFrame(rows, columns=["modality", "how", "weight", "change", "rank_corr"])
 
 
 def _rank(a: np.ndarray, b: np.ndarray) -> float:
@@ -156,7 +143,7 @@ def conflict(opinions: np.ndarray, present: np.ndarray) -> np.ndarray:
 
 
 def diagnosis(fit: Fit, features: Features) -> pd.DataFrame:
-    """What such a fusion looks like where it fails, measured: one row each.
+    """The signatures of a fusion that has failed, measured: one row each.
 
     uniform weights: mean entropy above .98 of its maximum, or weights that hardly vary (sd < .02);
     one-modality reliance: one modality has the largest weight in over 95 % of the utterances;
@@ -182,8 +169,3 @@ def diagnosis(fit: Fit, features: Features) -> pd.DataFrame:
             (f"{modality} misaligned, unnoticed", "mean |change of weight|", change, change < 0.02)
         )
     return pd.DataFrame(rows, columns=["signature", "measure", "value", "alarm"])
-
-
-def rank_bins(values: np.ndarray, bins: int = 5) -> np.ndarray:
-    """Bin number 0..bins-1 of each value by rank, (n,), bins as equal as ties allow."""
-    return np.minimum((rankdata(values) - 1) * bins // len(values), bins - 1).astype(int)

@@ -20,6 +20,7 @@ from mmlib.daf.apply import MODELS, matched, means
 from mmlib.daf.train import Fit
 from mmlib.data import SPLITS, Corpus, DataError, Sequences, load
 from mmlib.data.columns import FACET
+from mmlib.files import write_whole
 from mmlib.scores import results
 from mmlib.stack.vectors import Features
 
@@ -32,6 +33,15 @@ DIFFERENT = ("creak", "HMPDM_24", "HMPDD")  # where COVAREP's original and ours 
 WITH_FACE = 0.7  # share of the utterances that borrow a face
 NEAREST = 20  # utterances of about the same label, one of which lends its face
 
+LIMITS = """English film reviews of YouTube speakers, by utterance, rated by crowd workers. The
+voice adds nothing that can be shown on MOSI (README)."""
+SPEAKERS = "The speakers and topics of {}, by utterance, rated as its makers had it rated."
+LENT = """
+**Vision is borrowed from the embedded corpus** (seven of ten utterances got the face of a synthetic
+one of about their label). Its weight shows how the model would use a face, not what real faces are
+worth; no score with it is given, and the interval is that without it.
+"""
+
 
 def audio_columns(corpus: Corpus) -> tuple[str, ...]:
     """Columns in which a new recording agrees with the corpus."""
@@ -41,7 +51,7 @@ def audio_columns(corpus: Corpus) -> tuple[str, ...]:
 def borrow_faces(corpus: Corpus, seed: int = 0) -> Sequences:
     """Faces of the embedded corpus for utterances of about the same label and the same split."""
     rng, lender = np.random.default_rng(seed), load("synthetic", seed=seed)
-    faces, chosen = means(_found(lender.sequences["vision"])), np.zeros(len(corpus), int)
+    faces, chosen = means(lender.sequences["vision"]), np.zeros(len(corpus), int)
     for split in SPLITS:
         there = lender.rows(split)[faces.lengths[lender.rows(split)] > 0]
         for i in corpus.rows(split):
@@ -50,14 +60,6 @@ def borrow_faces(corpus: Corpus, seed: int = 0) -> Sequences:
     lent = rng.random(len(corpus)) < WITH_FACE
     values = faces.take(chosen).values[lent]
     return Sequences(values, lent.astype(int), faces.columns)
-
-
-def _found(sequences: Sequences) -> Sequences:
-    """The frames in which a face was found: those that are not all zero."""
-    found = (sequences.values != 0).any(axis=1)
-    owner = np.repeat(np.arange(len(sequences)), sequences.lengths)[found]
-    lengths = np.bincount(owner, minlength=len(sequences))
-    return Sequences(sequences.values[found], lengths, sequences.columns)
 
 
 def subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
@@ -92,7 +94,7 @@ def pretrain(corpus: Corpus, path: Path, lent: Sequences | None = None) -> Path:
     columns = {"audio": audio_columns(corpus)}
     if "vision" in corpus.sequences:
         columns["vision"] = corpus.sequences["vision"].columns
-    given = [m for m in ("text", *columns)]
+    given = ["text", *columns]
     if lent is not None:
         corpus = replace(corpus, sequences={**corpus.sequences, "vision": lent})
         columns["vision"] = lent.columns
@@ -103,68 +105,35 @@ def pretrain(corpus: Corpus, path: Path, lent: Sequences | None = None) -> Path:
     facts = {"columns": columns, "coverage": COVERAGE, "halfwidth": half}
     facts["borrowed"] = [] if lent is None else ["vision"]
     saved.save(fit, replace(data, origin={**data.origin, **facts}), path)
-    path.with_suffix(".md").write_text(card(fit, data, given, half, path.stem))
+    write_whole(path.with_suffix(".md"), card(fit, data, given, half, path.stem))
     return path
 
 
 def card(fit: Fit, data: Features, given: Sequence[str], half: dict, name: str) -> str:
     """The model card: data, split, scores by what an utterance has, limits."""
     test = data.take(data.rows("test"))
-    place = dict(notebook="", dataset=data.name, model="daf", split="test")
-    lines = []
-    for part in subsets(given)[1:]:
-        score = predictions(fit, test, part)
-        rows = results.rows(score, test.label, test.groups, variant="+".join(part), **place)
-        by = {
-            row["metric"]: "{mean:.3f} [{ci_low:.3f}, {ci_high:.3f}]".format(**row) for row in rows
-        }
-        held = np.mean(np.abs(score - test.label) <= half["+".join(part)])
-        cells = ["+".join(part), *(by[m] for m in ("mae", "corr", "f1_non0"))]
-        lines.append(f"| {' | '.join(cells)} | ±{half['+'.join(part)]:.2f} | {held:.0%} |")
+    lines = [_line(test, predictions(fit, test, part), "+".join(part), half["+".join(part)])
+             for part in subsets(given)[1:]]  # fmt: skip
     sizes = ", ".join(f"{split} {len(data.rows(split))}" for split in SPLITS)
-    lent = [m for m in data.modalities if m not in given]
     files = ", ".join(f"`{f}` ({digest[:12]})" for f, digest in data.origin["checksums"].items())
-    return CARD.format(
+    return (MODELS / "CARD.md").read_text().format(
         name=name, data=data.name, variant=data.origin["variant"], sizes=sizes, files=files,
         dims=", ".join(f"{m} {d}" for m, d in data.dims.items()), table="\n".join(lines),
-        seeds=len(SEEDS), coverage=f"{COVERAGE:.0%}", lent=LENT if lent else "",
+        seeds=len(SEEDS), coverage=f"{COVERAGE:.0%}",
+        lent=LENT if set(data.modalities) - set(given) else "",
         limits=LIMITS if data.name == "mosi" else SPEAKERS.format(data.name),
     )  # fmt: skip
 
 
-LIMITS = """English film reviews of YouTube speakers, by utterance, rated by crowd workers. The
-voice adds nothing that can be shown on MOSI (README)."""
-SPEAKERS = "The speakers and topics of {}, by utterance, rated as its makers had it rated."
-LENT = """
-**Vision is borrowed from the embedded corpus** (seven of ten utterances got the face of a synthetic
-one of about their label). Its weight shows how the model would use a face, not what real faces are
-worth; no score with it is given, and the interval is that without it.
-"""
-CARD = """# {name}
-
-DAF (arXiv 2509.22729, our reading in `mmlib.daf.fusion`), {seeds} seeds, mean of their scores. Made
-by `python -m mmlib.daf.pretrain`.
-
-- **Data**: {data}, {variant}: {sizes} utterances;
-  {files}.
-- **Input**: {dims} features. Text: mean-pooled states of all layers of
-  frozen MiniLM over words in lower case without punctuation. Audio: utterance means of COVAREP
-  without creak, HMPDM_24 and HMPDD, which differ between the original and ours.
-- **Learning**: absolute error with a rounded corner, AdamW, early stopping, a fifth of the
-  modalities hidden;
-  all settings stand in `{name}.json`. The test split was read for this table only.
-{lent}
-| an utterance has | MAE | Corr | F1, zeros dropped | {coverage} interval | held on test |
-|---|---|---|---|---|---|
-{table}
-
-Intervals of the scores are over videos. The interval of a single score covers {coverage} of the
-errors on the validation split; on new kinds of recordings it may cover less.
-
-**Limits.** {limits} Other languages, topics, microphones and
-ages are untested. A score says how an utterance would be rated, not what anybody feels; do not use
-it to judge people.
-"""
+def _line(test: Features, score: np.ndarray, variant: str, half: float) -> str:
+    """A line of the card's table: scores (n,) with their intervals, the width of a single one's."""
+    rows = results.rows(score, test.label, test.groups, variant=variant, notebook="",
+                        dataset=test.name, model="daf", split="test")  # fmt: skip
+    cells = {row["metric"]: "{mean:.3f} [{ci_low:.3f}, {ci_high:.3f}]".format(**row)
+             for row in rows}  # fmt: skip
+    held = np.mean(np.abs(score - test.label) <= half)
+    shown = [variant, *(cells[m] for m in ("mae", "corr", "f1_non0"))]
+    return f"| {' | '.join(shown)} | ±{half:.2f} | {held:.0%} |"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -10,13 +10,11 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import torch
 from safetensors.torch import load as tensors_of
 from safetensors.torch import save as bytes_of
 
-from mmlib.daf import features, fusion, train
+from mmlib.daf import features, fusion
 from mmlib.daf.fusion import Fusion
 from mmlib.daf.train import Fit
 from mmlib.data import Corpus
@@ -32,30 +30,15 @@ class Saved:
     scaler: Scaler
     about: Mapping[str, object]  # the JSON file: rule, shape, dims, encoder, members, data
 
-    def predict(self, corpus: Corpus) -> pd.DataFrame:
-        """Score and weights of every utterance, averaged over the members of the stack.
-
-        Columns: id; score, in [-3, 3] or a little outside; score_sd over members (0 for one);
-        weight_<m> and opinion_<m> for each modality where the rule has weights. A modality that an
-        utterance lacks has weight 0 and opinion NaN. DataError where the corpus lacks a modality.
-        """
-        encoder = self.about["encoder"]
-        data = features.build(corpus, self.model.modalities, self.scaler, **encoder)
-        found = train.predict(self.model, data)
-        sd = found.score.std(axis=0, ddof=min(1, self.model.s - 1))
-        table = {"id": data.ids, "score": found.score.mean(axis=0), "score_sd": sd}
-        if found.weights is not None:
-            weights = found.weights.mean(axis=0)  # (n, m)
-            opinions = np.where(data.present, found.opinions.mean(axis=0), np.nan)
-            table |= {f"weight_{m}": w for m, w in zip(data.modalities, weights.T, strict=True)}
-            table |= {f"opinion_{m}": o for m, o in zip(data.modalities, opinions.T, strict=True)}
-        return pd.DataFrame(table)
+    def features(self, corpus: Corpus) -> Features:
+        """A corpus' features, made as those of training; DataError where it lacks a modality."""
+        return features.build(corpus, self.model.modalities, self.scaler, **self.about["encoder"])
 
 
 def save(fit: Fit, data: Features, path: Path | str) -> Path:
     """Write a trained stack to `path`, name.safetensors, and name.json beside it.
 
-    `data`: the features it was trained on; `Saved.predict` makes others the same way. Both files
+    `data`: the features it was trained on; `Saved.features` makes others the same way. Both files
     are replaced whole. ValueError for a path of another kind, or features of other dimensions.
     """
     path = _checked(path)
@@ -70,7 +53,6 @@ def save(fit: Fit, data: Features, path: Path | str) -> Path:
         state |= {f"scaler.{part}.{m}": torch.from_numpy(v) for m, v in arrays.items()}
     numbers = bytes_of(state)
     about = _about(fit, data) | {"sha256": sha256(numbers).hexdigest()}
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, numbers)
     write_whole(path.with_suffix(".json"), json.dumps(about, indent=1, default=str) + "\n")
     return path
@@ -78,7 +60,7 @@ def save(fit: Fit, data: Features, path: Path | str) -> Path:
 
 def _about(fit: Fit, data: Features) -> dict:
     settings = fit.members[0].settings
-    members = zip(fit.members, fit.valid_mae, fit.best_epoch, strict=True)
+    members = zip(fit.members, fit.valid_loss, fit.best_epoch, strict=True)
     return {
         "rule": settings.rule,
         "shape": dict(settings.shape),
@@ -108,21 +90,21 @@ def load(path: Path | str, device: str = "cpu") -> Saved:
     try:
         if about["sha256"] != sha256(numbers).hexdigest():
             raise ValueError("other SHA-256")
-        return Saved(*_restored(tensors_of(numbers), about, device), about)
+        return _restored(tensors_of(numbers), about, device)
     except (KeyError, TypeError, ValueError, RuntimeError):  # of a file changed by hand
         raise ValueError(
             f"{path} is damaged, or not what its .json describes; save the model again"
         ) from None
 
 
-def _restored(state: dict, about: dict, device: str) -> tuple[Fusion, Scaler]:
-    arrays = {name: state.pop(name).numpy() for name in list(state) if name.startswith("scaler.")}
-    scaler = Scaler(
-        *({m: arrays[f"scaler.{part}.{m}"] for m in about["dims"]} for part in ("mean", "scale"))
+def _restored(tensors: dict[str, torch.Tensor], about: dict, device: str) -> Saved:
+    mean, scale = (
+        {m: tensors.pop(f"scaler.{part}.{m}").numpy() for m in about["dims"]}
+        for part in ("mean", "scale")
     )
     model = fusion.create(about["rule"], about["dims"], len(about["members"]), **about["shape"])
-    model.load_state_dict(state)
-    return model.to(device), scaler
+    model.load_state_dict(tensors)
+    return Saved(model.to(device), Scaler(mean, scale), about)
 
 
 def _checked(path: Path | str) -> Path:

@@ -39,7 +39,7 @@ WITHOUT_FUSION = [  # also 6: one modality, and the mean, have no parameters of 
 def candidates(rule: str, modalities: Sequence[str]) -> list[Settings]:
     """The settings that a rule may choose from, equally many for all."""
     fuses = rule != "mean" and len(modalities) > 1
-    return [replace(one, rule=rule) for one in (CANDIDATES if fuses else WITHOUT_FUSION)]
+    return [replace(c, rule=rule) for c in (CANDIDATES if fuses else WITHOUT_FUSION)]
 
 
 def tune(data: Features, rule: str, seeds: Sequence[int] = (0,)) -> dict:
@@ -65,7 +65,7 @@ def table(dataset: str) -> list[dict]:
     rows = []
     for name, rules in _read(FILE).get(dataset, {}).items():
         for rule, entry in rules.items():
-            errors = [one["cv_mae"] for one in entry["tried"]]
+            errors = [candidate["cv_mae"] for candidate in entry["tried"]]
             chosen = entry["settings"]
             rates = {k: chosen[k] for k in ("lr", "fusion_lr", "dropout", "modality_dropout")}
             rows.append(
@@ -113,7 +113,7 @@ def _tune_all(dataset: str, modalities: Sequence[str], first: int | None, rules:
     for rule in ["mean"] if len(data.modalities) == 1 else rules:
         entry = tune(data, rule)
         store(dataset, data.modalities, rule, entry)
-        spread = np.ptp([one["cv_mae"] for one in entry["tried"]])
+        spread = np.ptp([candidate["cv_mae"] for candidate in entry["tried"]])
         print(f"{dataset} {variant(data.modalities)} {rule}: CV MAE {entry['cv_mae']:.4f},",
               f"candidates spread over {spread:.4f}", flush=True)  # fmt: skip
 

@@ -2,16 +2,5 @@
 
 from mmlib import lazily
 
-__getattr__ = lazily(
-    __name__,
-    {
-        "CHOICES": "model",
-        "COARSE": "model",
-        "DyFuLM": "model",
-        "FINE": "model",
-        "LayerFusion": "model",
-        "Noise": "model",
-        "Output": "model",
-        "over_positions": "model",
-    },
-)
+MODEL = ("CHOICES", "COARSE", "DyFuLM", "FINE", "LayerFusion", "Noise", "Output", "over_positions")
+__getattr__ = lazily(__name__, dict.fromkeys(MODEL, "model"))

@@ -33,7 +33,7 @@ class TfIdf:
         return Targets(self.coarse.predict(x), self.fine.predict(x), intensity)
 
 
-def fit(corpus: Corpus, targets: Targets) -> TfIdf:
+def learn(corpus: Corpus, targets: Targets) -> TfIdf:
     """Train on the split "train", choose on "valid" by accuracy and R2; "test" is never read.
 
     targets: of all n reviews, as `mmlib.data.targets` makes them. About two minutes for 31,000

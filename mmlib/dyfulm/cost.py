@@ -58,9 +58,9 @@ def activations(model: nn.Module, call: Callable[[], Any]) -> int:
         return tensor  # and so it lives until the count is done
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
-        said = call()
+        output = call()
     total = sum(size for at, size in kept.items() if at not in own)
-    del said
+    del output
     return total
 
 
@@ -72,11 +72,11 @@ def fusion_and_heads(models: Mapping[str, DyFuLM], batch: int = 32) -> pd.DataFr
     """
     rows = {}
     for name, model in models.items():
-        one, many = _states(model, 1), _states(model, batch)
+        single, many = _states(model, 1), _states(model, batch)
         count = sum(parameters(model).values())
         kept = activations(model, lambda m=model, x=many: m(*x))
         with torch.inference_mode():
-            ms = [latency(lambda m=model, x=x: m(*x)).median for x in (one, many)]
+            ms = [latency(lambda m=model, x=x: m(*x)).median for x in (single, many)]
         rows[name] = (count, 4 * count / MB, kept / MB, *ms)
     columns = ["parameters", "weights_mb", "activations_mb", "ms", "ms_batch"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("model")

@@ -16,11 +16,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mmlib.data.targets import Targets as Labels
+from mmlib.data.targets import Targets
 from mmlib.dyfulm import frozen
-from mmlib.dyfulm.frozen import Fit, Learner, Prediction, States
-from mmlib.dyfulm.losses import TASKS, Targets, task_losses
+from mmlib.dyfulm.frozen import ENCODERS, Fit, Learner, Prediction
+from mmlib.dyfulm.losses import TASKS, task_losses
 from mmlib.dyfulm.model import DyFuLM
+from mmlib.stack.vectors import Features
 
 NEAR = 0.05  # a gate value this close to .5 mixes without choosing
 Row = tuple[str, str, float, bool]  # of a diagnosis: signature, measure, value, alarm
@@ -43,7 +44,7 @@ def gates(gate: np.ndarray) -> pd.DataFrame:
     flat = gate.reshape(len(gate), -1)
     return pd.DataFrame(
         {
-            "near_half": [near_half(one) for one in gate],
+            "near_half": [near_half(values) for values in gate],
             "mean": flat.mean(axis=1),
             "open_a": (flat > 0.9).mean(axis=1),
             "open_b": (flat < 0.1).mean(axis=1),
@@ -71,12 +72,12 @@ def in_context(
     """
     words, gates, ends = [], [np.zeros(0)], np.cumsum(counts)
     for text, first, last in zip(texts, ends - counts, ends, strict=True):
-        found = list(re.finditer(r"\S+", text))
-        starts = [word.start() for word in found]
+        tokens = list(re.finditer(r"\S+", text))
+        starts = [token.start() for token in tokens]
         at = np.searchsorted(starts, spans[first:last, 0], side="right") - 1  # (p,)
         at = at.clip(min=0)  # a text that is one position may begin with a space
         sums, many = np.bincount(at, gate[first:last]), np.bincount(at)
-        words += [found[k][0].strip(string.punctuation) for k in np.flatnonzero(many)]
+        words += [tokens[k][0].strip(string.punctuation) for k in np.flatnonzero(many)]
         gates.append(sums[many > 0] / many[many > 0])
     kept = [i for i, word in enumerate(words) if word]
     return [words[i] for i in kept], np.concatenate(gates)[kept]
@@ -110,12 +111,12 @@ class Gradients:
     """
 
     def __init__(
-        self, states: States, targets: Labels, every: int = 10, utterances: int = 256
+        self, states: Features, targets: Targets, every: int = 10, utterances: int = 256
     ) -> None:
         rows = np.random.default_rng(0).permutation(states.rows("train"))[:utterances]
         self.every, self.lines = every, []
-        self.x = [torch.from_numpy(x[rows, None]) for x in (states.a, states.b)]  # (b, 1, l, d)
-        self.targets = Targets(*(v[rows] for v in frozen.as_tensors(targets)))
+        self.x = [torch.from_numpy(states.x[m][rows, None]) for m in ENCODERS]  # (b, 1, l, d)
+        self.targets = frozen.as_tensors(targets.take(rows))
 
     def __call__(self, step: int, learner: Learner) -> None:
         if step % self.every == 0:
@@ -146,8 +147,8 @@ class Gradients:
 
 def _gradient(loss: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     """d loss / d parameters, flat, (s, p)."""
-    found = torch.autograd.grad(loss, parameters, retain_graph=True)
-    return torch.cat([g.flatten(1) for g in found], dim=1)
+    gradients = torch.autograd.grad(loss, parameters, retain_graph=True)
+    return torch.cat([g.flatten(1) for g in gradients], dim=1)
 
 
 def _guidance_gradients(model: DyFuLM, fine: Tensor) -> dict[str, Tensor]:
@@ -164,8 +165,8 @@ def _guidance_gradients(model: DyFuLM, fine: Tensor) -> dict[str, Tensor]:
 # The guidance
 
 
-def unguided(fit: Fit, states: States) -> Prediction:
-    """What the model says with its guidance held at the neutral value, 1."""
+def unguided(fit: Fit, states: Features) -> Prediction:
+    """The predictions with the guidance held at its neutral value, 1."""
     model = deepcopy(fit.model)
     if model.guide is not None:
         model.guide.weight.data.zero_()
@@ -178,8 +179,8 @@ def unguided(fit: Fit, states: States) -> Prediction:
 
 def diagnosis(
     fit: Fit,
-    states: States,
-    targets: Labels,
+    states: Features,
+    targets: Targets,
     without_layers: Fit | None = None,
     gradients: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
@@ -189,10 +190,10 @@ def diagnosis(
     `without_layers`: the same model with another `layer_fusion`; `gradients`: `Gradients.table`
     of the training. `states` and `targets`: of the same utterances, those to judge by.
     """
-    said = fit.predict(states)
-    rows = [*_of_gate(said), *_of_layers(said), *_of_tasks(said, targets)]
+    prediction = fit.predict(states)
+    rows = [*_of_gate(prediction), *_of_layers(prediction), *_of_tasks(prediction, targets)]
     if fit.model.guide is not None:
-        changed = float((said.fine != unguided(fit, states).fine).mean())
+        changed = float((prediction.fine != unguided(fit, states).fine).mean())
         rows.append(("guidance idle", "share of fine classes it changes", changed, changed < 0.01))
     if gradients is not None and "guidance" in gradients:
         pull = float(gradients["guidance"].median())
@@ -202,25 +203,25 @@ def diagnosis(
     if without_layers is not None:
         other = without_layers.predict(states)
         for task in ("coarse", "fine"):
-            gain = _accuracy(said, targets, task) - _accuracy(other, targets, task)
+            gain = _accuracy(prediction, targets, task) - _accuracy(other, targets, task)
             rows.append(("layer fusion without effect", f"gain in acc_{task}", gain, gain < 0.001))
     return pd.DataFrame(rows, columns=["signature", "measure", "value", "alarm"])
 
 
-def _of_gate(said: Prediction) -> list[Row]:
-    if said.gate is None:
+def _of_gate(prediction: Prediction) -> list[Row]:
+    if prediction.gate is None:
         return []
-    half = near_half(said.gate)
-    inputs = float(gates(said.gate)["sd_inputs"].mean())
+    half = near_half(prediction.gate)
+    inputs = float(gates(prediction.gate)["sd_inputs"].mean())
     return [
         ("gate stuck near .5", "share within .05 of .5", half, half > 0.5),
         ("gate ignores its input", "sd over utterances", inputs, inputs < 0.02),
     ]
 
 
-def _of_layers(said: Prediction) -> list[Row]:
+def _of_layers(prediction: Prediction) -> list[Row]:
     rows = []
-    for name, alpha in (("A", said.alpha_a), ("B", said.alpha_b)):
+    for name, alpha in (("A", prediction.alpha_a), ("B", prediction.alpha_b)):
         if alpha is not None:
             top, spread = largest(alpha), float(alpha.std(axis=1).mean())
             rows += [
@@ -230,10 +231,14 @@ def _of_layers(said: Prediction) -> list[Row]:
     return rows
 
 
-def _of_tasks(said: Prediction, targets: Labels) -> list[Row]:
-    gap = _accuracy(said, targets, "coarse") - _accuracy(said, targets, "fine")
-    left = np.abs(said.intensity - targets.intensity).mean() / _constant_mae(targets.intensity)
-    skill = _accuracy(said, targets, "fine") - np.bincount(targets.fine).max() / len(targets.fine)
+def _of_tasks(prediction: Prediction, targets: Targets) -> list[Row]:
+    gap = _accuracy(prediction, targets, "coarse") - _accuracy(prediction, targets, "fine")
+    left = np.abs(prediction.intensity - targets.intensity).mean() / _constant_mae(
+        targets.intensity
+    )
+    skill = _accuracy(prediction, targets, "fine") - np.bincount(targets.fine).max() / len(
+        targets.fine
+    )
     return [
         ("coarse far above fine", "gap in accuracy", gap, gap > 0.2),  # the paper's own is .142
         ("intensity not learned, classes are", "MAE / best constant's", float(left),
@@ -241,8 +246,8 @@ def _of_tasks(said: Prediction, targets: Labels) -> list[Row]:
     ]  # fmt: skip
 
 
-def _accuracy(said: Prediction, targets: Labels, task: str) -> float:
-    return float((getattr(said, task) == getattr(targets, task)).mean())
+def _accuracy(prediction: Prediction, targets: Targets, task: str) -> float:
+    return float((getattr(prediction, task) == getattr(targets, task)).mean())
 
 
 def _constant_mae(values: np.ndarray) -> float:

@@ -11,19 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, huber_loss, mse_loss
 
+from mmlib.data.targets import Targets
 from mmlib.dyfulm.model import COARSE, FINE, Output
+from mmlib.files import refuse_unknown
 
 TASKS = ("coarse", "fine", "intensity")
 HUBER = 0.1  # residual of the intensity, in [0, 1], from which on Huber's loss is linear
 TEMPERATURE = 2.0  # of dynamic weight averaging, its authors' choice
-
-
-class Targets(NamedTuple):
-    """What the heads are to say; the fields of `mmlib.data.targets.Targets`, as tensors."""
-
-    coarse: Tensor  # (s, b) int64, 0..2
-    fine: Tensor  # (s, b) int64, 0..4
-    intensity: Tensor  # (s, b), in [0, 1]
 
 
 class ClassWeights(NamedTuple):
@@ -51,10 +45,9 @@ def each(
 ) -> Tensor:
     """Losses of each utterance, (s, 3, b): cross-entropy, cross-entropy, L2 or Huber's.
 
-    ValueError for another `regression`.
+    `targets` are tensors (s, b). ValueError for another `regression`.
     """
-    if regression not in ("l2", "huber"):
-        raise ValueError(f"regression={regression!r} is unknown; choose one of l2, huber")
+    refuse_unknown("regression", [regression], ("l2", "huber"))
     coarse = _cross_entropy(output.coarse, targets.coarse)
     fine = _cross_entropy(output.fine, targets.fine)
     if class_weights is not None:
@@ -86,7 +79,7 @@ def task_losses(
 def constant_losses(
     targets: Targets, regression: str = "l2", class_weights: ClassWeights | None = None
 ) -> Tensor:
-    """Mean losses (3,) of who says the class shares and the mean intensity of targets (n,)."""
+    """Mean losses (3,) of predicting the class shares and the mean intensity of targets (n,)."""
     shares = (
         labels.bincount(minlength=k) / len(labels)
         for labels, k in ((targets.coarse, COARSE), (targets.fine, FINE))
@@ -112,7 +105,7 @@ class Static(nn.Module):
         return (self.weights * losses).sum(dim=-1)
 
     def epoch_ends(self, losses: Tensor) -> None:
-        """Hear the epoch's mean training losses (s, 3)."""
+        """Called with an epoch's mean training losses (s, 3)."""
 
 
 class Uncertainty(nn.Module):
@@ -165,6 +158,5 @@ WEIGHTINGS = {"static": Static, "uncertainty": Uncertainty, "dwa": DWA}
 
 def weighting(name: str, s: int = 1) -> nn.Module:
     """A weighting for s members; ValueError for an unknown name."""
-    if name not in WEIGHTINGS:
-        raise ValueError(f"unknown weighting {name!r}; choose one of {', '.join(WEIGHTINGS)}")
+    refuse_unknown("weighting", [name], WEIGHTINGS)
     return WEIGHTINGS[name](s)

@@ -37,7 +37,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmlib.stack.layers import BiLSTM, Linear, Masks, Stacked
+from mmlib.files import refuse_unknown
+from mmlib.stack.layers import BiLSTM, Linear, Noise, Stacked
 
 COARSE, FINE = 3, 5  # classes
 CHOICES = {
@@ -49,7 +50,7 @@ CHOICES = {
 
 
 class Output(NamedTuple):
-    """What the model says of a batch; None where a module is switched off or not used."""
+    """The model's output for a batch; None where a module is switched off or not used."""
 
     coarse: Tensor  # (s, b, 3) logits
     intensity: Tensor  # (s, b), in (0, 1)
@@ -58,13 +59,6 @@ class Output(NamedTuple):
     alpha_b: Tensor | None
     gate: Tensor | None  # (s, b, t, h), in (0, 1): 1 is all A, 0 all B
     guidance: Tensor | None  # (s, b, h), in (0, 2)
-
-
-class Noise(NamedTuple):
-    """The random parts of training; evaluation passes none."""
-
-    features: Masks  # columns of both encoders' states, one mask a batch
-    hidden: Masks  # entries of the fused state h
 
 
 def over_positions(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -202,8 +196,8 @@ class DyFuLM(Stacked):
         intensity = torch.sigmoid(self.intensity(h))  # (s, b, 1)
         guidance = None
         if self.guide is not None:
-            said = torch.cat([coarse.softmax(dim=-1), intensity], dim=-1)  # (s, b, 4)
-            guidance = 2 * torch.sigmoid(self.guide(said))
+            guides = torch.cat([coarse.softmax(dim=-1), intensity], dim=-1)  # (s, b, 4)
+            guidance = 2 * torch.sigmoid(self.guide(guides))
             h = h * guidance
         return Output(coarse, intensity[..., 0], self.fine(h), None, None, None, guidance)
 
@@ -230,9 +224,7 @@ class DyFuLM(Stacked):
 
 def _check(width: int, **given: object) -> None:
     for name, value in given.items():
-        if value not in CHOICES[name]:
-            choices = ", ".join(map(str, CHOICES[name]))
-            raise ValueError(f"{name}={value!r} is unknown; choose one of {choices}")
+        refuse_unknown(name, [value], CHOICES[name])
     if width < 4 or width % 4:
         raise ValueError(f"width={width} must be a multiple of 4: the BiLSTM has a quarter of it")
 

@@ -55,7 +55,7 @@ def references(corpus: Corpus, known: Targets) -> tuple[dict[str, Targets], Targ
     train, test = (corpus.take(corpus.rows(split)) for split in ("train", "test"))
     seen = known.take(corpus.rows("train"))
     plain, weighted = (constant(seen, len(test), weights) for weights in (None, natural(train)))
-    return {"tfidf": bag_of_words.fit(corpus, known).predict(test), "constant": plain}, weighted
+    return {"tfidf": bag_of_words.learn(corpus, known).predict(test), "constant": plain}, weighted
 
 
 def store(run: str, folders: Mapping[str, Sequence[Path]]) -> Path:

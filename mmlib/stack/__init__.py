@@ -2,13 +2,5 @@
 
 from mmlib import lazily
 
-__getattr__ = lazily(
-    __name__,
-    {
-        "BiLSTM": "layers",
-        "Layer": "layers",
-        "Linear": "layers",
-        "Masks": "layers",
-        "Stacked": "layers",
-    },
-)
+LAYERS = ("BiLSTM", "Layer", "Linear", "Masks", "Stacked")
+__getattr__ = lazily(__name__, dict.fromkeys(LAYERS, "layers"))

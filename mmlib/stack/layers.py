@@ -6,7 +6,7 @@ s = 1 is the plain model. Axes: s stack member, b batch, l layer, d feature, h h
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -121,3 +121,11 @@ class Masks:
         """Dropout's factor: 0, or 1 / (1 - rate), (s, *shape) float32."""
         gain = 256 / (256 - self.cuts.float())
         return self.keep(shape) * gain.view(-1, *[1] * len(shape))
+
+
+class Noise(NamedTuple):
+    """The random parts of training; evaluation passes none."""
+
+    features: Masks  # columns of the input vectors, one mask a batch
+    hidden: Masks  # entries of the hidden state
+    modalities: Masks | None = None  # whole modalities, one utterance at a time

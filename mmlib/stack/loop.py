@@ -1,72 +1,27 @@
 """The training loop of a stack: each member with its own order, masks, rates and early stopping.
 
 A `Task` says what is learned; the loop knows nothing else about a model. A member's result does
-not depend on who shares its stack, and a member that has stopped leaves it.
+not depend on which others share its stack, and a member that has stopped leaves it.
 Axes: s stack member, b batch, n utterances, k loss.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mmlib.stack.layers import Masks, Stacked
+from mmlib.stack.layers import Stacked
+from mmlib.stack.task import Member, Streams, Task, noise
 
 # AdamW divides a gradient by its own size + EPS. With torch's 1e-8 a gradient that is zero but for
 # rounding moves its weight by up to the learning rate, in a direction that rounding decides.
 EPS = 1e-6
 
 OnStep = Callable[[int, Any], None]  # (number of updates so far, the model)
-
-
-class Streams(NamedTuple):
-    """The independent random streams of one seed; a model uses those it needs."""
-
-    weights: np.random.Generator
-    order: np.random.Generator
-    features: np.random.Generator
-    hidden: np.random.Generator
-    modalities: np.random.Generator
-
-    @classmethod
-    def of(cls, seed: int) -> "Streams":
-        parts = np.random.SeedSequence(seed).spawn(len(cls._fields))
-        return cls(*(np.random.Generator(np.random.SFC64(part)) for part in parts))
-
-
-class Member(NamedTuple):
-    """One model of a stack."""
-
-    settings: Any  # with lr, fusion_lr, weight_decay, batch, epochs, patience
-    seed: int
-    train: np.ndarray  # row numbers
-    valid: np.ndarray
-
-
-class Task:
-    """What a stack learns, from which data."""
-
-    def noise(self, members: Sequence[Member], streams: Sequence[Streams]) -> Any:
-        """The random masks of these members' training."""
-        raise NotImplementedError
-
-    def losses(self, model: Any, rows: Tensor, noise: Any = None) -> Tensor:
-        """k losses of each utterance of the rows (s, b), (s, k, b); no noise when validating."""
-        raise NotImplementedError
-
-    def objective(self, model: Any, losses: Tensor) -> Tensor:
-        """What the optimizer lowers, (s,), from a batch's mean losses (s, k)."""
-        return losses[:, 0]
-
-    def criterion(self, losses: np.ndarray) -> np.ndarray:
-        """What early stopping goes by, (s,), from the validation rows' mean losses (s, k)."""
-        return losses[:, 0]
-
-    def epoch_ends(self, model: Any, losses: Tensor) -> None:
-        """Hear an epoch's mean training losses (s, k)."""
 
 
 def run(
@@ -85,9 +40,9 @@ def run(
     n = min(len(member.train) for member in members)
     for epoch in range(members[0].settings.epochs):
         here, own = [members[k] for k in running], [streams[k] for k in running]
-        noise, seen = task.noise(here, own), []
+        masks, seen = noise(here, own), []
         for rows in _batches(here, own, n):  # (s, b)
-            losses = task.losses(model, rows, noise).mean(dim=-1)  # (s, k)
+            losses = task.losses(model, rows.to(task.device), masks).mean(dim=-1)  # (s, k)
             step += 1
             optimizer.step(task.objective(model, losses).sum(), step)
             seen.append(losses.detach())
@@ -102,23 +57,8 @@ def run(
         if len(running) < len(before):
             optimizer.keep(np.searchsorted(before, running))
     model.replace(best.state)
+    best.curves = {name: losses[: epoch + 1] for name, losses in best.curves.items()}
     return best
-
-
-def masks(members: Sequence[Member], streams: Sequence[Streams], stream: str, rate: str) -> Masks:
-    """Dropout masks from one stream of each member, at its own `settings.<rate>`."""
-    rates = [getattr(member.settings, rate) for member in members]
-    return Masks([getattr(own, stream) for own in streams], rates)
-
-
-def same_shape(settings: Sequence[Any], fields: Sequence[str]) -> None:
-    """ValueError unless the settings agree in those fields, as members of one stack must."""
-    shapes = {str([getattr(one, name) for name in fields]) for one in settings}
-    if len(shapes) != 1:
-        raise ValueError(
-            f"{len(shapes)} different shapes in one stack; {', '.join(fields[:-1])} and "
-            f"{fields[-1]} must agree: train the others in a call of their own"
-        )
 
 
 def _batches(members: Sequence[Member], streams: Sequence[Streams], n: int) -> Iterator[Tensor]:
@@ -133,9 +73,10 @@ def _valid(task: Task, model: Stacked, members: Sequence[Member]) -> np.ndarray:
     """Mean losses of each member on its validation rows, (s, k)."""
     longest = max(len(member.valid) for member in members)
     rows = torch.from_numpy(np.stack([np.resize(m.valid, longest) for m in members]))  # (s, n)
+    rows, batch = rows.to(task.device), members[0].settings.batch
     counts = np.array([[len(member.valid)] for member in members])  # (s, 1)
     with torch.inference_mode():
-        parts = [task.losses(model, p) for p in rows.split(members[0].settings.batch, dim=1)]
+        parts = [task.losses(model, p) for p in rows.split(batch, dim=1)]
     losses = torch.cat(parts, dim=-1).cpu().numpy()  # (s, k, n)
     real = np.arange(longest) < counts  # np.resize repeats the first rows
     return (losses * real[:, None]).sum(axis=-1) / counts
@@ -152,16 +93,15 @@ class Optimizer:
         self.model, self.slices, groups = model, [], []
         own = dict(model.fusion_parameters())
         rest = {name: p for name, p in model.named_parameters() if name not in own}
-        starts = [k for k in range(len(members)) if not k or _differ(members, k)]
-        for first, last in zip(starts, [*starts[1:], len(members)], strict=True):
-            at = members[first].settings
-            for parameters, rate in ((rest, at.lr), (own, at.lr * at.fusion_lr)):
-                part = [
-                    _Slice(n, first, last, p.detach()[first:last]) for n, p in parameters.items()
-                ]
-                self.slices += part
-                values = [one.values for one in part]
-                groups.append({"params": values, "lr": rate, "weight_decay": at.weight_decay})
+        rates = [(m.settings.lr, m.settings.fusion_lr, m.settings.weight_decay) for m in members]
+        for (lr, fusion_lr, decay), equal in groupby(range(len(members)), rates.__getitem__):
+            neighbours = list(equal)
+            first, last = neighbours[0], neighbours[-1] + 1
+            for parameters, rate in ((rest, lr), (own, lr * fusion_lr)):
+                groups.append({"params": [], "lr": rate, "weight_decay": decay})
+                for name, p in parameters.items():
+                    self.slices.append(_Slice(name, first, last, p.detach()[first:last]))
+                    groups[-1]["params"].append(self.slices[-1].values)
         self.adamw = torch.optim.AdamW(groups, eps=EPS, fused=True)
 
     def step(self, loss: Tensor, number: int) -> None:
@@ -173,20 +113,20 @@ class Optimizer:
         self.model.zero_grad(set_to_none=True)
         loss.backward()
         parameters = dict(self.model.named_parameters())
-        for one in self.slices:
-            one.values.grad = parameters[one.name].grad[one.first : one.last]
+        for part in self.slices:
+            part.values.grad = parameters[part.name].grad[part.first : part.last]
         self.adamw.step()
 
     def keep(self, rows: np.ndarray) -> None:
         """Go on with the members `rows` (ascending) of the stack; the others leave the model."""
         self.model.replace({n: v[rows] for n, v in self.model.state_dict().items()})
         parameters = dict(self.model.named_parameters())
-        for one in self.slices:
-            first, last = np.searchsorted(rows, (one.first, one.last))
-            moments, within = self.adamw.state[one.values], rows[first:last] - one.first
-            moments |= {name: moments[name][within] for name in ("exp_avg", "exp_avg_sq")}
-            one.first, one.last, one.values.grad = first, last, None
-            one.values.data = parameters[one.name].detach()[first:last]
+        for part in self.slices:
+            first, last = np.searchsorted(rows, (part.first, part.last))
+            moments, kept = self.adamw.state[part.values], rows[first:last] - part.first
+            moments |= {name: moments[name][kept] for name in ("exp_avg", "exp_avg_sq")}
+            part.first, part.last, part.values.grad = first, last, None
+            part.values.data = parameters[part.name].detach()[first:last]
 
 
 @dataclass
@@ -199,40 +139,38 @@ class _Slice:
     values: Tensor  # (last - first, ...), in the parameter's memory
 
 
-def _differ(members: Sequence[Member], k: int) -> bool:
-    a, b = members[k - 1].settings, members[k].settings
-    return (a.lr, a.fusion_lr, a.weight_decay) != (b.lr, b.fusion_lr, b.weight_decay)
-
-
 class Best:
     """Each member's parameters at its lowest validation loss, and who has patience left."""
 
     def __init__(self, task: Task, model: Stacked, members: Sequence[Member]) -> None:
-        self.task, self.model, self.patience = task, model, members[0].settings.patience
+        self.task, self.model, self.members = task, model, members
         self.state = {name: v.clone() for name, v in model.state_dict().items()}
         self.loss = np.full(len(members), np.inf)
         self.epoch = np.zeros(len(members), dtype=int)
-        self.last: dict[str, np.ndarray] = {}
-        self.history: dict[str, list] = {"train": [], "valid": []}
-
-    @property
-    def curves(self) -> dict[str, np.ndarray]:
-        """Mean losses on "train" and "valid", (epochs, s, k), constant once a member stopped."""
-        return {name: np.array(rows) for name, rows in self.history.items()}
+        self.longest = members[0].settings.epochs
+        # Mean losses on "train" and "valid", (epochs, s, k), constant once a member has stopped.
+        self.curves: dict[str, np.ndarray] = {}
 
     def see(self, epoch: int, running: np.ndarray, train: Tensor, valid: np.ndarray) -> None:
-        """Losses (s, k) of the members `running`, those that are in the model, after an epoch."""
+        """Take in the losses (s, k) of the members `running`, those in the model, after an epoch.
+
+        FloatingPointError where what early stopping goes by is not finite.
+        """
         loss = self.task.criterion(valid)
+        if len(failed := running[~np.isfinite(loss)]):
+            raise FloatingPointError(
+                f"the validation loss of seed {self.members[failed[0]].seed} is not finite after "
+                f"epoch {epoch + 1}: lower lr, or look at the passport"
+            )
         better = loss < self.loss[running]
         at = running[better]
         for name, values in self.model.state_dict().items():
             self.state[name][at] = values[better]
         self.loss[at], self.epoch[at] = loss[better], epoch
         for name, values in (("train", train.cpu().numpy()), ("valid", valid)):
-            now = self.last.setdefault(name, np.full((len(self.loss), valid.shape[1]), np.nan))
-            now[running] = values
-            self.history[name].append(now.copy())
+            empty = np.empty((self.longest, len(self.loss), values.shape[1]))
+            self.curves.setdefault(name, empty)[epoch:, running] = values
 
     def running(self, epoch: int) -> np.ndarray:
         """Members whose best epoch is less than `patience` epochs ago."""
-        return np.flatnonzero(epoch - self.epoch < self.patience)
+        return np.flatnonzero(epoch - self.epoch < self.members[0].settings.patience)

@@ -1,11 +1,17 @@
-"""Standardised vectors of a corpus' utterances, ready for training."""
+"""Standardised vectors of a corpus' utterances, ready for training.
 
+DAF has one vector a modality, x[m] (n, d); DyFuLM one a layer of encoders "a" and "b", x[m]
+(n, l, d), each feature of each layer scaled by itself. Axes: n utterances, m modality or encoder.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 
-from mmlib.data import DataError
+from mmlib.data import Corpus, DataError
 
 CLIP = 5.0  # standard deviations; COVAREP's tails reach hundreds
 
@@ -19,10 +25,10 @@ class Scaler:
 
     @classmethod
     def fit(cls, x: Mapping[str, np.ndarray], present: np.ndarray, train: np.ndarray) -> "Scaler":
-        """x[m] (n, d), present (n, m) bool, train: row numbers of the training split."""
+        """x[m] (n, ..., d), present (n, m) bool, train: row numbers of the training split."""
         mean, scale = {}, {}
         for i, (m, values) in enumerate(x.items()):
-            rows = values[train[present[train, i]]]
+            rows = _flat(values)[train[present[train, i]]]
             if not len(rows):
                 raise DataError(f"no training utterance has {m}; leave it out of modalities")
             sd = rows.std(axis=0)
@@ -31,17 +37,17 @@ class Scaler:
         return cls(mean, scale)
 
     def apply(self, x: Mapping[str, np.ndarray], present: np.ndarray) -> dict[str, np.ndarray]:
-        """Standardised, clipped to +-5, and 0 where the modality is absent."""
+        """Standardised, clipped to +-5, and 0 where the modality is absent; shaped like x."""
         out = {}
         for i, (m, values) in enumerate(x.items()):
-            known = len(self.mean.get(m, ()))
-            if values.shape[1] != known:
+            flat, known = _flat(values), len(self.mean.get(m, ()))
+            if flat.shape[1] != known:
                 raise DataError(
-                    f"{m} has {values.shape[1]} features, training had {known}; "
+                    f"{m} has {flat.shape[1]} features, training had {known}; "
                     "use the same modalities, data format and encoder"
                 )
-            z = np.clip((values - self.mean[m]) / self.scale[m], -CLIP, CLIP)
-            out[m] = (z * present[:, i, None]).astype(np.float32)
+            z = np.clip((flat - self.mean[m]) / self.scale[m], -CLIP, CLIP)
+            out[m] = (z * present[:, i, None]).astype(np.float32).reshape(values.shape)
         return out
 
     def only(self, modalities: Sequence[str]) -> "Scaler":
@@ -49,20 +55,43 @@ class Scaler:
         known = [m for m in modalities if m in self.mean]
         return Scaler({m: self.mean[m] for m in known}, {m: self.scale[m] for m in known})
 
+    def __or__(self, other: "Scaler") -> "Scaler":
+        """The scaling of both's modalities."""
+        return Scaler({**self.mean, **other.mean}, {**self.scale, **other.scale})
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    """(n, ..., d) as (n, features)."""
+    return values.reshape(len(values), math.prod(values.shape[1:]))
+
 
 @dataclass(frozen=True)
 class Features:
-    """Standardised features of a corpus, ready for `mmlib.daf.train`; `build` makes them."""
+    """Standardised vectors of a corpus' utterances: DAF's features, or DyFuLM's states."""
 
     name: str  # of the corpus
     ids: tuple[str, ...]  # n
     groups: tuple[str, ...]  # n
     split: np.ndarray  # (n,)
     label: np.ndarray  # (n,) float32
-    x: Mapping[str, np.ndarray]  # modality -> (n, d) float32
+    x: Mapping[str, np.ndarray]  # modality -> (n, d) or (n, l, d) float32
     present: np.ndarray  # (n, m) bool
     scaler: Scaler
     origin: Mapping[str, object] = field(default_factory=dict)  # variant, checksums, encoder
+
+    @classmethod
+    def of(
+        cls,
+        corpus: Corpus,
+        x: Mapping[str, np.ndarray],
+        present: np.ndarray,
+        scaler: Scaler,
+        **origin: object,
+    ) -> Self:
+        """The vectors x, already scaled by `scaler`, of all utterances of a corpus."""
+        known = {"variant": corpus.variant, "checksums": dict(corpus.checksums)}
+        about = (corpus.name, corpus.ids, corpus.groups, corpus.split, corpus.label)
+        return cls(*about, x, present, scaler, known | origin)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,13 +102,13 @@ class Features:
 
     @property
     def dims(self) -> dict[str, int]:
-        return {m: values.shape[1] for m, values in self.x.items()}
+        return {m: values.shape[-1] for m, values in self.x.items()}
 
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of one split."""
         return np.flatnonzero(self.split == split)
 
-    def only(self, modalities: Sequence[str]) -> "Features":
+    def only(self, modalities: Sequence[str]) -> Self:
         """The same utterances with some of the modalities."""
         unknown = [m for m in modalities if m not in self.x]
         if unknown or not modalities:
@@ -91,7 +120,7 @@ class Features:
         scaler = self.scaler.only(modalities)
         return replace(self, x=x, present=self.present[:, columns], scaler=scaler)
 
-    def take(self, rows: np.ndarray) -> "Features":
+    def take(self, rows: np.ndarray) -> Self:
         """The utterances `rows` (integers), in that order."""
         return replace(
             self,

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from mmlib.dyfulm.frozen import Settings, States, fit
+from mmlib.dyfulm.frozen import Settings, fit
 from mmlib.dyfulm.losses import Targets
-from mmlib.stack.vectors import Scaler
+from mmlib.stack.vectors import Features, Scaler
 
 ROWS = {"train": 2000, "valid": 500}
 LAYERS, DIM, SEEDS, ROUNDS, EPOCHS = 7, 384, 5, 5, 2
@@ -24,13 +24,14 @@ SETTINGS = {
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def random_states() -> tuple[States, Targets]:
+def random_states() -> tuple[Features, Targets]:
     rng, n = np.random.default_rng(0), sum(ROWS.values())
     a, b = (rng.standard_normal((n, LAYERS, DIM), dtype=np.float32) for _ in "ab")
     fine = rng.integers(0, 5, n)
     ids, split = tuple(map(str, range(n))), np.repeat(list(ROWS), list(ROWS.values()))
     targets = Targets(np.sign(fine - 2) + 1, fine, (fine / 4).astype(np.float32))
-    return States("random", ids, ids, split, a, b, Scaler({}, {})), targets
+    x, present = {"a": a, "b": b}, np.ones((n, 2), bool)
+    return Features("random", ids, ids, split, fine, x, present, Scaler({}, {})), targets
 
 
 def seconds(run: Callable[[], object]) -> float:

@@ -1,0 +1,110 @@
+"""Fitting, selecting and predicting: settings x folds x seeds of one task as one stack.
+
+A member's result does not depend on which seeds and settings share its stack
+(`mmlib.stack.loop`). Axes: s stack member, n utterances, b batch, m modality, k loss.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.model_selection import GroupKFold
+
+from mmlib.data.corpus import rows_of
+from mmlib.stack import loop
+from mmlib.stack.loop import OnStep
+from mmlib.stack.task import Member, Settings, Streams, Task
+from mmlib.stack.vectors import Features, Scaler
+
+BLOCK = 1024  # utterances a forward pass when predicting
+
+
+@dataclass
+class Fit:
+    """A trained stack: every member at its best epoch on its own validation rows."""
+
+    model: Any
+    members: list[Member]
+    valid_loss: np.ndarray  # (s,), the task's criterion at the best epoch
+    best_epoch: np.ndarray  # (s,), counted from 0
+    curves: dict[str, np.ndarray]  # "train", "valid": (epochs, s), or (epochs, s, k) of k losses
+    scaler: Scaler
+    predictor: Callable[[Any, Features], Any]
+
+    def predict(self, features: Features) -> Any:
+        """The task's prediction for every utterance; `features` as for training."""
+        return self.predictor(self.model, features)
+
+
+def fit(
+    task: Task,
+    seeds: Sequence[int] = range(5),
+    folds: int | None = None,
+    on_step: OnStep | None = None,
+) -> Fit:
+    """Train settings x folds x seeds as one stack, early stopping on the task's criterion.
+
+    Without `folds`, members learn on the split "train" and stop on "valid". With folds, those two
+    splits are pooled and cut by group (video, hotel) into that many parts, each held out once; an
+    epoch then has as many whole batches as the smallest fold fills. The test split is never read.
+    `on_step(step, learner)` is called after each update; members that have stopped leave it.
+    ValueError without seeds; DataError where a split is empty; FloatingPointError where a loss is
+    not finite.
+    """
+    data, seeds = task.features, list(seeds)
+    if not seeds:
+        raise ValueError("no seeds to train; pass one or more, e.g. range(5)")
+    splits = _folds(data, folds) if folds else [rows_of(data, ("train", "valid"))]
+    members = [
+        Member(settings, seed, *rows)
+        for settings in task.candidates
+        for rows in splits
+        for seed in seeds
+    ]
+    streams = [Streams.of(member.seed) for member in members]
+    learner = task.create(members).reset([own.weights for own in streams]).to(task.device)
+    best = loop.run(task, learner, members, streams, on_step)
+    curves = {n: v[..., 0] if v.shape[-1] == 1 else v for n, v in best.curves.items()}
+    return Fit(task.trained(learner), members, best.loss, best.epoch, curves, data.scaler,
+               task.predict)  # fmt: skip
+
+
+def _folds(features: Features, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Training and held-out rows of each fold of train + valid, cut by group."""
+    rows = np.concatenate(rows_of(features, ("train", "valid")))
+    groups = np.array(features.groups)[rows]
+    return [(rows[a], rows[b]) for a, b in GroupKFold(k).split(rows, groups=groups)]
+
+
+def select(task: Task, folds: int = 5, seeds: Sequence[int] = (0,)) -> tuple[Settings, np.ndarray]:
+    """The settings with the lowest cross-validated criterion, and that of every candidate (c,).
+
+    Folds are cut by group from train and valid; the test split is not read. All candidates, folds
+    and seeds train as one stack.
+    """
+    fitted = fit(task, seeds, folds)
+    errors = fitted.valid_loss.reshape(len(task.candidates), -1).mean(axis=1)
+    return task.candidates[int(errors.argmin())], errors
+
+
+def predict(model: Any, features: Features, output: Callable[..., tuple]) -> Any:
+    """What `output` makes of every utterance, block by block, as arrays (s, n, ...).
+
+    output(model, x, present), with x[m] (s, b, ...) and present (s, b, m), gives a NamedTuple of
+    tensors (s, b, ...), or None for what a model does not have; the result is of its type.
+    """
+    device, parts = next(model.parameters()).device, []
+
+    def block(values: np.ndarray, at: int) -> torch.Tensor:
+        part = torch.as_tensor(np.ascontiguousarray(values[at : at + BLOCK]), device=device)
+        return part.expand(model.s, *part.shape)
+
+    with torch.inference_mode():
+        for at in range(0, max(len(features), 1), BLOCK):
+            x = {m: block(values, at) for m, values in features.x.items()}
+            prediction = output(model, x, block(features.present, at))
+            parts.append([None if part is None else part.cpu().numpy() for part in prediction])
+    columns = zip(*parts, strict=True)
+    return type(prediction)(*(None if c[0] is None else np.concatenate(c, axis=1) for c in columns))
