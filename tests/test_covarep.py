@@ -9,6 +9,7 @@ from contextlib import ExitStack, nullcontext
 from itertools import pairwise
 from pathlib import Path
 
+import agreement
 import numpy as np
 import pandas as pd
 import pytest
@@ -29,14 +30,15 @@ from mmlib.covarep import (
     lpc,
     phase,
     rd,
+    stages,
     utterance_means,
     wavelets,
     zoom,
 )
 from mmlib.covarep.__main__ import main
-from mmlib.covarep.extract import Stages
 from mmlib.covarep.recording import LONGEST
 from mmlib.covarep.sinusoids import harmonic_analysis, spectral_peaks
+from mmlib.covarep.stages import Stages
 from mmlib.covarep.threads import one_blas_thread
 from mmlib.covarep.voice import synthesise
 from mmlib.data import load
@@ -403,15 +405,15 @@ def two_threads():
 def test_one_blas_thread_within_extract_and_the_callers_setting_afterwards(
     two_threads, monkeypatch, error
 ):
-    within, stages = [], Stages
+    within = []
 
     def watched(*args):
         within.append(blas_threads())
         if error:
             raise error
-        return stages(*args)
+        return Stages(*args)
 
-    monkeypatch.setattr(sys.modules["mmlib.covarep.extract"], "Stages", watched)
+    monkeypatch.setattr(stages, "Stages", watched)
     with pytest.raises(error) if error else nullcontext():
         extract(voice("man").wave, 16000, ["F0"])
     assert within == [{1}] and blas_threads() == {2}
@@ -514,5 +516,5 @@ def test_agreement_wants_a_folder_of_pairs(tmp_path, monkeypatch, capsys, files,
     for name in files:
         wavfile.write(tmp_path / name, 16000, voice("man").wave)
     (tmp_path / "a.csv").write_text("F0,VUV\n100,1\n")
-    monkeypatch.setattr(sys, "argv", ["mmlib.covarep", "--agreement", str(tmp_path)])
-    assert main() == 2 and message in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["agreement.py", str(tmp_path)])
+    assert agreement.main() == 2 and message in capsys.readouterr().err

@@ -3,13 +3,13 @@
 import sys
 from pathlib import Path
 
+import agreement
 import numpy as np
 import pandas as pd
 import pytest
+from agreement import compare, pair, table
 
-from mmlib.covarep import CovarepError, agreement, extract, read_wav
-from mmlib.covarep.__main__ import main
-from mmlib.covarep.agreement import compare, pair, table
+from mmlib.covarep import CovarepError, extract, read_wav
 from mmlib.files import data_root
 
 ROOT = Path(__file__).parents[1]
@@ -86,8 +86,8 @@ def test_agreement_stands_in_the_texts_as_the_command_prints_it(
     measured, place, monkeypatch, capsys
 ):
     monkeypatch.setattr(agreement, "pair", measured.__getitem__)
-    monkeypatch.setattr(sys, "argv", ["mmlib.covarep", "--agreement", str(FOLDER)])
-    assert main() == 0
+    monkeypatch.setattr(sys, "argv", ["agreement.py", str(FOLDER)])
+    assert agreement.main() == 0
     printed, written = cells(capsys.readouterr().out), cells((ROOT / place).read_text())
     assert list(printed) == list(written)
     for name, values in printed.items():
@@ -127,8 +127,8 @@ def test_files_without_reference_are_refused(name, message):
 
 @pytest.mark.parametrize("name", ["arctic_a0007", "emodb22k_13b02Nb"])
 def test_closure_instants_are_the_same(name):
-    from mmlib.covarep.extract import Stages
     from mmlib.covarep.recording import checked
+    from mmlib.covarep.stages import Stages
 
     stages = Stages(*checked(*read_wav(FOLDER / f"{name}.wav")), set(), 0)
     theirs = pd.read_csv(FOLDER / "intermediates" / name / "gci.csv").to_numpy()[:, 0]

@@ -64,6 +64,18 @@ def power(spectrum: np.ndarray) -> np.ndarray:
     return (2 * np.vecdot(half, half) - half[:, 0] ** 2 - half[:, -1] ** 2) / BINS
 
 
+def lifters(order: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray]:
+    """`factors` up to the highest order; a Hamming taper (f, q) and the weights 1, 2, 2 .. (f, q).
+
+    Both are 0 past each frame's order.
+    """
+    q = np.arange(order.max() + 1)
+    weights, functions = factors(-(-len(q) // 16) * 16)
+    used = (q <= order[:, None]).astype(np.float32)
+    taper = used * (0.54 + 0.46 * np.cos(np.pi * q / order[:, None], dtype=np.float32))
+    return (weights[: len(q)], functions), taper, used * np.where(q == 0, 1, 2).astype(np.float32)
+
+
 def smooth(spectrum: np.ndarray, level: np.ndarray, order: np.ndarray) -> np.ndarray:
     """True envelope of log spectra (f, WIDE): cepstrally smooth, no more than 2 dB below.
 
@@ -71,13 +83,7 @@ def smooth(spectrum: np.ndarray, level: np.ndarray, order: np.ndarray) -> np.nda
     be of similar order. Each frame takes steps towards the cepstrum of max(spectrum, envelope)
     until it is close enough.
     """
-    q = np.arange(order.max() + 1)
-    weights, functions = factors(-(-len(q) // 16) * 16)
-    tables = weights[: len(q)], functions
-    used = (q <= order[:, None]).astype(np.float32)
-    taper = used * (0.54 + 0.46 * np.cos(np.pi * q / order[:, None], dtype=np.float32))  # Hamming
-    twice = used * np.where(q == 0, 1, 2).astype(np.float32)  # (f, q)
-
+    tables, taper, twice = lifters(order)
     level = level.astype(np.float32)
     raised, least = spectrum.copy(), spectrum - np.float32(CLOSE)
     result, room = np.empty((2, *spectrum.shape), np.float32)

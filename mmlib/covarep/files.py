@@ -10,9 +10,10 @@ from pathlib import Path
 import pandas as pd
 from rich.progress import track
 
+from mmlib.covarep.columns import FEATURES
 from mmlib.covarep.conventions import CovarepError
-from mmlib.covarep.extract import FEATURES, extract
 from mmlib.covarep.recording import read_wav
+from mmlib.covarep.stages import extract
 
 
 def destinations(paths: Iterable[str | Path], out: Path) -> dict[Path, Path]:

@@ -1,17 +1,8 @@
 """Names of the feature columns, where the source gives them."""
 
+from mmlib.covarep.columns import FEATURES, numbered
 
-def numbered(prefix: str, n: int) -> tuple[str, ...]:
-    return tuple(f"{prefix}_{i}" for i in range(n))
-
-
-# COVAREP's own names in its order; CMU's .csd and the pickles made from them leave them out.
-COVAREP = (
-    *("F0", "VUV", "NAQ", "QOQ", "H1H2", "PSP", "MDQ", "peakSlope", "Rd", "Rd_conf", "creak"),
-    *numbered("MCEP", 25),
-    *numbered("HMPDM", 25),
-    *numbered("HMPDD", 13),
-)  # 74
+COVAREP = FEATURES  # CMU's .csd and the pickles made from them leave the names out
 
 # The five that CMU kept for MOSI's processed files: issue 172 of CMU-MultimodalSDK, counted from 0.
 COVAREP_5 = tuple(COVAREP[i] for i in (1, 3, 6, 25, 60))

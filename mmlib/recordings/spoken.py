@@ -13,8 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from mmlib.covarep.conventions import CovarepError
-from mmlib.covarep.extract import FEATURES, extract
+from mmlib.covarep import FEATURES, CovarepError, extract
 from mmlib.covarep.voice import Voice, synthesise
 from mmlib.data import Corpus, Sequences
 

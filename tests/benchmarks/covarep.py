@@ -10,6 +10,7 @@ import sys
 import time
 import tracemalloc
 from collections import defaultdict
+from importlib import import_module
 
 import numpy as np
 from scipy import fft
@@ -20,17 +21,17 @@ from mmlib.covarep.voice import synthesise
 ROUNDS = 9
 RATE = 16000
 STAGES = {  # functions, and the module that calls them
-    "speech_residual": "extract",
-    "polarity": "extract",
-    "srh": "extract",
-    "closure_instants": "extract",
-    "glottal_flow": "extract",
-    "glottal_parameters": "extract",
-    "mdq": "extract",
-    "peak_slope": "extract",
-    "harmonic_analysis": "extract",
-    "estimate_rd": "extract",
-    "mel_cepstra": "extract",
+    "speech_residual": "stages",
+    "polarity": "stages",
+    "srh": "stages",
+    "closure_instants": "stages",
+    "glottal_flow": "stages",
+    "glottal_parameters": "stages",
+    "mdq": "stages",
+    "peak_slope": "stages",
+    "harmonic_analysis": "stages",
+    "estimate_rd": "stages",
+    "mel_cepstra": "stages",
     "phase_distortion": "phase",
     "window_statistics": "phase",
     "to_grid": "phase",
@@ -56,7 +57,7 @@ def timed(spent: dict[str, float], name: str, function):
 
 def stage_costs(waves: list[tuple[np.ndarray, int]]) -> dict[str, float]:
     """Seconds of each stage for all waves, best round of each."""
-    modules = {name: sys.modules[f"mmlib.covarep.{module}"] for name, module in STAGES.items()}
+    modules = {name: import_module(f"mmlib.covarep.{module}") for name, module in STAGES.items()}
     originals = {name: getattr(module, name) for name, module in modules.items()}
     best: dict[str, float] = {}
     for _ in range(ROUNDS):

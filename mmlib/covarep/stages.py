@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from mmlib.covarep import phase
+from mmlib.covarep.columns import FEATURES, GROUPS
 from mmlib.covarep.conventions import CovarepError, interpolate, rnd
 from mmlib.covarep.envelope import mel_cepstra
 from mmlib.covarep.gci import closure_instants
@@ -21,20 +22,6 @@ from mmlib.covarep.sinusoids import Sinusoids, half_length, harmonic_analysis
 from mmlib.covarep.threads import one_blas_thread
 from mmlib.covarep.wavelets import mdq, peak_slope
 
-GROUPS = {
-    "pitch": ("F0", "VUV"),
-    "glottal": ("NAQ", "QOQ", "H1H2", "PSP"),
-    "mdq": ("MDQ",),
-    "peak_slope": ("peakSlope",),
-    "rd": ("Rd", "Rd_conf"),
-    "creak": ("creak",),
-    "mcep": tuple(f"MCEP_{i}" for i in range(25)),
-    "hmpd": (
-        *(f"HMPDM_{i}" for i in range(phase.MEANS)),
-        *(f"HMPDD_{i}" for i in range(phase.DEVIATIONS)),
-    ),
-}
-FEATURES = tuple(name for names in GROUPS.values() for name in names)
 PART = 512  # sinusoidal frames worked on together
 
 

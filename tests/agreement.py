@@ -1,8 +1,10 @@
-"""How far features are from a reference, beside how far the reference is from itself.
+"""How far the features are from the original's output, beside how far that is from itself.
 
-The reference is the original program's output: name.csv of 74 columns beside each name.wav.
+python tests/agreement.py FOLDER prints the README's table for a folder of WAV files, each with the
+original program's output beside it: name.csv, 74 columns.
 """
 
+import sys
 from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
@@ -10,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mmlib.covarep.conventions import CovarepError, wrap
-from mmlib.covarep.extract import FEATURES, extract
-from mmlib.covarep.recording import read_wav
+from mmlib.covarep import FEATURES, CovarepError, extract, read_wav
+from mmlib.covarep.conventions import wrap
 
 EVERYWHERE = {"F0", "VUV", "peakSlope"}  # compared in all rows, like MCEP; others where voiced
 ENDS = 15  # rows of HMPDD at each end that hang on rounding errors
@@ -171,3 +172,20 @@ def markdown(found: pd.DataFrame) -> str:
         ]
         lines.append(f"| {' | '.join([str(group), *cells])} |")
     return "\n".join(lines)
+
+
+def main() -> int:
+    """Print the table, or in one line why there is none."""
+    if len(sys.argv) != 2:
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        print(markdown(table(compare(pairs(sys.argv[1])))))
+    except CovarepError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,19 @@
+"""Names of the 74 features, in COVAREP's order."""
+
+
+def numbered(prefix: str, n: int) -> tuple[str, ...]:
+    """prefix_0, prefix_1 .. of n columns."""
+    return tuple(f"{prefix}_{i}" for i in range(n))
+
+
+GROUPS = {  # features that one stage computes together
+    "pitch": ("F0", "VUV"),
+    "glottal": ("NAQ", "QOQ", "H1H2", "PSP"),
+    "mdq": ("MDQ",),
+    "peak_slope": ("peakSlope",),
+    "rd": ("Rd", "Rd_conf"),
+    "creak": ("creak",),
+    "mcep": numbered("MCEP", 25),
+    "hmpd": numbered("HMPDM", 25) + numbered("HMPDD", 13),
+}
+FEATURES = tuple(name for names in GROUPS.values() for name in names)
