@@ -9,7 +9,6 @@ from contextlib import ExitStack, nullcontext
 from itertools import pairwise
 from pathlib import Path
 
-import agreement
 import numpy as np
 import pandas as pd
 import pytest
@@ -516,5 +515,5 @@ def test_agreement_wants_a_folder_of_pairs(tmp_path, monkeypatch, capsys, files,
     for name in files:
         wavfile.write(tmp_path / name, 16000, voice("man").wave)
     (tmp_path / "a.csv").write_text("F0,VUV\n100,1\n")
-    monkeypatch.setattr(sys, "argv", ["agreement.py", str(tmp_path)])
-    assert agreement.main() == 2 and message in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["mmlib.covarep", "--agreement", str(tmp_path)])
+    assert main() == 2 and message in capsys.readouterr().err

@@ -1,10 +1,9 @@
 """How far the features are from the original's output, beside how far that is from itself.
 
-python tests/agreement.py FOLDER prints the README's table for a folder of WAV files, each with the
-original program's output beside it: name.csv, 74 columns.
+`python -m mmlib.covarep --agreement FOLDER` prints the README's table for a folder of WAV files,
+each with the original program's output beside it: name.csv, 74 columns.
 """
 
-import sys
 from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
@@ -12,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mmlib.covarep import FEATURES, CovarepError, extract, read_wav
-from mmlib.covarep.conventions import wrap
+from mmlib.covarep.columns import FEATURES
+from mmlib.covarep.conventions import CovarepError, wrap
+from mmlib.covarep.recording import read_wav
+from mmlib.covarep.stages import extract
 
 EVERYWHERE = {"F0", "VUV", "peakSlope"}  # compared in all rows, like MCEP; others where voiced
 ENDS = 15  # rows of HMPDD at each end that hang on rounding errors
@@ -172,20 +173,3 @@ def markdown(found: pd.DataFrame) -> str:
         ]
         lines.append(f"| {' | '.join([str(group), *cells])} |")
     return "\n".join(lines)
-
-
-def main() -> int:
-    """Print the table, or in one line why there is none."""
-    if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    try:
-        print(markdown(table(compare(pairs(sys.argv[1])))))
-    except CovarepError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
