@@ -15,7 +15,7 @@ is checked against the notebooks first; what does not fit is a ValueError in one
 the line of the file.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
@@ -72,13 +72,13 @@ def find(name: str) -> Path:
 def read(path: Path) -> Grid:
     """A grid file, checked against its notebooks; ValueError with the line of what is wrong."""
     file = _File(path)
-    with file.line():
+    with file.line([]):
         content = _named(file.content)
         if "notebooks" not in content:
             raise ValueError("no `notebooks:`")
     sections = {}
     for section, given in content.items():
-        with file.line(section):
+        with file.line([section]):
             refuse_unknown("section", [section], SECTIONS)
             sections[section] = given if section in ("notebooks", "exclude") else _named(given)
     grid = Grid(_notebooks(file, sections["notebooks"]))
@@ -124,8 +124,11 @@ class _File:
             raise unreadable(path, error) from error
 
     @contextmanager
-    def line(self, *place: object) -> Iterator[None]:
-        """A ValueError from inside names the line of a place: `cross`, `lr`, 0 is one."""
+    def line(self, place: Sequence[object]) -> Iterator[None]:
+        """A ValueError from inside names the line of a place: `cross`, `lr`, 0 is one.
+
+        The place may change inside: 10^6 values take one context, not as many.
+        """
         try:
             yield
         except _LineError:
@@ -141,7 +144,7 @@ class _File:
 def _child(node: yaml.Node, step: object) -> yaml.Node:
     """What a node holds under a name or number; the node itself if it is one value alone."""
     if isinstance(node, SequenceNode):
-        return node.value[step]
+        return node.value[step] if step < len(node.value) else node
     items = node.value if isinstance(node, MappingNode) else []
     return next((value for key, value in items if key.value == str(step)), node)
 
@@ -158,12 +161,12 @@ def _named(given: object) -> dict:
 def _notebooks(file: _File, given: object) -> dict[Path, dict]:
     notebooks: dict[Path, dict] = {}
     for i, name in enumerate(given if isinstance(given, list) else [given]):
-        with file.line("notebooks", i):
+        with file.line(["notebooks", i]):
             for path in select([str(name)]):
                 if path in notebooks:
                     raise ValueError(f"{path.stem} stands twice")
                 notebooks[path] = declared(path)
-    with file.line("notebooks"):
+    with file.line(["notebooks"]):
         if not notebooks:
             raise ValueError("an empty grid: no notebook")
     return notebooks
@@ -172,22 +175,23 @@ def _notebooks(file: _File, given: object) -> dict[Path, dict]:
 def _add_axis(grid: Grid, file: _File, section: str, columns: Mapping[str, list]) -> None:
     """Check lists of values that go together, first with first, and add them to the grid."""
     for name, values in columns.items():
-        with file.line(section, name):
+        with file.line([section, name]):
             if not isinstance(values, list) or not values:
                 raise ValueError("needs a list of at least one value")
             if len(values) != len(next(iter(columns.values()))):
                 raise ValueError("zipped lists have different lengths")
-        for i, value in enumerate(values):
-            with file.line(section, name, *([] if section == "fixed" else [i])):
+        place = [section, name, 0]
+        with file.line(place):
+            for place[-1], value in enumerate(values):
                 _check(grid, name, value)
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    seen = set()
-    for i, row in enumerate(rows):
-        values = tuple(str(v) if isinstance(v, list | dict) else v for v in row.values())
-        with file.line(section, next(iter(columns)), i):
+    place, seen = [section, next(iter(columns), 0), 0], set()
+    with file.line(place):
+        for place[-1], row in enumerate(rows):
+            values = tuple(str(v) if isinstance(v, list | dict) else v for v in row.values())
             if values in seen:
                 raise ValueError(f"duplicate point: {row} stands twice")
-        seen.add(values)
+            seen.add(values)
     grid.axes.append(rows)
 
 
@@ -203,13 +207,13 @@ def _check(grid: Grid, name: str, value: object) -> None:
 
 def _excludes(grid: Grid, file: _File, given: object) -> Iterator[dict[str, list]]:
     for i, item in enumerate(given if isinstance(given, list) else [given]):
-        place = ("exclude", i) if isinstance(given, list) else ("exclude",)
-        with file.line(*place):
+        place = ["exclude", i] if isinstance(given, list) else ["exclude"]
+        with file.line(place):
             rule = {n: v if isinstance(v, list) else [v] for n, v in _named(item).items()}
             if not rule:
                 raise ValueError("an exclude that names no parameter")
         for name, wanted in rule.items():
-            with file.line(*place, name):
+            with file.line([*place, name]):
                 there = [part[name] for axis in grid.axes for part in axis if name in part]
                 for value in wanted:
                     if value not in there:
