@@ -7,7 +7,7 @@ Interspeech 2009; T. Drugman et al., IEEE TASLP 20(3), 2012.
 import numpy as np
 from scipy import signal
 
-from mmlib.covarep.conventions import CovarepError, elliptic_highpass, filtfilt, rnd
+from mmlib.covarep.conventions import CovarepError, elliptic_highpass, filtfilt, nearest, rnd
 
 
 def mean_based_signal(wave: np.ndarray, sample_rate: int, f0: float) -> np.ndarray:
@@ -48,18 +48,15 @@ def closure_instants(
     low, high = extrema(mean_based_signal(wave, sample_rate, f0))
     excitation = np.nan_to_num(excitation, nan=0.0)
     strong = np.flatnonzero(excitation > 0.4 * max(excitation.max(), -excitation.min()))
-    after = np.clip(np.searchsorted(low, strong), 1, max(len(low) - 1, 1))
-    before, after = after - 1, np.minimum(after, len(low) - 1)
-    nearest = np.where(strong - low[before] <= np.abs(low[after] - strong), before, after)
+    cycle = nearest(np.zeros_like(low), low, np.zeros_like(strong), strong)
     depth = high - low
-    place = (strong - low[nearest]) / depth[nearest]
-    ratio = np.median(place) if len(place) else 0.0
+    fraction = (strong - low[cycle]) / depth[cycle]
+    ratio = np.median(fraction) if len(fraction) else 0.0
     start = np.maximum(low + rnd((ratio - 0.35) * depth), 0)
     stop = np.minimum(low + rnd((ratio + 0.35) * depth), len(wave) - 1)
-    found = [
+    instants = [
         a + excitation[a : b + 1].argmax()
         for a, b in zip(start, stop, strict=True)
         if a < len(wave) and b > 0
     ]
-    instants = np.array(found, dtype=np.int64)
-    return instants[instants >= 1]
+    return np.array([i for i in instants if i >= 1], dtype=np.int64)

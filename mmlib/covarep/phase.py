@@ -153,11 +153,6 @@ def direction(sine: np.ndarray, cosine: np.ndarray) -> tuple[np.ndarray, np.ndar
     return np.divide(sine, length, out=sine), np.divide(cosine, length, out=cosine)
 
 
-def mean_direction(sine: np.ndarray, cosine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sine and cosine (f, k) of the mean phase over 25 frames, both ways."""
-    return direction(both_ways(sine, BOX25), both_ways(cosine, BOX25))
-
-
 def deviation(sine: np.ndarray, cosine: np.ndarray) -> np.ndarray:
     """Circular standard deviation (f, k), rad, around the running median, 9 frames both ways.
 
@@ -202,7 +197,8 @@ def window_statistics(distortion: np.ndarray, sample_rate: int) -> np.ndarray:
         deviations[:, bins] = deviation(sine, cosine)
         groups = slice(first.searchsorted(bins.start, "right") - 1, first.searchsorted(bins.stop))
         edges = np.maximum(first[groups] - bins.start, 0)
-        for total, mean in zip(sums, mean_direction(sine, cosine), strict=True):
+        means = direction(both_ways(sine, BOX25), both_ways(cosine, BOX25))
+        for total, mean in zip(sums, means, strict=True):
             total[:, groups] += np.add.reduceat(mean[:, : HALF - bins.start], edges, axis=1)
     warped = (warp_deviation(deviations[part], sample_rate) for part in batches(len(part), MANY))
     return np.concatenate([np.arctan2(*sums), np.concatenate(list(warped))], axis=1)

@@ -24,13 +24,12 @@ def skewness(values: np.ndarray) -> float:
     return float(cube / square**1.5) if square > 0 else 0.0
 
 
-def polarity(wave: np.ndarray, sample_rate: int, plain: np.ndarray | None = None) -> int:
+def polarity(wave: np.ndarray, sample_rate: int, plain: np.ndarray) -> int:
     """+1, or -1 if the recording is inverted (0 when the two skewnesses are equal).
 
-    `plain` is `speech_residual(wave)` where it is known already. The second residual is filtered
-    by predictors of the high-passed wave, and is the less skewed one in an upright recording.
+    `plain` is `speech_residual(wave)`. The second residual is filtered by predictors of the
+    high-passed wave, and is the less skewed one in an upright recording.
     """
-    plain = speech_residual(wave, sample_rate) if plain is None else plain
     b, a = elliptic_highpass(480, 500, sample_rate)
     rough = speech_residual(wave, sample_rate, filtfilt(b, a, wave))
     return int(np.sign(skewness(plain) - skewness(rough)))

@@ -72,15 +72,16 @@ def phase_at(spectrum: np.ndarray, row: np.ndarray, position: np.ndarray) -> np.
     return wrap(here + (position - left) * wrap(there - here))
 
 
-def analyse(wave: np.ndarray, centre: np.ndarray, f0: np.ndarray, sample_rate: int) -> Sinusoids:
-    """`harmonic_analysis` of a few frames."""
-    spectrum = centred_spectra(wave, centre, f0, sample_rate)
+def analyse(
+    wave: np.ndarray, centre: np.ndarray, f0: np.ndarray, count: np.ndarray, most: int, rate: int
+) -> Sinusoids:
+    """`harmonic_analysis` of a few frames, `count` (f,) harmonics each, in most + 1 columns."""
+    spectrum = centred_spectra(wave, centre, f0, rate)
     power = spectrum.real**2 + spectrum.imag**2
     log_spectrum = np.log(np.maximum(power, FLOOR**2, out=power), out=power)
     log_spectrum /= 2
-    step = BINS * f0 / sample_rate  # bins from harmonic to harmonic
-    count = rnd((sample_rate / 2 - f0 / 2) / f0)
-    harmonic = np.arange(count.max() + 1)
+    step = BINS * f0 / rate  # bins from harmonic to harmonic
+    harmonic = np.arange(most + 1)
     row, h = np.nonzero((harmonic <= count[:, None]) & (harmonic > 0))
     nominal = h * step[row]
 
@@ -88,17 +89,17 @@ def analyse(wave: np.ndarray, centre: np.ndarray, f0: np.ndarray, sample_rate: i
     peak_row, place, height = spectral_peaks(log_spectrum)
     if len(place):
         which = nearest(peak_row, place, row, nominal)
-        found = (peak_row[which] == row) & (np.abs(place[which] - nominal) < step[row] / 2)
-        position[found], log_amplitude[found] = place[which[found]], height[which[found]]
+        near = (peak_row[which] == row) & (np.abs(place[which] - nominal) < step[row] / 2)
+        position[near], log_amplitude[near] = place[which[near]], height[which[near]]
 
-    places, amplitude, phase = np.full((3, len(f0), len(harmonic)), np.nan)
-    places[:, 0], places[row, h] = 0, position
+    positions, amplitude, phase = np.full((3, len(f0), most + 1), np.nan)
+    positions[:, 0], positions[row, h] = 0, position
     amplitude[:, 0], amplitude[row, h] = np.exp(log_spectrum[:, 0]), np.exp(log_amplitude)
     phase[:, 0], phase[row, h] = np.angle(spectrum[:, 0]), phase_at(spectrum, row, position)
-    spacing = np.sort(np.diff(places, axis=1), axis=1)  # NaN last
+    spacing = np.sort(np.diff(positions, axis=1), axis=1)  # NaN last
     rows = np.arange(len(f0))
     middle = (spacing[rows, (count - 1) // 2] + spacing[rows, count // 2]) / 2
-    return Sinusoids(f0, middle * sample_rate / BINS, count, amplitude, phase, log_spectrum)
+    return Sinusoids(f0, middle * rate / BINS, count, amplitude, phase, log_spectrum)
 
 
 def harmonic_analysis(
@@ -110,15 +111,9 @@ def harmonic_analysis(
     the spectrum at its nominal frequency. The frequencies are then replaced by an exact comb of
     their median spacing.
     """
+    count = rnd((sample_rate / 2 - f0 / 2) / f0)
     parts = [
-        analyse(wave, centre[part], f0[part], sample_rate) for part in batches(len(centre), FEW)
+        analyse(wave, centre[part], f0[part], count[part], count.max(), sample_rate)
+        for part in batches(len(centre), FEW)
     ]
-    width = max(part.amplitude.shape[1] for part in parts)
-
-    def join(values):
-        missing = [((0, 0), (0, width - v.shape[1])) for v in values]
-        return [np.pad(v, m, constant_values=np.nan) for v, m in zip(values, missing, strict=True)]
-
-    columns = list(zip(*parts, strict=True))
-    columns[3:5] = join(columns[3]), join(columns[4])
-    return Sinusoids(*map(np.concatenate, columns))
+    return Sinusoids(*map(np.concatenate, zip(*parts, strict=True)))

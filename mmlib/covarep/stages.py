@@ -1,6 +1,6 @@
 """All stages together: 74 columns, one row every 10 ms."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +18,7 @@ from mmlib.covarep.pitch import LOW, Pitch, srh
 from mmlib.covarep.polarity import polarity, speech_residual
 from mmlib.covarep.rd import estimate_rd
 from mmlib.covarep.recording import checked
-from mmlib.covarep.sinusoids import Sinusoids, half_length, harmonic_analysis
+from mmlib.covarep.sinusoids import half_length, harmonic_analysis
 from mmlib.covarep.threads import one_blas_thread
 from mmlib.covarep.wavelets import mdq, peak_slope
 
@@ -81,20 +81,16 @@ class Stages:
         def distortions() -> Iterator[np.ndarray]:
             for part in batches(len(middle), PART):
                 sinusoids = harmonic_analysis(self.wave, middle[part], f0[part], self.rate)
-                for name, stage in self.stages_of_frames(sinusoids).items():
-                    results[name].append(stage())
+                if "rd" in self.wanted:
+                    results["rd"].append(estimate_rd(sinusoids))
+                if "mcep" in self.wanted:
+                    cepstra = mel_cepstra(sinusoids.log_spectrum, sinusoids.f0, self.rate)
+                    results["mcep"].append(cepstra)
                 if "hmpd" in self.wanted:
                     yield phase.phase_distortion(sinusoids, self.rate, self.random)
 
         results["hmpd"] = list(phase.statistics(distortions(), len(middle), self.rate))
         return {name: np.concatenate(parts) for name, parts in results.items() if parts}
-
-    def stages_of_frames(self, sinusoids: Sinusoids) -> dict[str, Callable[[], np.ndarray]]:
-        stages = {
-            "rd": lambda: estimate_rd(sinusoids),
-            "mcep": lambda: mel_cepstra(sinusoids.log_spectrum, sinusoids.f0, self.rate),
-        }
-        return {name: stage for name, stage in stages.items() if name in self.wanted}
 
     def pitch(self) -> np.ndarray:
         f0, voiced = (
