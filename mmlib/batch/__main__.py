@@ -82,14 +82,17 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     batch.description = __doc__
     _batch_options(batch)
     options = parser.parse_args(arguments if is_named else ["batch", *arguments])
-    if options.command is execute_batch and options.grid:
-        if options.dataset or options.params or options.only:
-            batch.error(
-                "a grid holds its own notebooks and parameters: --filter chooses among them"
-            )
-    elif options.command is execute_batch and options.filter:
-        batch.error("--filter chooses among the points of a grid")
+    if options.command is execute_batch:
+        _refuse_mixed(batch, options)
     return options
+
+
+def _refuse_mixed(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Leave with one line where options of a grid and of a plain run stand together."""
+    if options.grid and (options.dataset or options.params or options.only):
+        parser.error("a grid holds its own notebooks and parameters: --filter chooses among them")
+    if options.filter and not options.grid:
+        parser.error("--filter chooses among the points of a grid")
 
 
 def _batch_options(parser: argparse.ArgumentParser) -> None:
