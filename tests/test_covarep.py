@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from itertools import pairwise
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pandas as pd
@@ -429,6 +430,25 @@ def test_threads_that_extract_at_once_leave_no_limit_behind(two_threads):
     with ThreadPoolExecutor(4) as pool:
         tables = list(pool.map(lambda _: extract(wave, 16000, ["F0", "MCEP_1"]), range(8)))
     assert all(table.equals(tables[0]) for table in tables) and blas_threads() == {2}
+
+
+def test_the_limit_holds_and_ends_whichever_thread_goes_out_last(two_threads):
+    inside, left = Event(), Event()
+
+    def last_out():
+        with one_blas_thread:
+            inside.set()
+            assert left.wait(60)
+            return blas_threads()
+
+    with ThreadPoolExecutor(1) as pool:
+        with one_blas_thread:
+            last = pool.submit(last_out)
+            assert inside.wait(60)
+        left.set()
+        assert last.result() == {1}
+        assert blas_threads() == {2}
+        assert pool.submit(one_blas_thread(blas_threads)).result() == {1}
 
 
 # The embedded corpus, spoken.
