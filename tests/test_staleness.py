@@ -59,7 +59,7 @@ def append(path, text: str = "\nADDED = 1\n") -> None:
         "data/embedded/synthetic.py",
         "dyfulm/model.py",
         "recordings/clip.py",
-        "covarep/extract.py",
+        "covarep/phase.py",
     ],
 )
 def test_what_makes_no_number_of_the_point_leaves_it_up_to_date(project, file):
