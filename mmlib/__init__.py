@@ -123,6 +123,7 @@ def lazily(room: str, names: Mapping[str, str]) -> Callable[[str], object]:
             raise AttributeError(f"module {room!r} has no attribute {name!r}")
         return getattr(import_module(f"{room}.{names[name]}"), name)
 
+    find.modules = names  # for whoever wants to know what a name depends on
     return find
 
 

@@ -11,7 +11,7 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -60,26 +60,9 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m mmlib.batch")
     parser.set_defaults(line=shlex.join(["python", "-m", "mmlib.batch", *arguments]))
     commands = parser.add_subparsers()
-
-    def command(name: str, function: Callable, **about: object) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, description=function.__doc__, **about)
-        added.set_defaults(command=function)
-        return added
-
-    collect = command("collect", print_table)
-    collect.add_argument("run")
-    collect.add_argument("--out", type=Path, help="default: table.csv in the run's folder")
-    compare = command("compare", print_comparison)
-    compare.add_argument("a")
-    compare.add_argument("b")
-    verify = command("verify", execute_again)
-    verify.add_argument("run")
-    verify.add_argument("--points", type=_positive, default=3, help="how many, at random")
-    verify.add_argument("--seed", type=int, default=0, help="of the choice")
-    verify.add_argument("--workers", type=_positive)
+    _table_options(commands)
     is_named = arguments[:1] and arguments[0] in commands.choices
-    batch = command("batch", execute_batch, prog=parser.prog, formatter_class=RAW)
-    batch.description = __doc__
+    batch = commands.add_parser("batch", prog=parser.prog, description=__doc__, formatter_class=RAW)
     _batch_options(batch)
     options = parser.parse_args(arguments if is_named else ["batch", *arguments])
     if options.command is execute_batch:
@@ -95,7 +78,25 @@ def _refuse_mixed(parser: argparse.ArgumentParser, options: argparse.Namespace) 
         parser.error("--filter chooses among the points of a grid")
 
 
+def _table_options(commands) -> None:
+    parsers = []
+    for name, command in (("collect", print_table), ("compare", print_comparison),
+                          ("verify", execute_again)):  # fmt: skip
+        parsers.append(commands.add_parser(name, description=command.__doc__))
+        parsers[-1].set_defaults(command=command)
+    collect, compare, verify = parsers
+    collect.add_argument("run")
+    collect.add_argument("--out", type=Path, help="default: table.csv in the run's folder")
+    compare.add_argument("a")
+    compare.add_argument("b")
+    verify.add_argument("run")
+    verify.add_argument("--points", type=_positive, default=3, help="how many, at random")
+    verify.add_argument("--seed", type=int, default=0, help="of the choice")
+    verify.add_argument("--workers", type=_positive)
+
+
 def _batch_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command=execute_batch)
     add = parser.add_argument
     add("grid", nargs="?", metavar="GRID", help="name below papermill_runs/grids, or a YAML file")
     add("--run", help="folder below papermill_runs (default: the grid's name, or `default`)")

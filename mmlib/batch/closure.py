@@ -8,6 +8,7 @@ import ast
 from collections.abc import Container, Iterable, Iterator
 from functools import lru_cache
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 
 import mmlib
@@ -154,9 +155,8 @@ def _files(name: str) -> Iterator[Path]:
 
 def _on_demand(room: Path, name: str | None = None) -> Iterator[Path]:
     """Where a room's `lazily` finds a name, or all of its names; nothing where there is no room."""
-    init = room / "__init__.py"
-    for node in ast.walk(ast.parse(init.read_text() if init.exists() else "")):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "lazily":
-            table = ast.literal_eval(node.args[1])
-            for module in {table.get(name)} if name else {*table.values()}:
-                yield from [room / f"{module}.py"] if module else []
+    if room != PACKAGE and (room / "__init__.py").exists():
+        loaded = import_module(".".join(["mmlib", *room.relative_to(PACKAGE).parts]))
+        table = getattr(getattr(loaded, "__getattr__", None), "modules", {})
+        for module in {table[n] for n in table if name in (n, None)}:
+            yield room / f"{module}.py"
