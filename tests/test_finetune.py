@@ -537,7 +537,8 @@ def saved(tmp_path, two, kind, settings):
     torch.manual_seed(0)
     config = getattr(transformers, f"{kind}Config")(**settings)
     getattr(transformers, f"{kind}Model")(config).save_pretrained(tmp_path / kind)
-    transformers.AutoTokenizer.from_pretrained(two[1]).save_pretrained(tmp_path / kind)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(two[1], trust_remote_code=False)
+    tokenizer.save_pretrained(tmp_path / kind)
     return str(tmp_path / kind)
 
 
@@ -559,7 +560,7 @@ def test_dropout_is_what_is_asked_for_in_every_encoder(config, tmp_path, two, ki
         one, other = (model.train()(batch).fine for _ in range(2))
         assert torch.equal(one, other) == (rate == 0)
         assert model.encoders[0].config.to_dict() == transformers.AutoConfig.from_pretrained(
-            folder, dtype="float32", name_or_path=folder
+            folder, dtype="float32", name_or_path=folder, trust_remote_code=False
         ).to_dict() | {"transformers_version": transformers.__version__}
 
 

@@ -61,7 +61,7 @@ def test_names_as_they_were():
         "from mmlib.frozen import Learner, as_tensors, noise\n",
     )
     assert printed.splitlines()[:2] == ["DAF", "(1, 384)"]
-    assert printed.splitlines()[-1] == "review_scores"
+    assert printed.splitlines()[-1] == "all_scores"
 
 
 @pytest.mark.parametrize("module", ["tune", "runs", "media", "finetuned", "pretrain"])

@@ -109,8 +109,9 @@ def read_meld(path: Path) -> Corpus:
     values = {"negative": -1.0, "neutral": 0.0, "positive": 1.0}
     files = [path.with_name(f"{split}_sent_emo.csv") for split in ("train", "dev", "test")]
     parts = [table(f, needed).assign(split=s) for f, s in zip(files, SPLITS, strict=True)]
+    for file, part in zip(files, parts, strict=True):
+        refuse_unknown("Sentiment", sorted(set(part["Sentiment"])), values, DataError, file.name)
     rows = pd.concat(parts, ignore_index=True)
-    refuse_unknown("Sentiment", sorted(set(rows["Sentiment"])), values, DataError, where="MELD")
     rows["group"] = rows["split"] + "_dia" + rows["Dialogue_ID"]
     rows["id"] = rows["group"] + "_utt" + rows["Utterance_ID"]
     rows["text"] = rows["Utterance"].str.translate(_STRAIGHT)
