@@ -63,8 +63,9 @@ words = [corpus.text[i] for i in corpus.rows("train")]
 folders = [made.named(name, words) for name in (encoder_a, encoder_b)]
 data = frozen.states(corpus, *folders, max_length=max_length, dtype=dtype)
 test, known = data.take(data.rows("test")), goal.take(data.rows("test"))
-apart = interpret.difference(*(part[data.rows("valid"), -1] for part in (data.a, data.b)))
-print(f"A {data.a.shape[1:]}, B {data.b.shape[1:]}, {len(test)} to test on; "
+apart = interpret.difference(*(part[data.rows("valid"), -1] for part in data.x.values()))
+a, b = (x.shape[1:] for x in data.x.values())  # (l, d) each
+print(f"A {a}, B {b}, {len(test)} to test on; "
       f"CKA of A and B {apart.cka:.2f}, distance {apart.distance:.2f}")  # fmt: skip
 
 # %% [markdown]
@@ -161,7 +162,8 @@ _ = plots.save(figure, "06_gaps", run)
 # they are this machine's, and differ from run to run.)
 
 # %%
-models = {name: DyFuLM(data.dims, data.layers, **one.shape)
+layers, dims = zip(a, b, strict=True)
+models = {name: DyFuLM(dims, layers, **one.shape)
           for name, one in (VARIANTS | SINGLE).items()
           if name in ("full", "no_layer_fusion", "none", "single_a")}  # fmt: skip
 price = cost.fusion_and_heads(models)
