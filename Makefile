@@ -15,7 +15,7 @@ NUMERIC := covarep covarep_reference daf train frozen dyfulm multitask stack tex
 export JUPYTER_PREFER_ENV_PATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run rerun notebooks test lint numeric drill benchmark lock
+.PHONY: help setup run rerun notebooks test lint numeric fuzz drill benchmark lock
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -38,7 +38,7 @@ rerun: setup  ## every point of a grid that is not up to date (GRID=smoke WORKER
 	@$(BIN)/python -m mmlib.batch $(GRID) $(if $(WORKERS),--workers $(WORKERS))
 
 # One thread: sums keep their order, so that a run, the stored outputs and the tests agree.
-run rerun notebooks test numeric drill: export OMP_NUM_THREADS := 1
+run rerun notebooks test numeric fuzz drill: export OMP_NUM_THREADS := 1
 
 notebooks: setup  ## make the reference run: every .ipynb anew from its .py (ONLY=02_daf)
 	@set -e; for source in $(SOURCES); do \
@@ -61,6 +61,9 @@ test: lint  ## lint, pytest, and every notebook against its stored outputs
 
 numeric: setup  ## the tests of numbers once more, rounded as by the plainest x86-64 processor
 	$(PLAIN) $(BIN)/python -m pytest $(NUMERIC:%=tests/test_%.py) -n 2 --dist loadscope
+
+fuzz: setup  ## minutes: 4,000 damaged files of every format; each gets a result or one line
+	$(BIN)/python tests/fuzz.py
 
 drill: setup  ## minutes: workers and driver killed in a grid, 500 clips, 09 in a browser if there is one
 	$(BIN)/python -m pytest tests -m slow -rs
