@@ -11,7 +11,7 @@ _FORMULA = re.compile(r"#(NAME\?|REF!|VALUE!|N/A)")
 
 
 def check(corpus: Corpus) -> Corpus:
-    """The corpus itself, if it is sound; else a DataError that names the first thing found."""
+    """The corpus itself, if it is sound; else a DataError that names the first fault."""
     try:
         for rule in (_sizes, _ids, _labels, _splits, _groups, _text, _sequences):
             if corpus.labelled or rule not in (_labels, _splits):
@@ -34,7 +34,7 @@ def _sizes(corpus: Corpus) -> None:
 
 
 def _ids(corpus: Corpus) -> None:
-    if name := next((one for one in corpus.ids if _FORMULA.search(one)), None):
+    if name := next(filter(_FORMULA.search, corpus.ids), None):
         raise DataError(
             f"id {name!r} was changed by a spreadsheet, which takes - or = for a formula; use the "
             "file as it was fetched"
@@ -46,8 +46,8 @@ def _ids(corpus: Corpus) -> None:
 
 def _labels(corpus: Corpus) -> None:
     scale = corpus.scale
-    inside = (corpus.label >= scale.low - 1e-4) & (corpus.label <= scale.high + 1e-4)
-    bad = np.flatnonzero(~inside)
+    on_scale = (corpus.label >= scale.low - 1e-4) & (corpus.label <= scale.high + 1e-4)
+    bad = np.flatnonzero(~on_scale)
     if len(bad):
         raise DataError(
             f"label {corpus.label[bad[0]]:g} of {corpus.ids[bad[0]]!r} is not in "

@@ -148,11 +148,16 @@ class Corpus:
         )
 
 
+def noted(counts: Mapping[str, int]) -> list[str]:
+    """Notes on what was dropped, filled or cut: those of the sentences whose count is not 0."""
+    return [sentence for sentence, count in counts.items() if count]
+
+
 def rows_of(data: Any, splits: Sequence[str]) -> list[np.ndarray]:
     """Row numbers of each split of features or states; DataError where one is empty."""
     rows = [data.rows(split) for split in splits]
-    for split, found in zip(splits, rows, strict=True):
-        if not len(found):
+    for split, numbers in zip(splits, rows, strict=True):
+        if not len(numbers):
             raise DataError(f"{data.name} has no utterance in split {split}; training needs it")
     return rows
 

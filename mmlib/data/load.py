@@ -1,6 +1,7 @@
 """`load`: a name in, a sound `Corpus` out. The tables below say from where."""
 
 import inspect
+import os
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -9,10 +10,10 @@ from pathlib import Path
 from mmlib.data.check import check
 from mmlib.data.corpus import Corpus, DataError
 from mmlib.data.readers.csd import read_csd
-from mmlib.data.readers.mmsa import read_mmsa
+from mmlib.data.readers.mmsa import read_mmmo, read_mmsa
 from mmlib.data.readers.recordings import TABLE, read_recordings
 from mmlib.data.readers.reviews import read_reviews, read_sst5
-from mmlib.data.readers.tables import read_meld, read_mmmo, read_mosei, read_mosi
+from mmlib.data.readers.tables import read_meld, read_mosei, read_mosi
 from mmlib.files import data_root, expanded, reason_of, refuse_unknown
 
 # ROOT/<name>/<file>, in order of precedence. A reader of several files is named by the first.
@@ -56,7 +57,7 @@ def load(name: str, root: Path | str | None = None, **options: object) -> Corpus
     Raises DataError, one line, with the choices or the remedy.
     """
     if name not in NAMES:
-        if (own := expanded(name) / TABLE).exists():
+        if os.path.exists(own := expanded(str(name)) / TABLE):  # Path's own fails for long names
             return _checked(read_recordings, own)
         refuse_unknown("data set", [name], NAMES, DataError)
     if name in EMBEDDED:
@@ -101,20 +102,21 @@ def choose(folder: Path, patterns: Sequence[str], file: str | None = None) -> tu
     accepted files and where they go, or those present.
     """
     accepted = ", ".join(patterns)
-    found = {p: pattern for pattern in patterns for p in sorted(folder.glob(pattern))}
-    if not found:
+    pattern_of = {p: pattern for pattern in patterns for p in sorted(folder.glob(pattern))}
+    if not pattern_of:
         raise DataError(
             f"no data in {folder}: put one of {accepted} there, or set MMLIB_DATA to the folder "
             f"that holds {folder.name}/"
         )
-    names = [p.name for p in found]
+    names = [p.name for p in pattern_of]
     if file is not None and file not in names:
         raise DataError(
             f"no file {file!r} in {folder}; there: {', '.join(names)} (accepted: {accepted})"
         )
     path = folder / (file or names[0])
     together = path.suffix == ".csd"  # one data set in several files, read as a folder
-    others = [p.name for p in found if p != path and not (together and found[p] == found[path])]
+    others = [p.name for p, pattern in pattern_of.items()
+              if p != path and not (together and pattern == pattern_of[path])]  # fmt: skip
     if file is None and others:
         print(f"{folder.name}: reading {path.name}; file= names another: {', '.join(others)}")
-    return path, found[path]
+    return path, pattern_of[path]

@@ -52,13 +52,13 @@ def targets(corpus: Corpus, intensity: str = "label") -> Targets:
             f"{corpus.name}: no targets for labels of scale {corpus.scale.name!r}; "
             f"there are rules for {', '.join(_RULES)}"
         )
-    found = _RULES[corpus.scale.name](corpus.label)
+    by_label = _RULES[corpus.scale.name](corpus.label)
     refuse_unknown("intensity", [intensity], INTENSITIES, DataError)
     if intensity == "label":
-        return found
+        return by_label
     if corpus.text is None:
         raise DataError(f"{corpus.name} has no text for a lexicon to score; use intensity='label'")
-    return found._replace(intensity=lexicon(corpus.text, intensity == "lexicon_sentences"))
+    return by_label._replace(intensity=lexicon(corpus.text, intensity == "lexicon_sentences"))
 
 
 def lexicon(texts: Sequence[str], by_sentence: bool = False) -> np.ndarray:
@@ -72,7 +72,7 @@ def lexicon(texts: Sequence[str], by_sentence: bool = False) -> np.ndarray:
         raise DataError("a lexicon needs vaderSentiment: pip install 'mmlib[lexicon]'") from None
     score = SentimentIntensityAnalyzer().polarity_scores
     parts = [_sentences(text) if by_sentence else [text] for text in texts]
-    means = [np.mean([score(part)["compound"] for part in of_one]) for of_one in parts]
+    means = [np.mean([score(part)["compound"] for part in of_text]) for of_text in parts]
     return ((np.array(means) + 1) / 2).astype(np.float32)
 
 
@@ -90,9 +90,9 @@ def intensity_table(
 
 
 def constant(known: Targets, n: int, weights: np.ndarray | None = None) -> Targets:
-    """The best constant of known targets, said n times: most frequent classes, median intensity.
+    """The best constant prediction for n utterances: most frequent classes, median intensity.
 
-    weights: of the known ones, where the constant is to be the best under natural shares.
+    weights: of the known targets, where the constant is to be the best under natural shares.
     """
     coarse, fine = (np.bincount(y, weights).argmax() for y in (known.coarse, known.fine))
     middle = _median(known.intensity, weights)
@@ -110,17 +110,10 @@ def _median(values: np.ndarray, weights: np.ndarray | None) -> float:
     return np.quantile(values, 0.5, weights=weights, method="inverted_cdf")
 
 
-def _five(fine: np.ndarray, intensity: np.ndarray) -> Targets:
-    """Five ordered classes: two negative, one neutral, two positive."""
+def _of_classes(classes: np.ndarray, intensity: np.ndarray) -> Targets:
+    """Targets of classes 0..4: two negative, one neutral, two positive."""
+    fine = np.round(classes).astype(np.int64)
     return Targets(np.sign(fine - 2) + 1, fine, _in_unit(intensity))
-
-
-def _of_stars(label: np.ndarray) -> Targets:
-    return _five(np.round(label).astype(np.int64) - 1, (label - 1) / 4)
-
-
-def _of_classes(label: np.ndarray) -> Targets:
-    return _five(np.round(label).astype(np.int64), label / 4)
 
 
 def _of_sentiment(label: np.ndarray) -> Targets:
@@ -138,7 +131,7 @@ def _sentences(text: str) -> list[str]:
 
 
 _RULES: dict[str, Callable[[np.ndarray], Targets]] = {
-    "stars": _of_stars,
-    "five classes": _of_classes,
+    "stars": lambda label: _of_classes(np.round(label) - 1, (label - 1) / 4),
+    "five classes": lambda label: _of_classes(label, label / 4),
     "sentiment": _of_sentiment,
 }

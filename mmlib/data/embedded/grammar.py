@@ -4,6 +4,7 @@ The value is carried by polarity adjectives, intensifiers and negation. The mann
 words can be trusted (plain, hedged, second-hand, vague, sarcastic), and it can be seen in them.
 """
 
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -96,10 +97,20 @@ def phrase(value: float, rng: np.random.Generator, within: float = 0.2) -> str:
 def sentence(value: float, manner: str, rng: np.random.Generator) -> str:
     """One sentence in a manner of MANNERS whose words carry a value in [-3, 3]."""
     words = phrase(value, rng), phrase(value, rng)
-    template = MANNERS[manner][rng.integers(len(MANNERS[manner]))]
-    pick = {"topic": TOPICS, "aspect": ASPECTS, "open": OPENINGS, "time": TIMES}
-    fill = {name: choice[rng.integers(len(choice))] for name, choice in pick.items()}
-    return template.format(*words, **fill)
+    choices = {"topic": TOPICS, "aspect": ASPECTS, "open": OPENINGS, "time": TIMES}
+    return filled(drawn(MANNERS[manner], rng), choices, rng, *words)
+
+
+def filled(
+    template: str, choices: Mapping[str, Sequence[str]], rng: np.random.Generator, *words: str
+) -> str:
+    """A template with `words` at its numbers and one of the choices at each of its names."""
+    return template.format(*words, **{name: drawn(of, rng) for name, of in choices.items()})
+
+
+def drawn(choices: Sequence[str], rng: np.random.Generator) -> str:
+    """One of the choices at random."""
+    return choices[rng.integers(len(choices))]
 
 
 _PHRASES, _VALUES = opinions()

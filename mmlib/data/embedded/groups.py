@@ -8,18 +8,14 @@ SIZE = 20  # utterances a group
 SPLIT = np.array(["train"] * 7 + ["valid"] + ["test"] * 2)  # of every ten groups
 
 
-def whole_groups(n: int) -> np.ndarray:
-    """The number of each utterance's group, (n,); DataError if n is too small for three splits."""
+def numbered(kind: str, n: int) -> tuple[np.ndarray, dict[str, object]]:
+    """The number of each utterance's group, (n,), and the ids, groups and splits of a `Corpus`.
+
+    DataError if n is too small for three splits.
+    """
     if n < 10 * SIZE:
         raise DataError(f"n={n} does not fill three splits; use {10 * SIZE} or more")
-    return np.arange(n) // SIZE
-
-
-def grouped(kind: str, groups: np.ndarray) -> dict[str, object]:
-    """The ids, groups and splits of a `Corpus`, from each utterance's group (n,)."""
-    names = [f"{kind}{g:03d}" for g in groups]
-    return {
-        "ids": tuple(f"{name}_{i:05d}" for i, name in enumerate(names)),
-        "groups": tuple(names),
-        "split": SPLIT[groups % 10],
-    }
+    group = np.arange(n) // SIZE
+    names = [f"{kind}{g:03d}" for g in group]
+    ids = tuple(f"{name}_{i:05d}" for i, name in enumerate(names))
+    return group, {"ids": ids, "groups": tuple(names), "split": SPLIT[group % 10]}

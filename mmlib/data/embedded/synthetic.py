@@ -20,7 +20,7 @@ from scipy.stats import norm
 from mmlib.data.columns import COVAREP, FACET
 from mmlib.data.corpus import Corpus, Sequences
 from mmlib.data.embedded import grammar
-from mmlib.data.embedded.groups import grouped, whole_groups
+from mmlib.data.embedded.groups import numbered
 
 MODALITIES = ("text", "audio", "vision")
 GRID = np.arange(-9, 10) / 3  # (19,), the values a label can take
@@ -72,7 +72,7 @@ def synthetic(seed: int = 0, n: int = 6000, control: bool = False) -> Corpus:
     DataError if n is too small for three splits.
     """
     rng = np.random.default_rng(seed)
-    groups = whole_groups(n)
+    group, identity = numbered("speaker", n)
     y = rng.choice(GRID, size=n, p=prior())
     q, present = _informativeness(n, control, rng)
     evidence = np.clip(y[:, None] + noise_of(q) * rng.standard_normal(q.shape), -3, 3)
@@ -82,12 +82,12 @@ def synthetic(seed: int = 0, n: int = 6000, control: bool = False) -> Corpus:
     return Corpus(
         name="synthetic",
         variant=f"seed {seed}, {n} utterances" + (", control: fixed weights optimal" * control),
-        **grouped("speaker", groups),
+        **identity,
         label=y,
         text=text,
         sequences={
-            "audio": _audio(evidence[:, 1], q[:, 1], present[:, 1], groups, rng),
-            "vision": _vision(evidence[:, 2], q[:, 2], present[:, 2], groups, rng),
+            "audio": _audio(evidence[:, 1], q[:, 1], present[:, 1], group, rng),
+            "vision": _vision(evidence[:, 2], q[:, 2], present[:, 2], group, rng),
         },
         truth={
             "informativeness": np.where(present, q, 0),
@@ -147,42 +147,45 @@ def _text(value, q, control, rng) -> tuple[str, ...]:
     return tuple(grammar.sentence(v, manners[k], rng) for v, k in zip(value, level, strict=True))
 
 
-def _frames(mean: np.ndarray, sd: np.ndarray, lengths: np.ndarray, rng) -> np.ndarray:
-    """Frames (sum t, d) around each utterance's mean (n, d), jittering by sd (n, d)."""
+def _frames(mean, sd, q, lengths, rng) -> np.ndarray:
+    """Frames (sum t, d) around each utterance's mean (n, d); of low q they are restless."""
+    restless = np.broadcast_to(sd * (0.4 + 1.2 * (1 - q)[:, None]), mean.shape)  # (n, d)
     frames = rng.standard_normal((lengths.sum(), mean.shape[1]), dtype=np.float32)
     at = np.repeat(np.arange(len(lengths)), lengths)
-    frames *= sd.astype(np.float32)[at]
+    frames *= restless.astype(np.float32)[at]
     frames += mean.astype(np.float32)[at]
     return frames
 
 
-def _audio(evidence, q, present, groups, rng) -> Sequences:
+def _lengths(shortest: int, longest: int, present: np.ndarray, rng) -> np.ndarray:
+    return rng.integers(shortest, longest, size=len(present)) * present
+
+
+def _speakers(group: np.ndarray, d: int, rng) -> np.ndarray:
+    """What is the same in all utterances of a speaker, (n, d)."""
+    return 0.1 * rng.standard_normal((group.max() + 1, d))[group]
+
+
+def _audio(evidence, q, present, group, rng) -> Sequences:
     """COVAREP-like sequences: clarity shows in voicing, Rd_conf, HMPDD and restless frames."""
-    table = np.array([AUDIO.get(c) or _other(c) for c in COVAREP])  # (d, 4)
-    mean, sd, by_value, by_clarity = table.T
-    lengths = rng.integers(15, 45, size=len(q)) * present
-    speaker = 0.1 * rng.standard_normal((groups.max() + 1, len(COVAREP)))[groups]
-    shift = evidence[:, None] / 3 * by_value + (1 - q)[:, None] * by_clarity + speaker  # (n, d)
-    restless = 0.4 + 1.2 * (1 - q)[:, None]
-    frames = _frames(mean + sd * shift, np.broadcast_to(sd * restless, shift.shape), lengths, rng)
+    kinds = {"MCEP": MCEP_HIGH, "HMPDM": HMPDM, "HMPDD": HMPDD}
+    table = [AUDIO.get(column) or kinds[column.split("_")[0]] for column in COVAREP]
+    mean, sd, by_value, by_clarity = np.array(table).T  # (d,) each
+    lengths = _lengths(15, 45, present, rng)
+    shift = evidence[:, None] / 3 * by_value + (1 - q)[:, None] * by_clarity  # (n, d)
+    shift = shift + _speakers(group, len(COVAREP), rng)
+    frames = _frames(mean + sd * shift, sd, q, lengths, rng)
     for column, low, high in (("VUV", 0, 1), ("F0", 50, 500), ("NAQ", 0, 1), ("Rd", 0.3, 2.7)):
         k = COVAREP.index(column)
         frames[:, k] = frames[:, k].clip(low, high)
     return Sequences(frames, lengths, COVAREP)
 
 
-def _other(column: str) -> tuple:
-    kinds = {"HMPDM": HMPDM, "HMPDD": HMPDD, "MCEP": MCEP_HIGH}
-    return kinds[column.split("_")[0]]
-
-
-def _vision(evidence, q, present, groups, rng) -> Sequences:
+def _vision(evidence, q, present, group, rng) -> Sequences:
     """FACET-like sequences: where the face is unclear it is lost (all zero) in many frames."""
     by_value = np.array([VISION.get(c, 0.0) for c in FACET])  # (d,)
-    lengths = rng.integers(10, 30, size=len(q)) * present
-    speaker = 0.1 * rng.standard_normal((groups.max() + 1, len(FACET)))[groups]
-    mean = -0.3 + 2.0 * evidence[:, None] / 3 * by_value + speaker  # (n, d)
-    restless = np.broadcast_to(0.4 + 1.2 * (1 - q)[:, None], mean.shape)
-    frames = _frames(mean, restless, lengths, rng)
+    lengths = _lengths(10, 30, present, rng)
+    mean = -0.3 + 2.0 * evidence[:, None] / 3 * by_value + _speakers(group, len(FACET), rng)
+    frames = _frames(mean, np.ones(len(FACET)), q, lengths, rng)
     lost = rng.random(len(frames)) < np.repeat(0.5 * (1 - q), lengths)
     return Sequences(frames * ~lost[:, None], lengths, FACET)

@@ -17,7 +17,7 @@ import numpy as np
 
 from mmlib.data.corpus import Corpus, Scale
 from mmlib.data.embedded import grammar
-from mmlib.data.embedded.groups import grouped, whole_groups
+from mmlib.data.embedded.groups import numbered
 
 GAIN = 1.5  # a verdict is firmer than the mean of the opinions it rests on
 NOISE = 0.3
@@ -33,9 +33,11 @@ ASPECTS = {
     "price": ("price", "value for money"),
     "pool": ("pool", "gym", "spa"),
 }
-PARTY = ("my wife and i", "we", "my family", "two colleagues and i", "my parents and i")
-NIGHTS = ("one night", "two nights", "three nights", "a week")
-TIMES = ("in june", "last month", "in early spring", "over new year", "in the holidays")
+OCCASIONS = {
+    "party": ("my wife and i", "we", "my family", "two colleagues and i", "my parents and i"),
+    "nights": ("one night", "two nights", "three nights", "a week"),
+    "time": ("in june", "last month", "in early spring", "over new year", "in the holidays"),
+}
 FACTS = (
     "{party} stayed {nights} {time}.",
     "we booked {nights} for a wedding.",
@@ -77,10 +79,10 @@ def synthetic_reviews(seed: int = 0, n: int = 2400) -> Corpus:
     DataError if n is too small for three splits.
     """
     rng = np.random.default_rng(seed)
-    hotels = whole_groups(n)
-    good = rng.normal(0, 0.6, (hotels[-1] + 1, 1))  # (hotels, 1)
+    hotel, identity = numbered("hotel", n)
+    good = rng.normal(0, 0.6, (hotel[-1] + 1, 1))  # (hotels, 1)
     quality = good + rng.normal(0, 0.5, (len(good), len(ASPECTS)))  # (hotels, k)
-    moods = rng.uniform(-2.4, 2.4, (n, 1)) + quality[hotels]  # (n, k)
+    moods = rng.uniform(-2.4, 2.4, (n, 1)) + quality[hotel]  # (n, k)
     texts, values, weights = zip(*(_review(mood, rng) for mood in moods), strict=True)
     values, weights = np.array(values), np.array(weights)  # (n, k)
     verdict = np.clip(GAIN * (weights * values).sum(1) / weights.sum(1), -3, 3)
@@ -89,7 +91,7 @@ def synthetic_reviews(seed: int = 0, n: int = 2400) -> Corpus:
     return Corpus(
         name="synthetic_reviews",
         variant=f"seed {seed}, {n} reviews",
-        **grouped("hotel", hotels),
+        **identity,
         label=stars,
         text=texts,
         scale=Scale("stars", 1, 5),
@@ -107,7 +109,7 @@ def _review(mood: np.ndarray, rng: np.random.Generator) -> tuple[str, np.ndarray
     """A text, and what it says (k,) with what weight (k,), of a guest of this mood (k,)."""
     values, weights = np.zeros(len(ASPECTS)), np.zeros(len(ASPECTS))
     free = list(rng.permutation(len(ASPECTS)))
-    facts = [_fact(form, rng) for form in rng.permutation(FACTS)[:2]]
+    facts = [grammar.filled(form, OCCASIONS, rng) for form in rng.permutation(FACTS)[:2]]
     sentences = facts[:1]
     for form in [rng.integers(2), *rng.integers(len(FORMS), size=rng.integers(2, 5))]:
         frame, opinions = FORMS[form]
@@ -116,7 +118,7 @@ def _review(mood: np.ndarray, rng: np.random.Generator) -> tuple[str, np.ndarray
             k = free.pop()
             phrase, values[k] = _worded(opinion, mood[k], rng)
             weights[k] = opinion.weight
-            words += [_drawn([*ASPECTS.values()][k], rng), phrase]
+            words += [grammar.drawn([*ASPECTS.values()][k], rng), phrase]
         sentences.append(frame.format(*words))
         if len(free) < 2:
             break
@@ -129,15 +131,6 @@ def _worded(opinion: Opinion, mood: float, rng: np.random.Generator) -> tuple[st
     meant = np.clip(opinion.side * mood + SPREAD * rng.standard_normal(), -3, 3)
     words = grammar.phrase(float(np.clip(meant / opinion.turn, -3, 3)), rng)
     return words, opinion.turn * _WORTH[words]
-
-
-def _fact(form: str, rng: np.random.Generator) -> str:
-    fill = {"party": PARTY, "nights": NIGHTS, "time": TIMES}
-    return form.format(**{name: _drawn(of, rng) for name, of in fill.items()})
-
-
-def _drawn(choices: tuple[str, ...], rng: np.random.Generator) -> str:
-    return choices[rng.integers(len(choices))]
 
 
 _WORTH = dict(zip(*grammar.opinions(), strict=True))

@@ -5,7 +5,6 @@ import csv
 import gzip
 import io
 import re
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,11 @@ import numpy as np
 import pandas as pd
 
 from mmlib.data.corpus import Corpus, DataError
+from mmlib.data.readers.border import check_size, most, readable
 from mmlib.files import sha256
+
+CELL = 8  # bytes that pandas needs for a cell, beside the words in it
+VALID = ("dev", "val", "validation")  # other names of the split
 
 
 def table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -27,7 +30,8 @@ def table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     rows = _parquet(path) if path.suffix == ".parquet" else _separated(path)
     columns = list(rows.columns) if columns is None else list(columns)
     if missing := [c for c in columns if c not in rows.columns]:
-        raise DataError(f"{path.name}: missing column(s) {', '.join(missing[:5])}; fetch it again")
+        words = f"missing column(s) {', '.join(missing[:5])}"
+        raise DataError(f"{path.name}: {words}; fetch or make it again")
     return rows[columns]
 
 
@@ -47,34 +51,34 @@ def with_points(cells: pd.Series) -> pd.Series:
     return cells.str.replace(r"^\s*([-+]?\d*),(\d+)\s*$", r"\1.\2", regex=True)
 
 
+def as_text(value: object) -> str:
+    """A word or an id of a file, which may hold bytes."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
 def corpus_of(files: Sequence[Path], rows: pd.DataFrame, **rest: object) -> Corpus:
     """A corpus of one row an utterance: id, split, label and, where they are known, group and text.
 
-    Without groups each utterance is its own. "dev" and "validation" are other names of "valid".
-    files: what was read, for the checksums. rest: the other parts of a `Corpus`.
+    Without groups each utterance is its own. The split "valid" may have a name of VALID. files:
+    what was read, for the checksums. rest: the other parts of a `Corpus`.
     """
     return Corpus(
         ids=tuple(rows["id"]),
         groups=tuple(rows.get("group", rows["id"])),
-        split=rows["split"].replace({"dev": "valid", "validation": "valid"}),
+        split=rows["split"].replace(dict.fromkeys(VALID, "valid")),
         label=rows["label"],
         text=tuple(rows["text"]) if "text" in rows else None,
-        checksums={file.name: sha256(file) for file in files},
+        checksums={str(file.relative_to(files[0].parent)): sha256(file) for file in files},
         **rest,
     )
 
 
 def _separated(path: Path) -> pd.DataFrame:
-    try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        separator, text = _separator(_decode(raw), "\t" if ".tsv" in path.suffixes else ",")
+    with readable(path, "not a readable csv", "mend it, or fetch it again"):
+        text = _decode(path, _unpacked(path))
+        separator, header, text = _header(text, "\t" if ".tsv" in path.suffixes else ",")
+        check_size(path, CELL * len(header) * max(text.count("\n"), text.count("\r")))
         rows = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
-    except (OSError, EOFError, UnicodeError, zlib.error, pd.errors.ParserError,
-            pd.errors.EmptyDataError) as error:  # fmt: skip
-        words = " ".join(str(error).split())
-        raise DataError(
-            f"{path.name}: not a readable csv ({words}); mend it, or fetch it again"
-        ) from None
     if not isinstance(rows.index, pd.RangeIndex):  # pandas takes what is too much for names of rows
         raise DataError(
             f"{path.name}: the rows have more cells than the header names columns; put texts "
@@ -83,40 +87,71 @@ def _separated(path: Path) -> pd.DataFrame:
     return rows
 
 
+def _unpacked(path: Path) -> bytes:
+    """The bytes of a file, or of what a .gz holds."""
+    if path.suffix != ".gz":
+        return path.read_bytes()
+    with gzip.open(path) as file:
+        content = file.read(most(path) + 1)
+    check_size(path, len(content))
+    return content
+
+
 def _parquet(path: Path) -> pd.DataFrame:
     try:
-        rows = pd.read_parquet(path)
+        from pyarrow import parquet
     except ImportError:
         raise DataError(
             f"{path.name}: reading parquet needs pyarrow; pip install 'mmlib[parquet]', or save "
             "the table as csv"
         ) from None
-    except (OSError, ValueError) as error:
-        words = " ".join(str(error).split())
-        raise DataError(f"{path.name}: not a readable parquet ({words}); fetch it again") from None
+    with readable(path, "not a readable parquet"), parquet.ParquetFile(path) as file:
+        about, flat, words = file.metadata, *_flat_columns(file)
+        packed = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
+        check_size(path, packed + CELL * about.num_rows * len(flat))
+        # each word once, however often it stands there, until it is known how much that would be
+        rows = parquet.read_table(path, columns=flat, read_dictionary=words)
+        rows = rows.to_pandas(ignore_metadata=True)
+        check_size(path, sum(_length(rows[name]) for name in words))
     return rows.astype(object).where(rows.notna(), "").astype(str)
 
 
-def _separator(text: str, usual: str) -> tuple[str, str]:
-    """The separator of a table and the table without Excel's line `sep=;`.
+def _flat_columns(file: object) -> tuple[list[str], list[str]]:
+    """Names of a ParquetFile's columns that hold one value a row, and of those that hold text."""
+    columns = [file.schema.column(i) for i in range(len(file.schema))]
+    flat = [column for column in columns if column.path == column.name]
+    text = [c for c in flat if c.physical_type == "BYTE_ARRAY" and c.logical_type.type != "DECIMAL"]
+    return [c.path for c in flat], [c.path for c in text]
 
-    The usual one, unless another cuts the header into more columns.
+
+def _length(words: pd.Series) -> int:
+    return sum(len(word) * n for word, n in words.value_counts().items())
+
+
+def _header(text: str, usual: str) -> tuple[str, list[str], str]:
+    """The separator of a table, its column names, and the table without Excel's line `sep=;`.
+
+    The usual separator, unless another cuts the header into more columns.
     """
-    if named := re.match(r'"?sep=(.)"?\r?\n', text):
-        return named[1], text[named.end() :]
-    header = text.partition("\n")[0].rstrip("\r")
-    counts = {s: len(next(csv.reader([header], delimiter=s), ())) for s in (usual, *",;\t|")}
-    return max(counts, key=counts.get), text
+    named = re.match(r'"?sep=(.)"?[\r\n]+', text)
+    text = text[named.end() :] if named else text
+    line = re.match(r"[^\r\n]*", text)[0]
+    headers = {s: next(csv.reader([line], delimiter=s), []) for s in (usual, *",;\t|")}
+    separator = named[1] if named else max(headers, key=lambda s: len(headers[s]))
+    return separator, headers.get(separator, [line]), text
 
 
-def _decode(raw: bytes) -> str:
+def _decode(path: Path, raw: bytes) -> str:
     """UTF-8, with Windows-1252 for each byte that is none, or that was taken for a control.
 
-    UTF-16 where a mark at the start says so. A NUL is left out: no parser reads past it.
+    UTF-16 where a mark at the start says so. A NUL is left out: no parser reads past it. DataError
+    where several words have no letter of Windows-1252 but its accented ones: it is another's.
     """
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return raw.decode("utf-16").replace("\0", "")
     text = raw.decode("utf-8-sig", errors="surrogateescape").replace("\0", "")
+    if len(set(_FOREIGN.findall(text))) > 2:
+        raise DataError(f"{path.name}: its words are neither UTF-8 nor Western; save it as UTF-8")
     return _BROKEN.sub(lambda char: _REPAIRED[ord(char[0])], text)  # translate is 20x slower
 
 
@@ -125,3 +160,4 @@ _REPAIRED = {0xDC00 + byte: char for byte, char in _CP1252.items()} | {
     byte: char for byte, char in _CP1252.items() if byte < 0xA0
 }
 _BROKEN = re.compile("[\x80-\x9f\udc80-\udcff]")
+_FOREIGN = re.compile("[\udcc0-\udcff]{4,}")

@@ -15,16 +15,14 @@ import numpy as np
 import pandas as pd
 
 from mmlib.data.columns import names
-from mmlib.data.corpus import SPLITS, Corpus, DataError, Sequences
+from mmlib.data.corpus import SPLITS, Corpus, DataError, Sequences, noted
 from mmlib.data.readers import hdf5
-from mmlib.data.readers.cells import corpus_of
+from mmlib.data.readers.border import check_size, readable
+from mmlib.data.readers.cells import as_text, corpus_of
 from mmlib.data.readers.frames import pack
 from mmlib.data.readers.tables import read_mosei, read_mosi
-from mmlib.files import reason_of
 
 WIDTHS = {"covarep": (74,), "facet": (35, 47)}  # declared columns, by what the file name contains
-
-
 TOLERANCE = 1e-5  # seconds; what touches for less does not overlap, as in the SDK's align
 _ALIGNED = re.compile(r"(.+)\[\d+\]")  # the keys that the SDK's align writes
 
@@ -75,37 +73,30 @@ def read_csd(path: Path, *, audio: str | None = "COVAREP", vision: str | None = 
 
 def _find(folder: Path, fragment: str, remedy: str = "") -> Path:
     """The .csd file with `fragment` in its name; of several, the last (FACET 4.2 after 4.1)."""
-    found = [p for p in sorted(folder.glob("*.csd")) if fragment.lower() in p.name.lower()]
-    if not found:
+    files = [p for p in sorted(folder.glob("*.csd")) if fragment.lower() in p.name.lower()]
+    if not files:
         raise DataError(f"no *{fragment}*.csd in {folder}: put it there{remedy}")
-    if len(found) > 1:
-        print(f"{folder.name}: of {', '.join(p.name for p in found)} reading {found[-1].name}")
-    return found[-1]
+    if len(files) > 1:
+        print(f"{folder.name}: of {', '.join(p.name for p in files)} reading {files[-1].name}")
+    return files[-1]
 
 
 def _read(path: Path, keys: Iterable[str] | None = None) -> Iterator[tuple]:
     """Key (a video), features (f, d) and intervals (f, 2), one key at a time."""
-    try:
-        with h5py.File(path) as file:
-            root = hdf5.child(hdf5.child(file, next(iter(file))), "data")
-            if not isinstance(root, h5py.Group):
-                raise KeyError("data is no group")
-            for key in root if keys is None else keys:
-                if key in root:
-                    yield key, *_entry(hdf5.child(root, key))
-    except DataError as error:
-        raise DataError(f"{path.name}: {error}") from None
-    except (OSError, KeyError, TypeError, StopIteration, RuntimeError) as error:
-        raise DataError(
-            f"{path.name}: truncated, or no computational sequence ({reason_of(error)}); "
-            "fetch it again"
-        ) from error
+    with readable(path, "truncated, or no computational sequence"), h5py.File(path) as file:
+        reader = hdf5.Reader(path, file)
+        data = reader.child(reader.child(file, next(iter(file))), "data")
+        if not isinstance(data, h5py.Group):
+            raise KeyError("data is no group")
+        for key in data if keys is None else keys:
+            if key in data:
+                yield key, *_entry(reader, reader.child(data, key))
 
 
-def _entry(group: hdf5.Node) -> tuple[np.ndarray, np.ndarray]:
-    features, intervals = (hdf5.values(group, name) for name in ("features", "intervals"))
+def _entry(reader: hdf5.Reader, group: hdf5.Node) -> tuple[np.ndarray, np.ndarray]:
+    features, intervals = (reader.values(group, name) for name in ("features", "intervals"))
     if features.ndim != 2 or intervals.shape != (len(features), 2) or not features.shape[1]:
-        raise DataError(
+        raise reader.error(
             f"{group.name.rpartition('/')[2]} has features {features.shape} and intervals "
             f"{intervals.shape}; expected (f, d) and (f, 2)"
         )
@@ -125,24 +116,23 @@ def _segments(
     for key, features, intervals in _read(labels):
         aligned = key not in fold_of and len(features) == 1 and _ALIGNED.fullmatch(key)
         video = aligned[1] if aligned else key
-        unplaced += video not in fold_of
         if video not in fold_of:
+            unplaced += 1
             continue
         tokens, times = spoken.get(key, (np.zeros(0), np.zeros((0, 2))))
         middles = times.mean(axis=1)
         for i, (start, end) in enumerate(intervals):
             during = tokens[(middles >= start) & (middles < end)]
-            text = " ".join(word for word in map(_plain, during) if word != "sp")
+            text = " ".join(word for word in map(as_text, during) if word != "sp")
             empty += not text
             if text:
                 name = key if aligned else f"{key}[{i}]"
                 segments.append(Segment(name, video, key, start, end, float(features[i, 0]), text))
-    notes = [f"{empty} labelled segments without words left out"] if empty else []
-    return segments, notes + ([f"{unplaced} videos in no fold left out"] if unplaced else [])
-
-
-def _plain(word: object) -> str:
-    return word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word)
+    counts = {
+        f"{empty} labelled segments without words left out": empty,
+        f"{unplaced} videos in no fold left out": unplaced,
+    }
+    return segments, noted(counts)
 
 
 def _cut(modality: str, path: Path, segments: list[Segment], notes: list[str]) -> Sequences:
@@ -150,7 +140,7 @@ def _cut(modality: str, path: Path, segments: list[Segment], notes: list[str]) -
     rows: dict[str, list[int]] = {}
     for i, segment in enumerate(segments):
         rows.setdefault(segment.key, []).append(i)
-    frames, owner, widths = [], [], {}
+    frames, owner, widths, size = [], [], {}, 0
     for key, features, intervals in _read(path, rows):
         widths.setdefault(features.shape[1], []).append(key)
         for i in rows[key]:
@@ -158,6 +148,8 @@ def _cut(modality: str, path: Path, segments: list[Segment], notes: list[str]) -
             overlaps = np.minimum(intervals[:, 1], segments[i].end) - start > TOLERANCE
             frames.append(features[overlaps])
             owner.append(np.full(overlaps.sum(), i))
+            size += frames[-1].nbytes
+            check_size(path, size)  # segments may share frames
     if not frames:
         raise DataError(f"{path.name}: none of the labelled videos is in it; fetch it again")
     _check_widths(path, widths)
@@ -169,15 +161,14 @@ def _cut(modality: str, path: Path, segments: list[Segment], notes: list[str]) -
 def _check_widths(path: Path, widths: dict[int, list[str]]) -> None:
     """DataError unless all keys have the declared number of columns; widths: number -> keys."""
     declared = next((w for part, w in WIDTHS.items() if part in path.name.lower()), tuple(widths))
-    wrong = {width: keys for width, keys in widths.items() if width not in declared}
-    if not wrong and len(widths) > 1:
-        wrong = {width: keys for width, keys in widths.items() if width != max(widths)}
-    for width, keys in wrong.items():
-        raise DataError(
-            f"{path.name}: {sorted(widths)} columns, declared {sorted(declared)}; {width} in "
-            f"{', '.join(keys[:10])} ({len(keys)} in all): take these out of the folds, or fetch "
-            "the file again"
-        )
+    right = max((width for width in widths if width in declared), default=None)
+    for width, keys in widths.items():
+        if width != right:
+            raise DataError(
+                f"{path.name}: {sorted(widths)} columns, declared {sorted(declared)}; {width} in "
+                f"{', '.join(keys[:10])} ({len(keys)} in all): take these out of the folds, or "
+                "fetch the file again"
+            )
 
 
 def _folds(folder: Path) -> tuple[dict[str, str], Path]:
@@ -196,12 +187,10 @@ def _folds(folder: Path) -> tuple[dict[str, str], Path]:
 
 
 def _listed(path: Path) -> dict[str, str]:
-    try:
+    with readable(path, remedy="expected lists train, valid and test"):
         folds = json.loads(path.read_text(encoding="utf-8"))
         pairs = [(video, split) for split in SPLITS for video in folds[split]]
-        of = dict(pairs)
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path.name}: {error}; expected lists train, valid and test") from None
-    if len(of) < len(pairs):
+        split_of = dict(pairs)
+    if len(split_of) < len(pairs):
         raise DataError(f"{path.name}: a video is listed twice; list each once")
-    return of
+    return split_of

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mmlib.data.corpus import DataError, Sequences
+from mmlib.data.corpus import DataError, Sequences, noted
 
 
 def pack(
@@ -33,33 +33,15 @@ def pack(
     values[nan | inf] = 0
     kept = (values != 0).any(axis=1)  # (f,)
     lengths = np.bincount(np.asarray(owner)[kept], minlength=n)
-    notes += _remarks(modality, filled, int((~kept).sum()), int((lengths == 0).sum()))
+    notes += _notes(modality, filled, int((~kept).sum()), int((lengths == 0).sum()))
     return Sequences(values[kept], lengths, columns, filled if filled.any() else None)
 
 
-def pack_padded(
-    modality: str,
-    arrays: list[np.ndarray],
-    columns: tuple[str, ...],
-    notes: list[str],
-    lengths: list[np.ndarray] | None = None,
-) -> Sequences:
-    """`pack` for padded arrays (n, t, d), one after another, rows cut to their first `lengths`."""
-    frames, owner, n = [], [], 0
-    for i, array in enumerate(arrays):
-        cut = array.shape[1] if lengths is None else lengths[i][:, None]
-        valid = np.broadcast_to(np.arange(array.shape[1]) < cut, array.shape[:2])  # (n, t)
-        frames.append(array[valid])
-        owner.append(n + np.nonzero(valid)[0])
-        n += len(array)
-    return pack(modality, np.concatenate(frames), np.concatenate(owner), n, columns, notes)
-
-
-def _remarks(modality: str, filled: np.ndarray, dropped: int, missing: int) -> list[str]:
+def _notes(modality: str, filled: np.ndarray, dropped: int, missing: int) -> list[str]:
     (nan, inf), n_columns = filled.sum(axis=1), int(filled.any(axis=0).sum())
-    remarks = {
+    counts = {
         f"{nan} NaN and {inf} infinite values in {n_columns} columns set to 0": n_columns,
         f"{dropped} all-zero frames left out (padding, no face found)": dropped,
         f"missing for {missing} utterances (length 0)": missing,
     }
-    return [f"{modality}: {remark}" for remark, count in remarks.items() if count]
+    return [f"{modality}: {note}" for note in noted(counts)]

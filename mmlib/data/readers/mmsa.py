@@ -1,27 +1,36 @@
-"""Pickles of MMSA, MulT and MultiBench: {split: {"audio": (n, t, d), "vision": ..., ...}}.
+"""Padded arrays by split, {split: {"audio": (n, t, d), "vision": ..., ...}}.
 
-Keys and shapes as MMSA's `data_loader.py` and MulT's `dataset.py` read them; lists, ragged ones
+So MMSA, MulT and MultiBench pickle CMU-MOSI and CMU-MOSEI, with keys and shapes as MMSA's
+`data_loader.py` and MulT's `dataset.py` read them; ICT-MMMO comes as three npz. Lists, ragged ones
 too, are taken for arrays.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 
 from mmlib.data.columns import names
-from mmlib.data.corpus import SENTIMENT, SPLITS, Corpus, DataError, Scale, Sequences
-from mmlib.data.readers.frames import pack_padded
+from mmlib.data.corpus import SENTIMENT, SPLITS, Corpus, DataError, Scale, Sequences, noted
+from mmlib.data.readers.border import check_size, readable
+from mmlib.data.readers.cells import as_text
+from mmlib.data.readers.frames import pack
 from mmlib.data.readers.unpickle import load_pickle
 from mmlib.files import refuse_unknown, sha256
 
+MODALITIES = ("text", "audio", "vision")
 VARIANTS = (  # columns of audio and vision
     {"audio": (74, "COVAREP 74"), "vision": (35, "FACET 35")},
     {"audio": (74, "COVAREP 74"), "vision": (47, "FACET 4.1 47")},
     {"audio": (5, "CMU's selection, COVAREP 5"), "vision": (20, "FACET 20")},
 )
+MMMO = ({"audio": (74, "COVAREP 74"), "vision": (36, "FACET 36")},)
+
+Frames = list[np.ndarray]  # (t, d) of each utterance, t its own, d the same for all
 
 
 def read_mmsa(
@@ -30,7 +39,7 @@ def read_mmsa(
     text_features: bool = False,
     lengths: str = "file",
     dims: tuple[int, int] | None = None,
-    modalities: Sequence[str] = ("text", "audio", "vision"),
+    modalities: Sequence[str] = MODALITIES,
     label_range: tuple[float, float] | None = None,
 ) -> Corpus:
     """CMU-MOSI or CMU-MOSEI from a pickle with splits train, valid, test.
@@ -45,35 +54,60 @@ def read_mmsa(
     labels, brought to -3..3; of declared dims and labels within -1..1 (SIMS) it is (-1, 1).
     """
     refuse_unknown("lengths", [lengths], ("file", "zeros"), DataError)
-    refuse_unknown("modality", modalities, ("text", "audio", "vision"), DataError)
-    parts = _parts(path)
-    file = _File(path, parts, lengths == "file")
-    variant = file.variant([m for m in ("audio", "vision") if m in modalities], dims)
-    labels = [file.labels(split) for split in SPLITS]
-    ids, groups = file.ids([len(of_split) for of_split in labels])
-    label, scale = _scaled(np.concatenate(labels), label_range, dims is not None)
-    text = file.text() if "text" in modalities else None
-    asked = [m for m in ("audio", "vision") if m in modalities] + ["text"] * text_features
-    sequences = {m: file.sequences(m) for m in asked}
-    if ids == groups:
-        file.notes.append("the file names no videos: each utterance counts as its own group")
+    refuse_unknown("modality", modalities, MODALITIES, DataError)
+    declared = dims and ({m: (dims[i], "as declared") for i, m in enumerate(MODALITIES[1:])},)
+    alone = "the file names no videos: each utterance counts as its own group"
+    return _corpus(
+        _pickled(path), declared or VARIANTS, alone, modalities, label_range,
+        use_lengths=lengths == "file", text_features=text_features,
+    )  # fmt: skip
+
+
+def read_mmmo(path: Path) -> Corpus:
+    """ICT-MMMO as train.npz, valid.npz, test.npz: audio (n, 20, 74), vision (n, 20, 36), label.
+
+    The files name no video, so each row is its own group and its id is made of split and number.
+    Labels 1..5 enter as 1.5 (y - 3).
+    """
+    splits = [_npz(path.with_name(f"{split}.npz"), split) for split in SPLITS]
+    alone = "the files hold no text and no ids; each row counts as one video"
+    return _corpus(splits, MMMO, alone, MODALITIES[1:], (1, 5))
+
+
+def _corpus(
+    splits: "list[_Split]",
+    variants: Sequence[Mapping[str, tuple[int, str]]],
+    alone: str,
+    modalities: Sequence[str],
+    label_range: tuple[float, float] | None,
+    use_lengths: bool = True,
+    text_features: bool = False,
+) -> Corpus:
+    """variants: columns of audio and vision; alone: the note where the videos are not known."""
+    asked = [m for m in MODALITIES[1:] if m in modalities] + ["text"] * text_features
+    frames = {m: [split.frames(m) for split in splits] for m in asked}
+    files = dict.fromkeys(split.path for split in splits)
+    variant = [*(file.name for file in files), *_variant(splits, frames, variants)]
+    label = np.concatenate([split.labels for split in splits])
+    label, scale = _scaled(label, label_range, variants is not VARIANTS)
+    ids, groups = _ids(splits)
+    notes = noted({alone: ids == groups})
     return Corpus(
-        name=path.parent.name,
-        variant=variant,
+        name=splits[0].path.parent.name,
+        variant=", ".join(variant),
         ids=ids,
         groups=groups,
-        split=np.repeat(SPLITS, [len(of_split) for of_split in labels]),
+        split=np.repeat(SPLITS, [len(split.labels) for split in splits]),
         label=label,
-        text=text,
-        sequences=sequences,
+        text=_texts(splits, notes) if "text" in modalities else None,
+        sequences={m: _sequences(m, splits, frames[m], use_lengths, notes) for m in asked},
         scale=scale,
-        notes=tuple(file.notes),
-        checksums={path.name: sha256(path)},
+        notes=tuple(notes),
+        checksums={file.name: sha256(file) for file in files},
     )
 
 
-def _parts(path: Path) -> dict[str, dict]:
-    """The content of each split."""
+def _pickled(path: Path) -> "list[_Split]":
     content = load_pickle(path)
     if not isinstance(content, dict):
         raise DataError(f"{path.name}: holds a {type(content).__name__}; expected a dict of splits")
@@ -88,160 +122,174 @@ def _parts(path: Path) -> dict[str, dict]:
         if not isinstance(content.get(split), dict):
             there = ", ".join(map(str, content))
             raise DataError(f"{path.name}: no dict for split {split!r}; it has {there}")
-    return {split: content[split] for split in SPLITS}
+    return [_Split(path, split, content[split]) for split in SPLITS]
 
 
-class _File:
-    """The splits of one pickle, and what is noted of them."""
+def _npz(path: Path, split: str) -> "_Split":
+    if not path.exists():
+        raise DataError(f"missing file {path}; put it beside the others")
+    with readable(path, "not a readable npz"):
+        with ZipFile(path) as archive:
+            check_size(path, sum(member.file_size for member in archive.infolist()))
+        with np.load(path, allow_pickle=False) as file:
+            content = {name: file[name] for name in ("label", "audio", "vision") if name in file}
+    if "label" in content:
+        content["labels"] = label = np.atleast_1d(content.pop("label"))
+        content["id"] = [f"{i:03d}" for i in range(len(label))]
+    return _Split(path, split, content)
 
-    def __init__(self, path: Path, parts: dict[str, dict], use_lengths: bool) -> None:
-        self.path, self.parts, self.use_lengths = path, parts, use_lengths
-        self.notes: list[str] = []
 
-    def refusal(self, split: str, key: str, words: str) -> DataError:
-        return DataError(f"{self.path.name}: {split} {key} {words}")
+class _Split:
+    """What a file holds of one split."""
 
-    def variant(self, asked: list[str], dims: tuple[int, int] | None) -> str:
-        """What the columns of the asked modalities are; they must be the same in all splits."""
-        known = [tuple(variant[m][0] for m in asked) for variant in VARIANTS]
-        if dims:
-            declared = dict(zip(("audio", "vision"), dims, strict=True))
-            known = [tuple(declared[m] for m in asked)]
-        widths = {tuple(self.padded(s, m)[0].shape[2] for m in asked) for s in SPLITS}
-        if len(widths) > 1 or not widths <= set(known):
-            raise DataError(
-                f"{self.path.name}: {' and '.join(asked)} have "
-                f"{' and '.join(map(str, sorted(widths)))} columns; expected one of "
-                f"{', '.join(map(str, known))}, or declare dims=(audio, vision)"
-            )
-        columns = VARIANTS[known.index(widths.pop())]
-        called = ["as declared"] if dims else [columns[m][1] for m in asked]
-        return ", ".join([self.path.name, *called])
+    def __init__(self, path: Path, name: str, content: Mapping[str, object]) -> None:
+        self.path, self.name, self.content = path, name, content
 
-    def padded(self, split: str, key: str) -> tuple[np.ndarray, np.ndarray | None]:
-        """The features (n, t, d) of a modality, and their own lengths (n,) if they differ."""
-        value = self.parts[split].get(key)
-        try:
-            array, lengths = _rectangular(value)
-        except (ValueError, TypeError):
-            keys = ", ".join(map(str, self.parts[split]))
-            raise self.refusal(
-                split,
-                key,
-                f"must be an array (utterances, frames, columns) of numbers; its keys are {keys}; "
-                "modalities= leaves one out",
-            ) from None
-        return array, lengths
+    def refusal(self, key: str, words: str) -> DataError:
+        return DataError(f"{self.path.name}: {self.name} {key} {words}")
 
-    def labels(self, split: str) -> np.ndarray:
+    @cached_property
+    def labels(self) -> np.ndarray:
         """Sentiment (n,): the first column, where MOSEI's emotions follow it."""
-        part = self.parts[split]
-        key = "regression_labels" if "regression_labels" in part else "labels"
-        if key not in part:
-            keys = ", ".join(map(str, part))
+        key = "regression_labels" if "regression_labels" in self.content else "labels"
+        if key not in self.content:
+            keys = ", ".join(map(str, self.content))
             raise DataError(
-                f"{self.path.name}: neither regression_labels nor labels in {split}: {keys}"
+                f"{self.path.name}: neither regression_labels nor labels in {self.name}: {keys}"
             )
         try:
-            labels = np.asarray(part[key], dtype=np.float32)
+            labels = np.asarray(self.content[key], dtype=np.float32)
             return labels.reshape(len(labels), -1)[:, 0]
         except (ValueError, TypeError, IndexError):
             raise self.refusal(
-                split, key, "must hold one number an utterance; save them as an array"
+                key, "must hold one number an utterance; save them as an array"
             ) from None
 
-    def ids(self, sizes: list[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Utterance ids and their videos: `video$_$clip`, `video[clip]` or (video, start, end)."""
-        rows: list[list[str]] = []
-        for (split, part), n in zip(self.parts.items(), sizes, strict=True):
-            given = part.get("id")
-            given = [f"{split}-{i}" for i in range(n)] if given is None else given
-            if np.ndim(given) == 0:
-                raise self.refusal(split, "id", "must hold one id an utterance; leave it out")
-            cells = [list(map(_plain, np.atleast_1d(np.asarray(row)))) for row in given]
-            bare = all(len(row) == 1 and re.fullmatch(r"[\d.]+", row[0]) for row in cells)
-            rows += [[f"{split}-{row[0]}"] for row in cells] if bare else cells
-        ids = tuple("$_$".join(row[:2]) for row in rows)
-        if len(set(ids)) < len(ids):  # segments of one start
-            ids = tuple("$_$".join(row[:3]) for row in rows)
-        return ids, tuple(re.split(r"\$_\$|\[", name)[0] for name in ids)
-
-    def text(self) -> tuple[str, ...] | None:
-        """The words of each utterance, "" where it has none; None if the file has none at all."""
-        given = [part.get("raw_text") for part in self.parts.values()]
-        if any(texts is None for texts in given):
-            return None
-        if wrong := [s for s, texts in zip(SPLITS, given, strict=True) if np.ndim(texts) == 0]:
-            raise self.refusal(wrong[0], "raw_text", "must hold one text an utterance")
-        texts = [_plain("" if text is None else text) for part in given for text in part]
-        texts = [text if text.strip() else "" for text in texts]
-        if not any(texts):
-            return None
-        if empty := texts.count(""):
-            self.notes.append(f"text: missing for {empty} utterances (empty)")
-        return tuple(texts)
-
-    def sequences(self, modality: str) -> Sequences:
-        """Frames of a modality without its padding, which may stand behind or in front."""
-        arrays, lengths = [], []
-        for split in SPLITS:
-            array, own = self.padded(split, modality)
-            stated = self.lengths(split, modality, array) if self.use_lengths else None
-            length = own if stated is None else stated
-            arrays.append(array)
-            lengths.append(np.full(len(array), array.shape[1]) if length is None else length)
-        rows = list(zip(chain(*arrays), chain(*lengths), strict=True))
-        if _is_in_front(rows):
-            self.notes.append(f"{modality}: the padding stands in front of the frames")
-            arrays = [
-                np.stack([np.roll(row, k, axis=0) for row, k in zip(array, length, strict=True)])
-                for array, length in zip(arrays, lengths, strict=True)
-            ]
-            rows = []
-        columns = names(modality, arrays[0].shape[2])
-        packed = pack_padded(modality, arrays, columns, self.notes, lengths)
-        if beyond := sum(bool(row[k:].any()) for row, k in rows):
-            self.notes.append(
-                f"{modality}: {beyond} utterances have frames beyond the length the file states; "
-                "lengths='zeros' keeps them"
-            )
-        return packed
-
-    def lengths(self, split: str, modality: str, array: np.ndarray) -> np.ndarray | None:
-        """Stated lengths (n,), at most t, or for token features the sum of the BERT mask."""
-        n, t, _ = array.shape
-        key = "text_bert" if modality == "text" else f"{modality}_lengths"
-        if (given := self.parts[split].get(key)) is None:
-            return None
+    def frames(self, modality: str) -> Frames:
+        """The file's frames (t, d) of each utterance, with their padding."""
         try:
-            values = np.asarray(given, dtype=np.float64)
-            lengths = values.ravel() if modality != "text" else _mask(values, t).sum(axis=1)
-            if len(lengths) != n or not (np.isfinite(lengths) & (lengths >= 0)).all():
+            rows = [_numbers(row) for row in self.content.get(modality)]
+            (d,) = {row.shape[1] for row in rows if row.ndim == 2 and row.shape[1]}
+            rows = [row if row.size else np.zeros((0, d), np.float32) for row in rows]
+            if any(row.ndim != 2 for row in rows):
                 raise ValueError
         except (ValueError, TypeError):
-            words = f"must hold {n} lengths from 0 to {t}; correct it or use lengths='zeros'"
-            raise self.refusal(split, key, words) from None
-        if above := int((lengths > t).sum()):
-            self.notes.append(f"{modality}: {above} lengths of {split} exceed its {t} frames: cut")
-        return np.minimum(lengths, t).astype(np.int64)
+            keys = ", ".join(map(str, self.content))
+            raise self.refusal(
+                modality,
+                "must be an array (utterances, frames, columns) of numbers; its keys are "
+                f"{keys}; modalities= leaves one out",
+            ) from None
+        if len(rows) != len(self.labels):
+            words = f"has shape {_shape(rows)}, but there are {len(self.labels)} labels"
+            raise self.refusal(modality, f"{words}; save as many of both")
+        return rows
+
+    def lengths(self, modality: str, rows: Frames, notes: list[str]) -> np.ndarray:
+        """Stated lengths (n,), for token features the sum of BERT's mask; else all frames."""
+        n, longest, _ = _shape(rows)
+        full = np.array([len(row) for row in rows])
+        key = "text_bert" if modality == "text" else f"{modality}_lengths"
+        if (given := self.content.get(key)) is None:
+            return full
+        try:
+            values = np.asarray(given, dtype=np.float64)
+            lengths = values.ravel() if modality != "text" else _mask(values).sum(axis=1)
+            if len(lengths) != n or not (np.isfinite(lengths) & (lengths >= 0)).all():
+                raise ValueError
+        except (ValueError, TypeError, IndexError):
+            words = f"must hold {n} lengths from 0 to {longest}; correct it or use lengths='zeros'"
+            raise self.refusal(key, words) from None
+        above = int((lengths > longest).sum())
+        words = f"{modality}: {above} lengths of {self.name} exceed its {longest} frames: cut"
+        notes += noted({words: above})
+        return np.minimum(lengths, full).astype(np.int64)
+
+    def ids(self) -> list[list[str]]:
+        """Each utterance's `video$_$clip`, `video[clip]` or (video, start, end)."""
+        given = self.content.get("id")
+        given = range(len(self.labels)) if given is None else given
+        if np.ndim(given) == 0:
+            raise self.refusal("id", "must hold one id an utterance; leave it out")
+        ids = [list(map(as_text, np.atleast_1d(np.asarray(row)))) for row in given]
+        is_bare = all(len(row) == 1 and re.fullmatch(r"[\d.]+", row[0]) for row in ids)
+        return [[f"{self.name}-{row[0]}"] for row in ids] if is_bare else ids
 
 
-def _rectangular(value: object) -> tuple[np.ndarray, np.ndarray | None]:
-    """Numbers (n, t, d), and the length of each row (n,) where lists of different ones are padded.
+def _variant(
+    splits: list[_Split],
+    frames: Mapping[str, list[Frames]],
+    variants: Sequence[Mapping[str, tuple[int, str]]],
+) -> list[str]:
+    """What the columns of audio and vision are; they must be the same in all splits."""
+    asked = [modality for modality in frames if modality != "text"]
+    shapes = {(s.name, m): _shape(frames[m][i]) for i, s in enumerate(splits) for m in asked}
+    for variant in variants:
+        if all(shape[2] == variant[m][0] for (_, m), shape in shapes.items()):
+            return list(dict.fromkeys(variant[m][1] for m in asked))
+    there = ", ".join(f"{split} {m} has shape {shape}" for (split, m), shape in shapes.items())
+    known = ", ".join(str(tuple(variant[m][0] for m in asked)) for variant in variants)
+    remedy = ", or declare dims=(audio, vision)" if variants is VARIANTS else ""
+    raise DataError(
+        f"{splits[0].path.name}: {there}; expected {known} columns of {' and '.join(asked)}{remedy}"
+    )
 
-    ValueError or TypeError where there are no three axes, or something that is no number.
-    """
-    lengths = None
-    if not isinstance(value, np.ndarray) or value.dtype == object:
-        rows = [np.asarray(row) for row in value]
-        width = max(row.shape[1] for row in rows if row.ndim == 2)
-        rows = [row if row.size else np.zeros((0, width), np.float32) for row in rows]
-        lengths = np.array([len(row) for row in rows])
-        t = lengths.max()
-        value = np.stack([np.pad(row, [(0, t - len(row)), (0, 0)]) for row in rows])
-    if value.ndim != 3 or not value.shape[2]:
-        raise ValueError("not three axes")
-    return (value if value.dtype.kind in "biuf" else value.astype(np.float32)), lengths
+
+def _ids(splits: list[_Split]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Utterance ids and their videos."""
+    rows = [row for split in splits for row in split.ids()]
+    ids = tuple("$_$".join(row[:2]) for row in rows)
+    if len(set(ids)) < len(ids):  # segments of one start
+        ids = tuple("$_$".join(row[:3]) for row in rows)
+    return ids, tuple(re.split(r"\$_\$|\[", name)[0] for name in ids)
+
+
+def _texts(splits: list[_Split], notes: list[str]) -> tuple[str, ...] | None:
+    """The words of each utterance, "" where it has none; None if the file has none at all."""
+    given = [split.content.get("raw_text") for split in splits]
+    if any(texts is None for texts in given):
+        return None
+    for split, texts in zip(splits, given, strict=True):
+        if np.ndim(texts) == 0:
+            raise split.refusal("raw_text", "must hold one text an utterance")
+    texts = [as_text("" if text is None else text) for text in chain(*given)]
+    texts = [text if text.strip() else "" for text in texts]
+    if not any(texts):
+        return None
+    empty = texts.count("")
+    notes += noted({f"text: missing for {empty} utterances (empty)": empty})
+    return tuple(texts)
+
+
+def _sequences(
+    modality: str, splits: list[_Split], frames: list[Frames], use_lengths: bool, notes: list[str]
+) -> Sequences:
+    """Frames of a modality without its padding, which may stand behind or in front."""
+    lengths = [
+        split.lengths(modality, rows, notes) if use_lengths else [len(row) for row in rows]
+        for split, rows in zip(splits, frames, strict=True)
+    ]
+    rows = list(zip(chain(*frames), map(int, chain(*lengths)), strict=True))
+    is_in_front = _is_in_front(rows)
+    notes += noted({f"{modality}: the padding stands in front of the frames": is_in_front})
+    cut = [row[len(row) - k :] if is_in_front else row[:k] for row, k in rows]
+    owner = np.repeat(np.arange(len(cut)), [len(row) for row in cut])
+    columns = names(modality, _shape(frames[0])[2])
+    packed = pack(modality, np.concatenate(cut), owner, len(cut), columns, notes)
+    beyond = 0 if is_in_front else sum(bool(row[k:].any()) for row, k in rows)
+    words = f"{modality}: {beyond} utterances have frames beyond the length the file states; "
+    notes += noted({f"{words}lengths='zeros' keeps them": beyond})
+    return packed
+
+
+def _numbers(row: object) -> np.ndarray:
+    array = np.asarray(row)
+    return array if array.dtype.kind in "biuf" else array.astype(np.float32)
+
+
+def _shape(rows: Frames) -> tuple[int, int, int]:
+    """(n, t, d), t of the longest."""
+    return len(rows), max((len(row) for row in rows), default=0), rows[0].shape[1] if rows else 0
 
 
 def _is_in_front(rows: list[tuple[np.ndarray, int]]) -> bool:
@@ -250,25 +298,23 @@ def _is_in_front(rows: list[tuple[np.ndarray, int]]) -> bool:
     return bool(cut) and all(row[k:].any() and not row[: len(row) - k].any() for row, k in cut)
 
 
-def _mask(bert: np.ndarray, t: int) -> np.ndarray:
+def _mask(bert: np.ndarray) -> np.ndarray:
     """BERT's mask (n, t) of token ids, mask and types, (n, 3, t), (n, t, 3) or either one flat."""
-    shapes = (bert.reshape(len(bert), 3, t)[:, 1], bert.reshape(len(bert), t, 3)[..., 1])
+    n = len(bert)
+    shapes = (bert.reshape(n, 3, -1)[:, 1], bert.reshape(n, -1, 3)[..., 1])
     masks = [mask for mask in shapes if np.isin(mask, (0, 1)).all()]
-    return masks[0 if bert.shape[1:] != (t, 3) else -1]
+    return masks[0 if bert.shape[2:] != (3,) else -1]
 
 
 def _scaled(
-    label: np.ndarray, given: tuple[float, float] | None, declared: bool
+    label: np.ndarray, given: tuple[float, float] | None, is_declared: bool
 ) -> tuple[np.ndarray, Scale]:
     """Labels on the common scale. Of declared dims and labels within -1..1 these are the range."""
-    is_short = declared and label.any() and (abs(label) <= 1).all()
+    is_short = is_declared and label.any() and (abs(label) <= 1).all()
     low, high = given or ((-1, 1) if is_short else (SENTIMENT.low, SENTIMENT.high))
     if (low, high) == (SENTIMENT.low, SENTIMENT.high):
         return label, SENTIMENT
     factor = (SENTIMENT.high - SENTIMENT.low) / (high - low)
-    origin = f"{factor:g} (y - {(low + high) / 2:g}) of y in {low:g}..{high:g}, see label_range="
+    origin = f"{factor:g} (y - {(low + high) / 2:g}) of y in {low:g}..{high:g}"
+    origin += "" if given else ", see label_range="
     return factor * (label - (low + high) / 2), Scale("sentiment", -3.0, 3.0, origin)
-
-
-def _plain(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

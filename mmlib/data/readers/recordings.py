@@ -18,7 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from mmlib.data.corpus import Corpus, DataError, Sequences
-from mmlib.files import sha256, write_whole
+from mmlib.data.readers.cells import corpus_of, table, with_points
+from mmlib.files import write_whole
 
 TABLE = "utterances.csv"
 COLUMNS = ["id", "clip", "start", "end", "speaker", "text", "label", "split"]
@@ -84,7 +85,7 @@ def load_clip(path: Path) -> Clip:
         }
         lists = {name: tuple(about.pop(name)) for name in ("start", "end", "text", "speaker")}
         return Clip(**about, **lists, sequences=sequences)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: missing or damaged ({error}); make the clip again") from None
 
 
@@ -93,11 +94,12 @@ def write_table(folder: Path) -> pd.DataFrame:
     clips = [load_clip(path) for path in sorted((folder / "clips").rglob("*.safetensors"))]
     rows = pd.concat([clip.table() for clip in clips], ignore_index=True)
     if (folder / TABLE).exists():
-        before = _rows(folder / TABLE).drop_duplicates("id").set_index("id").reindex(rows["id"])
-        start = pd.to_numeric(before["start"], errors="coerce").to_numpy()
-        same = start == rows["start"].to_numpy()  # cut as before
+        before = table(folder / TABLE, COLUMNS).drop_duplicates("id").set_index("id")
+        before = before.reindex(rows["id"])
+        start = pd.to_numeric(with_points(before["start"]), errors="coerce").to_numpy()
+        is_cut_as_before = np.isclose(start, rows["start"])  # spreadsheets keep 15 digits
         for column in ("speaker", "text", "label", "split"):
-            rows[column] = rows[column].mask(same, before[column].to_numpy())
+            rows[column] = rows[column].mask(is_cut_as_before, before[column].to_numpy())
     write_whole(folder / TABLE, rows.to_csv(index=False))
     return rows
 
@@ -109,37 +111,21 @@ def read_recordings(path: Path) -> Corpus:
     utterances are in the split "test" with label NaN: something to apply a model to. A modality
     without any frame is left out. DataError where labels are given for some rows only.
     """
-    rows = _rows(path)
+    rows = table(path, COLUMNS)
     clips = {name: load_clip(place(path.parent, name)) for name in dict.fromkeys(rows["clip"])}
     numbers = [_number(row, clips[row.clip]) for row in rows.itertuples()]
     gathered = {m: _gather(m, rows["clip"], numbers, clips) for m in MODALITIES}
     sequences = {m: s for m, s in gathered.items() if s is not None and s.lengths.any()}
     counts = sum((Counter(clip.counts) for clip in clips.values()), Counter())
-    files = [path, *(place(path.parent, name) for name in clips)]
-    return Corpus(
+    split = rows["split"].replace("", "test")
+    return corpus_of(
+        [path, *(place(path.parent, name) for name in clips)],
+        rows.assign(split=split, label=_labels(rows), group=rows["clip"]),
         name="recordings",
         variant=f"{len(clips)} clips, {sum(clip.seconds for clip in clips.values()):.0f} s",
-        ids=tuple(rows["id"]),
-        groups=tuple(rows["clip"]),
-        split=rows["split"].replace("", "test"),
-        label=_labels(rows),
-        text=tuple(rows["text"]),
         sequences=sequences,
         notes=tuple(f"{what}: {n}" for what, n in sorted(counts.items())),
-        checksums={str(file.relative_to(path.parent)): sha256(file) for file in files},
     )
-
-
-def _rows(path: Path) -> pd.DataFrame:
-    try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise DataError(f"{path}: not a readable csv ({error}); save it as UTF-8 csv") from None
-    if missing := [column for column in COLUMNS if column not in rows]:
-        raise DataError(
-            f"{path}: missing column(s) {', '.join(missing)}; run mmlib.recordings again"
-        )
-    return rows
 
 
 def _number(row, clip: Clip) -> int:

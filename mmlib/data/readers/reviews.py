@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mmlib.data.corpus import SPLITS, Corpus, DataError, Scale
+from mmlib.data.corpus import SPLITS, Corpus, DataError, Scale, noted
 from mmlib.data.readers.cells import corpus_of, numbers, table, with_points
 
 # What a column can be called, case ignored; the first name that is there counts.
@@ -180,8 +180,8 @@ def _cleaned(path: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     with_html = int((bare != rows["text"]).sum())
     rows = rows.assign(text=bare)
     empty = rows.apply(lambda cells: cells.str.strip() == "")
-    notes = [f"HTML taken out of {with_html} texts"] if with_html else []
-    notes += [f"{n} rows without {role} left out" for role, n in empty.sum().items() if n]
+    counts = {f"{n} rows without {role} left out": n for role, n in empty.sum().items()}
+    notes = noted({f"HTML taken out of {with_html} texts": with_html, **counts})
     if empty.any(axis=1).all():
         raise DataError(f"{path.name}: no review is left ({'; '.join(notes) or 'no row'})")
     return rows[~empty.any(axis=1)].copy(), notes

@@ -1,17 +1,15 @@
-"""Readers of plain tables and arrays: MOSI, MOSEI and MELD as csv, MMMO as npz."""
+"""MOSI, MOSEI and MELD as csv."""
 
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from mmlib.data.columns import COVAREP, names
-from mmlib.data.corpus import SPLITS, Corpus, DataError, Scale
+from mmlib.data.columns import COVAREP
+from mmlib.data.corpus import SPLITS, Corpus, DataError, Scale, noted
 from mmlib.data.readers.cells import corpus_of, numbers, table
-from mmlib.data.readers.frames import pack, pack_padded
+from mmlib.data.readers.frames import pack
 from mmlib.files import refuse_unknown
 
 LEAK = (
@@ -40,7 +38,7 @@ def read_mosi(
     rows = rows.rename(columns={f"{split}_split": "split", "video_id": "group"})
     empty = (rows[["label", "text", "split"]] == "").any(axis=1)
     rows = rows[~empty]
-    notes = [f"{empty.sum()} rows without label, text or split left out"] if empty.any() else []
+    notes = noted({f"{empty.sum()} rows without label, text or split left out": empty.sum()})
     if split == "bclstm":
         rows = rows.assign(split=_cut_validation(rows))
         notes.append("validation split cut from train: each sixth video in order of ids")
@@ -73,33 +71,6 @@ def read_mosei(path: Path) -> Corpus:
     )
 
 
-def read_mmmo(path: Path) -> Corpus:
-    """ICT-MMMO as train.npz, valid.npz, test.npz: audio (n, 20, 74), vision (n, 20, 36), label.
-
-    The files name no video, so each row is its own group and its id is made of split and number.
-    Labels 1..5 enter as 1.5 (y - 3).
-    """
-    files = [path.with_name(f"{split}.npz") for split in SPLITS]
-    parts = [_npz(file, {"audio": 74, "vision": 36}) for file in files]
-    notes = ["the files hold no text and no ids; each row counts as one video"]
-    sequences = {}
-    for modality in ("audio", "vision"):
-        arrays = [part[modality] for part in parts]  # (n, t, d) each
-        columns = names(modality, arrays[0].shape[2])
-        sequences[modality] = pack_padded(modality, arrays, columns, notes)
-    labels = [pd.DataFrame({"label": 1.5 * (part["label"] - 3)}) for part in parts]
-    rows = pd.concat(dict(zip(SPLITS, labels, strict=True)), names=["split", "i"]).reset_index()
-    return corpus_of(
-        files,
-        rows.assign(id=rows["split"] + rows["i"].map("-{:03d}".format)),
-        name="mmmo",
-        variant="train.npz, valid.npz, test.npz",
-        sequences=sequences,
-        scale=Scale("sentiment", -3, 3, origin="1.5 (y - 3) of y in 1..5"),
-        notes=tuple(notes),
-    )
-
-
 def read_meld(path: Path) -> Corpus:
     """MELD's three csv files, text only: Sentiment as -1, 0, 1; the group is the dialogue.
 
@@ -129,23 +100,3 @@ def _cut_validation(rows: pd.DataFrame) -> pd.Series:
     train = rows["split"] == "train"
     videos = sorted(set(rows["group"][train]))[5::6]
     return rows["split"].mask(train & rows["group"].isin(videos), "valid")
-
-
-def _npz(path: Path, widths: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """The label (n,) and the arrays (n, t, d), each of its declared width."""
-    if not path.exists():
-        raise DataError(f"missing file {path}; put it beside the others")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            part = {name: file[name] for name in ("label", *widths)}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path.name}: not a readable npz ({error}); fetch it again") from None
-    except KeyError as error:
-        raise DataError(f"{path.name}: {error.args[0]}; expected label, audio and vision") from None
-    for name, width in widths.items():
-        if part[name].ndim != 3 or part[name].shape[::2] != (len(part["label"]), width):
-            raise DataError(
-                f"{path.name}: {name} has shape {part[name].shape}; "
-                f"expected ({len(part['label'])}, frames, {width})"
-            )
-    return part

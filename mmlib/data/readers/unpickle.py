@@ -19,15 +19,12 @@ from typing import ClassVar
 import numpy as np
 
 from mmlib.data.corpus import DataError
+from mmlib.data.readers.border import check_size, readable
 
 DEEPEST = 32  # containers within one another
 LARGEST_EMPTY = 2**24  # places of an array without data
-PER_BYTE = 64  # elements that a byte of the file may stand for
+ELEMENT = 8  # bytes, of whatever kind it is
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|O8?|[SUa][0-9]{0,5})")
-_MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
-_NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
-_BUILTINS = ("builtins", "__builtin__")
-_FACTORIES = ("list", "dict", "int", "float", "str", "set", "tuple")
 _PLAIN = {str, bytes, int, float, bool, type(None)}
 _KEYS = (str, bytes, int, float, np.generic, type(None))
 
@@ -38,35 +35,36 @@ def load_pickle(path: Path) -> object:
     Raises DataError, one line, if the file asks for anything but plain data, is damaged, or stands
     for far more than it holds.
     """
-    try:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
-            content = _Unpickler(raw, encoding="latin1").load()
-            if (size := _measured(content, {})) > PER_BYTE * len(raw) + 2**20:
-                raise _Refused(f"{size} elements in a file of {len(raw)} bytes")
-            return content
-    except Exception as error:  # damaged bytes can fail at any opcode, with any exception
-        raise DataError(f"{path.name}: {_reason(path, error)}") from None
-
-
-def _reason(path: Path, error: Exception) -> str:
     with open(path, "rb") as file:
         head = file.read(2**16)
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        return (
-            "not a readable pickle but a web page; follow the link on it and save the file itself"
+        raise DataError(
+            f"{path.name}: not a readable pickle but a web page; follow the link on it and save "
+            "the file itself"
         )
-    if b"\r\n" in head and not head.startswith(b"\x80"):
-        return "not a readable pickle, it was copied in text mode; fetch it again in binary mode"
-    if isinstance(error, _Refused):
-        return (
-            f"refused, the pickle asks for {error}; only arrays, strings, numbers, "
-            "lists and dicts are read: save it again as plain numpy arrays"
-        )
-    words = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    return f"not a readable pickle ({words}); fetch or write the file again"
+    failure, remedy = "not a readable pickle", "fetch or write the file again"
+    if is_text := b"\r\n" in head and not head.startswith(b"\x80"):
+        remedy = "it was copied in text mode; fetch it again in binary mode"
+    with readable(path, failure, remedy):  # damaged bytes can fail at any step, in any way
+        try:
+            return _loaded(path)
+        except _Refused as error:
+            if is_text:
+                raise
+            raise DataError(
+                f"{path.name}: refused, the pickle asks for {error}; only arrays, strings, "
+                "numbers, lists and dicts are read: save it again as plain numpy arrays"
+            ) from None
 
 
-def _measured(item: object, known: dict[int, int], depth: int = 0) -> int:
+def _loaded(path: Path) -> object:
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+        content = _Unpickler(raw, encoding="latin1").load()
+    check_size(path, ELEMENT * _elements(content, {}), "elements")
+    return content
+
+
+def _elements(item: object, known: dict[int, int], depth: int = 0) -> int:
     """Number of elements, a container that occurs twice counted twice; `known` are counted."""
     if isinstance(item, np.ndarray) and item.dtype != object:
         return item.size
@@ -79,7 +77,7 @@ def _measured(item: object, known: dict[int, int], depth: int = 0) -> int:
     if id(item) not in known:
         parts = item.values() if isinstance(item, dict) else item
         parts = item.ravel().tolist() if isinstance(item, np.ndarray) else parts
-        known[id(item)] = 1 + sum(_measured(part, known, depth + 1) for part in parts)
+        known[id(item)] = 1 + sum(_elements(part, known, depth + 1) for part in parts)
     return known[id(item)]
 
 
@@ -128,51 +126,10 @@ class _Unpickler(pickle._Unpickler):
     dispatch[pickle.BUILD[0]] = load_build
 
     def find_class(self, module: str, name: str) -> object:
-        if (module, name) == ("numpy", "ndarray") or (module in _BUILTINS and name in _FACTORIES):
-            return name  # an argument of _reconstruct or of a defaultdict, never called
-        if (module, name) == ("numpy", "dtype"):
-            return self._dtype
-        if module in _MULTIARRAY and name == "_reconstruct":
-            return self._array
-        if module in _MULTIARRAY and name == "scalar":
-            return self._scalar
-        if module in _NUMERIC and name == "_frombuffer":
-            return self._from_buffer
-        if (module, name) == ("_codecs", "encode"):
-            return self._latin1
-        if (module, name) == ("__builtin__", "bytes"):
-            return self._no_bytes
-        if module == "collections" and name in ("OrderedDict", "defaultdict"):
-            return self._mapping
-        raise _Refused(f"{module}.{name}")
-
-    def _dtype(self, spec: str, *_: object) -> "_Dtype":
-        return _Dtype(spec)
-
-    def _array(self, *_: object) -> "_Array":
-        return np.empty(0).view(_Array)
-
-    def _scalar(self, dtype: "_Dtype", data: object = b"") -> object:
-        return _filled(dtype, (), data, "C")[()]  # [()] takes the scalar out of the array
-
-    def _from_buffer(
-        self, data: object, dtype: "_Dtype", shape: tuple, order: str, axes: tuple | None = None
-    ) -> np.ndarray:
-        if order == "K" and axes is not None:
-            return _filled(dtype, shape, data, "C").transpose(axes)
-        return _filled(dtype, shape, data, order)
-
-    def _latin1(self, text: str, encoding: str) -> bytes:
-        if encoding != "latin1":
-            raise _Refused(f"_codecs.encode to {encoding}")
-        return text.encode("latin1")
-
-    def _mapping(self, given: Iterable = ()) -> dict:
-        pairs = [] if isinstance(given, str) else given  # a defaultdict's factory is a name
-        return {str(key): value for key, value in pairs}
-
-    def _no_bytes(self) -> bytes:
-        return b""
+        module = module.replace("numpy._core", "numpy.core").replace("__builtin__", "builtins")
+        if (module, name) not in _STANDINS:
+            raise _Refused(f"{module}.{name}")
+        return _STANDINS[module, name]
 
 
 class _Dtype:
@@ -180,7 +137,7 @@ class _Dtype:
 
     __slots__ = ("order", "spec")
 
-    def __init__(self, spec: str) -> None:
+    def __init__(self, spec: str, *_: object) -> None:
         if not isinstance(spec, str) or not _DTYPE.fullmatch(spec):
             raise _Refused(f"numpy.dtype({spec!r})")
         self.spec, self.order = spec.lstrip("<>|="), "="
@@ -198,6 +155,51 @@ class _Array(np.ndarray):
     def __setstate__(self, state: tuple) -> None:
         _, shape, dtype, fortran, data = state
         super().__setstate__((1, shape, *_checked(dtype, shape, bool(fortran), data)))
+
+
+def _array(*_: object) -> "_Array":
+    return np.empty(0).view(_Array)
+
+
+def _scalar(dtype: _Dtype, data: object = b"") -> object:
+    return _filled(dtype, (), data, "C")[()]  # [()] takes the scalar out of the array
+
+
+def _from_buffer(
+    data: object, dtype: _Dtype, shape: tuple, order: str, axes: tuple | None = None
+) -> np.ndarray:
+    if order == "K" and axes is not None:
+        return _filled(dtype, shape, data, "C").transpose(axes)
+    return _filled(dtype, shape, data, order)
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    if encoding != "latin1":
+        raise _Refused(f"_codecs.encode to {encoding}")
+    return text.encode("latin1")
+
+
+def _mapping(given: Iterable = ()) -> dict:
+    pairs = [] if isinstance(given, str) else given  # a defaultdict's factory is a name
+    return {str(key): value for key, value in pairs}
+
+
+# What stands for each global name that a plain pickle has. Where it is a name, it is an argument
+# of `_reconstruct` or of a defaultdict and is never called; `bytes()` is what protocol 2 makes of
+# no bytes.
+_STANDINS = {
+    ("numpy", "ndarray"): "ndarray",
+    ("numpy", "dtype"): _Dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _array,
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy.core.numeric", "_frombuffer"): _from_buffer,
+    ("_codecs", "encode"): _latin1,
+    ("collections", "OrderedDict"): _mapping,
+    ("collections", "defaultdict"): _mapping,
+    ("builtins", "bytes"): lambda: b"",
+    **{("builtins", kind.__name__): kind.__name__ for kind in (list, dict, int, float, str, set)},
+    ("builtins", "tuple"): "tuple",
+}
 
 
 def _filled(dtype: _Dtype, shape: tuple, data: object, order: str) -> np.ndarray:
