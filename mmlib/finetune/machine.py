@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from mmlib.finetune.config import Config
+from mmlib.text.encoder import has_bfloat16
 
 
 def accelerator(config: Config) -> Accelerator:
@@ -28,11 +29,7 @@ def accelerator(config: Config) -> Accelerator:
 
 def uses_bfloat16(precision: str, device: torch.device) -> bool:
     """Whether encoders compute in bfloat16; "auto": where the device has instructions for it."""
-    if precision != "auto":
-        return precision == "bfloat16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported()
+    return has_bfloat16(device) if precision == "auto" else precision == "bfloat16"
 
 
 def attention(asked: str, bfloat16: bool, device: torch.device) -> str:

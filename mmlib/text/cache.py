@@ -6,8 +6,10 @@ meets whole shards only, an interrupted run keeps its finished batches, and dama
 that does not fit. Two processes that lack the same items take turns, so that one computes them.
 """
 
+import fcntl
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
@@ -17,7 +19,7 @@ import numpy as np
 from filelock import FileLock
 from safetensors.numpy import load, save
 
-from mmlib.files import cache_root, write_whole
+from mmlib.files import NotWrittenError, cache_root, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -40,15 +42,15 @@ class Store:
 
     def get(self, items: Sequence[str]) -> dict[str, Row]:
         """The arrays of those items that are stored."""
-        wanted = {self._key(item): item for item in items}
-        found = {}
+        missing = {self._key(item): item for item in items}
+        rows = {}
         for shard in sorted(self.folder.glob("*.safetensors")):
-            if not wanted:
+            if not missing:
                 break
             for key, row in _read(shard):
-                if key in wanted:
-                    found[wanted.pop(key)] = row
-        return found
+                if key in missing:
+                    rows[missing.pop(key)] = row
+        return rows
 
     def put(self, items: Sequence[str], arrays: Mapping[str, np.ndarray]) -> None:
         """Store one finished batch; each array has shape (len(items), ...)."""
@@ -57,25 +59,34 @@ class Store:
         keys = np.frombuffer(b"".join(map(self._key, items)), np.uint8).reshape(len(items), -1)
         blob = save({**arrays, "keys": keys}, metadata={"settings": self._settings})
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self.folder / f"{sha256(blob).hexdigest()}.safetensors", blob)
-        except OSError as error:
+            with self._at_work():
+                write_whole(self.folder / f"{sha256(blob).hexdigest()}.safetensors", blob)
+        except NotWrittenError as error:
             self._writable = False
-            log.warning(
-                "cache: cannot write to %s (%s); results are returned but not kept; "
-                "free space or set MMLIB_CACHE to another folder",
-                self.folder,
-                error.strerror,
-            )
+            log.warning("cache: %s, by MMLIB_CACHE; results are returned, but not kept", error)
 
     @contextmanager
     def turn(self, items: Sequence[str]) -> Iterator[None]:
         """One process at a time for these very items: who waited finds them stored."""
         name = sha256(b"".join(map(self._key, items))).hexdigest()
-        with ExitStack() as stack:
+        with self._at_work(), ExitStack() as stack:
             with suppress(OSError):  # a disk that cannot be written: everybody computes
-                self.folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(FileLock(self.folder / f"{name}.lock"))
+            yield
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Who comes while nobody is at work in the folder removes what killed processes left."""
+        with ExitStack() as stack:
+            with suppress(OSError):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                folder = os.open(self.folder, os.O_RDONLY)
+                stack.callback(os.close, folder)
+                with suppress(BlockingIOError):
+                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    for path in [*self.folder.glob(".*.part"), *self.folder.glob("*.lock")]:
+                        path.unlink(missing_ok=True)
+                fcntl.flock(folder, fcntl.LOCK_SH)
             yield
 
     def _key(self, item: str) -> bytes:

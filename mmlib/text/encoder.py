@@ -1,6 +1,7 @@
 """Which encoder: its folder or hub id, its files and their checksums, its model."""
 
 import importlib
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -28,10 +29,12 @@ def locate(encoder: str | Path) -> Path:
 
     Raises ValueError, within seconds where there is no network.
     """
+    if not isinstance(encoder, str | Path) or not str(encoder).strip():
+        raise ValueError(f"encoder {encoder!r} is no name; pass 'minilm', a folder or a hub id")
     if encoder == "minilm" and find_spec(MINILM_PACKAGE):
         return Path(importlib.import_module(MINILM_PACKAGE).get_model_path())
     for base in (Path(), ROOT):  # notebooks run in their own folder
-        if (folder := base / expanded(encoder)).is_dir():
+        if os.path.isdir(folder := base / expanded(encoder)):  # Path's own fails for long names
             return folder.resolve()
     return _from_hub(MINILM if encoder == "minilm" else str(encoder))
 
@@ -131,6 +134,15 @@ def load(
     if model.config.is_encoder_decoder and kind is AutoModel:
         raise ValueError(f"{folder} has a decoder; use an encoder such as BERT, RoBERTa or DeBERTa")
     return model, tokenizer
+
+
+def has_bfloat16(device: Any) -> bool:
+    """Whether a torch device has instructions for bfloat16; without them float32 is faster."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
 def check_length(max_length: int, model: Any, tokenizer: Any) -> None:

@@ -7,6 +7,7 @@ alone on batches of its own: cores that share each matrix product wait for the s
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -26,12 +27,15 @@ from mmlib.files import is_watched, refuse_unknown
 from mmlib.text.attention import GROUP, GROUPED, whole
 from mmlib.text.batching import bucket
 from mmlib.text.cache import Row, Store
-from mmlib.text.encoder import check_length, identity, locate, versions
+from mmlib.text.encoder import check_length, has_bfloat16, identity, locate, versions
 from mmlib.text.loaded import Encoder, ready
 from mmlib.text.loaded import hidden_states as hidden_states
 
 log = logging.getLogger(__name__)
 
+# Of the threads of a process one computes, on all its cores: a tokenizer serves one at a time, and
+# how many threads torch takes is one number for all.
+COMPUTING = threading.Lock()
 CPU_TOKENS, GPU_TOKENS = 2048, 32768  # of one batch, padding included
 GROUPS = {"group": GROUP, "group_pooled": GROUP}  # both decide on last bits
 SOUND = ("bert", "roberta", "xlm-roberta", "distilbert", "deberta", "deberta-v2", "electra")
@@ -104,8 +108,8 @@ def encode(
     """
     start = time.perf_counter()
     texts = _checked(texts)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    options = _Options(layers, pooling, max_length, _dtype(dtype, place), attention)
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    options = _Options(layers, pooling, max_length, _dtype(dtype, device), attention)
     folder = locate(encoder)
     files = identity(folder, is_minilm=encoder == "minilm")
     settings = asdict(options) | GROUPS | files | versions() | _tried(folder)
@@ -114,10 +118,10 @@ def encode(
     distinct = list(dict.fromkeys(texts))
     rows = store.get(distinct) if store else {}
     if missing := [text for text in distinct if text not in rows]:
-        loaded = _load(folder, options.dtype, attention, place, str(files))
-        check_length(max_length, loaded.model, loaded.tokenizer)
         bar = is_watched() if progress is None else progress
-        with store.turn(missing) if store else nullcontext():
+        with store.turn(missing) if store else nullcontext(), COMPUTING:
+            loaded = _load(folder, options.dtype, attention, device, str(files))
+            check_length(max_length, loaded.model, loaded.tokenizer)
             rows |= store.get(missing) if store else {}  # what another process made meanwhile
             missing = [text for text in missing if text not in rows]
             rows |= _compute(missing, loaded, options, store, bar) if missing else {}
@@ -135,13 +139,11 @@ def encode(
 def _dtype(asked: str, device: torch.device) -> str:
     """The type of the weights; "auto": bfloat16 where the device has instructions for it."""
     refuse_unknown("dtype", [asked], CHOICES["dtype"])
-    if device.type == "cuda":
-        has_short = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        has_short = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-    if asked == "bfloat16" and not has_short:
+    if asked == "auto":
+        return "bfloat16" if has_bfloat16(device) else "float32"
+    if asked == "bfloat16" and not has_bfloat16(device):
         log.warning("encode: %s has no instructions for bfloat16; float32 is faster", device.type)
-    return asked if asked != "auto" else "bfloat16" if has_short else "float32"
+    return asked
 
 
 def _tried(folder: Path) -> dict[str, bool]:

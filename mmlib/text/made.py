@@ -12,16 +12,17 @@ import os
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
 
 import numpy as np
 import torch
 import transformers  # whose models are loaded at their first use
 from filelock import FileLock
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from mmlib.files import cache_root
-from mmlib.text.encoder import identity, locate, quiet, versions
+from mmlib.files import NotWrittenError, cache_root, reason_of
+from mmlib.text.encoder import identity, load, locate, quiet, versions
 
 MARKS = {"pad": "[PAD]", "cls": "[CLS]", "sep": "[SEP]", "unk": "[UNK]", "mask": "[MASK]"}
 BLOCK, MASKED = 64, 0.15  # tokens of a training text, share of them to be guessed
@@ -48,19 +49,15 @@ def carried(encoder: str | Path = "minilm", buckets: int = 32, seed: int = 0) ->
     about = {"carried": identity(source, is_minilm=encoder == "minilm"), "buckets": buckets}
 
     def make(folder: Path) -> None:
+        bert, tokenizer = load(source)
+        if bert.config.model_type != "bert":
+            raise ValueError(f"{encoder} is a {bert.config.model_type}; carry over a BERT")
         torch.manual_seed(seed)
+        deberta = transformers.DebertaV2Model(_as_deberta(bert.config, buckets))
+        deberta.load_state_dict(_renamed(bert.state_dict(), deberta))
         with quiet():
-            bert = transformers.AutoModel.from_pretrained(
-                source, dtype=torch.float32, trust_remote_code=False
-            )
-            if bert.config.model_type != "bert":
-                raise ValueError(f"{encoder} is a {bert.config.model_type}; carry over a BERT")
-            deberta = transformers.DebertaV2Model(_as_deberta(bert.config, buckets))
-            deberta.load_state_dict(_renamed(bert.state_dict(), deberta))
             deberta.save_pretrained(folder)
-            transformers.AutoTokenizer.from_pretrained(
-                source, trust_remote_code=False
-            ).save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
 
     return _kept("carried", about | {"seed": seed}, make)
 
@@ -212,10 +209,21 @@ def _kept(kind: str, about: dict, make: Callable[[Path], None]) -> Path:
     folder = cache_root() / "encoders" / f"{kind}-{key[:16]}"
     if folder.is_dir():  # also where nothing can be written
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        if not folder.is_dir():
-            with TemporaryDirectory(dir=folder.parent, prefix=f".{kind}-") as part:
-                make(made := Path(part) / "encoder")
-                os.replace(made, folder)
+    part, lock = folder.with_name(f".{folder.name}.part"), folder.with_suffix(".lock")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):
+            if not folder.is_dir():
+                rmtree(part, ignore_errors=True)  # of a process that was killed
+                try:
+                    make(part)
+                    os.replace(part, folder)
+                finally:
+                    rmtree(part, ignore_errors=True)
+                lock.unlink()
+    except (OSError, SafetensorError) as error:  # a full disk
+        raise NotWrittenError(
+            f"cannot write {folder} ({reason_of(error)}); free space, or set MMLIB_CACHE to "
+            "another folder"
+        ) from error
     return folder
