@@ -119,6 +119,40 @@ def test_killed_writer_leaves_whole_batches(tmp_path, caplog):
     assert all((row["x"] == float(item)).all() for item, row in found.items())
 
 
+TURN = """
+import sys
+from pathlib import Path
+from mmlib.text.cache import Store
+with Store({}, Path(sys.argv[1])).turn(["a"]):
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_what_a_killed_process_left_is_removed_when_nobody_is_at_work(tmp_path):
+    store = Store({}, tmp_path)
+    store.folder.mkdir(parents=True)
+    part = store.folder / ".x.safetensors.0123.part"
+    other = subprocess.Popen(
+        [sys.executable, "-c", TURN, str(tmp_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert other.stdout.readline() == "ready\n"
+    part.write_text("half")
+    with store.turn(["b"]):
+        store.put(["b"], {"x": np.zeros((1, 2))})
+    assert part.exists()  # the other one may be writing it
+    other.kill()
+    other.communicate()
+    with store.turn(["b"]):
+        assert not part.exists()
+        (lock,) = store.folder.glob("*.lock")  # our own; the killed one's is gone
+        part.write_text("half")
+        with Store({}, tmp_path).turn(["c"]):
+            assert part.exists() and lock.exists()
+    assert set(store.get(["b"])) == {"b"}
+
+
 @pytest.fixture
 def full_disk():
     """Files of more than 100 bytes cannot be written."""
@@ -131,7 +165,9 @@ def full_disk():
 def test_full_disk_is_noted_once_and_leaves_nothing(tmp_path, caplog, full_disk):
     with caplog.at_level(logging.WARNING):
         filled(tmp_path)
-    assert len(caplog.records) == 1 and "cannot write" in caplog.text
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert str(tmp_path) in line and "File too large" in line and "None" not in line
+    assert "cannot write" in line and "\n" not in line and "MMLIB_CACHE" in line
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 

@@ -1,3 +1,5 @@
+import resource
+
 import numpy as np
 import pytest
 import torch
@@ -120,6 +122,27 @@ def test_interrupted_small_leaves_nothing(written, monkeypatch, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         small(written, vocabulary=300, depth=1)
     assert not [one for one in (tmp_path / "cache" / "encoders").iterdir() if one.is_dir()]
+
+
+def test_what_a_killed_process_left_of_an_encoder_is_made_anew(written, monkeypatch):
+    options = {"vocabulary": 300, "depth": 1, "steps": 1}
+    folder = small(written, **options)
+    left = folder.rename(folder.with_name(f".{folder.name}.part"))
+    (left / "config.json").write_text("{")
+    assert small(written, **options) == folder and AutoModel.from_pretrained(
+        folder, trust_remote_code=False
+    )
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_full_disk_is_named_in_one_line(written):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"\Acannot write /.*small-.*MMLIB_CACHE.*\Z"):
+            small(written, vocabulary=300, depth=1, steps=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_an_encoder_that_is_there_needs_no_writing(written, monkeypatch):

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,26 @@ def test_threads_are_given_back(tiny):
     before = torch.get_num_threads()
     encode(TEXTS, tiny)
     assert torch.get_num_threads() == before
+
+
+def test_four_threads_at_once_get_what_one_gets(tiny, tmp_path, monkeypatch):
+    """Long texts are cut, which is a setting of the one tokenizer."""
+    rng = np.random.default_rng(0)
+    lists = [[" ".join(rng.choice(TERMS, n)) for n in rng.integers(1, 60, 40)] for _ in range(3)]
+    lists.append(lists[0][::-1])  # the same items
+    options = {"max_length": 30, "layers": "all"}
+    alone = [encode(texts, tiny, cache=False, **options) for texts in lists]
+    encoding._load.cache_clear()
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda texts: encode(texts, tiny, **options), lists))
+    assert torch.get_num_threads() == threads
+    for features, expected in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(features, expected)
+    assert not list(tmp_path.rglob("*.part"))
+    monkeypatch.setattr(encoding, "_load", lambda *_: pytest.fail("not all was kept"))
+    for texts, expected in zip(lists, alone, strict=True):
+        np.testing.assert_array_equal(encode(texts, tiny, **options), expected)
 
 
 # Truncation
@@ -376,6 +397,19 @@ def test_minilm_with_other_weights_is_refused(tiny, monkeypatch):
     monkeypatch.setattr(encoding, "locate", lambda _: tiny)
     with pytest.raises(ValueError, match="is not all-MiniLM-L6-v2"):
         encode(TEXTS)
+
+
+@pytest.mark.parametrize("name", [1, None, "", " ", [1]])
+def test_an_encoder_that_is_no_name(name):
+    with pytest.raises(ValueError, match=r"encoder .* is no name; pass 'minilm', a folder or"):
+        encode(TEXTS, name)
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000, "a\0b", "a\nb"])
+def test_a_name_that_no_folder_can_have(name):
+    with pytest.raises(ValueError, match="is neither a folder nor downloaded") as error:
+        encode(TEXTS, name)
+    assert "\n" not in str(error.value)
 
 
 # The hub
