@@ -177,7 +177,7 @@ def test_threads_are_given_back(tiny):
     assert torch.get_num_threads() == before
 
 
-def test_four_threads_at_once_get_what_one_gets(tiny, tmp_path, monkeypatch):
+def test_four_threads_at_once_get_what_one_gets(tiny, tmp_path, monkeypatch, capsys):
     """Long texts are cut, which is a setting of the one tokenizer."""
     rng = np.random.default_rng(0)
     lists = [[" ".join(rng.choice(TERMS, n)) for n in rng.integers(1, 60, 40)] for _ in range(3)]
@@ -185,10 +185,12 @@ def test_four_threads_at_once_get_what_one_gets(tiny, tmp_path, monkeypatch):
     options = {"max_length": 30, "layers": "all"}
     alone = [encode(texts, tiny, cache=False, **options) for texts in lists]
     encoding._load.cache_clear()
-    threads = torch.get_num_threads()
+    threads, loads, ready = torch.get_num_threads(), [], encoding.ready
+    monkeypatch.setattr(encoding, "ready", lambda *a: loads.append(a) or ready(*a))
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda texts: encode(texts, tiny, **options), lists))
-    assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == threads and len(loads) == 1
+    assert capsys.readouterr().err == ""  # no bar of transformers' own
     for features, expected in zip(together, alone, strict=True):
         np.testing.assert_array_equal(features, expected)
     assert not list(tmp_path.rglob("*.part"))
