@@ -75,6 +75,33 @@ def agree(folder, texts):
     np.testing.assert_allclose(alone, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["T5ForConditionalGeneration", "T5Model", "MT5Model"])
+def test_of_a_t5_with_its_decoder_the_encoder_is_taken(tmp_path, kind):
+    torch.manual_seed(0)
+    config = getattr(transformers, "MT5Config" if "MT5" in kind else "T5Config")
+    model = getattr(transformers, kind)(config(**T5, pad_token_id=0, decoder_start_token_id=0))
+    folder = save_tiny(tmp_path / "whole", model)
+    half = getattr(transformers, config.__name__.replace("Config", "EncoderModel"))(model.config)
+    half.load_state_dict(model.state_dict(), strict=False)
+    expected = plain(save_tiny(tmp_path / "half", half), TEXTS)
+    features = encode(TEXTS, folder, layers="all", max_length=60, cache=False)
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+
+
+def test_lengths_that_an_encoder_cannot_take_are_refused_in_one_line(tmp_path, monkeypatch):
+    folder = made(tmp_path / "model", "fnet")
+    states = encoding.Encoder.states
+
+    def fails(encoder, tokens, *rest):
+        if tokens.shape[1] > 30:
+            raise RuntimeError("shape '[-1, 8]' is invalid\nat 7")
+        return states(encoder, tokens, *rest)
+
+    monkeypatch.setattr(encoding.Encoder, "states", fails)
+    with pytest.raises(ValueError, match=r"\A.*model cannot encode 1 of the texts .*\Z"):
+        encode(["good " * 40], folder, max_length=60)
+
+
 @pytest.mark.parametrize("kind", TINY)
 def test_equal_to_plain_transformers_alone_and_in_a_batch(tmp_path, kind):
     agree(made(tmp_path / "model", kind), TEXTS)

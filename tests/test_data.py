@@ -301,6 +301,12 @@ def test_several_files_the_choice_is_printed_and_file_names_another(tmp_path, ca
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("name", [1, None, "a" * 300, "a\0b", "a\nb"])
+def test_a_name_that_nothing_can_have(name):
+    with pytest.raises(DataError, match=r"\Aunknown data set .*; choose one of synthetic[^\n]*\Z"):
+        load(name)
+
+
 def test_root_defaults_to_mmlib_data(tmp_path, monkeypatch):
     mosei_csv(tmp_path)
     monkeypatch.setenv("MMLIB_DATA", str(tmp_path))

@@ -173,6 +173,36 @@ def test_files_aligned_to_words_are_refused(folder):
         load("mosi", folder.parent)
 
 
+def test_words_of_any_length_are_read_and_numbers_are_none(folder):
+    expected = load("mosi", folder.parent).text
+    path = folder / "CMU_MOSI_TimestampedWords.csd"
+    for kind in (h5py.string_dtype(), "f4"):
+        with h5py.File(path, "r+") as file:
+            for video in file["words/data"].values():
+                words = video["features"][()]
+                del video["features"]
+                new = video.create_dataset("features", (4, 1), kind)
+                new[...] = np.ones((4, 1)) if kind == "f4" else words.astype("U").astype(object)
+        if kind != "f4":
+            assert load("mosi", folder.parent).text == expected
+    with pytest.raises(DataError, match=f"{path.name}: numbers in v0; expected words"):
+        load("mosi", folder.parent)
+
+
+def test_no_segment_with_words_names_the_labels(folder):
+    with h5py.File(folder / "CMU_MOSI_Opinion_Labels.csd", "r+") as file:
+        for video in file["Opinion Segment Labels/data"].values():
+            video["intervals"][...] += 1000
+    with pytest.raises(DataError, match=r"Labels\.csd: no segment with words is left .12 labelled"):
+        load("mosi", folder.parent)
+
+
+def test_folds_may_have_a_mark_at_the_start(folder):
+    path = folder / "folds.json"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert len(load("mosi", folder.parent)) == 12
+
+
 def test_folds_may_be_json_of_anything(folder):
     for content in (3, [1], {"train": 1, "valid": 2, "test": 3}):
         (folder / "folds.json").write_text(json.dumps(content))

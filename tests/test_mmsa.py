@@ -134,6 +134,32 @@ def test_no_text_at_all_is_a_corpus_without_text(tmp_path):
     assert read(tmp_path, each(lambda part: part.update(raw_text=None))).text is None
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(float("nan"), ""), (["so", "good"], "so good"), ([b"so good"], "so good"), (b"good", "good")],
+)
+def test_texts_of_other_kinds(tmp_path, text, expected):
+    corpus = read(tmp_path, each(lambda part: part.update(raw_text=[text, "a", "b", "c"])))
+    assert corpus.text[:2] == (expected, "a")
+
+
+def test_names_in_bytes_and_other_names_of_valid(tmp_path):
+    def change(data):
+        data["val"] = data.pop("valid")
+        return {s.encode(): {k.encode(): v for k, v in p.items()} for s, p in data.items()}
+
+    assert len(read(tmp_path, change)) == 12
+
+
+def test_token_features_without_a_mask_are_cut_at_their_lengths(tmp_path):
+    def change(part):
+        del part["text_bert"]
+        part["text_lengths"] = np.array([[1], [2], [3], [4]])
+
+    corpus = read(tmp_path, each(change), text_features=True)
+    assert corpus.sequences["text"].lengths[:4].tolist() == [1, 2, 3, 4]
+
+
 def test_segments_with_one_start_keep_their_end(tmp_path):
     def change(data):
         for split, part in data.items():
@@ -167,6 +193,9 @@ REFUSED = {
     "labels are words": (entry("test", "regression_labels", lambda _: ["a"] * 4), "one number an"),
     "audio is words": (entry("test", "audio", lambda a: np.full(a.shape, "x")), "of numbers"),
     "audio is flat": (entry("test", "audio", lambda a: a[0].tolist()), "test audio must be"),
+    "no vision": (each(lambda part: part.update(vision=[[]] * 4)), r"vision has shape \(4, 0, 0\)"),
+    "too few rows": (entry("test", "vision", lambda v: v[:3]), r"test vision has shape \(3, 6, 35"),
+    "a German's ids": (entry("test", "id", lambda _: [*"abc", "#WERT!"]), "spreadsheet"),
     "a spreadsheet's ids": (entry("test", "id", lambda _: [*"abc", "#NAME?"]), "spreadsheet"),
     "MAG-BERT": (lambda data: {s: [(("a", 1, 2), 1.0, "v[0]")] for s in data}, "MAG-BERT"),
 }  # fmt: skip

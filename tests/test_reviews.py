@@ -396,3 +396,105 @@ def test_a_nul_and_a_comma_in_the_header_do_no_harm(tmp_path):
         tmp_path, table.replace("room", "ro\0om").replace("review_id", "id, of us"), "utf8"
     )
     assert corpus.text[0] == "The room was number 0." and len(corpus) == N
+
+
+# As other programs save them
+
+
+def lines(separator=",", text="Room {} was fine", quoted=str, head=("hotel", "text", "rating")):
+    """40 reviews of 20 hotels, a text for each number."""
+    rows = [[f"h{i // 2}", quoted(text.format(i)), f"{1 + i % 5}"] for i in range(40)]
+    return "".join(separator.join(row) + "\n" for row in [head, *rows])
+
+
+def in_quotes(text):
+    return '"' + text.replace('"', '""') + '"'
+
+
+def with_backslashes(text):
+    return '"' + text.replace('"', '\\"') + '"'
+
+
+OTHERS = {
+    "lines of an old Mac": (lines().replace("\n", "\r"), "Room 3 was fine"),
+    "and a separator": ("sep=;\r" + lines(";").replace("\n", "\r"), "Room 3 was fine"),
+    "a separator in the header": (
+        lines(";", head=('"hotel, name"', '"text"', '"rating"')), "Room 3 was fine"
+    ),
+    "spaces in the header": (lines(head=("hotel", " text ", " rating")), "Room 3 was fine"),
+    "lines in a text": (lines(text="a\nb, c, d\n{}", quoted=in_quotes), "a\nb, c, d\n3"),
+    "quotes with backslashes": (
+        lines(text='it was "ok, fine" {}', quoted=with_backslashes), 'it was "ok, fine" 3'
+    ),
+    "quotes that nobody closes": (
+        lines("\t").replace("Room 3", '"Room 3').replace("Room 9", '"Room 9'), '"Room 3 was fine'
+    ),
+    "quotes inside": (lines("\t", text='The "best" {}'), 'The "best" 3'),
+    "spaces that do not break": (lines().replace(",5\n", ",\xa05\n"), "Room 3 was fine"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OTHERS)
+@pytest.mark.parametrize("packed", [False, True])
+def test_tables_of_other_programs_are_read(tmp_path, case, packed):
+    content, text = OTHERS[case]
+    written(tmp_path, reviews()).write_bytes(
+        gzip.compress(content.encode()) if packed else content.encode()  # whatever its name says
+    )
+    corpus = load("hotel", tmp_path)
+    assert corpus.text[3] == text and len(corpus) == 40
+    assert corpus.label.tolist() == [1 + i % 5 for i in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("words", "encoding"),
+    [
+        ("Отель хороший, чистый номер", "cp1251"),
+        ("酒店很好，房间干净", "gbk"),
+        ("ホテルは、良い部屋", "shift-jis"),
+        ("Το ξενοδοχείο ήταν καλό", "cp1253"),
+        ("الفندق جميل جدا", "cp1256"),
+    ],
+)
+def test_words_of_another_encoding_are_not_taken_for_western(tmp_path, words, encoding):
+    path = written(tmp_path, reviews())
+    content = lines(text=words + " {}", quoted=in_quotes)
+    path.write_bytes(content.encode(encoding))
+    with pytest.raises(DataError, match=r"reviews\.csv: its words .*; save as UTF-8"):
+        load("hotel", tmp_path)
+    path.write_text(content)
+    assert load("hotel", tmp_path).text[3] == f"{words} 3"
+
+
+def test_western_words_in_their_old_encoding_are_read(tmp_path):
+    text = "Déjà vu à l'hôtel, “très” naïf … ¡¡¡¡qué día!!!! ———— ÄÄÄÄÄH, but worth every cent {}"
+    path = written(tmp_path, reviews())
+    path.write_bytes(lines(text=text, quoted=in_quotes).encode("cp1252"))
+    assert load("hotel", tmp_path).text[3] == text.format(3)
+
+
+def test_half_stars_of_any_spreadsheet(tmp_path):
+    half = [1 + i % 9 / 2 for i in range(N)]
+    for stars in (half, [f"{x:.2f}".replace(".", ",") for x in half], [f" {x} " for x in half]):
+        assert read(tmp_path, reviews(rating=stars)).label.tolist() == half
+
+
+def test_names_of_splits_in_any_case(tmp_path):
+    rows = reviews(split=["Train ", "VAL", "test"] * 20, review_id=range(N)).drop(
+        columns="hotel_id"
+    )
+    assert read(tmp_path, rows).split[:3].tolist() == ["train", "valid", "test"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"PK\x03\x04" + bytes(range(256)), "a spreadsheet or an archive; save its table as csv"),
+        (b"\xd0\xcf\x11\xe0" + bytes(99), "a spreadsheet or an archive; save its table as csv"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html><html>Sign in</html>", "a web page; follow the link"),
+    ],
+)
+def test_what_is_no_table_is_named(tmp_path, content, words):
+    written(tmp_path, reviews()).write_bytes(content)
+    with pytest.raises(DataError, match=rf"\Areviews\.csv: {words}"):
+        load("hotel", tmp_path)

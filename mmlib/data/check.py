@@ -7,7 +7,8 @@ import numpy as np
 
 from mmlib.data.corpus import SPLITS, Corpus, DataError
 
-_FORMULA = re.compile(r"#(NAME\?|REF!|VALUE!|N/A)")
+# Errors of formulas, in the words of each language, and a number with too many digits
+_FORMULA = re.compile(r"#¡?[^\W\d_]{2,9}(/0)?[!?]|#N/?[AV]\b|\b\d([.,]\d+)?E\+\d\d")
 
 
 def check(corpus: Corpus) -> Corpus:

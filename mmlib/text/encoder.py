@@ -102,7 +102,8 @@ def load(
     """Model and tokenizer of an encoder's folder, as transformers makes them.
 
     settings: values to build it with in place of its configuration's own, say of dropout.
-    ValueError, one line, where files or weights are missing or damaged, or it has a decoder.
+    Of a T5 it is the encoder. ValueError, one line, where files or weights are missing or damaged,
+    or another kind of model has a decoder.
     """
     import torch
     import transformers
@@ -116,8 +117,8 @@ def load(
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-            half = next((c for c in config.architectures or () if c.endswith("EncoderModel")), "")
-            kind = getattr(transformers, half, AutoModel)  # T5's encoder without its decoder
+            half = type(config).__name__.removesuffix("Config") + "EncoderModel"
+            kind = getattr(transformers, half, AutoModel)  # T5 without its decoder
             model, loading = kind.from_pretrained(
                 folder,
                 trust_remote_code=False,

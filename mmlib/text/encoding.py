@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
-from mmlib.files import is_watched, refuse_unknown
+from mmlib.files import is_watched, reason_of, refuse_unknown
 from mmlib.text.attention import GROUP, GROUPED, whole
 from mmlib.text.batching import bucket
 from mmlib.text.cache import Row, Store
@@ -190,7 +190,13 @@ def _compute(
         }
         for job in as_completed(jobs):
             names = [texts[i] for i in jobs[job]]
-            arrays = {"states": job.result(), "tokens": lengths[jobs[job]]}
+            try:
+                arrays = {"states": job.result(), "tokens": lengths[jobs[job]]}
+            except RuntimeError as error:  # memory; lengths that an architecture cannot take
+                raise ValueError(
+                    f"{encoder.model.name_or_path} cannot encode {len(jobs[job])} of the texts "
+                    f"({reason_of(error)}); use another encoder or device, or shorter texts"
+                ) from error
             if store:
                 store.put(names, arrays)
             for i, name in enumerate(names):

@@ -25,8 +25,17 @@ def check_size(path: Path, content: int, kind: str = "content") -> None:
     if content > most(path):
         raise DataError(
             f"{path.name}: too large, its {path.stat().st_size} bytes stand for {content:.2g} of "
-            f"{kind}, more than {RATIO} times as many; fetch it again, or save it without compression"
+            f"{kind}, more than {RATIO} times as many; fetch it again, or save it without "
+            "compression"
         )
+
+
+def refuse_page(path: Path) -> None:
+    """DataError where a file is the web page from which it was to be fetched."""
+    with open(path, "rb") as file:
+        head = file.read(2**10).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise DataError(f"{path.name}: a web page; follow the link on it and save the file itself")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import gzip
 import io
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from mmlib.data.readers.border import check_size, most, readable
 from mmlib.files import sha256
 
 CELL = 8  # bytes that pandas needs for a cell, beside the words in it
+SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx, or any zip, and .xls
 VALID = ("dev", "val", "validation")  # other names of the split
 
 
@@ -28,6 +30,7 @@ def table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     if not path.exists():
         raise DataError(f"missing file {path}; put it beside the others")
     rows = _parquet(path) if path.suffix == ".parquet" else _separated(path)
+    rows = rows.rename(columns=str.strip)
     columns = list(rows.columns) if columns is None else list(columns)
     if missing := [c for c in columns if c not in rows.columns]:
         words = f"missing column(s) {', '.join(missing[:5])}"
@@ -39,16 +42,17 @@ def numbers(path: Path, rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarra
     """The columns as float32 (n, d); an empty cell is NaN, a comma may mark decimals."""
     cells = rows[list(columns)].replace("", "nan")
     try:
-        if any(cells[column].str.contains(",", regex=False).any() for column in cells):
-            cells = cells.apply(with_points)
-        return cells.to_numpy(dtype=np.float32)
+        with suppress(ValueError):
+            return cells.to_numpy(dtype=np.float32)
+        return cells.apply(with_points).to_numpy(dtype=np.float32)
     except ValueError as error:
         raise DataError(f"{path.name}: {error} in {columns[0]}..{columns[-1]}") from None
 
 
 def with_points(cells: pd.Series) -> pd.Series:
-    """Cells whose decimals follow a comma, as European spreadsheets write them, with a point."""
-    return cells.str.replace(r"^\s*([-+]?\d*),(\d+)\s*$", r"\1.\2", regex=True)
+    """Numbers as European spreadsheets write them, with a point for their comma, say."""
+    cells = cells.str.strip().str.replace("\N{MINUS SIGN}", "-")
+    return cells.str.replace(r"^([-+]?\d*),(\d+)$", r"\1.\2", regex=True)
 
 
 def as_text(value: object) -> str:
@@ -65,7 +69,7 @@ def corpus_of(files: Sequence[Path], rows: pd.DataFrame, **rest: object) -> Corp
     return Corpus(
         ids=tuple(rows["id"]),
         groups=tuple(rows.get("group", rows["id"])),
-        split=rows["split"].replace(dict.fromkeys(VALID, "valid")),
+        split=rows["split"].str.strip().str.lower().replace(dict.fromkeys(VALID, "valid")),
         label=rows["label"],
         text=tuple(rows["text"]) if "text" in rows else None,
         checksums={str(file.relative_to(files[0].parent)): sha256(file) for file in files},
@@ -76,9 +80,12 @@ def corpus_of(files: Sequence[Path], rows: pd.DataFrame, **rest: object) -> Corp
 def _separated(path: Path) -> pd.DataFrame:
     with readable(path, "not a readable csv", "mend it, or fetch it again"):
         text = _decode(path, _unpacked(path))
-        separator, header, text = _header(text, "\t" if ".tsv" in path.suffixes else ",")
-        check_size(path, CELL * len(header) * max(text.count("\n"), text.count("\r")))
-        rows = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+        separator, columns, text = _header(text, "\t" if ".tsv" in path.suffixes else ",")
+        check_size(path, CELL * columns * max(text.count("\n"), text.count("\r")))
+        rows = pd.read_csv(
+            io.StringIO(text), sep=separator, dtype=str, keep_default_na=False,
+            **_quoting(text, separator),
+        )  # fmt: skip
     if not isinstance(rows.index, pd.RangeIndex):  # pandas takes what is too much for names of rows
         raise DataError(
             f"{path.name}: the rows have more cells than the header names columns; put texts "
@@ -88,8 +95,12 @@ def _separated(path: Path) -> pd.DataFrame:
 
 
 def _unpacked(path: Path) -> bytes:
-    """The bytes of a file, or of what a .gz holds."""
-    if path.suffix != ".gz":
+    """The bytes of a file or, where they are a gzip's whatever its name, of what that holds."""
+    with open(path, "rb") as file:
+        mark = file.read(4)
+    if mark in SPREADSHEETS:
+        raise DataError(f"{path.name}: a spreadsheet or an archive; save its table as csv")
+    if not mark.startswith(b"\x1f\x8b"):
         return path.read_bytes()
     with gzip.open(path) as file:
         content = file.read(most(path) + 1)
@@ -128,31 +139,49 @@ def _length(words: pd.Series) -> int:
     return sum(len(word) * n for word, n in words.value_counts().items())
 
 
-def _header(text: str, usual: str) -> tuple[str, list[str], str]:
-    """The separator of a table, its column names, and the table without Excel's line `sep=;`.
+def _header(text: str, usual: str) -> tuple[str, int, str]:
+    """The separator of a table, its number of columns, and it without Excel's line `sep=;`.
 
     The usual separator, unless another cuts the header into more columns.
     """
     named = re.match(r'"?sep=(.)"?[\r\n]+', text)
     text = text[named.end() :] if named else text
-    line = re.match(r"[^\r\n]*", text)[0]
-    headers = {s: next(csv.reader([line], delimiter=s), []) for s in (usual, *",;\t|")}
-    separator = named[1] if named else max(headers, key=lambda s: len(headers[s]))
-    return separator, headers.get(separator, [line]), text
+    header = re.sub(r'"[^"]*"', "", re.match(r"[^\r\n]*", text)[0])
+    separator = named[1] if named else max((usual, *",;\t|"), key=header.count)
+    return separator, header.count(separator) + 1, text
+
+
+def _quoting(text: str, separator: str) -> dict[str, object]:
+    """How the quotes of a table are to be read, for pandas.
+
+    Where a quote is closed inside a cell, either those of the text have a backslash before them, or
+    quotes are plain letters: taken for more, one that nobody closes swallows the rows behind it.
+    """
+    edge = rf"[{re.escape(separator)}\r\n]"
+    quoted = re.finditer(rf'(?:(?<={edge})|^)"(?:[^"]|"")*+"', text)
+    if all(re.match(rf" *(?:{edge}|$)", text[cell.end() : cell.end() + 9]) for cell in quoted):
+        return {}
+    return {"escapechar": "\\"} if '\\"' in text else {"quoting": csv.QUOTE_NONE}
 
 
 def _decode(path: Path, raw: bytes) -> str:
     """UTF-8, with Windows-1252 for each byte that is none, or that was taken for a control.
 
     UTF-16 where a mark at the start says so. A NUL is left out: no parser reads past it. DataError
-    where several words have no letter of Windows-1252 but its accented ones: it is another's.
+    where lines are in neither: other encodings of other scripts.
     """
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return raw.decode("utf-16").replace("\0", "")
     text = raw.decode("utf-8-sig", errors="surrogateescape").replace("\0", "")
-    if len(set(_FOREIGN.findall(text))) > 2:
-        raise DataError(f"{path.name}: its words are neither UTF-8 nor Western; save it as UTF-8")
+    if _BROKEN.search(text) and sum(map(_is_foreign, raw.splitlines())) > 2:
+        raise DataError(f"{path.name}: its words are neither UTF-8 nor Western; save as UTF-8")
     return _BROKEN.sub(lambda char: _REPAIRED[ord(char[0])], text)  # translate is 20x slower
+
+
+def _is_foreign(line: bytes) -> bool:
+    """Whether most letters of a line are no plain ones, and no UTF-8."""
+    plain, others = (len(re.findall(kind, line)) for kind in (rb"[A-Za-z]", rb"[\x80-\xff]"))
+    return others > plain and "\ufffd" in line.decode(errors="replace")
 
 
 _CP1252 = {byte: bytes([byte]).decode("cp1252", errors="ignore") for byte in range(0x80, 0x100)}
@@ -160,4 +189,3 @@ _REPAIRED = {0xDC00 + byte: char for byte, char in _CP1252.items()} | {
     byte: char for byte, char in _CP1252.items() if byte < 0xA0
 }
 _BROKEN = re.compile("[\x80-\x9f\udc80-\udcff]")
-_FOREIGN = re.compile("[\udcc0-\udcff]{4,}")

@@ -57,7 +57,7 @@ def read_csd(path: Path, *, audio: str | None = "COVAREP", vision: str | None = 
     files = [labels, words, fold_file]
     sequences: dict[str, Sequences] = {}
     for modality, fragment in (("audio", audio), ("vision", vision)):
-        if fragment is not None:
+        if fragment:
             files.append(_find(folder, fragment, f", or pass {modality}= another name or None"))
             sequences[modality] = _cut(modality, files[-1], segments, notes)
     rows = pd.DataFrame(segments, columns=Segment._fields)
@@ -112,6 +112,8 @@ def _segments(
         _ALIGNED.fullmatch(key) and len(tokens) < 2 for key, (tokens, _) in spoken.items()
     ):
         raise DataError(f"{words.name}: aligned to single words; use the files as CMU gives them")
+    if wrong := [key for key, (tokens, _) in spoken.items() if tokens.dtype.kind not in "SO"]:
+        raise DataError(f"{words.name}: numbers in {wrong[0]}; expected words, fetch it again")
     segments, unplaced, empty = [], 0, 0
     for key, features, intervals in _read(labels):
         aligned = key not in fold_of and len(features) == 1 and _ALIGNED.fullmatch(key)
@@ -132,6 +134,9 @@ def _segments(
         f"{empty} labelled segments without words left out": empty,
         f"{unplaced} videos in no fold left out": unplaced,
     }
+    if not segments:
+        why = "; ".join(noted(counts)) or "it is empty"
+        raise DataError(f"{labels.name}: no segment with words is left ({why}); fetch it again")
     return segments, noted(counts)
 
 
@@ -188,7 +193,7 @@ def _folds(folder: Path) -> tuple[dict[str, str], Path]:
 
 def _listed(path: Path) -> dict[str, str]:
     with readable(path, remedy="expected lists train, valid and test"):
-        folds = json.loads(path.read_text(encoding="utf-8"))
+        folds = json.loads(path.read_text(encoding="utf-8-sig"))
         pairs = [(video, split) for split in SPLITS for video in folds[split]]
         split_of = dict(pairs)
     if len(split_of) < len(pairs):

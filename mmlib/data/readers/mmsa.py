@@ -17,7 +17,7 @@ import numpy as np
 from mmlib.data.columns import names
 from mmlib.data.corpus import SENTIMENT, SPLITS, Corpus, DataError, Scale, Sequences, noted
 from mmlib.data.readers.border import check_size, readable
-from mmlib.data.readers.cells import as_text
+from mmlib.data.readers.cells import VALID, as_text
 from mmlib.data.readers.frames import pack
 from mmlib.data.readers.unpickle import load_pickle
 from mmlib.files import refuse_unknown, sha256
@@ -111,7 +111,8 @@ def _pickled(path: Path) -> "list[_Split]":
     content = load_pickle(path)
     if not isinstance(content, dict):
         raise DataError(f"{path.name}: holds a {type(content).__name__}; expected a dict of splits")
-    content = {"valid": content.get("dev"), **content}
+    content = {as_text(name): part for name, part in content.items()}
+    content = {"valid" if name in VALID else name: part for name, part in content.items()}
     for split in SPLITS:
         if isinstance(content.get(split), list) and content[split]:
             raise DataError(
@@ -143,7 +144,8 @@ class _Split:
     """What a file holds of one split."""
 
     def __init__(self, path: Path, name: str, content: Mapping[str, object]) -> None:
-        self.path, self.name, self.content = path, name, content
+        self.path, self.name = path, name
+        self.content = {as_text(key): value for key, value in content.items()}
 
     def refusal(self, key: str, words: str) -> DataError:
         return DataError(f"{self.path.name}: {self.name} {key} {words}")
@@ -169,7 +171,7 @@ class _Split:
         """The file's frames (t, d) of each utterance, with their padding."""
         try:
             rows = [_numbers(row) for row in self.content.get(modality)]
-            (d,) = {row.shape[1] for row in rows if row.ndim == 2 and row.shape[1]}
+            (d,) = {row.shape[1] for row in rows if row.ndim == 2 and row.shape[1]} or {0}
             rows = [row if row.size else np.zeros((0, d), np.float32) for row in rows]
             if any(row.ndim != 2 for row in rows):
                 raise ValueError
@@ -188,13 +190,14 @@ class _Split:
     def lengths(self, modality: str, rows: Frames, notes: list[str]) -> np.ndarray:
         """Stated lengths (n,), for token features the sum of BERT's mask; else all frames."""
         n, longest, _ = _shape(rows)
-        full = np.array([len(row) for row in rows])
-        key = "text_bert" if modality == "text" else f"{modality}_lengths"
+        full = np.array([len(row) for row in rows], dtype=int)
+        has_mask = modality == "text" and self.content.get("text_bert") is not None
+        key = "text_bert" if has_mask else f"{modality}_lengths"
         if (given := self.content.get(key)) is None:
             return full
         try:
             values = np.asarray(given, dtype=np.float64)
-            lengths = values.ravel() if modality != "text" else _mask(values).sum(axis=1)
+            lengths = _mask(values).sum(axis=1) if has_mask else values.ravel()
             if len(lengths) != n or not (np.isfinite(lengths) & (lengths >= 0)).all():
                 raise ValueError
         except (ValueError, TypeError, IndexError):
@@ -209,7 +212,7 @@ class _Split:
         """Each utterance's `video$_$clip`, `video[clip]` or (video, start, end)."""
         given = self.content.get("id")
         given = range(len(self.labels)) if given is None else given
-        if np.ndim(given) == 0:
+        if not _is_list(given):
             raise self.refusal("id", "must hold one id an utterance; leave it out")
         ids = [list(map(as_text, np.atleast_1d(np.asarray(row)))) for row in given]
         is_bare = all(len(row) == 1 and re.fullmatch(r"[\d.]+", row[0]) for row in ids)
@@ -229,9 +232,10 @@ def _variant(
             return list(dict.fromkeys(variant[m][1] for m in asked))
     there = ", ".join(f"{split} {m} has shape {shape}" for (split, m), shape in shapes.items())
     known = ", ".join(str(tuple(variant[m][0] for m in asked)) for variant in variants)
-    remedy = ", or declare dims=(audio, vision)" if variants is VARIANTS else ""
+    remedy = ", or declare dims=(audio, vision); modalities= leaves one out"
     raise DataError(
-        f"{splits[0].path.name}: {there}; expected {known} columns of {' and '.join(asked)}{remedy}"
+        f"{splits[0].path.name}: {there}; expected {known} columns of {' and '.join(asked)}"
+        f"{remedy if variants is VARIANTS else ''}"
     )
 
 
@@ -250,9 +254,9 @@ def _texts(splits: list[_Split], notes: list[str]) -> tuple[str, ...] | None:
     if any(texts is None for texts in given):
         return None
     for split, texts in zip(splits, given, strict=True):
-        if np.ndim(texts) == 0:
+        if not _is_list(texts):
             raise split.refusal("raw_text", "must hold one text an utterance")
-    texts = [as_text("" if text is None else text) for text in chain(*given)]
+    texts = [" ".join(map(_word, np.ravel(text))) for text in chain(*given)]
     texts = [text if text.strip() else "" for text in texts]
     if not any(texts):
         return None
@@ -280,6 +284,14 @@ def _sequences(
     words = f"{modality}: {beyond} utterances have frames beyond the length the file states; "
     notes += noted({f"{words}lengths='zeros' keeps them": beyond})
     return packed
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple | range) or (isinstance(value, np.ndarray) and value.ndim)
+
+
+def _word(value: object) -> str:
+    return "" if value is None or value != value else as_text(value)  # a table's NaN
 
 
 def _numbers(row: object) -> np.ndarray:

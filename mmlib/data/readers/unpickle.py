@@ -37,11 +37,6 @@ def load_pickle(path: Path) -> object:
     """
     with open(path, "rb") as file:
         head = file.read(2**16)
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise DataError(
-            f"{path.name}: not a readable pickle but a web page; follow the link on it and save "
-            "the file itself"
-        )
     failure, remedy = "not a readable pickle", "fetch or write the file again"
     if is_text := b"\r\n" in head and not head.startswith(b"\x80"):
         remedy = "it was copied in text mode; fetch it again in binary mode"
