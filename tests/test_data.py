@@ -710,3 +710,18 @@ def test_what_no_reader_foresaw_names_file_and_place(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=rf"{path.name}: .*IndexError.*tables|test_data") as error:
         load("mosei", tmp_path)
     assert "\n" not in str(error.value) and isinstance(error.value.__cause__, IndexError)
+
+
+def test_own_labels_survive_a_european_spreadsheet(tmp_path):
+    from mmlib.data.readers.recordings import Clip, save_clip, write_table
+
+    audio = Sequences(np.ones((6, 2)), np.full(6, 1), ("a", "b"))
+    starts = (0.1 + 0.2, 1.0, 2.0, 3.0, 4.0, 5.5)  # of which a spreadsheet keeps 15 digits
+    for name in "abc":
+        save_clip(Clip(name, 9.0, starts, starts, ("w",) * 6, ("",) * 6, {"audio": audio}), tmp_path)
+    rows = write_table(tmp_path).assign(label="-1,5", split=np.repeat(["train", "DEV", "test"], 6))
+    rows["start"] = [f"{x:.15g}".replace(".", ",") for x in rows["start"]]
+    rows.to_csv(tmp_path / "utterances.csv", sep=";", index=False, encoding="utf-16")
+    corpus = load(str(tmp_path))
+    assert corpus.label.tolist() == [-1.5] * 18 and len(corpus.rows("valid")) == 6
+    assert write_table(tmp_path)["label"].tolist() == ["-1,5"] * 18
