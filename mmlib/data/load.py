@@ -18,28 +18,14 @@ from mmlib.data.readers.tables import read_meld, read_mosei, read_mosi
 from mmlib.files import data_root, expanded, reason_of, refuse_unknown
 
 # ROOT/<name>/<file>, in order of precedence. A reader of several files is named by the first.
+_CMU = {"aligned_50.pkl": read_mmsa, "unaligned_50.pkl": read_mmsa, "*.csd": read_csd}
+_TABLES = ("*.csv.gz", "*.csv", "*.tsv", "*.tsv.gz", "*.parquet")
 READERS: dict[str, dict[str, Callable[..., Corpus]]] = {
-    "mosi": {
-        "mosi.csv.gz": read_mosi,
-        "aligned_50.pkl": read_mmsa,
-        "unaligned_50.pkl": read_mmsa,
-        "*.csd": read_csd,
-    },
-    "mosei": {
-        "label.csv": read_mosei,
-        "aligned_50.pkl": read_mmsa,
-        "unaligned_50.pkl": read_mmsa,
-        "*.csd": read_csd,
-    },
+    "mosi": {"mosi.csv.gz": read_mosi, **_CMU},
+    "mosei": {"label.csv": read_mosei, **_CMU},
     "mmmo": {"train.npz": read_mmmo},
     "meld": {"train_sent_emo.csv": read_meld},
-    "hotel": {
-        "*.csv.gz": read_reviews,
-        "*.csv": read_reviews,
-        "*.tsv": read_reviews,
-        "*.tsv.gz": read_reviews,
-        "*.parquet": read_reviews,
-    },
+    "hotel": dict.fromkeys(_TABLES, read_reviews),
     "sst5": {"sst5.csv.gz": read_sst5},
     "recordings": {TABLE: read_recordings},  # own ones, see mmlib.recordings
 }
@@ -69,7 +55,7 @@ def load(name: str, root: Path | str | None = None, **options: object) -> Corpus
     folder = expanded(root or data_root()) / name
     path, pattern = choose(folder, list(READERS[name]), file)
     reader = READERS[name][pattern]
-    _known(f"{name} from {path.name}", reader, options, extra=("file",))
+    _known(f"{name} from {path.name}", reader, options, "file")
     return _checked(reader, path, **options)
 
 
@@ -90,12 +76,9 @@ def _checked(read: Callable[..., Corpus], *path: Path, **options: object) -> Cor
         ) from error
 
 
-def _known(what: str, reader: Callable, options: dict, extra: tuple[str, ...] = ()) -> None:
-    parameters = inspect.signature(reader).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return  # the reader says itself what it does not know
-    known = [*extra, *(p.name for p in parameters if p.name != "path")]
-    refuse_unknown("option", options, known, DataError, where=what)
+def _known(what: str, reader: Callable, options: dict, *extra: str) -> None:
+    own = [name for name in inspect.signature(reader).parameters if name != "path"]
+    refuse_unknown("option", options, [*extra, *own], DataError, where=what)
 
 
 def choose(folder: Path, patterns: Sequence[str], file: str | None = None) -> tuple[Path, str]:
@@ -105,21 +88,20 @@ def choose(folder: Path, patterns: Sequence[str], file: str | None = None) -> tu
     accepted files and where they go, or those present.
     """
     accepted = ", ".join(patterns)
-    pattern_of = {p: pattern for pattern in patterns for p in sorted(folder.glob(pattern))}
+    pattern_of = {p.name: pattern for pattern in patterns for p in sorted(folder.glob(pattern))}
     if not pattern_of:
         raise DataError(
             f"no data in {folder}: put one of {accepted} there, or set MMLIB_DATA to the folder "
             f"that holds {folder.name}/"
         )
-    names = [p.name for p in pattern_of]
-    if file is not None and file not in names:
+    name = file or next(iter(pattern_of))
+    if name not in pattern_of:
         raise DataError(
-            f"no file {file!r} in {folder}; there: {', '.join(names)} (accepted: {accepted})"
+            f"no file {file!r} in {folder}; there: {', '.join(pattern_of)} (accepted: {accepted})"
         )
-    path = folder / (file or names[0])
-    together = path.suffix == ".csd"  # one data set in several files, read as a folder
-    others = [p.name for p, pattern in pattern_of.items()
-              if p != path and not (together and pattern == pattern_of[path])]  # fmt: skip
-    if file is None and others:
-        print(f"{folder.name}: reading {path.name}; file= names another: {', '.join(others)}")
-    return path, pattern_of[path]
+    if name.endswith(".csd"):  # one data set in several files, read as a folder
+        pattern_of = {n: p for n, p in pattern_of.items() if n == name or p != pattern_of[name]}
+    if file is None and len(pattern_of) > 1:
+        others = ", ".join(other for other in pattern_of if other != name)
+        print(f"{folder.name}: reading {name}; file= names another: {others}")
+    return folder / name, pattern_of[name]

@@ -6,8 +6,8 @@ too, are taken for arrays.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from zipfile import ZipFile
@@ -134,57 +134,52 @@ def _npz(path: Path, split: str) -> "_Split":
             check_size(path, sum(member.file_size for member in archive.infolist()))
         with np.load(path, allow_pickle=False) as file:
             content = {name: file[name] for name in ("label", "audio", "vision") if name in file}
-    if "label" in content:
-        content["labels"] = label = np.atleast_1d(content.pop("label"))
-        content["id"] = [f"{i:03d}" for i in range(len(label))]
-    return _Split(path, split, content)
+            ids = [f"{i:03d}" for i in range(len(content.get("label", ())))]
+    labels = {"labels": content.pop("label")} if "label" in content else {}
+    return _Split(path, split, {**content, **labels, "id": ids})
 
 
 class _Split:
-    """What a file holds of one split."""
+    """What a file holds of one split, and its sentiment (n,): the first column of several."""
 
     def __init__(self, path: Path, name: str, content: Mapping[str, object]) -> None:
         self.path, self.name = path, name
         self.content = {as_text(key): value for key, value in content.items()}
-
-    def refusal(self, key: str, words: str) -> DataError:
-        return DataError(f"{self.path.name}: {self.name} {key} {words}")
-
-    @cached_property
-    def labels(self) -> np.ndarray:
-        """Sentiment (n,): the first column, where MOSEI's emotions follow it."""
-        key = "regression_labels" if "regression_labels" in self.content else "labels"
-        if key not in self.content:
-            keys = ", ".join(map(str, self.content))
-            raise DataError(
-                f"{self.path.name}: neither regression_labels nor labels in {self.name}: {keys}"
-            )
-        try:
+        key = next((k for k in ("regression_labels", "labels") if k in self.content), None)
+        if key is None:
+            keys = ", ".join(self.content)
+            raise DataError(f"{path.name}: neither regression_labels nor labels in {name}: {keys}")
+        with self.expected(key, "must hold one number an utterance; save them as an array"):
             labels = np.asarray(self.content[key], dtype=np.float32)
-            return labels.reshape(len(labels), -1)[:, 0]
-        except (ValueError, TypeError, IndexError):
-            raise self.refusal(
-                key, "must hold one number an utterance; save them as an array"
-            ) from None
+            self.labels = labels.reshape(len(labels), -1)[:, 0]  # MOSEI's emotions follow
+
+    @contextmanager
+    def expected(self, key: str, what: str) -> Iterator[None]:
+        """DataError where an entry of the split is missing or something else."""
+        try:
+            yield
+        except (ValueError, TypeError, IndexError, KeyError):
+            keys = ", ".join(self.content)
+            words = f"{self.path.name}: {self.name} {key} {what}"
+            raise DataError(words if key in self.content else f"{words}; it holds {keys}") from None
 
     def frames(self, modality: str) -> Frames:
         """The file's frames (t, d) of each utterance, with their padding."""
-        try:
-            rows = [_numbers(row) for row in self.content.get(modality)]
+        n = len(self.labels)
+        what = (
+            "must be an array (utterances, frames, columns) of numbers; modalities= leaves one out"
+        )
+        with self.expected(modality, what):
+            rows = [_numbers(row) for row in self.content[modality]]
             (d,) = {row.shape[1] for row in rows if row.ndim == 2 and row.shape[1]} or {0}
             rows = [row if row.size else np.zeros((0, d), np.float32) for row in rows]
             if any(row.ndim != 2 for row in rows):
                 raise ValueError
-        except (ValueError, TypeError):
-            keys = ", ".join(map(str, self.content))
-            raise self.refusal(
-                modality,
-                "must be an array (utterances, frames, columns) of numbers; its keys are "
-                f"{keys}; modalities= leaves one out",
-            ) from None
-        if len(rows) != len(self.labels):
-            words = f"has shape {_shape(rows)}, but there are {len(self.labels)} labels"
-            raise self.refusal(modality, f"{words}; save as many of both")
+        if len(rows) != n:
+            raise DataError(
+                f"{self.path.name}: {self.name} {modality} has shape {_shape(rows)}, but there are "
+                f"{n} labels; save as many of both"
+            )
         return rows
 
     def lengths(self, modality: str, rows: Frames, notes: list[str]) -> np.ndarray:
@@ -193,16 +188,14 @@ class _Split:
         full = np.array([len(row) for row in rows], dtype=int)
         has_mask = modality == "text" and self.content.get("text_bert") is not None
         key = "text_bert" if has_mask else f"{modality}_lengths"
-        if (given := self.content.get(key)) is None:
+        if self.content.get(key) is None:
             return full
-        try:
-            values = np.asarray(given, dtype=np.float64)
+        what = f"must hold {n} lengths from 0 to {longest}; correct it or use lengths='zeros'"
+        with self.expected(key, what):
+            values = np.asarray(self.content[key], dtype=np.float64)
             lengths = _mask(values).sum(axis=1) if has_mask else values.ravel()
             if len(lengths) != n or not (np.isfinite(lengths) & (lengths >= 0)).all():
                 raise ValueError
-        except (ValueError, TypeError, IndexError):
-            words = f"must hold {n} lengths from 0 to {longest}; correct it or use lengths='zeros'"
-            raise self.refusal(key, words) from None
         above = int((lengths > longest).sum())
         words = f"{modality}: {above} lengths of {self.name} exceed its {longest} frames: cut"
         notes += noted({words: above})
@@ -211,12 +204,18 @@ class _Split:
     def ids(self) -> list[list[str]]:
         """Each utterance's `video$_$clip`, `video[clip]` or (video, start, end)."""
         given = self.content.get("id")
-        given = range(len(self.labels)) if given is None else given
-        if not _is_list(given):
-            raise self.refusal("id", "must hold one id an utterance; leave it out")
+        given = range(len(self.labels)) if given is None else self.listed("id", "id")
         ids = [list(map(as_text, np.atleast_1d(np.asarray(row)))) for row in given]
         is_bare = all(len(row) == 1 and re.fullmatch(r"[\d.]+", row[0]) for row in ids)
         return [[f"{self.name}-{row[0]}"] for row in ids] if is_bare else ids
+
+    def listed(self, key: str, what: str) -> list | tuple | np.ndarray:
+        """An entry that has something for each utterance."""
+        with self.expected(key, f"must hold one {what} an utterance; leave it out"):
+            if not isinstance(value := self.content[key], list | tuple | np.ndarray):
+                raise TypeError
+            len(value)  # an array may have no axis
+        return value
 
 
 def _variant(
@@ -250,13 +249,10 @@ def _ids(splits: list[_Split]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _texts(splits: list[_Split], notes: list[str]) -> tuple[str, ...] | None:
     """The words of each utterance, "" where it has none; None if the file has none at all."""
-    given = [split.content.get("raw_text") for split in splits]
-    if any(texts is None for texts in given):
+    if any(split.content.get("raw_text") is None for split in splits):
         return None
-    for split, texts in zip(splits, given, strict=True):
-        if not _is_list(texts):
-            raise split.refusal("raw_text", "must hold one text an utterance")
-    texts = [" ".join(map(_word, np.ravel(text))) for text in chain(*given)]
+    given = chain(*(split.listed("raw_text", "text") for split in splits))
+    texts = [" ".join(map(_word, np.ravel(text))) for text in given]
     texts = [text if text.strip() else "" for text in texts]
     if not any(texts):
         return None
@@ -284,10 +280,6 @@ def _sequences(
     words = f"{modality}: {beyond} utterances have frames beyond the length the file states; "
     notes += noted({f"{words}lengths='zeros' keeps them": beyond})
     return packed
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, list | tuple | range) or (isinstance(value, np.ndarray) and value.ndim)
 
 
 def _word(value: object) -> str:
