@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -59,21 +59,6 @@ class Report:
     settings: dict[str, Any]  # all that the numbers depend on, besides the text
 
 
-@dataclass(frozen=True)
-class _Options:
-    layers: str
-    pooling: str
-    max_length: int
-    dtype: str
-    attention: str
-
-    def __post_init__(self):
-        for name, choices in CHOICES.items():
-            refuse_unknown(name, [getattr(self, name)], choices)
-        if not isinstance(self.max_length, int) or self.max_length < 3:
-            raise ValueError(f"max_length={self.max_length!r} must be a whole number of at least 3")
-
-
 def encode(
     texts: Sequence[str],
     encoder: str | Path = "minilm",
@@ -109,10 +94,11 @@ def encode(
     start = time.perf_counter()
     texts = _checked(texts)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    options = _Options(layers, pooling, max_length, _dtype(dtype, device), attention)
+    options = {"layers": layers, "pooling": pooling, "max_length": max_length, "dtype": dtype}
+    options = _settled({**options, "attention": attention}, device)
     folder = locate(encoder)
     files = identity(folder, is_minilm=encoder == "minilm")
-    settings = asdict(options) | GROUPS | files | versions() | _tried(folder)
+    settings = options | GROUPS | files | versions() | _tried(folder)
     store = Store(settings) if cache else None
 
     distinct = list(dict.fromkeys(texts))
@@ -120,7 +106,7 @@ def encode(
     if missing := [text for text in distinct if text not in rows]:
         bar = is_watched() if progress is None else progress
         with store.turn(missing) if store else nullcontext(), COMPUTING:
-            loaded = _load(folder, options.dtype, attention, device, str(files))
+            loaded = _load(folder, options["dtype"], attention, device, str(files))
             check_length(max_length, loaded.model, loaded.tokenizer)
             rows |= store.get(missing) if store else {}  # what another process made meanwhile
             missing = [text for text in missing if text not in rows]
@@ -136,14 +122,17 @@ def encode(
     return (features, made) if report else features
 
 
-def _dtype(asked: str, device: torch.device) -> str:
-    """The type of the weights; "auto": bfloat16 where the device has instructions for it."""
-    refuse_unknown("dtype", [asked], CHOICES["dtype"])
-    if asked == "auto":
-        return "bfloat16" if has_bfloat16(device) else "float32"
-    if asked == "bfloat16" and not has_bfloat16(device):
+def _settled(options: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Options that are known ones; for dtype "auto" the one that is faster on the device."""
+    for name, choices in CHOICES.items():
+        refuse_unknown(name, [options[name]], choices)
+    if not isinstance(n := options["max_length"], int) or n < 3:
+        raise ValueError(f"max_length={n!r} must be a whole number of at least 3")
+    if options["dtype"] == "auto":
+        return {**options, "dtype": "bfloat16" if has_bfloat16(device) else "float32"}
+    if options["dtype"] == "bfloat16" and not has_bfloat16(device):
         log.warning("encode: %s has no instructions for bfloat16; float32 is faster", device.type)
-    return asked
+    return options
 
 
 def _tried(folder: Path) -> dict[str, bool]:
@@ -176,10 +165,10 @@ def _load(folder: Path, dtype: str, attention: str, device: torch.device, files:
 
 
 def _compute(
-    texts: list[str], encoder: Encoder, options: _Options, store: Store | None, bar: bool
+    texts: list[str], encoder: Encoder, options: dict, store: Store | None, bar: bool
 ) -> dict[str, Row]:
     """Run the encoder; each finished batch goes to the store at once."""
-    ids, lengths = _tokenize(texts, encoder, options.max_length)
+    ids, lengths = _tokenize(texts, encoder, options["max_length"])
     total = sum(map(len, ids))
     workers, budget = _division(total, encoder.device)
     rows = {}
@@ -238,14 +227,14 @@ def _tokenize(
 
 
 @torch.inference_mode()
-def _pooled(ids: list[list[int]], encoder: Encoder, options: _Options) -> np.ndarray:
+def _pooled(ids: list[list[int]], encoder: Encoder, options: dict) -> np.ndarray:
     """Pooled states of one batch: (b, l, d) float32."""
     device = encoder.device
     tokens, lengths = _padded(ids, encoder)  # (b, t), (b, 1)
     place = torch.arange(tokens.shape[1])  # (t,)
     mask = (place < lengths).long()  # (b, t)
-    states = encoder.states(tokens, mask, options.layers == "all")  # l of (b, t, d)
-    counted = lengths if options.pooling == "mean" else torch.ones_like(lengths)
+    states = encoder.states(tokens, mask, options["layers"] == "all")  # l of (b, t, d)
+    counted = lengths if options["pooling"] == "mean" else torch.ones_like(lengths)
     weight = whole(((place < counted) / counted)[:, None].to(device), 2)  # (b, 1, t) in groups
     means = [weight @ whole(state.float(), 1) for state in states]  # l of (b, 1, d)
     return torch.cat(means, dim=1).cpu().numpy()

@@ -10,27 +10,11 @@ from itertools import product
 import numpy as np
 
 ADJECTIVES = {
-    "terrible": -2.6,
-    "awful": -2.3,
-    "bad": -1.6,
-    "poor": -1.2,
-    "weak": -1.0,
-    "mediocre": -0.6,
-    "okay": 0.0,
-    "fine": 0.5,
-    "decent": 0.7,
-    "nice": 1.1,
-    "good": 1.4,
-    "great": 2.1,
-    "wonderful": 2.5,
-    "fantastic": 2.6,
-}
-DEGREES = {
-    "": 1.0,
-    "slightly ": 0.4,
-    "very ": 1.15,
-    "absolutely ": 1.2,
-}
+    "terrible": -2.6, "awful": -2.3, "bad": -1.6, "poor": -1.2, "weak": -1.0, "mediocre": -0.6,
+    "okay": 0.0, "fine": 0.5, "decent": 0.7, "nice": 1.1, "good": 1.4, "great": 2.1,
+    "wonderful": 2.5, "fantastic": 2.6,
+}  # fmt: skip
+DEGREES = {"": 1.0, "slightly ": 0.4, "very ": 1.15, "absolutely ": 1.2}
 NEGATED = {"not ": -0.5}  # "not good" is mildly bad, "not bad" mildly good
 TOPICS = (
     "movie", "hotel", "phone", "concert", "restaurant", "book", "camera", "game", "museum", "show",
@@ -76,15 +60,11 @@ MANNERS = {
 
 def opinions() -> tuple[list[str], np.ndarray]:
     """Every phrase of the grammar and its value in [-3, 3]."""
-    phrases, values = [], []
-    for (degree, strength), (adjective, value) in product(DEGREES.items(), ADJECTIVES.items()):
-        phrases.append(degree + adjective)
-        values.append(np.clip(strength * value, -3, 3))
-    for (negation, turn), (adjective, value) in product(NEGATED.items(), ADJECTIVES.items()):
-        if abs(value) > 1:
-            phrases.append(negation + adjective)
-            values.append(turn * value)
-    return phrases, np.array(values)
+    graded = product(DEGREES.items(), ADJECTIVES.items())
+    denied = product(NEGATED.items(), ADJECTIVES.items())
+    value_of = {f"{how}{word}": np.clip(k * value, -3, 3) for (how, k), (word, value) in graded}
+    value_of |= {f"{no}{word}": k * value for (no, k), (word, value) in denied if abs(value) > 1}
+    return list(value_of), np.array(list(value_of.values()))
 
 
 def phrase(value: float, rng: np.random.Generator, within: float = 0.2) -> str:

@@ -49,18 +49,9 @@ AUDIO = {
 }
 MCEP_HIGH, HMPDM, HMPDD = (0, 0.15, 0, 0), (0, 1.0, 0, 0), (-1, 0.3, 0, 1.2)
 VISION = {  # evidence of the FACET channels, log10 odds
-    "Joy": 1.0,
-    "AU6": 0.7,
-    "AU12": 1.0,
-    "AU25": 0.3,
-    "Anger": -0.8,
-    "Contempt": -0.5,
-    "Disgust": -0.6,
-    "Sadness": -0.8,
-    "AU4": -0.7,
-    "AU15": -0.8,
-    "AU17": -0.4,
-}
+    "Joy": 1.0, "AU6": 0.7, "AU12": 1.0, "AU25": 0.3, "Anger": -0.8, "Contempt": -0.5,
+    "Disgust": -0.6, "Sadness": -0.8, "AU4": -0.7, "AU15": -0.8, "AU17": -0.4,
+}  # fmt: skip
 
 
 def synthetic(seed: int = 0, n: int = 6000, control: bool = False) -> Corpus:
@@ -157,10 +148,6 @@ def _frames(mean, sd, q, lengths, rng) -> np.ndarray:
     return frames
 
 
-def _lengths(shortest: int, longest: int, present: np.ndarray, rng) -> np.ndarray:
-    return rng.integers(shortest, longest, size=len(present)) * present
-
-
 def _speakers(group: np.ndarray, d: int, rng) -> np.ndarray:
     """What is the same in all utterances of a speaker, (n, d)."""
     return 0.1 * rng.standard_normal((group.max() + 1, d))[group]
@@ -171,7 +158,7 @@ def _audio(evidence, q, present, group, rng) -> Sequences:
     kinds = {"MCEP": MCEP_HIGH, "HMPDM": HMPDM, "HMPDD": HMPDD}
     table = [AUDIO.get(column) or kinds[column.split("_")[0]] for column in COVAREP]
     mean, sd, by_value, by_clarity = np.array(table).T  # (d,) each
-    lengths = _lengths(15, 45, present, rng)
+    lengths = rng.integers(15, 45, size=len(q)) * present
     shift = evidence[:, None] / 3 * by_value + (1 - q)[:, None] * by_clarity  # (n, d)
     shift = shift + _speakers(group, len(COVAREP), rng)
     frames = _frames(mean + sd * shift, sd, q, lengths, rng)
@@ -184,7 +171,7 @@ def _audio(evidence, q, present, group, rng) -> Sequences:
 def _vision(evidence, q, present, group, rng) -> Sequences:
     """FACET-like sequences: where the face is unclear it is lost (all zero) in many frames."""
     by_value = np.array([VISION.get(c, 0.0) for c in FACET])  # (d,)
-    lengths = _lengths(10, 30, present, rng)
+    lengths = rng.integers(10, 30, size=len(q)) * present
     mean = -0.3 + 2.0 * evidence[:, None] / 3 * by_value + _speakers(group, len(FACET), rng)
     frames = _frames(mean, np.ones(len(FACET)), q, lengths, rng)
     lost = rng.random(len(frames)) < np.repeat(0.5 * (1 - q), lengths)

@@ -40,11 +40,14 @@ def refuse_page(path: Path) -> None:
 
 @contextmanager
 def readable(path: Path, failure: str = "", remedy: str = "fetch it again") -> Iterator[None]:
-    """What a library says of a damaged file, as a DataError of one line; DataErrors pass."""
+    """What a library says of a damaged file, as a DataError of one line that names the file."""
     try:
         yield
-    except DataError:
-        raise
+    except DataError as error:
+        text = str(error)
+        raise DataError(text if path.name in text else f"{path.name}: {text}") from error.__cause__
+    except FileNotFoundError:
+        raise DataError(f"missing file {path}; put it beside the others") from None
     except Exception as error:  # each library has its own, and damage finds yet others
         words = " ".join(str(error).split())[:300] or type(error).__name__
         words = f"{failure} ({words})" if failure else words

@@ -27,8 +27,6 @@ def table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     Each cell is as it stands ("None" is a word). DataError, one line, if the file is missing, not
     readable or lacks a column.
     """
-    if not path.exists():
-        raise DataError(f"missing file {path}; put it beside the others")
     rows = _parquet(path) if path.suffix == ".parquet" else _separated(path)
     rows = rows.rename(columns=str.strip)
     columns = list(rows.columns) if columns is None else list(columns)
@@ -117,22 +115,17 @@ def _parquet(path: Path) -> pd.DataFrame:
             "the table as csv"
         ) from None
     with readable(path, "not a readable parquet"), parquet.ParquetFile(path) as file:
-        about, flat, words = file.metadata, *_flat_columns(file)
+        about, columns = file.metadata, [file.schema.column(i) for i in range(len(file.schema))]
+        flat = [column for column in columns if column.path == column.name]  # one value a row
+        words = [column.path for column in flat if column.physical_type == "BYTE_ARRAY"]
         packed = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
         check_size(path, packed + CELL * about.num_rows * len(flat))
         # each word once, however often it stands there, until it is known how much that would be
-        rows = parquet.read_table(path, columns=flat, read_dictionary=words)
+        names = [column.path for column in flat]
+        rows = parquet.read_table(path, columns=names, read_dictionary=words)
         rows = rows.to_pandas(ignore_metadata=True)
         check_size(path, sum(_length(rows[name]) for name in words))
     return rows.astype(object).where(rows.notna(), "").astype(str)
-
-
-def _flat_columns(file: object) -> tuple[list[str], list[str]]:
-    """Names of a ParquetFile's columns that hold one value a row, and of those that hold text."""
-    columns = [file.schema.column(i) for i in range(len(file.schema))]
-    flat = [column for column in columns if column.path == column.name]
-    text = [c for c in flat if c.physical_type == "BYTE_ARRAY" and c.logical_type.type != "DECIMAL"]
-    return [c.path for c in flat], [c.path for c in text]
 
 
 def _length(words: pd.Series) -> int:

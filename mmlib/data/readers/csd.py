@@ -96,7 +96,7 @@ def _read(path: Path, keys: Iterable[str] | None = None) -> Iterator[tuple]:
 def _entry(reader: hdf5.Reader, group: hdf5.Node) -> tuple[np.ndarray, np.ndarray]:
     features, intervals = (reader.values(group, name) for name in ("features", "intervals"))
     if features.ndim != 2 or intervals.shape != (len(features), 2) or not features.shape[1]:
-        raise reader.error(
+        raise DataError(
             f"{group.name.rpartition('/')[2]} has features {features.shape} and intervals "
             f"{intervals.shape}; expected (f, d) and (f, 2)"
         )

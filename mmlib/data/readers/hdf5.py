@@ -43,29 +43,29 @@ class Reader:
             elif kind == h5l.TYPE_HARD:
                 node = node[part]
             else:
-                raise self._refusal(node, part, "an external link, or one of many links")
+                raise _refusal(node, part, "an external link, or one of many links")
         return node
 
     def values(self, group: h5py.Group, name: str) -> np.ndarray:
         """The numbers or words of the dataset `name`, all of them; DataError for anything else."""
         data = self.child(group, name)
         if not isinstance(data, h5py.Dataset):
-            raise self.error(f"{group.name}/{name} is a group; expected an array; fetch it again")
+            raise DataError(f"{group.name}/{name} is a group; expected an array; fetch it again")
         properties = data.id.get_create_plist()
         if properties.get_layout() == h5d.VIRTUAL:
-            raise self._refusal(group, name, "a virtual dataset")
+            raise _refusal(group, name, "a virtual dataset")
         if properties.get_external_count():
-            raise self._refusal(group, name, "a dataset with external storage")
+            raise _refusal(group, name, "a dataset with external storage")
         has_words = h5py.check_string_dtype(data.dtype) is not None
         if data.shape is None or not (has_words or data.dtype.kind in "biufS"):
-            raise self.error(f"{data.name} holds {data.dtype}; expected numbers or words")
+            raise DataError(f"{data.name} holds {data.dtype}; expected numbers or words")
         self._take(data.size * data.dtype.itemsize)
         return self._words(data) if data.dtype.kind == "O" else data[()]
 
     def _words(self, data: h5py.Dataset) -> np.ndarray:
         """Words of any length: many places may name one long one, so their sizes add up."""
         if data.size != len(data):
-            raise self.error(f"{data.name} has words in shape {data.shape}; expected (f, 1)")
+            raise DataError(f"{data.name} has words in shape {data.shape}; expected (f, 1)")
         parts = [np.empty((0, *data.shape[1:]), object)]
         for start in range(0, len(data), WORDS_AT_ONCE):
             parts.append(data[start : start + WORDS_AT_ONCE])
@@ -76,12 +76,9 @@ class Reader:
         self.bytes += size
         check_size(self.path, self.bytes)
 
-    def error(self, words: str) -> DataError:
-        """A DataError that names the file."""
-        return DataError(f"{self.path.name}: {words}")
 
-    def _refusal(self, group: h5py.Group, name: str, kind: str) -> DataError:
-        at = f"{group.name.rstrip('/')}/{name}"
-        return self.error(
-            f"refused, {at} is {kind}, which can read other files; save the values in this file"
-        )
+def _refusal(group: h5py.Group, name: str, kind: str) -> DataError:
+    at = f"{group.name.rstrip('/')}/{name}"
+    return DataError(
+        f"refused, {at} is {kind}, which can read other files; save the values in this file"
+    )

@@ -127,16 +127,13 @@ def _pickled(path: Path) -> "list[_Split]":
 
 
 def _npz(path: Path, split: str) -> "_Split":
-    if not path.exists():
-        raise DataError(f"missing file {path}; put it beside the others")
     with readable(path, "not a readable npz"):
         with ZipFile(path) as archive:
             check_size(path, sum(member.file_size for member in archive.infolist()))
         with np.load(path, allow_pickle=False) as file:
             content = {name: file[name] for name in ("label", "audio", "vision") if name in file}
-            ids = [f"{i:03d}" for i in range(len(content.get("label", ())))]
-    labels = {"labels": content.pop("label")} if "label" in content else {}
-    return _Split(path, split, {**content, **labels, "id": ids})
+            content["id"] = [f"{i:03d}" for i in range(len(content.get("label", ())))]
+    return _Split(path, split, content)
 
 
 class _Split:
@@ -145,7 +142,7 @@ class _Split:
     def __init__(self, path: Path, name: str, content: Mapping[str, object]) -> None:
         self.path, self.name = path, name
         self.content = {as_text(key): value for key, value in content.items()}
-        key = next((k for k in ("regression_labels", "labels") if k in self.content), None)
+        key = next((k for k in ("regression_labels", "labels", "label") if k in self.content), None)
         if key is None:
             keys = ", ".join(self.content)
             raise DataError(f"{path.name}: neither regression_labels nor labels in {name}: {keys}")

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save
 
 from mmlib.data.corpus import Corpus, DataError, Sequences
+from mmlib.data.readers.border import readable
 from mmlib.data.readers.cells import corpus_of, table, with_points
 from mmlib.files import write_whole
 
@@ -45,10 +46,10 @@ class Clip:
 
     def table(self) -> pd.DataFrame:
         """One row an utterance, the columns of `utterances.csv`; labels and splits are empty."""
+        own = {name: getattr(self, name) for name in ("start", "end", "speaker", "text")}
         ids = [f"{self.id}[{i}]" for i in range(len(self))]
-        rows = zip(ids, [self.id] * len(self), self.start, self.end, self.speaker, self.text,
-                   strict=True)  # fmt: skip
-        return pd.DataFrame([(*row, "", "") for row in rows], columns=COLUMNS)
+        rows = pd.DataFrame({"id": ids, **own})
+        return rows.assign(clip=self.id, label="", split="")[COLUMNS]
 
 
 def place(folder: Path, clip: str) -> Path:
@@ -74,19 +75,16 @@ def save_clip(clip: Clip, folder: Path) -> Path:
 
 def load_clip(path: Path) -> Clip:
     """The clip that `save_clip` wrote; DataError if the file is missing or damaged."""
-    try:
+    with readable(path, "missing or damaged", "make the clip again"):
         with safe_open(path, "np") as file:
             about = json.loads(file.metadata()["clip"])
-            columns = about.pop("columns")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         sequences = {
             m: Sequences(arrays[f"{m}.values"], arrays[f"{m}.lengths"], tuple(names))
-            for m, names in columns.items()
+            for m, names in about.pop("columns").items()
         }
         lists = {name: tuple(about.pop(name)) for name in ("start", "end", "text", "speaker")}
         return Clip(**about, **lists, sequences=sequences)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path}: missing or damaged ({error}); make the clip again") from None
 
 
 def write_table(folder: Path) -> pd.DataFrame:

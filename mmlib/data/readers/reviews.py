@@ -33,12 +33,8 @@ _TAG = re.compile(
     r"</?[a-z][a-z0-9]*(?::[a-z]+)?(?:[\s/][^<>]*)?>|<[!?][a-z][^<>]*>|<!\[CDATA\[|\]\]>", re.I
 )
 _HIDDEN = [  # from the one to the other
-    (re.compile(start, re.I), re.compile(end, re.I))
-    for start, end in (
-        ("<!--", "-->"),
-        (r"<script\b", r"</script\s*>"),
-        (r"<style\b", r"</style\s*>"),
-    )
+    [re.compile(edge, re.I) for edge in edges]
+    for edges in (("<!--", "-->"), *((rf"<{x}\b", rf"</{x}\s*>") for x in ("script", "style")))
 ]
 
 
@@ -140,10 +136,8 @@ def _booking(path: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     if not {name.lower() for name in BOOKING} <= set(there):
         return rows, ""
     columns = [there[name.lower()] for name in BOOKING]
-    praise, complaint, score = (rows[name].str.strip() for name in columns)
-    praise, complaint = (
-        part.mask(part.str.lower().isin(NOTHING), "") for part in (praise, complaint)
-    )
+    parts = (rows[name].str.strip() for name in columns[:2])
+    praise, complaint = (part.mask(part.str.lower().isin(NOTHING), "") for part in parts)
     both = (praise != "") & (complaint != "")
     score = pd.Series(numbers(path, rows, columns[2:])[:, 0], index=rows.index)
     if len(bad := np.flatnonzero(score.notna() & ~score.between(2.5, 10))):

@@ -46,10 +46,11 @@ def read_mosi(
     for modality, columns in asked.items():
         values, owner = numbers(path, rows, columns), np.arange(len(rows))
         sequences[modality] = pack(modality, values, owner, len(rows), groups[modality], notes)
-    rows = rows.assign(label=numbers(path, rows, ["label"]))
+    if "text" not in modalities:
+        rows = rows.drop(columns="text")
     return corpus_of(
         [path],
-        rows[["id", "group", "split", "label", *(["text"] if "text" in modalities else [])]],
+        rows.assign(label=numbers(path, rows, ["label"])),
         name="mosi",
         variant=f"{path.name}, {split}_split",
         sequences=sequences,
