@@ -718,7 +718,9 @@ def test_own_labels_survive_a_european_spreadsheet(tmp_path):
     audio = Sequences(np.ones((6, 2)), np.full(6, 1), ("a", "b"))
     starts = (0.1 + 0.2, 1.0, 2.0, 3.0, 4.0, 5.5)  # of which a spreadsheet keeps 15 digits
     for name in "abc":
-        save_clip(Clip(name, 9.0, starts, starts, ("w",) * 6, ("",) * 6, {"audio": audio}), tmp_path)
+        save_clip(
+            Clip(name, 9.0, starts, starts, ("w",) * 6, ("",) * 6, {"audio": audio}), tmp_path
+        )
     rows = write_table(tmp_path).assign(label="-1,5", split=np.repeat(["train", "DEV", "test"], 6))
     rows["start"] = [f"{x:.15g}".replace(".", ",") for x in rows["start"]]
     rows.to_csv(tmp_path / "utterances.csv", sep=";", index=False, encoding="utf-16")

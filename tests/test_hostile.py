@@ -33,7 +33,19 @@ MILLIONS = "J" + struct.pack("<i", 10**8).decode("latin1")
 SHARED = b"](" + b"K\x01" * 10 + b"eq\x00" + b"".join(
     b"0](" + bytes([0x68, k]) * 10 + b"eq" + bytes([k + 1]) for k in range(9)
 )  # fmt: skip
+WORD = b"X" + struct.pack("<I", 10**5) + b"a" * 10**5 + b"q\x00"
 HOSTILE = {
+    "copies of one string": (
+        WORD + b"0](" + b"c_codecs\nencode\n(h\x00X\x06\x00\x00\x00latin1tR" * 999 + b"e",
+        "too large",
+    ),
+    "copies of one array": (
+        WORD.replace(b"X", b"B", 1)
+        + b"0]("
+        + array("(J\xa0\x86\x01\x00t", b"i1").replace(b"C\x00tb", b"h\x00tb") * 999
+        + b"e",
+        "too large",
+    ),
     "nested tuples as a key": (b"})" + b"\x85" * 200_000 + b"K\x01s", "keys"),
     "nested tuples in a set": (b"\x8f()" + b"\x85" * 200_000 + b"\x90", "keys"),
     "nested tuples in a frozenset": (b"()" + b"\x85" * 200_000 + b"\x91", "keys"),

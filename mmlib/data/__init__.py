@@ -3,13 +3,4 @@
 from mmlib.data.corpus import SENTIMENT, SPLITS, Corpus, DataError, Scale, Sequences
 from mmlib.data.load import NAMES, load
 
-__all__ = [
-    "NAMES",
-    "SENTIMENT",
-    "SPLITS",
-    "Corpus",
-    "DataError",
-    "Scale",
-    "Sequences",
-    "load",
-]
+__all__ = ["NAMES", "SENTIMENT", "SPLITS", "Corpus", "DataError", "Scale", "Sequences", "load"]

@@ -24,9 +24,8 @@ def check(corpus: Corpus) -> Corpus:
 
 def _sizes(corpus: Corpus) -> None:
     n = len(corpus.ids)
-    parts = {"groups": corpus.groups, "split": corpus.split, "label": corpus.label}
-    if corpus.text is not None:
-        parts["text"] = corpus.text
+    text = corpus.ids if corpus.text is None else corpus.text
+    parts = {"groups": corpus.groups, "split": corpus.split, "label": corpus.label, "text": text}
     for name, part in {**parts, **corpus.sequences, **corpus.truth}.items():
         if len(part) != n:
             raise DataError(f"{n} ids, but {name} has {len(part)} entries")

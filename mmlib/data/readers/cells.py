@@ -129,7 +129,7 @@ def _parquet(path: Path) -> pd.DataFrame:
 
 
 def _length(words: pd.Series) -> int:
-    return sum(len(word) * n for word, n in words.value_counts().items())
+    return sum(len(str(word)) * n for word, n in words.value_counts().items())
 
 
 def _header(text: str, usual: str) -> tuple[str, int, str]:

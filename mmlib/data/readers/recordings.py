@@ -61,13 +61,10 @@ def place(folder: Path, clip: str) -> Path:
 
 def save_clip(clip: Clip, folder: Path) -> Path:
     """Write a clip below a corpus folder, whole or not at all."""
-    arrays = {
-        f"{m}.{part}": getattr(sequences, part)
-        for m, sequences in clip.sequences.items()
-        for part in ("values", "lengths")
-    }
-    about = {k: v for k, v in vars(clip).items() if k != "sequences"}
-    about["columns"] = {m: sequences.columns for m, sequences in clip.sequences.items()}
+    arrays = {f"{m}.values": sequences.values for m, sequences in clip.sequences.items()}
+    arrays |= {f"{m}.lengths": sequences.lengths for m, sequences in clip.sequences.items()}
+    columns = {m: sequences.columns for m, sequences in clip.sequences.items()}
+    about = {k: v for k, v in vars(clip).items() if k != "sequences"} | {"columns": columns}
     path = place(folder, clip.id)
     write_whole(path, save(arrays, metadata={"clip": json.dumps(about)}))
     return path

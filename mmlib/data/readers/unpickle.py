@@ -19,7 +19,7 @@ from typing import ClassVar
 import numpy as np
 
 from mmlib.data.corpus import DataError
-from mmlib.data.readers.border import check_size, readable
+from mmlib.data.readers.border import check_size, most, readable
 
 DEEPEST = 32  # containers within one another
 LARGEST_EMPTY = 2**24  # places of an array without data
@@ -54,7 +54,7 @@ def load_pickle(path: Path) -> object:
 
 def _loaded(path: Path) -> object:
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
-        content = _Unpickler(raw, encoding="latin1").load()
+        content = _Unpickler(path, raw).load()
     check_size(path, ELEMENT * _elements(content, {}), "elements")
     return content
 
@@ -99,9 +99,23 @@ def _hashing(name: str, part: slice) -> Callable:
     return checked
 
 
+def _counting(name: str) -> Callable:
+    """A step that makes something, and does so as often as it likes from one string of the file."""
+    step = getattr(pickle._Unpickler, name)
+
+    def counted(self: "_Unpickler") -> None:
+        step(self)
+        self.count(self.stack[-1])
+
+    return counted
+
+
 class _Unpickler(pickle._Unpickler):
     dispatch: ClassVar = {
         **pickle._Unpickler.dispatch,
+        pickle.REDUCE[0]: _counting("load_reduce"),
+        pickle.INST[0]: _counting("load_inst"),
+        pickle.OBJ[0]: _counting("load_obj"),
         pickle.NEWOBJ[0]: _without("an object"),
         pickle.NEWOBJ_EX[0]: _without("an object"),
         **{code[0]: _without("an extension") for code in (pickle.EXT1, pickle.EXT2, pickle.EXT4)},
@@ -112,11 +126,22 @@ class _Unpickler(pickle._Unpickler):
         pickle.FROZENSET[0]: _hashing("load_frozenset", slice(None)),
     }
 
+    def __init__(self, path: Path, file: mmap.mmap) -> None:
+        super().__init__(file, encoding="latin1")
+        self.path, self.made, self.most = path, 0, most(path)
+
+    def count(self, made: object) -> None:
+        size = len(made) * ELEMENT if isinstance(made, bytes | dict) else getattr(made, "nbytes", 0)
+        self.made += size
+        if self.made > self.most:
+            check_size(self.path, self.made)
+
     def load_build(self) -> None:
         state = self.stack.pop()
         if not isinstance(self.stack[-1], _Array | _Dtype):
             raise _Refused(f"a state of a {type(self.stack[-1]).__name__}")
         self.stack[-1].__setstate__(state)
+        self.count(self.stack[-1])
 
     dispatch[pickle.BUILD[0]] = load_build
 
@@ -152,10 +177,6 @@ class _Array(np.ndarray):
         super().__setstate__((1, shape, *_checked(dtype, shape, bool(fortran), data)))
 
 
-def _array(*_: object) -> "_Array":
-    return np.empty(0).view(_Array)
-
-
 def _scalar(dtype: _Dtype, data: object = b"") -> object:
     return _filled(dtype, (), data, "C")[()]  # [()] takes the scalar out of the array
 
@@ -185,7 +206,7 @@ def _mapping(given: Iterable = ()) -> dict:
 _STANDINS = {
     ("numpy", "ndarray"): "ndarray",
     ("numpy", "dtype"): _Dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _array,
+    ("numpy.core.multiarray", "_reconstruct"): lambda *_: np.empty(0).view(_Array),
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy.core.numeric", "_frombuffer"): _from_buffer,
     ("_codecs", "encode"): _latin1,
