@@ -109,9 +109,8 @@ def load(
     import transformers
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-    spelling = {path.name: path.suffix for path in files(folder)[1]}
-    is_bare = ".model" in spelling.values() and "tokenizer.json" not in spelling
-    if is_bare and not find_spec("sentencepiece"):
+    names = " ".join(path.name for path in files(folder)[1])
+    if ".model" in names and "tokenizer.json" not in names and not find_spec("sentencepiece"):
         raise ValueError(f"{folder} needs sentencepiece: pip install 'mmlib[sentencepiece]'")
     try:
         with quiet():

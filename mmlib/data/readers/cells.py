@@ -124,12 +124,9 @@ def _parquet(path: Path) -> pd.DataFrame:
         names = [column.path for column in flat]
         rows = parquet.read_table(path, columns=names, read_dictionary=words)
         rows = rows.to_pandas(ignore_metadata=True)
-        check_size(path, sum(_length(rows[name]) for name in words))
+        counts = (item for name in words for item in rows[name].value_counts().items())
+        check_size(path, sum(len(str(word)) * n for word, n in counts))
     return rows.astype(object).where(rows.notna(), "").astype(str)
-
-
-def _length(words: pd.Series) -> int:
-    return sum(len(str(word)) * n for word, n in words.value_counts().items())
 
 
 def _header(text: str, usual: str) -> tuple[str, int, str]:

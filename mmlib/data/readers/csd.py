@@ -180,7 +180,13 @@ def _folds(folder: Path) -> tuple[dict[str, str], Path]:
     """The split of each video, and the file that says so."""
     path = folder / "folds.json"
     if path.exists():
-        return _listed(path), path
+        with readable(path, remedy="expected lists train, valid and test"):
+            folds = json.loads(path.read_text(encoding="utf-8-sig"))
+            pairs = [(video, split) for split in SPLITS for video in folds[split]]
+            split_of = dict(pairs)
+        if len(split_of) < len(pairs):
+            raise DataError(f"{path.name}: a video is listed twice; list each once")
+        return split_of, path
     for name, read in (("mosi.csv.gz", read_mosi), ("label.csv", read_mosei)):
         if (folder / name).exists():
             table = read(folder / name)
@@ -189,13 +195,3 @@ def _folds(folder: Path) -> tuple[dict[str, str], Path]:
         f"no folds for the .csd files in {folder}: put folds.json there with CMU's standard "
         'lists of videos, {"train": [...], "valid": [...], "test": [...]}'
     )
-
-
-def _listed(path: Path) -> dict[str, str]:
-    with readable(path, remedy="expected lists train, valid and test"):
-        folds = json.loads(path.read_text(encoding="utf-8-sig"))
-        pairs = [(video, split) for split in SPLITS for video in folds[split]]
-        split_of = dict(pairs)
-    if len(split_of) < len(pairs):
-        raise DataError(f"{path.name}: a video is listed twice; list each once")
-    return split_of

@@ -33,15 +33,12 @@ def pack(
     values[nan | inf] = 0
     kept = (values != 0).any(axis=1)  # (f,)
     lengths = np.bincount(np.asarray(owner)[kept], minlength=n)
-    notes += _notes(modality, filled, int((~kept).sum()), int((lengths == 0).sum()))
-    return Sequences(values[kept], lengths, columns, filled if filled.any() else None)
-
-
-def _notes(modality: str, filled: np.ndarray, dropped: int, missing: int) -> list[str]:
-    (nan, inf), n_columns = filled.sum(axis=1), int(filled.any(axis=0).sum())
+    (n_nan, n_inf), in_columns = filled.sum(axis=1), int(filled.any(axis=0).sum())
+    zero, missing = int((~kept).sum()), int((lengths == 0).sum())
     counts = {
-        f"{nan} NaN and {inf} infinite values in {n_columns} columns set to 0": n_columns,
-        f"{dropped} all-zero frames left out (padding, no face found)": dropped,
+        f"{n_nan} NaN and {n_inf} infinite values in {in_columns} columns set to 0": in_columns,
+        f"{zero} all-zero frames left out (padding, no face found)": zero,
         f"missing for {missing} utterances (length 0)": missing,
     }
-    return [f"{modality}: {note}" for note in noted(counts)]
+    notes += [f"{modality}: {note}" for note in noted(counts)]
+    return Sequences(values[kept], lengths, columns, filled if filled.any() else None)

@@ -40,7 +40,9 @@ def read_mosi(
     rows = rows[~empty]
     notes = noted({f"{empty.sum()} rows without label, text or split left out": empty.sum()})
     if split == "bclstm":
-        rows = rows.assign(split=_cut_validation(rows))
+        train = rows["split"] == "train"
+        cut = rows["group"].isin(sorted(set(rows["group"][train]))[5::6])
+        rows = rows.assign(split=rows["split"].mask(train & cut, "valid"))
         notes.append("validation split cut from train: each sixth video in order of ids")
     sequences = {}
     for modality, columns in asked.items():
@@ -95,9 +97,3 @@ def read_meld(path: Path) -> Corpus:
         scale=Scale("sentiment class", -1, 1, origin="negative, neutral, positive as -1, 0, 1"),
         notes=("groups are dialogues; the same speakers occur in all splits",),
     )
-
-
-def _cut_validation(rows: pd.DataFrame) -> pd.Series:
-    train = rows["split"] == "train"
-    videos = sorted(set(rows["group"][train]))[5::6]
-    return rows["split"].mask(train & rows["group"].isin(videos), "valid")
