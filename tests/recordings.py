@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -41,6 +42,40 @@ def voice(seconds: float = 1.0, f0: float = 140.0, rate: int = RATE) -> np.ndarr
 def write_wav(path: Path, wave: np.ndarray, rate: int = RATE) -> Path:
     wavfile.write(path, rate, np.rint(32767 * wave).astype(np.int16))
     return path
+
+
+def chunks(
+    wave: np.ndarray,
+    kind: str = "<i2",
+    riff: int | None = None,
+    data: int | None = None,
+    rate: int = RATE,
+    extensible: bool = False,
+    between: bytes = b"",
+    after: bytes = b"",
+    magic: bytes = b"RIFF",
+) -> bytes:
+    """A WAV file (n,) or (n, channels) byte by byte: of 3 bytes ("i3"), any lengths, any chunks."""
+    order, letter, width = kind[0], kind[1], int(kind[2:])
+    channels = 1 if wave.ndim == 1 else wave.shape[1]
+    if letter == "f":
+        samples = wave.astype(kind).tobytes()
+    else:
+        whole = np.rint(wave.ravel() * (2.0 ** (8 * width - 1) - 1)).astype(np.int64)
+        whole += 128 * (letter == "u")
+        endian = "little" if order == "<" else "big"
+        samples = b"".join(int(v).to_bytes(width, endian, signed=letter == "i") for v in whole)
+    tag = 3 if letter == "f" else 1
+    align = channels * width
+    facts = (0xFFFE if extensible else tag, channels, rate, rate * align, align, 8 * width)
+    form = struct.pack(f"{order}HHIIHH", *facts)
+    if extensible:
+        guid = bytes.fromhex("000000001000800000aa00389b71")
+        form += struct.pack(f"{order}HHIH", 22, 8 * width, 0, tag) + guid
+    size = len(samples) if data is None else data
+    head = b"WAVEfmt " + struct.pack(f"{order}I", len(form)) + form + between
+    body = head + b"data" + struct.pack(f"{order}I", size) + samples + after
+    return magic + struct.pack(f"{order}I", len(body) if riff is None else riff) + body
 
 
 def encode(path: Path, wave: np.ndarray | None, pictures: int = 0) -> Path:

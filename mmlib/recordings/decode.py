@@ -12,13 +12,14 @@ from pathlib import Path
 import av
 import numpy as np
 
+from mmlib.covarep.conventions import CovarepError
+from mmlib.covarep.recording import DEAD, Samples, locate_samples
 from mmlib.data import DataError
 from mmlib.recordings.border import names_file
 
 RATE = 16000  # Hz
 BLOCK = 10 * RATE  # samples
 SILENCE = 1e-4  # of full scale; what never exceeds it is digital silence or its dither
-DEAD = 0.01  # of the loudest channel's peak; what never exceeds it is a silent channel
 LOST = 0.5  # seconds that a decoder may fall short of what the file declares
 # Playlists are left out: they would make FFmpeg open other files.
 CONTAINERS = "wav,w64,aiff,caf,flac,mp3,ogg,aac,amr,mov,matroska,webm,avi,asf,mpeg,mpegts"
@@ -53,11 +54,14 @@ def probe(path: Path | str, limits: Limits | None = None) -> Recording:
     """
     path, limits = Path(path), limits or Limits()
     _check_file(path, limits)
+    wav = _wav(path)
     with _opened(path) as container:
         video = container.streams.video
         rate = float(video[0].average_rate) if video and video[0].average_rate else None
-        declared = (container.duration or 0) / av.time_base
-    seconds = declared or sum(map(len, blocks(path, limits))) / RATE
+        length = (container.duration or 0) / av.time_base
+    if wav and wav.streamed:
+        length = wav.seconds
+    seconds = length or sum(map(len, blocks(path, limits))) / RATE
     _check_length(path, seconds, limits)
     return Recording(path, seconds, rate)
 
@@ -72,9 +76,10 @@ def blocks(
     channels that cancel each other; at once if it exceeds the limits.
     """
     path, limits = Path(path), limits or Limits()
-    done, peak = 0, 0.0
+    done, peak, wav = 0, 0.0, _wav(path)
     with _opened(path) as container:
-        declared, peaks = _declared_sound(container), np.zeros(container.streams.audio[0].channels)
+        declared = _sound_length(container, wav)
+        peaks = np.zeros(container.streams.audio[0].channels)
         for block in _grouped(_samples(container, path, peaks)):
             done, peak = done + len(block), max(peak, float(np.abs(block).max(initial=0)))
             _check_length(path, done / RATE, limits)
@@ -126,12 +131,20 @@ def _check_file(path: Path, limits: Limits) -> None:
             f"{path}: {size / 1e9:.1f} GB, the limit is {limits.gigabytes:g}; "
             "cut it or raise the limit"
         )
-    with path.open("rb") as file:
-        head = file.read(8)
-    # FFmpeg takes the length of a cut-off WAV from the file's size and says nothing.
-    declared = int.from_bytes(head[4:8], "little") + 8
-    if head[:4] == b"RIFF" and size < declared < 2**32 - 1:
-        raise DataError(f"{path}: truncated, {size} of {declared} bytes; copy it again")
+
+
+def _wav(path: Path) -> Samples | None:
+    """Where a WAV file's samples lie: FFmpeg reads one that is cut off without a word.
+
+    It takes the byte order of RIFX for the usual one, and finds nothing in a streamed RF64.
+    """
+    try:
+        wav = locate_samples(path)
+    except CovarepError as error:
+        raise DataError(str(error)) from None
+    if wav and (wav.kind == "RIFX" or (wav.kind != "RIFF" and wav.streamed)):
+        raise DataError(f"{path}: WAV of the kind {wav.kind}; convert it to a plain one, RIFF")
+    return wav
 
 
 def _check_length(path: Path, seconds: float, limits: Limits) -> None:
@@ -145,7 +158,8 @@ def _check_length(path: Path, seconds: float, limits: Limits) -> None:
 
 def _opened(path: Path) -> av.container.InputContainer:
     try:
-        container = av.open(str(path), container_options={"format_whitelist": CONTAINERS})
+        options = {"format_whitelist": CONTAINERS}
+        container = av.open(str(path), container_options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise DataError(
@@ -158,12 +172,14 @@ def _opened(path: Path) -> av.container.InputContainer:
     return container
 
 
-def _declared_sound(container: av.container.InputContainer) -> float | None:
+def _sound_length(container: av.container.InputContainer, wav: Samples | None) -> float | None:
     """Seconds that the sound lasts by the file's own account, None if it gives none.
 
     Pictures may go on after the sound, so the length of a film says nothing.
     """
     stream = container.streams.audio[0]
+    if wav and wav.streamed:
+        return wav.seconds
     if stream.duration:
         return float(stream.duration * stream.time_base)
     return None if container.streams.video else (container.duration or 0) / av.time_base
