@@ -23,6 +23,7 @@ cache text.cache
 checkpoints finetune.checkpoint
 config finetune.config
 cost dyfulm.cost
+covarep.extract covarep.stages:extract
 covarep.spoken recordings.spoken
 data.cells data.readers.cells
 data.csd data.readers.csd

@@ -13,6 +13,7 @@ import recordings as made
 from scipy.io import wavfile
 
 from mmlib.covarep import FEATURES, extract, utterance_means
+from mmlib.covarep.work import DIED, attempt_all
 from mmlib.data import DataError, load
 from mmlib.data.columns import FACET
 from mmlib.data.readers.recordings import load_clip
@@ -29,7 +30,7 @@ from mmlib.recordings.__main__ import main
 from mmlib.recordings.decode import RATE, blocks, cut, probe
 from mmlib.recordings.decode import load as samples
 from mmlib.recordings.demo import record
-from mmlib.recordings.folder import Job, parallel
+from mmlib.recordings.folder import Job
 from mmlib.scores.passport import passport
 
 
@@ -538,6 +539,42 @@ def test_a_frame_of_another_person_is_lost(tmp_path):
     assert channel(found, "AU1") == pytest.approx([0, -np.log10(9)], abs=1e-5)
 
 
+def pyfeat_faces(*faces: tuple[int, int, int, float]) -> pd.DataFrame:
+    """Faces (frame, left edge, width, AU01) as py-feat before 0.7 writes them: without Identity."""
+    rows = pd.DataFrame(faces, columns=["frame", "FaceRectX", "FaceRectWidth", "AU01"])
+    return rows.assign(
+        FaceRectY=50, FaceRectHeight=rows["FaceRectWidth"], FaceScore=0.99, happiness=0.5, AU14=0.5
+    )
+
+
+@pytest.mark.parametrize("identity", [None, "", np.nan])
+def test_people_without_names_are_followed_by_their_places(tmp_path, identity):
+    one = [(frame, 10 + frame, 100, 0.5) for frame in range(8)]
+    two = [(frame, 400 - frame, 120, 0.9) for frame in range(6, 12)]  # larger, and seen less
+    rows = pyfeat_faces(*one, *two)
+    rows = rows if identity is None else rows.assign(Identity=identity)
+    faces = read_faces(openface(tmp_path / "f.csv", rows), 1, 20)
+    assert channel(faces, "AU1") == pytest.approx(np.zeros(8), abs=1e-5)
+    assert faces.time == pytest.approx(np.arange(8) / 20)
+    assert faces.counts == {"frames": 12, "lost": 4, "several faces": 2}
+
+
+def test_a_cut_or_a_face_that_is_none_does_not_lose_the_person(tmp_path):
+    shots = [(frame, 10 if frame < 10 else 600, 100, 0.5) for frame in range(20)]
+    ghosts = [(frame, 300 * (frame % 3), 20, 0.9) for frame in range(0, 20, 3)]
+    faces = read_faces(openface(tmp_path / "f.csv", pyfeat_faces(*shots, *ghosts)), 1, 20)
+    assert channel(faces, "AU1") == pytest.approx(np.zeros(20), abs=1e-5)
+    assert faces.counts == {"frames": 20, "lost": 0, "several faces": 7}
+
+
+def test_frames_whose_time_is_no_number_are_counted_as_lost(tmp_path):
+    rows = openface_rows(10)
+    rows[" timestamp"] = rows[" timestamp"].astype(str)
+    rows.loc[[2, 5, 6], " timestamp"] = ["1.234,5", "?", ""]
+    faces = read_faces(openface(tmp_path / "f.csv", rows), 1)
+    assert faces.counts == {"frames": 10, "lost": 3, "several faces": 0}
+
+
 def test_cells_that_windows_calls_no_number(tmp_path):
     text = openface_rows().to_csv(index=False, sep=";", decimal=",").splitlines()
     text[3] = text[3].replace(";1,0", "; -nan(ind)")
@@ -875,10 +912,8 @@ def test_a_face_export_is_no_transcript(tmp_path):
 
 def test_a_process_that_is_killed_costs_its_own_clip(tmp_path):
     jobs = [Job(f"{i}", tmp_path / f"{i}.wav", None, None) for i in range(8)]
-    found = parallel(made.killed_by_odd_ends, jobs, workers=2)
-    assert [reason.partition(": ")[2][:22] for reason in map(found.get, jobs)] == [
-        "its process was killed" if i in (3, 7) else "" for i in range(8)
-    ]
+    reasons = attempt_all(made.killed_by_odd_ends, jobs, 2, "clips", hidden=True)
+    assert [reasons[job] for job in jobs] == [DIED if i in (3, 7) else "" for i in range(8)]
 
 
 def test_three_recordings_of_one_name_are_refused(tmp_path):
