@@ -24,7 +24,7 @@ checkpoints finetune.checkpoint
 config finetune.config
 cost dyfulm.cost
 covarep.extract covarep.stages:extract
-covarep.spoken recordings.spoken
+covarep.spoken recordings.demo
 data.cells data.readers.cells
 data.csd data.readers.csd
 data.files files

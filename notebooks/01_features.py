@@ -67,7 +67,7 @@ from mmlib.daf import features
 from mmlib.data import Sequences, load
 from mmlib.data.embedded.synthetic import noise_of
 from mmlib.figures import plots, timelines
-from mmlib.recordings.spoken import speak, spoken
+from mmlib.recordings.demo import speak, spoken
 from mmlib.scores import stats
 from mmlib.scores.metrics import METRICS, score
 from mmlib.scores.passport import passport

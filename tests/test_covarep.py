@@ -44,7 +44,7 @@ from mmlib.covarep.stages import Stages
 from mmlib.covarep.threads import one_blas_thread
 from mmlib.covarep.voice import synthesise
 from mmlib.data import load
-from mmlib.recordings.spoken import spoken
+from mmlib.recordings.demo import spoken
 
 EXPECTED = Path(__file__).with_name("covarep_expected.csv")
 VOICES = {  # sample rate, F0 from, to, Rd

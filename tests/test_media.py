@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tracemalloc
 
+import av
 import numpy as np
 import pandas as pd
 import pytest
@@ -145,6 +146,20 @@ def test_a_wave_file_without_samples(tmp_path):
     path.write_bytes(head[:4] + (28).to_bytes(4, "little") + head[8:])
     with fails("a.wav: .*(no sound|not a readable)"):
         probe(path)
+
+
+def test_a_second_sound_track_is_told(tmp_path):
+    with av.open(str(tmp_path / "a.mkv"), "w") as file:
+        tracks = [file.add_stream("pcm_s16le", rate=RATE, layout="mono") for _ in range(2)]
+        for track in tracks:
+            values = np.rint(32767 * made.voice(1)).astype(np.int16)[None]
+            frame = av.AudioFrame.from_ndarray(values, format="s16", layout="mono")
+            frame.sample_rate, frame.pts = RATE, 0
+            file.mux(track.encode(frame))
+            file.mux(track.encode(None))
+    (tmp_path / "a.txt").write_text("All of it.")
+    counts = build(tmp_path / "a.mkv", tmp_path / "a.txt").counts
+    assert counts["clips with several sound tracks, of which the first is read"] == 1
 
 
 @pytest.mark.parametrize("suffix", [".flac", ".mp3", ".mp4"])

@@ -9,27 +9,23 @@ import pandas as pd
 from mmlib.covarep.conventions import CovarepError
 from mmlib.covarep.recording import read_wav
 from mmlib.covarep.stages import check_names, extract
-from mmlib.covarep.work import attempt_all, only_run, write_whole
+from mmlib.covarep.work import attempt_all, files_below, only_run, write_whole
 
 
-def destinations(paths: Iterable[str | Path], out: Path) -> dict[Path, Path]:
+def destinations(paths: Sequence[str | Path], out: Path) -> dict[Path, Path]:
     """Which .csv under `out` each recording gets; folders are searched for .wav files.
 
     A folder's files keep their places below it. CovarepError if two would share one place, or if
     there is none.
     """
-    paths = list(map(Path, paths))
     targets: dict[Path, Path] = {}
-    for path in paths:
-        for file in sorted(path.rglob("*.[wW][aA][vV]")) if path.is_dir() else [path]:
-            inner = file.relative_to(path) if path.is_dir() else Path(file.name)
-            targets[file] = out / inner.with_suffix(".csv")
-    if not targets:
-        raise CovarepError(f"no .wav file in {', '.join(map(str, paths))}: give another folder")
     taken: dict[Path, Path] = {}
-    for file, target in targets.items():
+    for file, inner in files_below(map(Path, paths), (".wav",)):
+        target = targets[file] = out / inner.with_suffix(".csv")
         if taken.setdefault(target, file) != file:
             raise CovarepError(f"{taken[target]} and {file} would both become {target}: rename one")
+    if not targets:
+        raise CovarepError(f"no .wav file in {', '.join(map(str, paths))}: give another folder")
     return targets
 
 
@@ -73,7 +69,7 @@ def extract_files(
     if workers < 1:
         raise CovarepError(f"{workers} workers: give 1 or more")
     columns = check_names(features)
-    targets = destinations(paths, Path(out))
+    targets = destinations(list(paths), Path(out))
     with only_run(Path(out), targets.values()):
         jobs = [job for job in targets.items() if not complete(*job, columns)]
         task = partial(attempt, columns=columns, seed=seed)

@@ -41,11 +41,14 @@ def checked(wave: np.ndarray, sample_rate: float) -> tuple[np.ndarray, int]:
         raise CovarepError("the recording is empty: drop it")
     if len(wave) > LONGEST:
         raise CovarepError(f"{len(wave)} samples, at most {LONGEST}: cut into utterances first")
-    channels = [_scaled(channel) for channel in (wave.T if wave.ndim == 2 else [wave])]
-    wave = channels[0]
+    channels = np.atleast_2d(wave.T)
+    if wave.dtype.kind in "iu":
+        scale = 2.0 ** (8 * wave.dtype.itemsize - 1)
+        channels = channels / scale - (wave.dtype.kind == "u")
+    wave = np.ascontiguousarray(channels[0], dtype=np.float64)
     if not np.isfinite(wave).all():
         raise CovarepError("the recording holds NaN or infinity: repair or drop it")
-    reach = np.array([np.ptp(np.nan_to_num(v, posinf=0, neginf=0)) for v in channels])
+    reach = np.ptp(np.nan_to_num(channels, posinf=0, neginf=0), axis=1)
     if reach[0] < DEAD * reach.max():
         raise CovarepError(
             f"channel 1 of {len(reach)}, the only one that is used, is silent: give channel "
@@ -54,14 +57,6 @@ def checked(wave: np.ndarray, sample_rate: float) -> tuple[np.ndarray, int]:
     if not reach[0]:
         raise CovarepError(f"the recording is constant ({wave[0]:g}): drop it")
     return wave, int(sample_rate)
-
-
-def _scaled(wave: np.ndarray) -> np.ndarray:
-    """Samples (n,) as float64 of full scale 1."""
-    if wave.dtype.kind in "iu":
-        scale = 2.0 ** (8 * wave.dtype.itemsize - 1)
-        wave = wave / scale - (wave.dtype.kind == "u")
-    return np.ascontiguousarray(wave, dtype=np.float64)
 
 
 class Samples(NamedTuple):

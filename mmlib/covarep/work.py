@@ -19,6 +19,18 @@ DIED = "its process was killed (too little memory, or a crash in the decoder); c
 Job = TypeVar("Job", bound=Hashable)
 
 
+def files_below(paths: Iterable[Path], suffixes: Sequence[str]) -> Iterator[tuple[Path, Path]]:
+    """Files, and those of these suffixes in folders, each once; and the path below the folder."""
+    seen: set[Path] = set()
+    for path in paths:
+        named = path.rglob("*") if path.is_dir() else ()
+        below = [file for file in named if file.suffix.lower() in suffixes and not file.is_dir()]
+        for file in sorted(below) if path.is_dir() else [path]:
+            if file.resolve() not in seen:
+                seen.add(file.resolve())
+                yield file, file.relative_to(path) if path.is_dir() else Path(file.name)
+
+
 def attempt_all(
     task: Callable[[Job], str], jobs: Sequence[Job], workers: int, title: str, hidden: bool = False
 ) -> dict[Job, str]:

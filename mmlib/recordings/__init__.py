@@ -2,8 +2,7 @@
 
 One idea a file: decode (sound in blocks), transcript with its layouts (what was said when), audio
 (COVAREP, eGeMAPS), faces with the programs that write them (action units), clip (one recording,
-frames to intervals), folder (many), border (errors that name their file), demo and spoken
-(recordings made here).
+frames to intervals), folder (many), border (errors that name their file), demo (made here).
 """
 
 from mmlib.recordings.clip import Options, build, collapse

@@ -20,6 +20,8 @@ from mmlib.recordings.border import names_file
 RATE = 16000  # Hz
 BLOCK = 10 * RATE  # samples
 SILENCE = 1e-4  # of full scale; what never exceeds it is digital silence or its dither
+ONE_SILENT = "clips with a silent channel, which is averaged in; export the other alone"
+TRACKS = "clips with several sound tracks, of which the first is read"
 LOST = 0.5  # seconds that a decoder may fall short of what the file declares
 # Playlists are left out: they would make FFmpeg open other files.
 CONTAINERS = "wav,w64,aiff,caf,flac,mp3,ogg,aac,amr,mov,matroska,webm,avi,asf,mpeg,mpegts"
@@ -72,31 +74,34 @@ def blocks(
     """Samples (n,) float32 of full scale 1, in blocks of about 10 s; all channels averaged.
 
     Sound that starts after the pictures is preceded by zeros. counts: takes note of a silent
-    channel. DataError, when all is decoded, if the file ends early, never leaves silence or has
-    channels that cancel each other; at once if it exceeds the limits.
+    channel, and of other sound tracks than the first. DataError, when all is decoded, if the file
+    ends early, never leaves silence or has channels that cancel each other; at once if it exceeds
+    the limits.
     """
     path, limits = Path(path), limits or Limits()
     done, peak, wav = 0, 0.0, _wav(path)
     with _opened(path) as container:
-        declared = _sound_length(container, wav)
+        declared, tracks = _sound_length(container, wav), len(container.streams.audio)
         peaks = np.zeros(container.streams.audio[0].channels)
-        for block in _grouped(_samples(container, path, peaks)):
+        for block in _samples(container, path, peaks):
             done, peak = done + len(block), max(peak, float(np.abs(block).max(initial=0)))
             _check_length(path, done / RATE, limits)
             if not np.isfinite(block).all():
                 raise DataError(f"{path}: samples that are NaN or infinite; convert it again")
             yield block
+    _check_length(path, done / RATE, limits)
     if done / RATE < (declared or 0) - LOST:
         raise DataError(
-            f"{path}: truncated, {done / RATE:.1f} of {declared:.1f} s can be decoded; "
-            "copy it again"
+            f"{path}: truncated, {done / RATE:.1f} of {declared:.1f} s can be decoded (or its "
+            "sound has gaps); copy it again, or `ffmpeg -i OLD -af aresample=async=1 NEW.wav`"
         )
     if peak < SILENCE <= peaks.max():
         raise DataError(f"{path}: its channels cancel each other; export a single one")
     if peak < SILENCE:
         raise DataError(f"{path}: silent ({done / RATE:.1f} s of sound without any); record again")
-    if counts is not None and (peaks < DEAD * peaks.max()).any():
-        counts["clips with a silent channel, which is averaged in; export the other alone"] += 1
+    if counts is not None:
+        counts[ONE_SILENT] += bool((peaks < DEAD * peaks.max()).any())
+        counts[TRACKS] += tracks > 1
 
 
 def cut(stream: Iterator[np.ndarray], intervals: np.ndarray) -> Iterator[np.ndarray]:
@@ -188,12 +193,14 @@ def _sound_length(container: av.container.InputContainer, wav: Samples | None) -
 def _samples(
     container: av.container.InputContainer, path: Path, peaks: np.ndarray
 ) -> Iterator[np.ndarray]:
-    """Decoded pieces (n,) at RATE, the mean of the channels; `peaks` (channels,) is kept up."""
+    """Blocks (n,) at RATE, the mean of the channels; `peaks` (channels,) is kept up."""
     stream = container.streams.audio[0]
     late = (stream.start_time or 0) * float(stream.time_base or 0)
     late -= (container.start_time or 0) / av.time_base
-    yield np.zeros(round(max(late, 0) * RATE), np.float32)
-    resampler = av.AudioResampler("fltp", rate=RATE)  # its own way to mono can exceed full scale
+    if (lead := round(late * RATE)) > 0:
+        yield np.zeros(lead, np.float32)
+    # Its own way to mono can exceed full scale.
+    resampler = av.AudioResampler("fltp", rate=RATE, frame_size=BLOCK)
     try:
         for frame in chain(container.decode(stream), [None]):
             for piece in resampler.resample(frame):
@@ -202,15 +209,3 @@ def _samples(
                 yield channels.mean(axis=0)
     except av.FFmpegError as error:
         raise DataError(f"{path}: damaged or truncated ({error.strerror}); copy it again") from None
-
-
-def _grouped(pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """The same samples in blocks of at least BLOCK, the last one apart."""
-    parts, size = [], 0
-    for piece in pieces:
-        parts.append(piece)
-        size += len(piece)
-        if size >= BLOCK:
-            yield np.concatenate(parts)
-            parts, size = [], 0
-    yield np.concatenate(parts) if parts else np.zeros(0, np.float32)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from mmlib.covarep.work import DIED, attempt_all, only_run
+from mmlib.covarep.work import DIED, attempt_all, files_below, only_run
 from mmlib.data import DataError, load
 from mmlib.data.readers.recordings import TABLE, load_clip, place, save_clip, write_table
 from mmlib.files import write_whole
@@ -118,22 +118,16 @@ def _make(folder: Path) -> None:
 
 def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str | None) -> list[Job]:
     """The recordings, each once, and their files; a name that two share goes to the first."""
-    jobs, seen = {}, set()
-    for path in clips:
-        below = (file for file in path.rglob("*") if file.suffix.lower() in MEDIA)
-        for media in sorted(below) if path.is_dir() else [path]:
-            if media.resolve() in seen:
-                continue
-            seen.add(media.resolve())
-            inner = media.relative_to(path) if path.is_dir() else Path(media.name)
-            name = str(inner.with_suffix(""))
-            name = name if name not in jobs else str(inner)  # a.wav beside a.mp4
-            if name in jobs:
-                raise DataError(f"{jobs[name].media} and {media} would share one name: rename one")
-            export = faces and _beside(media, inner, faces, EXPORTS)
-            transcript = _beside(media, inner, transcripts or media.parent, TRANSCRIPTS)
-            transcript = None if transcript == export else transcript  # a .txt may be either
-            jobs[name] = Job(name, media, transcript, export, bool(faces and not export))
+    jobs: dict[str, Job] = {}
+    for media, inner in files_below(clips, MEDIA):
+        name = str(inner.with_suffix(""))
+        name = name if name not in jobs else str(inner)  # a.wav beside a.mp4
+        if name in jobs:
+            raise DataError(f"{jobs[name].media} and {media} would share one name: rename one")
+        export = faces and _beside(media, inner, faces, EXPORTS)
+        transcript = _beside(media, inner, transcripts or media.parent, TRANSCRIPTS)
+        transcript = None if transcript == export else transcript  # a .txt may be either
+        jobs[name] = Job(name, media, transcript, export, bool(faces and not export))
     return list(jobs.values())
 
 
@@ -142,8 +136,8 @@ def _beside(media: Path, inner: Path, where: Path | str, suffixes: Sequence[str]
     where = Path(where)
     if not where.is_dir():
         return where
-    places = [where / inner, where / inner.name]
-    named = (place.with_suffix(suffix) for place in places for suffix in suffixes)
+    paths = [where / inner, where / inner.name]
+    named = (path.with_suffix(suffix) for path in paths for suffix in suffixes)
     return next((path for path in named if path.is_file() and path != media), None)
 
 

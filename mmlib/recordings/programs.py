@@ -138,24 +138,24 @@ def _followed(time: np.ndarray, centre: np.ndarray, width: np.ndarray) -> np.nda
     in it (a cut, a quick movement); others are somebody new. centre (f, 2). -1: no face or time.
     """
     person = np.full(len(time), -1)
-    seen, last = [], []  # by person: in how many frames, and where
+    seen, last = np.zeros(0, int), np.zeros((0, 2))  # by person: in how many frames, and where
     order = np.lexsort([-width, time])
     order = order[np.isfinite(centre[order]).all(axis=1) & np.isfinite(time[order])]
-    for faces in np.split(order, np.flatnonzero(np.diff(time[order])) + 1):
-        free = set(range(len(seen)))
-        far = {(i, k): np.hypot(*(centre[i] - last[k])) for i in faces for k in free}
-        for i, k in sorted(far, key=far.get):
-            if far[i, k] <= width[i] and person[i] < 0 and k in free:
-                person[i] = k
-                free.discard(k)
-        if len(faces) and person[faces[0]] < 0 and free:
-            person[faces[0]] = max(free, key=seen.__getitem__)
-        for i in faces:
-            if person[i] < 0:
-                person[i] = len(seen)
-                seen, last = [*seen, 0], [*last, None]
-            seen[person[i]] += 1
-            last[person[i]] = centre[i]
+    frames = np.split(order, np.flatnonzero(np.diff(time[order])) + 1) if len(order) else ()
+    for faces in frames:
+        far = np.linalg.norm(centre[faces, None] - last, axis=2)  # (faces, people)
+        far[far > width[faces, None]] = np.inf
+        while np.isfinite(far).any():
+            i, k = np.unravel_index(far.argmin(), far.shape)
+            person[faces[i]], far[i], far[:, k] = k, np.inf, np.inf
+        missing = np.setdiff1d(np.arange(len(seen)), person[faces])
+        if person[faces[0]] < 0 and len(missing):
+            person[faces[0]] = missing[seen[missing].argmax()]
+        new = faces[person[faces] < 0]
+        person[new] = len(seen) + np.arange(len(new))
+        seen, last = np.append(seen, 0 * new), np.concatenate([last, centre[new]])
+        seen[person[faces]] += 1
+        last[person[faces]] = centre[faces]
     return person
 
 

@@ -8,6 +8,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,13 +110,13 @@ def _within(pieces: Iterable[Piece], seconds: float, counts: Counter) -> list[Pi
     """The pieces with times in order and inside the recording; DataError if they cannot be."""
     kept = []
     for piece in pieces:
-        _, start, end, _ = piece
+        start, end = piece.start, piece.end
         if not (start >= -SLIP and end >= start - SLIP):  # nor NaN
             raise DataError(f"{piece.text[:30]!r} from {start:g} to {end:g} s; correct the times")
         if start > seconds + SLIP or seconds + WINDOW < end < math.inf:
             raise DataError(
                 f"words until {end:.1f} s, the clip lasts {seconds:.1f} s; "
-                "is it the transcript of another clip?"
+                "is it the transcript of another clip, or in milliseconds?"
             )
         counts["words or cues whose times ran backwards, mended"] += start < 0 or end < start
         counts["words or cues cut at the clip's end"] += seconds + SLIP < end < math.inf
@@ -132,7 +133,7 @@ def _utterances(pieces: Iterable[Piece]) -> list[Utterance]:
         if not groups or _ends(groups[-1], piece):
             groups.append([])
         groups[-1].append(piece)
-    return sorted((Utterance(tuple(group)) for group in groups), key=lambda one: one.start)
+    return sorted((Utterance(tuple(group)) for group in groups), key=attrgetter("start"))
 
 
 def _ends(group: list[Piece], following: Piece) -> bool:
