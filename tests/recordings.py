@@ -98,12 +98,34 @@ def encode(path: Path, wave: np.ndarray | None, pictures: int = 0) -> Path:
     return path
 
 
-def _frames(wave: np.ndarray, kind: str, size: int = 1152):
+def film(
+    path: Path, wave: np.ndarray, codec: str, kind: str, rate: int, pictures: str | None
+) -> Path:
+    """Sound of any codec, with noise for pictures (of the codec `pictures`) between its packets."""
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as file:
+        video = file.add_stream(pictures, rate=25) if pictures else None
+        sound, n = file.add_stream(codec, rate=rate, layout="mono", format=kind), 0
+        if video:
+            video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+        for frame in _frames(wave, kind, 960 if codec == "libopus" else 1024, rate):
+            while video and n / 25 <= frame.pts / rate:
+                noise = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+                picture = av.VideoFrame.from_ndarray(noise, format="rgb24")
+                picture.pts, picture.time_base, n = n, Fraction(1, 25), n + 1
+                file.mux(video.encode(picture))
+            file.mux(sound.encode(frame))
+        for stream in filter(None, (video, sound)):
+            file.mux(stream.encode(None))
+    return path
+
+
+def _frames(wave: np.ndarray, kind: str, size: int = 1152, rate: int = RATE):
     samples = wave.astype(np.float32) if kind == "fltp" else np.rint(32767 * wave).astype(np.int16)
     for at in range(0, len(wave), size):
         part = np.ascontiguousarray(samples[None, at : at + size])
         frame = av.AudioFrame.from_ndarray(part, format=kind, layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = RATE, at, Fraction(1, RATE)
+        frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
         yield frame
 
 

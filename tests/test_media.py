@@ -148,6 +148,45 @@ def test_a_wave_file_without_samples(tmp_path):
         probe(path)
 
 
+FILES = {  # suffix -> codec of the sound, its samples, its rate, codec of pictures
+    "mkv": ("libopus", "s16", 48000, "mpeg4"),
+    "webm": ("libopus", "s16", 48000, "vp8"),
+    "avi": ("pcm_s16le", "s16", RATE, "mpeg4"),
+    "mp4": ("aac", "fltp", RATE, "mpeg4"),
+    "opus": ("libopus", "s16", 48000, None),
+    "aiff": ("pcm_s16be", "s16", RATE, None),
+    "caf": ("pcm_s16be", "s16", RATE, None),
+    "w64": ("pcm_s16le", "s16", RATE, None),
+    "m4a": ("aac", "fltp", RATE, None),
+    "aac": ("aac", "fltp", RATE, None),
+    "mp3": ("libmp3lame", "s16p", RATE, None),
+    "flac": ("flac", "s16", RATE, None),
+}
+
+
+@pytest.mark.parametrize("suffix", FILES)
+def test_files_of_every_kind_are_read_whole_or_refused_when_cut_off(tmp_path, suffix):
+    codec, kind, rate, pictures = FILES[suffix]
+    wave, path = made.voice(4), tmp_path / f"a.{suffix}"
+    wave = np.interp(np.arange(4 * rate) / rate, np.arange(len(wave)) / RATE, wave)
+    made.film(path, wave, codec, kind, rate, pictures)
+    assert len(samples(path)) == pytest.approx(4 * RATE, abs=0.15 * RATE)
+    assert probe(path).seconds == pytest.approx(4, abs=0.15)
+    content = path.read_bytes()
+    path.write_bytes(content[: 6 * len(content) // 10])
+    with fails("a.*truncated"):
+        samples(path)
+
+
+def test_an_mp3_without_a_length_is_counted(tmp_path):
+    path = made.encode(tmp_path / "a.mp3", made.voice(4))
+    content = path.read_bytes()
+    assert content.count(b"Xing") + content.count(b"Info") == 1
+    path.write_bytes(content.replace(b"Xing", bytes(4)).replace(b"Info", bytes(4)))
+    assert probe(path).seconds == pytest.approx(4, abs=0.2)
+    assert probe(path).seconds == len(samples(path)) / RATE
+
+
 def test_a_second_sound_track_is_told(tmp_path):
     with av.open(str(tmp_path / "a.mkv"), "w") as file:
         tracks = [file.add_stream("pcm_s16le", rate=RATE, layout="mono") for _ in range(2)]
@@ -501,6 +540,14 @@ def pyfeat_rows() -> pd.DataFrame:
             "Yaw": [10.0, 1, 20, np.nan],
         }
     )
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_face_exports_of_other_encodings(tmp_path, encoding):
+    text = openface(tmp_path / "f.csv", openface_rows(), sep=";", decimal=",").read_text()
+    path = tmp_path / "g.csv"
+    path.write_bytes(text.replace("\n", "\r\n").encode(encoding))
+    assert read_faces(path, 1).values == pytest.approx(read_faces(tmp_path / "f.csv", 1).values)
 
 
 @pytest.mark.parametrize("separator, decimal", [(",", "."), (";", ","), ("\t", ",")])

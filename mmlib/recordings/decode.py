@@ -12,10 +12,10 @@ from pathlib import Path
 import av
 import numpy as np
 
-from mmlib.covarep.conventions import CovarepError
-from mmlib.covarep.recording import DEAD, Samples, locate_samples
+from mmlib.covarep.recording import DEAD
 from mmlib.data import DataError
 from mmlib.recordings.border import names_file
+from mmlib.recordings.lengths import check_size, promised
 
 RATE = 16000  # Hz
 BLOCK = 10 * RATE  # samples
@@ -56,13 +56,10 @@ def probe(path: Path | str, limits: Limits | None = None) -> Recording:
     """
     path, limits = Path(path), limits or Limits()
     _check_file(path, limits)
-    wav = _wav(path)
     with _opened(path) as container:
         video = container.streams.video
         rate = float(video[0].average_rate) if video and video[0].average_rate else None
-        length = (container.duration or 0) / av.time_base
-    if wav and wav.streamed:
-        length = wav.seconds
+        length = promised(path, container).whole
     seconds = length or sum(map(len, blocks(path, limits))) / RATE
     _check_length(path, seconds, limits)
     return Recording(path, seconds, rate)
@@ -79,22 +76,20 @@ def blocks(
     the limits.
     """
     path, limits = Path(path), limits or Limits()
-    done, peak, wav = 0, 0.0, _wav(path)
+    done, peak = 0, 0.0
     with _opened(path) as container:
-        declared, tracks = _sound_length(container, wav), len(container.streams.audio)
-        peaks = np.zeros(container.streams.audio[0].channels)
-        for block in _samples(container, path, peaks):
+        lengths, tracks = promised(path, container), len(container.streams.audio)
+        sound = _Sound(container, path)
+        for block in sound.blocks():
             done, peak = done + len(block), max(peak, float(np.abs(block).max(initial=0)))
             _check_length(path, done / RATE, limits)
             if not np.isfinite(block).all():
                 raise DataError(f"{path}: samples that are NaN or infinite; convert it again")
             yield block
     _check_length(path, done / RATE, limits)
-    if done / RATE < (declared or 0) - LOST:
-        raise DataError(
-            f"{path}: truncated, {done / RATE:.1f} of {declared:.1f} s can be decoded (or its "
-            "sound has gaps); copy it again, or `ffmpeg -i OLD -af aresample=async=1 NEW.wav`"
-        )
+    _check_end(path, done / RATE, lengths.sound)
+    _check_end(path, sound.reached, lengths.whole if lengths.pictures else None)
+    peaks = sound.peaks
     if peak < SILENCE <= peaks.max():
         raise DataError(f"{path}: its channels cancel each other; export a single one")
     if peak < SILENCE:
@@ -138,20 +133,6 @@ def _check_file(path: Path, limits: Limits) -> None:
         )
 
 
-def _wav(path: Path) -> Samples | None:
-    """Where a WAV file's samples lie: FFmpeg reads one that is cut off without a word.
-
-    It takes the byte order of RIFX for the usual one, and finds nothing in a streamed RF64.
-    """
-    try:
-        wav = locate_samples(path)
-    except CovarepError as error:
-        raise DataError(str(error)) from None
-    if wav and (wav.kind == "RIFX" or (wav.kind != "RIFF" and wav.streamed)):
-        raise DataError(f"{path}: WAV of the kind {wav.kind}; convert it to a plain one, RIFF")
-    return wav
-
-
 def _check_length(path: Path, seconds: float, limits: Limits) -> None:
     if not seconds:
         raise DataError(f"{path}: no sound in it (0 s); record again")
@@ -161,8 +142,17 @@ def _check_length(path: Path, seconds: float, limits: Limits) -> None:
         )
 
 
+def _check_end(path: Path, seconds: float, declared: float | None) -> None:
+    if seconds < (declared or 0) - LOST:
+        raise DataError(
+            f"{path}: truncated, {seconds:.1f} of {declared:.1f} s can be decoded (or its sound "
+            "has gaps); copy it again, or `ffmpeg -i OLD -af aresample=async=1 NEW.wav`"
+        )
+
+
 def _opened(path: Path) -> av.container.InputContainer:
     try:
+        check_size(path)
         options = {"format_whitelist": CONTAINERS}
         container = av.open(str(path), container_options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
@@ -177,35 +167,39 @@ def _opened(path: Path) -> av.container.InputContainer:
     return container
 
 
-def _sound_length(container: av.container.InputContainer, wav: Samples | None) -> float | None:
-    """Seconds that the sound lasts by the file's own account, None if it gives none.
+class _Sound:
+    """The first sound track of a file, and what is noticed while it is decoded."""
 
-    Pictures may go on after the sound, so the length of a film says nothing.
-    """
-    stream = container.streams.audio[0]
-    if wav and wav.streamed:
-        return wav.seconds
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
-    return None if container.streams.video else (container.duration or 0) / av.time_base
+    def __init__(self, container: av.container.InputContainer, path: Path) -> None:
+        self.container, self.path = container, path
+        self.stream = container.streams.audio[0]
+        self.start = (container.start_time or 0) / av.time_base  # seconds
+        self.peaks = np.zeros(self.stream.channels)  # largest |sample| of each channel
+        self.reached = 0.0  # seconds from the start to the end of what was read, pictures too
 
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Blocks (n,) at RATE, the mean of the channels."""
+        late = (self.stream.start_time or 0) * float(self.stream.time_base or 0) - self.start
+        if (lead := round(late * RATE)) > 0:
+            yield np.zeros(lead, np.float32)
+        # Its own way to mono can exceed full scale.
+        resampler = av.AudioResampler("fltp", rate=RATE, frame_size=BLOCK)
+        try:
+            for frame in chain(self._frames(), [None]):
+                for piece in resampler.resample(frame):
+                    channels = piece.to_ndarray()  # (channels, n)
+                    peaks = np.abs(channels).max(axis=1, initial=0)
+                    np.maximum(self.peaks, peaks, out=self.peaks)
+                    yield channels.mean(axis=0)
+        except av.FFmpegError as error:
+            raise DataError(
+                f"{self.path}: damaged or truncated ({error.strerror}); copy it again"
+            ) from None
 
-def _samples(
-    container: av.container.InputContainer, path: Path, peaks: np.ndarray
-) -> Iterator[np.ndarray]:
-    """Blocks (n,) at RATE, the mean of the channels; `peaks` (channels,) is kept up."""
-    stream = container.streams.audio[0]
-    late = (stream.start_time or 0) * float(stream.time_base or 0)
-    late -= (container.start_time or 0) / av.time_base
-    if (lead := round(late * RATE)) > 0:
-        yield np.zeros(lead, np.float32)
-    # Its own way to mono can exceed full scale.
-    resampler = av.AudioResampler("fltp", rate=RATE, frame_size=BLOCK)
-    try:
-        for frame in chain(container.decode(stream), [None]):
-            for piece in resampler.resample(frame):
-                channels = piece.to_ndarray()  # (channels, n)
-                np.maximum(peaks, np.abs(channels).max(axis=1, initial=0), out=peaks)
-                yield channels.mean(axis=0)
-    except av.FFmpegError as error:
-        raise DataError(f"{path}: damaged or truncated ({error.strerror}); copy it again") from None
+    def _frames(self) -> Iterator[av.AudioFrame]:
+        for packet in self.container.demux():
+            if packet.pts is not None:
+                end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                self.reached = max(self.reached, end - self.start)
+            if packet.stream is self.stream:
+                yield from packet.decode()

@@ -1,9 +1,9 @@
 """A face export of any of three programs as one table of 35 FACET channels (see `programs`)."""
 
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +11,20 @@ import pandas as pd
 
 from mmlib.data import DataError
 from mmlib.data.columns import FACET
-from mmlib.recordings.border import names_file
+from mmlib.recordings.border import names_file, read_text
 from mmlib.recordings.programs import LEAST, PROGRAMS, PYFEAT_2, Export
 
 BEYOND = 1.0  # seconds that a face export may run past the clip
 HEADER = 60  # lines among which the column names are looked for
-WANTED = re.compile(
-    r".* Evidence|(Yaw|Pitch|Roll)( Degrees)?|StimulusName|EventSource|FrameNo|FrameTime|NoOfFaces"
-    r"|AU\d\d?(_r|_c)?|timestamp|frame|confidence|success|face_id|pose_R[xyz]"
-    r"|FaceScore|FaceRect(X|Y|Width|Height)|X|Identity|" + "|".join((*PYFEAT_2, *PYFEAT_2.values()))
-)
 TEXT = {"StimulusName": str, "EventSource": str, "Identity": str}
+NUMBERS = {  # columns beside those of the channels
+    *("FrameNo", "FrameTime", "NoOfFaces"),
+    *("frame", "timestamp", "confidence", "success", "face_id"),
+    *("FaceScore", "FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight", "X", *PYFEAT_2),
+}
+WANTED = {*TEXT, *NUMBERS}.union(
+    *({column for column, _ in program.channels.values()} for program in PROGRAMS.values())
+)
 NO_NUMBER = ["-nan(ind)", "nan(ind)"]  # as Windows prints NaN; in a decimal-comma column, too
 
 
@@ -98,13 +101,14 @@ def _usable(export: Export) -> np.ndarray:
 
 def _table(path: Path) -> tuple[str, pd.DataFrame]:
     """The program and its columns that are needed, numbers as floats."""
-    head = _head(path)
+    text = read_text(path, "face export")
+    head = text.split("\n", HEADER)[:HEADER]
     at, separator, program = _header(path, head)
-    comma = separator != "," and re.search(r"\d,\d", "".join(head[at + 1 :]))
+    comma = separator != "," and re.search(r"\d,\d", "\n".join(head[at + 1 :]))
     try:
         rows = pd.read_csv(
-            path, sep=separator, skiprows=at, decimal="," if comma else ".", encoding="utf-8-sig",
-            usecols=lambda name: WANTED.fullmatch(name.strip()), dtype=TEXT, index_col=False,
+            io.StringIO(text), sep=separator, skiprows=at, decimal="," if comma else ".",
+            usecols=lambda name: name.strip() in WANTED, dtype=TEXT, index_col=False,
             skipinitialspace=True, low_memory=False, na_values=NO_NUMBER,
         )  # fmt: skip
     except (ValueError, pd.errors.ParserError) as error:
@@ -115,16 +119,6 @@ def _table(path: Path) -> tuple[str, pd.DataFrame]:
     if rows.empty:
         raise DataError(f"{path}: column names but no rows; export it again")
     return program, rows
-
-
-def _head(path: Path) -> list[str]:
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            return list(islice(file, HEADER))
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}; give the face export of the clip") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: wrong encoding, not UTF-8; save it as UTF-8") from None
 
 
 def _header(path: Path, lines: list[str]) -> tuple[int, str, str]:

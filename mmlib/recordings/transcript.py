@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from mmlib.data import DataError
 from mmlib.recordings import layouts
-from mmlib.recordings.border import names_file
+from mmlib.recordings.border import names_file, read_text
 from mmlib.recordings.layouts import Piece
 
 SUFFIXES = (".json", ".vtt", ".srt", ".txt")  # in order of precedence: the better timed first
@@ -73,7 +73,7 @@ def read_transcript(path: Path | str, seconds: float) -> Transcript:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise DataError(f"{path}: no transcript layout; give one of {', '.join(SUFFIXES)}")
-    text = _decoded(path)
+    text = read_text(path, "transcript")
     timed = suffix != ".txt" or any(map(layouts.is_time_line, text.splitlines()))
     try:
         if timed:
@@ -86,24 +86,6 @@ def read_transcript(path: Path | str, seconds: float) -> Transcript:
     if not utterances:
         raise DataError(f"{path}: no words in it; was it transcribed?")
     return Transcript(tuple(utterances), timed, +counts)
-
-
-def _decoded(path: Path) -> str:
-    """The text with line feeds only; UTF-8, or UTF-16 that says so in its first bytes."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}; give the transcript of the clip") from None
-    marked = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
-    try:
-        text = raw.decode("utf-16" if marked else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: wrong encoding, byte {error.start} is no UTF-8; save it as UTF-8"
-        ) from None
-    if "\0" in text:
-        raise DataError(f"{path}: wrong encoding, zeros between the letters; save it as UTF-8")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _within(pieces: Iterable[Piece], seconds: float, counts: Counter) -> list[Piece]:
