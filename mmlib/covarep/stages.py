@@ -137,10 +137,7 @@ def check_names(features: Sequence[str] | None) -> tuple[str, ...]:
 
 @one_blas_thread
 def extract(
-    wave: np.ndarray,
-    sample_rate: int,
-    features: Sequence[str] | None = None,
-    seed: int = 0,
+    wave: np.ndarray, sample_rate: int, features: Sequence[str] | None = None, seed: int = 0
 ) -> pd.DataFrame:
     """COVAREP's 74 features of a recording, one row per 10 ms, index in seconds.
 

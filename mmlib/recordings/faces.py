@@ -12,7 +12,7 @@ import pandas as pd
 from mmlib.data import DataError
 from mmlib.data.columns import FACET
 from mmlib.recordings.border import names_file, read_text
-from mmlib.recordings.programs import LEAST, PROGRAMS, PYFEAT_2, Export
+from mmlib.recordings.programs import LEAST, PROGRAMS, PYFEAT_2
 
 BEYOND = 1.0  # seconds that a face export may run past the clip
 HEADER = 60  # lines among which the column names are looked for
@@ -48,10 +48,7 @@ class Faces:
 
 @names_file
 def read_faces(
-    path: Path | str,
-    seconds: float,
-    frame_rate: float | None = None,
-    stimulus: str | None = None,
+    path: Path | str, seconds: float, frame_rate: float | None = None, stimulus: str | None = None
 ) -> Faces:
     """The face export of a recording of `seconds`; which program wrote it shows in its columns.
 
@@ -64,39 +61,36 @@ def read_faces(
     path = Path(path)
     program, rows = _table(path)
     try:
-        export = PROGRAMS[program].read(path, rows, frame_rate, stimulus)
+        table = PROGRAMS[program].read(path, rows, frame_rate, stimulus)
     except KeyError as error:
         raise DataError(f"{path}: column {error} is missing; export all columns") from None
-    timed = np.isfinite(export.time)
-    kept, frames = _usable(export), np.unique(export.time[timed])
-    total = len(frames) + int((~timed).sum())
-    if not len(kept):
+    usable, frames = _usable(table), np.unique(table["time"].dropna())
+    total = len(frames) + int(table["time"].isna().sum())
+    if usable.empty:
         raise DataError(f"{path}: no usable face in {total} frames; export it again")
-    time = export.time[kept]
+    time = usable["time"].to_numpy()
     if time[-1] > seconds + BEYOND:
         raise DataError(
             f"{path}: faces until {time[-1]:.1f} s, the clip lasts {seconds:.1f} s; is it the "
             "export of another clip, or one of variable frame rate (make it constant first)?"
         )
-    several = len(np.unique(export.time[export.faces > 1]))
+    several = table["time"][table["faces"] > 1].nunique()
     step = float(np.median(np.diff(frames))) if len(frames) > 1 else 0.04
-    values = export.channels.reindex(columns=FACET, fill_value=0).to_numpy(np.float32)
     return Faces(
-        program, time, step, values[kept],
-        {"frames": total, "lost": total - len(kept), "several faces": several},
-        absent=tuple(name for name in FACET if name not in export.channels),
+        program, time, step, usable.reindex(columns=FACET, fill_value=0).to_numpy(np.float32),
+        {"frames": total, "lost": total - len(usable), "several faces": several},
+        absent=tuple(name for name in FACET if name not in table),
         until=float(frames[-1] + step),
     )  # fmt: skip
 
 
-def _usable(export: Export) -> np.ndarray:
+def _usable(table: pd.DataFrame) -> pd.DataFrame:
     """Usable rows of the person in most frames by ascending time, the largest face of each."""
-    usable = np.isfinite(export.channels).all(axis=1).to_numpy() & np.isfinite(export.time)
-    usable &= export.confidence >= LEAST
-    usable &= export.person.isin(export.person[usable].mode()[:1]).to_numpy()
-    order = np.lexsort([np.broadcast_to(-export.size, len(usable)), export.time])
-    order = order[usable[order]]
-    return order[np.unique(export.time[order], return_index=True)[1]]
+    finite = np.isfinite(table.drop(columns="person")).all(axis=1)
+    usable = table[finite & (table["confidence"] >= LEAST)]
+    usable = usable[usable["person"].isin(usable["person"].mode()[:1])]
+    usable = usable.sort_values(["time", "size"], ascending=[True, False], kind="stable")
+    return usable.drop_duplicates("time")
 
 
 def _table(path: Path) -> tuple[str, pd.DataFrame]:

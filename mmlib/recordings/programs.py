@@ -57,18 +57,7 @@ SEVEN = tuple(SHOWN_BY)[:7]
 NEGATIVE = ("Anger", "Fear", "Contempt", "Disgust", "Sadness")
 
 
-class Export(NamedTuple):
-    """What any program's table becomes: one row a frame and face."""
-
-    channels: pd.DataFrame  # (f, up to 35)
-    time: np.ndarray  # (f,) seconds
-    confidence: np.ndarray  # (f,) in [0, 1]; 0: no face
-    faces: np.ndarray  # (f,) how many faces the frame shows
-    person: pd.Series  # (f,) who it is
-    size: np.ndarray | float = 0.0  # (f,) of the face
-
-
-def _facet(path: Path, rows: pd.DataFrame, _: object, stimulus: str | None) -> Export:
+def _facet(path: Path, rows: pd.DataFrame, _: object, stimulus: str | None) -> pd.DataFrame:
     """FACET's own channels. Rows of other sensors repeat the last frame: EventSource tells."""
     if "EventSource" in rows:
         rows = rows[rows["EventSource"].fillna("").str.contains("FACET")]
@@ -81,54 +70,47 @@ def _facet(path: Path, rows: pd.DataFrame, _: object, stimulus: str | None) -> E
                 f"{path}: several stimuli ({', '.join(shown)}); name one, or name the clip like it"
             )
         rows = rows[rows["StimulusName"] == stimulus]
-    rows = rows.reset_index(drop=True)
-    faces = _column(rows, "NoOfFaces", 1).fillna(0).clip(lower=0).to_numpy()
-    time = rows["FrameTime"].to_numpy() / 1000
-    channels = _channels("FACET", rows)
-    return Export(channels, time, np.minimum(faces, 1), faces, _column(rows, "", 0))
+    faces = _column(rows, "NoOfFaces", 1).fillna(0).clip(lower=0)
+    facts = {"time": rows["FrameTime"] / 1000, "confidence": faces.clip(upper=1), "faces": faces}
+    return _channels("FACET", rows).assign(**facts, person=0, size=0)
 
 
-def _openface(path: Path, rows: pd.DataFrame, frame_rate: float | None, _: object) -> Export:
-    channels = _derived(_channels("OpenFace 2", rows))
-    channels["Neutral"] = -channels[list(SEVEN)].max(axis=1)
-    time = _openface_time(path, rows, frame_rate)
-    confidence = np.where(_column(rows, "success", 1) == 1, rows["confidence"], 0)
-    return Export(channels, time, confidence, _per_frame(time), _column(rows, "face_id", 0))
-
-
-def _openface_time(path: Path, rows: pd.DataFrame, frame_rate: float | None) -> np.ndarray:
-    """Seconds (f,); of images, whose times are all 0, by their numbers from 1."""
+def _openface(path: Path, rows: pd.DataFrame, frame_rate: float | None, _: object) -> pd.DataFrame:
+    """Images have times of 0 and are numbered from 1."""
+    table = _derived(_channels("OpenFace 2", rows))
+    table["Neutral"] = -table[list(SEVEN)].max(axis=1)
     if "frame" not in rows and "timestamp" not in rows:
         raise DataError(
             f"{path}: neither column timestamp nor frame; run OpenFace's FeatureExtraction "
             "on the clip (FaceLandmarkImg gives no times)"
         )
-    frame, timestamp = _column(rows, "frame", 1), _column(rows, "timestamp", 0)
-    if timestamp.any() or frame.nunique() < 2:
-        return timestamp.to_numpy()
-    return _counted(path, frame - 1, frame_rate, "OpenFace gives images no times")
+    frame, time = _column(rows, "frame", 1), _column(rows, "timestamp", 0)
+    if not time.any() and frame.nunique() > 1:
+        time = _counted(path, frame - 1, frame_rate, "OpenFace gives images no times")
+    confidence = rows["confidence"].where(_column(rows, "success", 1) == 1, 0)
+    facts = {"time": time, "confidence": confidence, "faces": time.map(time.value_counts())}
+    return table.assign(**facts, person=_column(rows, "face_id", 0), size=0)
 
 
-def _pyfeat(path: Path, rows: pd.DataFrame, frame_rate: float | None, _: object) -> Export:
+def _pyfeat(path: Path, rows: pd.DataFrame, frame_rate: float | None, _: object) -> pd.DataFrame:
     """An empty FaceScore says that no face was found."""
     rows = rows.rename(columns=PYFEAT_2)
-    channels = _derived(_channels("py-feat", rows))
-    angles = channels[[name for name in HEAD if name in rows]]
+    table = _derived(_channels("py-feat", rows))
+    angles = table[[name for name in HEAD if name in rows]]
     if "X" in rows or (angles.abs().quantile(0.95) < np.pi / 2).all():
         signs = {"Yaw": 1, "Pitch": 1, "Roll": -1}  # of version 2, see above
-        channels[list(angles)] = np.degrees(angles) * [signs[name] for name in angles]
+        table[list(angles)] = np.degrees(angles) * [signs[name] for name in angles]
     time = _counted(path, rows["frame"], frame_rate, "py-feat counts frames")
     x, y, width, height = (
-        _column(rows, f"FaceRect{name}", np.nan).to_numpy()
-        for name in ("X", "Y", "Width", "Height")
+        _column(rows, f"FaceRect{name}", np.nan) for name in ("X", "Y", "Width", "Height")
     )
-    score = _column(rows, "FaceScore", 1).fillna(0).to_numpy()
-    faces, person = _per_frame(time), _column(rows, "Identity", "").fillna("")
+    score, person = _column(rows, "FaceScore", 1).fillna(0), _column(rows, "Identity", "")
+    faces, person = time.map(time.value_counts()), person.fillna("")
     centre = np.stack([x + width / 2, y + height / 2], axis=1)
     if person.nunique() == 1 and (faces > 1).any() and np.isfinite(centre).any():
-        sure = np.where(score >= LEAST, time, np.nan)
-        person = pd.Series(_followed(sure, centre, width), rows.index)
-    return Export(channels, time, score, faces, person, np.nan_to_num(width * height))
+        person = _followed(time.where(score >= LEAST).to_numpy(), centre, width.to_numpy())
+    facts = {"time": time, "confidence": score, "faces": faces, "person": person}
+    return table.assign(**facts, size=(width * height).fillna(0))
 
 
 def _followed(time: np.ndarray, centre: np.ndarray, width: np.ndarray) -> np.ndarray:
@@ -159,21 +141,15 @@ def _followed(time: np.ndarray, centre: np.ndarray, width: np.ndarray) -> np.nda
     return person
 
 
-def _counted(path: Path, frame: pd.Series, frame_rate: float | None, why: str) -> np.ndarray:
+def _counted(path: Path, frame: pd.Series, frame_rate: float | None, why: str) -> pd.Series:
     """Seconds (f,) of frames that are only numbered."""
     if not frame_rate:
         raise DataError(f"{path}: {why}; give their rate, e.g. --fps 25 (--frame-rate in full)")
-    return (frame / frame_rate).to_numpy()
+    return frame / frame_rate
 
 
 def _column(rows: pd.DataFrame, name: str, default: object) -> pd.Series:
     return rows.get(name, pd.Series(default, rows.index))
-
-
-def _per_frame(time: np.ndarray) -> np.ndarray:
-    """How many rows share each row's time, (f,)."""
-    _, which, counts = np.unique(time, return_inverse=True, return_counts=True, equal_nan=False)
-    return counts[which]
 
 
 # Channels
@@ -209,7 +185,9 @@ class Program(NamedTuple):
     """What is known of a program's tables."""
 
     mark: str  # a column that no other program has
-    read: Callable[..., Export]
+    # A row is a face in a frame: its channels, time (s), confidence (0 to 1; 0: no face), faces
+    # (how many the frame shows), person (who it is) and size.
+    read: Callable[..., pd.DataFrame]
     channels: Mapping[str, tuple[str, Callable]]  # channel -> its column, and what makes evidence
 
 

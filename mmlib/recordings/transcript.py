@@ -28,23 +28,11 @@ ABBREVIATED = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e)\.$", re.I
 class Utterance(NamedTuple):
     """What is said at once: a sentence, a line, or what lies between two pauses."""
 
+    text: str
+    start: float  # seconds
+    end: float
+    speaker: str
     pieces: tuple[Piece, ...]
-
-    @property
-    def text(self) -> str:
-        return " ".join(piece.text for piece in self.pieces)
-
-    @property
-    def start(self) -> float:
-        return self.pieces[0].start
-
-    @property
-    def end(self) -> float:
-        return max(piece.end for piece in self.pieces)
-
-    @property
-    def speaker(self) -> str:
-        return self.pieces[0].speaker
 
 
 class Transcript(NamedTuple):
@@ -80,7 +68,7 @@ def read_transcript(path: Path | str, seconds: float) -> Transcript:
             read = layouts.recognised if suffix == ".json" else layouts.subtitles
             utterances = _utterances(_within(read(text, counts), seconds, counts))
         else:
-            utterances = [Utterance((piece,)) for piece in layouts.plain(text, seconds)]
+            utterances = [_utterance([piece]) for piece in layouts.plain(text, seconds)]
     except DataError as error:
         raise DataError(f"{path}: {error}") from error.__cause__
     if not utterances:
@@ -115,7 +103,12 @@ def _utterances(pieces: Iterable[Piece]) -> list[Utterance]:
         if not groups or _ends(groups[-1], piece):
             groups.append([])
         groups[-1].append(piece)
-    return sorted((Utterance(tuple(group)) for group in groups), key=attrgetter("start"))
+    return sorted(map(_utterance, groups), key=attrgetter("start"))
+
+
+def _utterance(pieces: list[Piece]) -> Utterance:
+    text, end = " ".join(piece.text for piece in pieces), max(piece.end for piece in pieces)
+    return Utterance(text, pieces[0].start, end, pieces[0].speaker, tuple(pieces))
 
 
 def _ends(group: list[Piece], following: Piece) -> bool:
