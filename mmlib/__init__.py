@@ -23,7 +23,8 @@ cache text.cache
 checkpoints finetune.checkpoint
 config finetune.config
 cost dyfulm.cost
-covarep.spoken recordings.spoken
+covarep.extract covarep.stages:extract
+covarep.spoken recordings.demo
 data.cells data.readers.cells
 data.csd data.readers.csd
 data.files files

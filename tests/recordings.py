@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -43,6 +44,40 @@ def write_wav(path: Path, wave: np.ndarray, rate: int = RATE) -> Path:
     return path
 
 
+def chunks(
+    wave: np.ndarray,
+    kind: str = "<i2",
+    riff: int | None = None,
+    data: int | None = None,
+    rate: int = RATE,
+    extensible: bool = False,
+    between: bytes = b"",
+    after: bytes = b"",
+    magic: bytes = b"RIFF",
+) -> bytes:
+    """A WAV file (n,) or (n, channels) byte by byte: of 3 bytes ("i3"), any lengths, any chunks."""
+    order, letter, width = kind[0], kind[1], int(kind[2:])
+    channels = 1 if wave.ndim == 1 else wave.shape[1]
+    if letter == "f":
+        samples = wave.astype(kind).tobytes()
+    else:
+        whole = np.rint(wave.ravel() * (2.0 ** (8 * width - 1) - 1)).astype(np.int64)
+        whole += 128 * (letter == "u")
+        endian = "little" if order == "<" else "big"
+        samples = b"".join(int(v).to_bytes(width, endian, signed=letter == "i") for v in whole)
+    tag = 3 if letter == "f" else 1
+    align = channels * width
+    facts = (0xFFFE if extensible else tag, channels, rate, rate * align, align, 8 * width)
+    form = struct.pack(f"{order}HHIIHH", *facts)
+    if extensible:
+        guid = bytes.fromhex("000000001000800000aa00389b71")
+        form += struct.pack(f"{order}HHIH", 22, 8 * width, 0, tag) + guid
+    size = len(samples) if data is None else data
+    head = b"WAVEfmt " + struct.pack(f"{order}I", len(form)) + form + between
+    body = head + b"data" + struct.pack(f"{order}I", size) + samples + after
+    return magic + struct.pack(f"{order}I", len(body) if riff is None else riff) + body
+
+
 def encode(path: Path, wave: np.ndarray | None, pictures: int = 0) -> Path:
     """A compressed recording; `pictures` at 25 a second before the sound."""
     with av.open(str(path), "w") as file:
@@ -63,12 +98,34 @@ def encode(path: Path, wave: np.ndarray | None, pictures: int = 0) -> Path:
     return path
 
 
-def _frames(wave: np.ndarray, kind: str, size: int = 1152):
+def film(
+    path: Path, wave: np.ndarray, codec: str, kind: str, rate: int, pictures: str | None
+) -> Path:
+    """Sound of any codec, with noise for pictures (of the codec `pictures`) between its packets."""
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as file:
+        video = file.add_stream(pictures, rate=25) if pictures else None
+        sound, n = file.add_stream(codec, rate=rate, layout="mono", format=kind), 0
+        if video:
+            video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+        for frame in _frames(wave, kind, 960 if codec == "libopus" else 1024, rate):
+            while video and n / 25 <= frame.pts / rate:
+                noise = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+                picture = av.VideoFrame.from_ndarray(noise, format="rgb24")
+                picture.pts, picture.time_base, n = n, Fraction(1, 25), n + 1
+                file.mux(video.encode(picture))
+            file.mux(sound.encode(frame))
+        for stream in filter(None, (video, sound)):
+            file.mux(stream.encode(None))
+    return path
+
+
+def _frames(wave: np.ndarray, kind: str, size: int = 1152, rate: int = RATE):
     samples = wave.astype(np.float32) if kind == "fltp" else np.rint(32767 * wave).astype(np.int16)
     for at in range(0, len(wave), size):
         part = np.ascontiguousarray(samples[None, at : at + size])
         frame = av.AudioFrame.from_ndarray(part, format=kind, layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = RATE, at, Fraction(1, RATE)
+        frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
         yield frame
 
 

@@ -1,15 +1,14 @@
 """The 74 features against the original program's own output on real speech."""
 
-import sys
 from pathlib import Path
 
+import agreement
 import numpy as np
 import pandas as pd
 import pytest
+from agreement import compare, pair, table
 
-from mmlib.covarep import CovarepError, agreement, extract, read_wav
-from mmlib.covarep.__main__ import main
-from mmlib.covarep.agreement import compare, pair, table
+from mmlib.covarep import CovarepError, extract, read_wav
 from mmlib.files import data_root
 
 ROOT = Path(__file__).parents[1]
@@ -86,8 +85,7 @@ def test_agreement_stands_in_the_texts_as_the_command_prints_it(
     measured, place, monkeypatch, capsys
 ):
     monkeypatch.setattr(agreement, "pair", measured.__getitem__)
-    monkeypatch.setattr(sys, "argv", ["mmlib.covarep", "--agreement", str(FOLDER)])
-    assert main() == 0
+    assert agreement.main(str(FOLDER)) == 0
     printed, written = cells(capsys.readouterr().out), cells((ROOT / place).read_text())
     assert list(printed) == list(written)
     for name, values in printed.items():

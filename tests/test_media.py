@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tracemalloc
 
+import av
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ import recordings as made
 from scipy.io import wavfile
 
 from mmlib.covarep import FEATURES, extract, utterance_means
+from mmlib.covarep.work import DIED, attempt_all
 from mmlib.data import DataError, load
 from mmlib.data.columns import FACET
 from mmlib.data.readers.recordings import load_clip
@@ -29,7 +31,7 @@ from mmlib.recordings.__main__ import main
 from mmlib.recordings.decode import RATE, blocks, cut, probe
 from mmlib.recordings.decode import load as samples
 from mmlib.recordings.demo import record
-from mmlib.recordings.folder import Job, parallel
+from mmlib.recordings.folder import Job
 from mmlib.scores.passport import passport
 
 
@@ -144,6 +146,59 @@ def test_a_wave_file_without_samples(tmp_path):
     path.write_bytes(head[:4] + (28).to_bytes(4, "little") + head[8:])
     with fails("a.wav: .*(no sound|not a readable)"):
         probe(path)
+
+
+FILES = {  # suffix -> codec of the sound, its samples, its rate, codec of pictures
+    "mkv": ("libopus", "s16", 48000, "mpeg4"),
+    "webm": ("libopus", "s16", 48000, "vp8"),
+    "avi": ("pcm_s16le", "s16", RATE, "mpeg4"),
+    "mp4": ("aac", "fltp", RATE, "mpeg4"),
+    "opus": ("libopus", "s16", 48000, None),
+    "aiff": ("pcm_s16be", "s16", RATE, None),
+    "caf": ("pcm_s16be", "s16", RATE, None),
+    "w64": ("pcm_s16le", "s16", RATE, None),
+    "m4a": ("aac", "fltp", RATE, None),
+    "aac": ("aac", "fltp", RATE, None),
+    "mp3": ("libmp3lame", "s16p", RATE, None),
+    "flac": ("flac", "s16", RATE, None),
+}
+
+
+@pytest.mark.parametrize("suffix", FILES)
+def test_files_of_every_kind_are_read_whole_or_refused_when_cut_off(tmp_path, suffix):
+    codec, kind, rate, pictures = FILES[suffix]
+    wave, path = made.voice(4), tmp_path / f"a.{suffix}"
+    wave = np.interp(np.arange(4 * rate) / rate, np.arange(len(wave)) / RATE, wave)
+    made.film(path, wave, codec, kind, rate, pictures)
+    assert len(samples(path)) == pytest.approx(4 * RATE, abs=0.15 * RATE)
+    assert probe(path).seconds == pytest.approx(4, abs=0.15)
+    content = path.read_bytes()
+    path.write_bytes(content[: 6 * len(content) // 10])
+    with fails("a.*truncated"):
+        samples(path)
+
+
+def test_an_mp3_without_a_length_is_counted(tmp_path):
+    path = made.encode(tmp_path / "a.mp3", made.voice(4))
+    content = path.read_bytes()
+    assert content.count(b"Xing") + content.count(b"Info") == 1
+    path.write_bytes(content.replace(b"Xing", bytes(4)).replace(b"Info", bytes(4)))
+    assert probe(path).seconds == pytest.approx(4, abs=0.2)
+    assert probe(path).seconds == len(samples(path)) / RATE
+
+
+def test_a_second_sound_track_is_told(tmp_path):
+    with av.open(str(tmp_path / "a.mkv"), "w") as file:
+        tracks = [file.add_stream("pcm_s16le", rate=RATE, layout="mono") for _ in range(2)]
+        for track in tracks:
+            values = np.rint(32767 * made.voice(1)).astype(np.int16)[None]
+            frame = av.AudioFrame.from_ndarray(values, format="s16", layout="mono")
+            frame.sample_rate, frame.pts = RATE, 0
+            file.mux(track.encode(frame))
+            file.mux(track.encode(None))
+    (tmp_path / "a.txt").write_text("All of it.")
+    counts = build(tmp_path / "a.mkv", tmp_path / "a.txt").counts
+    assert counts["clips with several sound tracks, of which the first is read"] == 1
 
 
 @pytest.mark.parametrize("suffix", [".flac", ".mp3", ".mp4"])
@@ -487,6 +542,14 @@ def pyfeat_rows() -> pd.DataFrame:
     )
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_face_exports_of_other_encodings(tmp_path, encoding):
+    text = openface(tmp_path / "f.csv", openface_rows(), sep=";", decimal=",").read_text()
+    path = tmp_path / "g.csv"
+    path.write_bytes(text.replace("\n", "\r\n").encode(encoding))
+    assert read_faces(path, 1).values == pytest.approx(read_faces(tmp_path / "f.csv", 1).values)
+
+
 @pytest.mark.parametrize("separator, decimal", [(",", "."), (";", ","), ("\t", ",")])
 def test_pyfeat_odds_the_largest_face_and_locales(tmp_path, separator, decimal):
     path = openface(tmp_path / "f.csv", pyfeat_rows(), sep=separator, decimal=decimal)
@@ -536,6 +599,42 @@ def test_a_frame_of_another_person_is_lost(tmp_path):
     rows = pyfeat_rows().assign(Identity=["Person_0", "Person_0", "Person_1", np.nan])
     found = read_faces(openface(tmp_path / "g.csv", rows), 1, 10)
     assert channel(found, "AU1") == pytest.approx([0, -np.log10(9)], abs=1e-5)
+
+
+def pyfeat_faces(*faces: tuple[int, int, int, float]) -> pd.DataFrame:
+    """Faces (frame, left edge, width, AU01) as py-feat before 0.7 writes them: without Identity."""
+    rows = pd.DataFrame(faces, columns=["frame", "FaceRectX", "FaceRectWidth", "AU01"])
+    return rows.assign(
+        FaceRectY=50, FaceRectHeight=rows["FaceRectWidth"], FaceScore=0.99, happiness=0.5, AU14=0.5
+    )
+
+
+@pytest.mark.parametrize("identity", [None, "", np.nan])
+def test_people_without_names_are_followed_by_their_places(tmp_path, identity):
+    one = [(frame, 10 + frame, 100, 0.5) for frame in range(8)]
+    two = [(frame, 400 - frame, 120, 0.9) for frame in range(6, 12)]  # larger, and seen less
+    rows = pyfeat_faces(*one, *two)
+    rows = rows if identity is None else rows.assign(Identity=identity)
+    faces = read_faces(openface(tmp_path / "f.csv", rows), 1, 20)
+    assert channel(faces, "AU1") == pytest.approx(np.zeros(8), abs=1e-5)
+    assert faces.time == pytest.approx(np.arange(8) / 20)
+    assert faces.counts == {"frames": 12, "lost": 4, "several faces": 2}
+
+
+def test_a_cut_or_a_face_that_is_none_does_not_lose_the_person(tmp_path):
+    shots = [(frame, 10 if frame < 10 else 600, 100, 0.5) for frame in range(20)]
+    ghosts = [(frame, 300 * (frame % 3), 20, 0.9) for frame in range(0, 20, 3)]
+    faces = read_faces(openface(tmp_path / "f.csv", pyfeat_faces(*shots, *ghosts)), 1, 20)
+    assert channel(faces, "AU1") == pytest.approx(np.zeros(20), abs=1e-5)
+    assert faces.counts == {"frames": 20, "lost": 0, "several faces": 7}
+
+
+def test_frames_whose_time_is_no_number_are_counted_as_lost(tmp_path):
+    rows = openface_rows(10)
+    rows[" timestamp"] = rows[" timestamp"].astype(str)
+    rows.loc[[2, 5, 6], " timestamp"] = ["1.234,5", "?", ""]
+    faces = read_faces(openface(tmp_path / "f.csv", rows), 1)
+    assert faces.counts == {"frames": 10, "lost": 3, "several faces": 0}
 
 
 def test_cells_that_windows_calls_no_number(tmp_path):
@@ -875,10 +974,8 @@ def test_a_face_export_is_no_transcript(tmp_path):
 
 def test_a_process_that_is_killed_costs_its_own_clip(tmp_path):
     jobs = [Job(f"{i}", tmp_path / f"{i}.wav", None, None) for i in range(8)]
-    found = parallel(made.killed_by_odd_ends, jobs, workers=2)
-    assert [reason.partition(": ")[2][:22] for reason in map(found.get, jobs)] == [
-        "its process was killed" if i in (3, 7) else "" for i in range(8)
-    ]
+    reasons = attempt_all(made.killed_by_odd_ends, jobs, 2, "clips", hidden=True)
+    assert [reasons[job] for job in jobs] == [DIED if i in (3, 7) else "" for i in range(8)]
 
 
 def test_three_recordings_of_one_name_are_refused(tmp_path):

@@ -49,11 +49,11 @@ def interpolate(known: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np
     left = np.clip(np.searchsorted(known, wanted, side="right") - 1, 0, max(len(known) - 2, 0))
     right = np.minimum(left + 1, len(known) - 1)
     gap = np.where(right > left, known[right] - known[left], 1)
-    part = (wanted - known[left]) / gap
-    inside = (wanted >= known[0]) & (wanted <= known[-1])
-    part, inside = (a.reshape((-1,) + (1,) * (values.ndim - 1)) for a in (part, inside))
-    between = values[left] + part * (values[right] - values[left])
-    return np.where(inside, between, np.nan)
+    fraction = (wanted - known[left]) / gap
+    covered = (wanted >= known[0]) & (wanted <= known[-1])
+    fraction, covered = (a.reshape((-1,) + (1,) * (values.ndim - 1)) for a in (fraction, covered))
+    between = values[left] + fraction * (values[right] - values[left])
+    return np.where(covered, between, np.nan)
 
 
 def windows(rows: np.ndarray, width: int, step: int = 1) -> np.ndarray:
@@ -74,20 +74,21 @@ def peaks(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # One call for all rows: a wall of +inf after each row is a peak itself, but makes none.
     fence = np.full((len(rows), rows.shape[1] + 1), np.inf)
     fence[:, :-1] = rows
-    row, place = np.divmod(signal.find_peaks(fence.ravel())[0], fence.shape[1])
-    real = place < rows.shape[1]
-    return row[real], place[real]
+    row, position = np.divmod(signal.find_peaks(fence.ravel())[0], fence.shape[1])
+    interior = position < rows.shape[1]
+    return row[interior], position[interior]
 
 
 def nearest(
-    row: np.ndarray, place: np.ndarray, wanted_row: np.ndarray, wanted: np.ndarray
+    row: np.ndarray, position: np.ndarray, wanted_row: np.ndarray, wanted: np.ndarray
 ) -> np.ndarray:
     """For each wanted position, the index of the nearest of sorted positions in the same row.
 
     The left one of two equally near. A row without any gets one of another row.
     """
-    far = 4 * (max(place.max(initial=0), wanted.max(initial=0)) + 1)  # rows end to end on one axis
-    known, wanted = row * far + place, wanted_row * far + wanted
+    # Rows end to end on one axis.
+    far = 4 * (max(position.max(initial=0), wanted.max(initial=0)) + 1)
+    known, wanted = row * far + position, wanted_row * far + wanted
     right = np.clip(np.searchsorted(known, wanted), min(1, len(known) - 1), len(known) - 1)
     left = np.maximum(right - 1, 0)
     return np.where(wanted - known[left] <= known[right] - wanted, left, right)

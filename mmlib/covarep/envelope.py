@@ -92,11 +92,11 @@ def smooth(spectrum: np.ndarray, level: np.ndarray, order: np.ndarray) -> np.nda
     rows = np.arange(len(order))  # of the frames still open
     for step in range(MOST):
         c = mean_cosines(raised, *tables) * twice
-        inside = np.vecdot(c, c) - c[:, 0] ** 2
+        low_power = np.vecdot(c, c) - c[:, 0] ** 2
         # By Parseval the power past the order is known without those coefficients (the last of
         # them, NYQUIST, which the original leaves out, is next to nothing).
-        outside = np.maximum(2 * (power(raised) - c[:, 0] ** 2) - inside, 0)
-        gain = 1 + np.sqrt(outside / (inside + (c[:, 0] + level[rows]) ** 2))
+        high_power = np.maximum(2 * (power(raised) - c[:, 0] ** 2) - low_power, 0)
+        gain = 1 + np.sqrt(high_power / (low_power + (c[:, 0] + level[rows]) ** 2))
         state += gain[:, None] * taper * (c - state)
         current = cosine_sum(state, *tables, out=room[: len(rows)])
         far = (least > current).any(axis=1) & (step < MOST - 1)
@@ -146,16 +146,16 @@ def true_envelope(log_spectrum: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def warping(bins: int, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where on the linear axis 0..bins the mel axis' points lie: left neighbour and share."""
+    """Where on the linear axis 0..bins the mel axis' points lie: left neighbour and fraction."""
     linear = np.arange(bins + 1) * sample_rate / (2 * bins)
     # 1000 mel at 1 kHz: the factor cancels but for the rounding of the last point.
     mel = 1000 / np.log(1 + 1000 / 700) * np.log(1 + linear / 700)
     warped = sample_rate / 2 * mel / mel[-1]
     left = np.clip(np.searchsorted(warped, linear, side="right") - 1, 0, bins - 1)
-    share = (linear - warped[left]) / (warped[left + 1] - warped[left])
+    fraction = (linear - warped[left]) / (warped[left + 1] - warped[left])
     if warped[-1] < linear[-1]:
-        left[-1], share[-1] = left[-2], share[-2]
-    return left, share
+        left[-1], fraction[-1] = left[-2], fraction[-2]
+    return left, fraction
 
 
 @lru_cache(maxsize=8)
@@ -173,13 +173,13 @@ def warped_cepstrum(amplitude: np.ndarray, sample_rate: int, order: int) -> np.n
 
     Coefficients from 1 on are doubled: they sum up the log amplitude as cosines. Natural log.
     """
-    left, share = warping(amplitude.shape[1] - 1, sample_rate)
+    left, fraction = warping(amplitude.shape[1] - 1, sample_rate)
     matrix = cepstral_matrix(amplitude.shape[1] - 1, order)
-    share, matrix = (v.astype(amplitude.dtype, copy=False) for v in (share, matrix))
+    fraction, matrix = (v.astype(amplitude.dtype, copy=False) for v in (fraction, matrix))
     here = amplitude.take(left, axis=1)
     warped = amplitude.take(left + 1, axis=1)
     warped -= here
-    warped *= share
+    warped *= fraction
     warped += here
     return np.log(warped, out=warped) @ matrix
 

@@ -57,9 +57,9 @@ def pulse_shape(
 
 
 def thin(
-    row: np.ndarray, place: np.ndarray, height: np.ndarray, width: np.ndarray
+    row: np.ndarray, position: np.ndarray, height: np.ndarray, width: np.ndarray
 ) -> tuple[np.ndarray, int]:
-    """Which peaks (sorted by row, then place) stay when none may be within `width` of another.
+    """Which peaks (sorted by row, then position) stay when none may be within `width` of another.
 
     In each round all close neighbours of the same row are found, and the lower one of each pair
     (the right one of equals) goes; rounds are simultaneous, so the order matters. Also returns
@@ -67,7 +67,7 @@ def thin(
     """
     kept, rounds = np.arange(len(row)), 0
     while True:
-        close = (np.diff(row[kept]) == 0) & (np.diff(place[kept]) <= width[row[kept[:-1]]])
+        close = (np.diff(row[kept]) == 0) & (np.diff(position[kept]) <= width[row[kept[:-1]]])
         if not close.any():
             return kept, rounds
         left = np.flatnonzero(close)
@@ -80,15 +80,15 @@ def harmonic_levels(power: np.ndarray, f0: np.ndarray) -> tuple[np.ndarray, np.n
 
     Bins of `power` are 1 Hz and numbered from 1, so a harmonic is sought 1 Hz low.
     """
-    row, place = peaks(power)
-    kept, rounds = thin(row, place, power[row, place], f0 / 2)
-    row, place = row[kept], place[kept]
-    count = np.bincount(row, minlength=len(f0))
+    row, position = peaks(power)
+    kept, rounds = thin(row, position, power[row, position], f0 / 2)
+    row, position = row[kept], position[kept]
+    peak_counts = np.bincount(row, minlength=len(f0))
     if not len(row):
-        return np.zeros((2, len(f0))), count, rounds
+        return np.zeros((2, len(f0))), peak_counts, rounds
     rows = np.arange(len(f0))
-    chosen = [place[nearest(row, place + 1, rows, h * f0)] for h in (1, 2)]
-    return power[rows, chosen], count, rounds
+    chosen = [position[nearest(row, position + 1, rows, h * f0)] for h in (1, 2)]
+    return power[rows, chosen], peak_counts, rounds
 
 
 def h1_h2(
@@ -107,14 +107,14 @@ def h1_h2(
     # Seven harmonics are enough, unless the missing right neighbour of the last peak could have
     # reached the second harmonic: thinning carries it by half a harmonic a round.
     top = min(int(7 * f0.max()), sample_rate // 2)
-    levels, found, rounds = harmonic_levels(power_spectrum(frames, sample_rate, top), f0)
-    unsure = np.flatnonzero((found < 5) | (rounds > 6))
+    levels, peak_counts, rounds = harmonic_levels(power_spectrum(frames, sample_rate, top), f0)
+    unsure = np.flatnonzero((peak_counts < 5) | (rounds > 6))
     if len(unsure):
-        half = np.abs(fft.rfft(frames[unsure], sample_rate, axis=1)) ** 2
-        whole = np.concatenate([half, half[:, (sample_rate - 1) // 2 : 0 : -1]], axis=1)
-        levels[:, unsure], found[unsure], _ = harmonic_levels(whole, f0[unsure])
+        power = np.abs(fft.rfft(frames[unsure], sample_rate, axis=1)) ** 2
+        power = np.concatenate([power, power[:, (sample_rate - 1) // 2 : 0 : -1]], axis=1)
+        levels[:, unsure], peak_counts[unsure], _ = harmonic_levels(power, f0[unsure])
     levels = decibel(2**15 * np.sqrt(levels))
-    return np.where(found >= 5, levels[0] - levels[1], 0.0)
+    return np.where(peak_counts >= 5, levels[0] - levels[1], 0.0)
 
 
 def parabola(level: np.ndarray, tolerance: float = 0.01) -> tuple[np.ndarray, np.ndarray]:
@@ -132,8 +132,8 @@ def parabola(level: np.ndarray, tolerance: float = 0.01) -> tuple[np.ndarray, np
         error = (x2 - a * xk - b * x) / x2
     stop = ~(error < tolerance)
     stop[:, :2] = False
-    found = stop.any(axis=1)
-    return np.where(found, a[np.arange(len(a)), stop.argmax(axis=1)], a[:, -1]), found
+    stopped = stop.any(axis=1)
+    return np.where(stopped, a[np.arange(len(a)), stop.argmax(axis=1)], a[:, -1]), stopped
 
 
 def psp(
@@ -146,10 +146,10 @@ def psp(
     """
     period = end - start
     k = np.arange(period.max() + 1)
-    inside = k <= period[:, None]
+    within = k <= period[:, None]
     pulse = flow[np.minimum(start[:, None] + k, len(flow) - 1)]
-    pulse = pulse - np.where(inside, pulse, np.inf).min(axis=1, keepdims=True)
-    pulse[~inside] = 0
+    pulse = pulse - np.where(within, pulse, np.inf).min(axis=1, keepdims=True)
+    pulse[~within] = 0
     with np.errstate(invalid="ignore"):
         pulse /= pulse.max(axis=1, keepdims=True)
     periods, which = np.unique(period, return_inverse=True)
@@ -157,10 +157,10 @@ def psp(
     flat = np.sin(width * angle) / (periods[:, None] * np.sin(angle))  # but at 0 Hz
     flat = np.concatenate([width / periods[:, None], flat], axis=1)
     level = decibel(np.sqrt(power_spectrum(pulse, 2048, bins)))
-    (a, found), (b, flat_found) = parabola(level), parabola(decibel(flat))
+    (a, stopped), (b, flat_stopped) = parabola(level), parabola(decibel(flat))
     ratio = a / b[which]
     every = int((sample_rate / 2 - 1) * 2047 / (sample_rate - 1)) + 1
-    unsure = np.flatnonzero(~(found & flat_found[which]))
+    unsure = np.flatnonzero(~(stopped & flat_stopped[which]))
     if bins < every and len(unsure):
         ratio[unsure] = psp(flow, start[unsure], end[unsure], sample_rate, every)
     return ratio

@@ -72,7 +72,7 @@ def inverse_filter(
     ramp = np.linspace(-1, 1, tract + 1) * frames[:, :1]
     led = np.concatenate([ramp, frames], axis=1)
     window = hann_rows(lengths, frames.shape[1])
-    inside = np.arange(frames.shape[1]) < lengths[:, None]
+    within = np.arange(frames.shape[1]) < lengths[:, None]
 
     def integrated(error: np.ndarray) -> np.ndarray:
         return signal.lfilter([1.0], [1.0, -LEAK], error, axis=1)
@@ -87,7 +87,7 @@ def inverse_filter(
     second_tract = predictor(prediction_error(smooth, glottis), tract)
     derivative = prediction_error(led, second_tract)
     flow = integrated(derivative)
-    return flow[:, tract + 1 :] * inside, derivative[:, tract + 1 :] * inside
+    return flow[:, tract + 1 :] * within, derivative[:, tract + 1 :] * within
 
 
 def glottal_flow(

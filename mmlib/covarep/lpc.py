@@ -100,8 +100,8 @@ def residual(
         for hop, piece in enumerate(np.split(pieces, hops, axis=1), part.start):
             total[hop : hop + len(error)] += piece
     result = np.zeros(len(wave))
-    inside = min(total.size, len(wave))
-    result[:inside] = total.ravel()[:inside]
+    covered = min(total.size, len(wave))
+    result[:covered] = total.ravel()[:covered]
     largest = max(np.nanmax(result, initial=0), -np.nanmin(result, initial=0))
     result /= largest or 1
     return result

@@ -40,11 +40,11 @@ def frequencies(sample_rate: int) -> np.ndarray:
 def between_harmonics(values: np.ndarray, rise: np.ndarray, position: np.ndarray) -> np.ndarray:
     """Values at fractional columns (f, k), single precision; `rise` leads to the next column."""
     left = np.minimum(position.astype(np.int32), values.shape[1] - 1)
-    share = (position - left).astype(np.float32)
+    between = (position - left).astype(np.float32)
     left += values.shape[1] * np.arange(len(values), dtype=np.int32)[:, None]  # when flattened
-    share *= rise.astype(np.float32).take(left)
-    share += values.astype(np.float32).take(left)
-    return share
+    between *= rise.astype(np.float32).take(left)
+    between += values.astype(np.float32).take(left)
+    return between
 
 
 def vocal_tract_phase(sinusoids: Sinusoids, sample_rate: int) -> np.ndarray:

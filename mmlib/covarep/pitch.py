@@ -99,9 +99,9 @@ def search(
         spectra = residual_spectra(frames[start[part]], rate)
         values = criterion(spectra)[:, low - LOW : high - LOW + 1]
         values = np.nan_to_num(values, nan=-1.0)
-        place = values.argmax(axis=1)
-        top = values[np.arange(len(place)), place]
-        f0[part] = np.where(top > 0, place + low, 1)
+        peak = values.argmax(axis=1)
+        top = values[np.arange(len(peak)), peak]
+        f0[part] = np.where(top > 0, peak + low, 1)
         strength[part] = np.maximum(top, 0)
     return f0, strength
 
@@ -125,8 +125,9 @@ def srh(wave: np.ndarray, sample_rate: int) -> Pitch:
         low, high = max(LOW, rnd(0.5 * middle)), min(HIGH, rnd(2 * middle))
         # A maximum inside the narrower range is the maximum there, too.
         again = (f0 != 1) & ((f0 < low) | (f0 > high))
-        found = search(excitation, start[again], 2 * half, sample_rate, low, high)
-        f0[again], strength[again] = found
+        f0[again], strength[again] = search(
+            excitation, start[again], 2 * half, sample_rate, low, high
+        )
     threshold = 0.085 if len(strength) > 1 and strength.std(ddof=1) > 0.05 else 0.07
     time = (start + half + 1) / sample_rate
     return Pitch(time, f0, (strength > threshold).astype(float), strength)

@@ -49,11 +49,11 @@ def excess_phase(log_amplitude: np.ndarray, phase: np.ndarray, count: int, sign:
     """
     level = log_amplitude[:, : count + 1].copy()
     level[:, 0], level[:, count] = level[:, 1], level[:, count - 1]
-    whole = np.zeros((len(phase), max(count, USED) + 1))
-    whole[:, 1:count] = phase[:, 1:count]
+    excess = np.zeros((len(phase), max(count, USED) + 1))
+    excess[:, 1:count] = phase[:, 1:count]
     for h in range(count + 1, USED + 1):
-        whole[:, h] = -whole[:, 2 * count - h]
-    return whole[:, 1 : USED + 1] + sign * level @ minimum_phase(count).T
+        excess[:, h] = -excess[:, 2 * count - h]
+    return excess[:, 1 : USED + 1] + sign * level @ minimum_phase(count).T
 
 
 def distortion(phase: np.ndarray) -> np.ndarray:
@@ -90,9 +90,7 @@ def error_function(
     harmonic = np.arange(sinusoids.amplitude.shape[1])
     used = (harmonic * sinusoids.step[:, None] <= TOP) & (harmonic <= sinusoids.count[:, None])
     counts, table = np.unique(used.sum(axis=1) - 1, return_inverse=True)
-    splines = np.stack(
-        [model_distortion(int(k), published) for k in counts]
-    )  # (k, grid - 1, 4, USED - 1)
+    splines = np.stack([model_distortion(int(k), published) for k in counts])  # (k, grid - 1, 4, 7)
     log_amplitude = np.log(sinusoids.amplitude)
     measured = np.empty((len(table), USED - 1))
     for i, count in enumerate(counts):
@@ -139,9 +137,9 @@ def ranked(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The three points kept, and their values, (3, f), once the error at u is known."""
     (x, w, v), (fx, fw, fv) = points, values
-    place = np.where((fu <= fv) | (v == x) | (v == w), 2, 3)
-    place = np.where((fu <= fw) | (w == x), 1, place)
-    kept = INSERTED[:, np.where(fu <= fx, 0, place)]  # (3, f)
+    rank = np.where((fu <= fv) | (v == x) | (v == w), 2, 3)
+    rank = np.where((fu <= fw) | (w == x), 1, rank)
+    kept = INSERTED[:, np.where(fu <= fx, 0, rank)]  # (3, f)
     return tuple(np.take_along_axis(np.vstack(a), kept, 0) for a in ((points, u), (values, fu)))
 
 
@@ -153,7 +151,7 @@ def tolerance(x: np.ndarray) -> np.ndarray:
 def minimise(
     error: Callable[[np.ndarray, np.ndarray], np.ndarray], n: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Brent's bounded minimisation of n independent functions in lockstep: place and value (n,).
+    """Brent's bounded minimisation of n functions in lockstep: where and how large, both (n,).
 
     R. Brent, "Algorithms for Minimization without Derivatives", 1973, chapter 5. The error has
     several minima and the tolerance is coarse, so the trial points must be Brent's own.

@@ -3,18 +3,18 @@
 Peak picking after R. McAulay, T. Quatieri, IEEE TASSP 34(4), 1986, tied to the harmonics.
 """
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy import fft
 
-from mmlib.covarep.conventions import nearest, peaks, rnd, wrap
+from mmlib.covarep.conventions import cached, nearest, peaks, rnd, wrap
 from mmlib.covarep.lpc import batches
 
 BINS = 4096  # of the spectrum
 FEW = 64  # frames whose spectra stay in the processor's cache
 FLOOR = 1e-20  # amplitudes below it (an exact 0) count as this
+unit_blackman = cached(lambda length: np.blackman(length) / np.blackman(length).sum())
 
 
 class Sinusoids(NamedTuple):
@@ -26,12 +26,6 @@ class Sinusoids(NamedTuple):
     amplitude: np.ndarray  # (f, h) of the one-sided complex exponential
     phase: np.ndarray  # (f, h) rad, at the frame's centre
     log_spectrum: np.ndarray  # (f, 2049) natural log amplitude
-
-
-@lru_cache(maxsize=2048)
-def unit_blackman(length: int) -> np.ndarray:
-    """Blackman window of unit sum."""
-    return np.blackman(length) / np.blackman(length).sum()
 
 
 def half_length(f0: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -54,15 +48,15 @@ def centred_spectra(
 
 def spectral_peaks(log_spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row, position (bins) and height of the spectra's peaks, refined by a parabola."""
-    row, place = peaks(log_spectrum)
-    before, here, after = (log_spectrum[row, place + i] for i in (-1, 0, 1))
+    row, peak = peaks(log_spectrum)
+    before, here, after = (log_spectrum[row, peak + i] for i in (-1, 0, 1))
     slope = (after - before) / 2
     bend = here - slope - before
     sharp = bend > 0
     safe = np.where(sharp, bend, 1)
     flat_even = (here == after).astype(float)  # the left one of a plateau's two middle samples
     shift = np.where(sharp, slope / (2 * safe), 0.5 * flat_even)
-    return row, place + shift, here + np.where(sharp, slope**2 / (4 * safe), 0)
+    return row, peak + shift, here + np.where(sharp, slope**2 / (4 * safe), 0)
 
 
 def phase_at(spectrum: np.ndarray, row: np.ndarray, position: np.ndarray) -> np.ndarray:
@@ -86,11 +80,11 @@ def analyse(
     nominal = h * step[row]
 
     position, log_amplitude = nominal.copy(), log_spectrum[row, rnd(nominal)]
-    peak_row, place, height = spectral_peaks(log_spectrum)
-    if len(place):
-        which = nearest(peak_row, place, row, nominal)
-        near = (peak_row[which] == row) & (np.abs(place[which] - nominal) < step[row] / 2)
-        position[near], log_amplitude[near] = place[which[near]], height[which[near]]
+    peak_row, peak, height = spectral_peaks(log_spectrum)
+    if len(peak):
+        which = nearest(peak_row, peak, row, nominal)
+        near = (peak_row[which] == row) & (np.abs(peak[which] - nominal) < step[row] / 2)
+        position[near], log_amplitude[near] = peak[which[near]], height[which[near]]
 
     positions, amplitude, phase = np.full((3, len(f0), most + 1), np.nan)
     positions[:, 0], positions[row, h] = 0, position

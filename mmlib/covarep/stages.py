@@ -126,12 +126,18 @@ class Stages:
         return phase.to_grid(self.frames["hmpd"], time, (self.positions - 1) / self.rate)
 
 
+def check_names(features: Sequence[str] | None) -> tuple[str, ...]:
+    """The wanted columns, by default all; CovarepError unless they are of FEATURES."""
+    features = FEATURES if features is None else tuple(features)
+    unknown = [name for name in features if name not in FEATURES]
+    if unknown or not features:
+        raise CovarepError(f"unknown features {unknown}: choose from mmlib.covarep.FEATURES")
+    return features
+
+
 @one_blas_thread
 def extract(
-    wave: np.ndarray,
-    sample_rate: int,
-    features: Sequence[str] | None = None,
-    seed: int = 0,
+    wave: np.ndarray, sample_rate: int, features: Sequence[str] | None = None, seed: int = 0
 ) -> pd.DataFrame:
     """COVAREP's 74 features of a recording, one row per 10 ms, index in seconds.
 
@@ -150,10 +156,7 @@ def extract(
 
     The definitions are those of the program COVAREP (G. Degottex et al., ICASSP 2014) under Octave.
     """
-    features = FEATURES if features is None else tuple(features)
-    unknown = [name for name in features if name not in FEATURES]
-    if unknown or not features:
-        raise CovarepError(f"unknown features {unknown}: choose from mmlib.covarep.FEATURES")
+    features = check_names(features)
     wanted = {group for group, names in GROUPS.items() if set(names) & set(features)}
     stages = Stages(*checked(wave, sample_rate), wanted, seed)
     table = pd.DataFrame(
@@ -163,6 +166,9 @@ def extract(
     )
     values = np.nan_to_num(table[list(features)], nan=0.0, posinf=0.0, neginf=0.0)
     return pd.DataFrame(values, columns=list(features), index=table.index)
+
+
+extract.Stages = Stages  # for who imports it from the module that was named like the function
 
 
 def utterance_means(

@@ -40,9 +40,7 @@ def source(f0: np.ndarray, rd: np.ndarray, sample_rate: int) -> np.ndarray:
     for h in range(1, int(sample_rate / 2 / f0[voiced].min(initial=sample_rate)) + 1):
         heard = np.clip((sample_rate / 2 - h * f0[voiced]) / 200, 0, 1)
         weights = lf.spectrum(shapes, np.array([h]))[:, 0]
-        weight = np.interp(rd[voiced], grid, weights.real) + 1j * np.interp(
-            rd[voiced], grid, weights.imag
-        )
+        weight = np.interp(rd[voiced], grid, weights)
         wave[voiced] += 2 * heard * (weight * np.exp(2j * np.pi * h * turns[voiced])).real
     return wave
 

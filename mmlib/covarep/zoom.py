@@ -28,8 +28,8 @@ def kernel(offset: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=32)
 def compensation(length: int, coarse: int) -> np.ndarray:
     """What the kernel's smoothing does to each sample of a centred frame, inverted, (n,)."""
-    place = (np.arange(length) - length // 2) / coarse
-    root = np.sqrt(SHAPE**2 - (2 * np.pi * REACH * place) ** 2)
+    offset = (np.arange(length) - length // 2) / coarse
+    root = np.sqrt(SHAPE**2 - (2 * np.pi * REACH * offset) ** 2)
     return root / (2 * REACH * np.sinh(root))
 
 
@@ -47,9 +47,9 @@ def around(coarse: int, blocks: int) -> tuple[np.ndarray, np.ndarray]:
     Bins below 0 and above half the rate are mirror images.
     """
     bins = np.arange(-REACH, blocks * BLOCK + REACH + 1)
-    place = np.abs(bins) % coarse
-    sign = np.where((bins < 0) ^ (place > coarse // 2), -1, 1).astype(np.int8)
-    return np.minimum(place, coarse - place), sign
+    source = np.abs(bins) % coarse
+    sign = np.where((bins < 0) ^ (source > coarse // 2), -1, 1).astype(np.int8)
+    return np.minimum(source, coarse - source), sign
 
 
 @lru_cache(maxsize=128)

@@ -1,8 +1,9 @@
 """From recordings to a corpus: a clip, its transcript and its face export in, features out.
 
-One idea a file: decode (sound in blocks), transcript with its layouts (what was said when), audio
-(COVAREP, eGeMAPS), faces (action units), clip (one recording, frames to intervals), folder (many),
-border (errors that name their file), demo and spoken (recordings made here).
+One idea a file: decode (sound in blocks), lengths (what a file promises), transcript with its
+layouts (what was said when), audio (COVAREP, eGeMAPS), faces with the programs that write them
+(action units), clip (one recording, frames to intervals), folder (many), border (files as text,
+errors that name them), demo (recordings made here).
 """
 
 from mmlib.recordings.clip import Options, build, collapse

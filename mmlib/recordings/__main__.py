@@ -20,12 +20,8 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--out", default=data_root() / "recordings", help="folder of the corpus")
     flags.add_argument("--audio", choices=SETS, default="covarep")
     flags.add_argument("--level", choices=LEVELS, default="utterance", help="what is averaged over")
-    flags.add_argument(
-        "--frame-rate",
-        "--fps",
-        type=float,
-        help="of a face export without times: py-feat's, images",
-    )
+    rate = "of a face export without times: py-feat's, images"
+    flags.add_argument("--frame-rate", "--fps", type=float, help=rate)
     flags.add_argument("--stimulus", help="of an iMotions export with several")
     flags.add_argument("--workers", type=int, default=1, help="processes, one clip each")
     flags.add_argument("--max-hours", type=float, default=Limits.hours, help="of a clip")

@@ -41,21 +41,18 @@ def frames(wave: np.ndarray, name: str = "covarep") -> Frames:
     eGeMAPSv02 (Eyben et al. 2016). Parts of a long utterance are analysed apart (our reading;
     COVAREP looks at a whole file, and its memory grows with it).
     """
+    none = Frames(np.zeros((0, len(columns(name))), np.float32), np.zeros((0, 2)))
     if len(wave) < SHORTEST * RATE:
-        return _none(name, f"under {SHORTEST} s")
+        return none._replace(missing=f"under {SHORTEST} s")
     parts = np.array_split(wave, int(np.ceil(len(wave) / RATE / LONGEST)))
     starts = np.cumsum([0, *map(len, parts[:-1])]) / RATE
     try:
         tables = [_table(part, name) for part in parts]
     except covarep.CovarepError:
-        return _none(name, "nothing voiced")
+        return none._replace(missing="nothing voiced")
     middle = np.concatenate([t.index + s for t, s in zip(tables, starts, strict=True)])
     values = np.concatenate([table.to_numpy(dtype=np.float32) for table in tables])
     return Frames(values, middle[:, None] + [-HOP / 2, HOP / 2])
-
-
-def _none(name: str, why: str) -> Frames:
-    return Frames(np.zeros((0, len(columns(name))), np.float32), np.zeros((0, 2)), why)
 
 
 def _table(wave: np.ndarray, name: str) -> pd.DataFrame:

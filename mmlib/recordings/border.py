@@ -1,5 +1,6 @@
-"""The border of this room: what a reader trips over leaves it as one line that names the file."""
+"""The border of this room: files come in as text, and a reader's errors leave as one line."""
 
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -33,3 +34,23 @@ def names_file(reader: Reader) -> Reader:
             ) from error
 
     return named
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text with line feeds only; of UTF-8, or UTF-16 that says so in its first bytes.
+
+    DataError for a missing file, naming `what` is wanted, or for another encoding.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}; give the {what} of the clip") from None
+    try:
+        text = raw.decode("utf-16" if raw[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: wrong encoding, byte {error.start} is no UTF-8; save it as UTF-8"
+        ) from None
+    if "\0" in text:
+        raise DataError(f"{path}: wrong encoding, zeros between the letters; save it as UTF-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")

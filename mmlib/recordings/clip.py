@@ -67,17 +67,11 @@ def build(
     if face is not None:
         sequences["vision"] = _vision(face, words, options.level)
         counts += _of_faces(face, sequences["vision"], recording.seconds)
-    return Clip(
-        id=name or recording.path.stem,
-        seconds=recording.seconds,
-        start=tuple(utterance.start for utterance in words.utterances),
-        end=tuple(utterance.end for utterance in words.utterances),
-        text=tuple(utterance.text for utterance in words.utterances),
-        speaker=tuple(utterance.speaker for utterance in words.utterances),
-        sequences=sequences,
-        counts=counts + _of_transcript(words),
-        origin=fingerprint({"media": media, "transcript": transcript, "faces": faces}, options),
-    )
+    text, start, end, speaker, _ = zip(*words.utterances, strict=True)
+    counts += _of_transcript(words)
+    origin = fingerprint({"media": media, "transcript": transcript, "faces": faces}, options)
+    clip = name or recording.path.stem
+    return Clip(clip, recording.seconds, start, end, text, speaker, sequences, counts, origin)
 
 
 def fingerprint(files: dict[str, Path | str | None], options: Options) -> dict[str, str]:

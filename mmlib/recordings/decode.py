@@ -12,13 +12,16 @@ from pathlib import Path
 import av
 import numpy as np
 
+from mmlib.covarep.recording import DEAD
 from mmlib.data import DataError
 from mmlib.recordings.border import names_file
+from mmlib.recordings.lengths import check_size, promised
 
 RATE = 16000  # Hz
 BLOCK = 10 * RATE  # samples
 SILENCE = 1e-4  # of full scale; what never exceeds it is digital silence or its dither
-DEAD = 0.01  # of the loudest channel's peak; what never exceeds it is a silent channel
+ONE_SILENT = "clips with a silent channel, which is averaged in; export the other alone"
+TRACKS = "clips with several sound tracks, of which the first is read"
 LOST = 0.5  # seconds that a decoder may fall short of what the file declares
 # Playlists are left out: they would make FFmpeg open other files.
 CONTAINERS = "wav,w64,aiff,caf,flac,mp3,ogg,aac,amr,mov,matroska,webm,avi,asf,mpeg,mpegts"
@@ -56,8 +59,8 @@ def probe(path: Path | str, limits: Limits | None = None) -> Recording:
     with _opened(path) as container:
         video = container.streams.video
         rate = float(video[0].average_rate) if video and video[0].average_rate else None
-        declared = (container.duration or 0) / av.time_base
-    seconds = declared or sum(map(len, blocks(path, limits))) / RATE
+        length = promised(path, container).whole
+    seconds = length or sum(map(len, blocks(path, limits))) / RATE
     _check_length(path, seconds, limits)
     return Recording(path, seconds, rate)
 
@@ -68,30 +71,32 @@ def blocks(
     """Samples (n,) float32 of full scale 1, in blocks of about 10 s; all channels averaged.
 
     Sound that starts after the pictures is preceded by zeros. counts: takes note of a silent
-    channel. DataError, when all is decoded, if the file ends early, never leaves silence or has
-    channels that cancel each other; at once if it exceeds the limits.
+    channel, and of other sound tracks than the first. DataError, when all is decoded, if the file
+    ends early, never leaves silence or has channels that cancel each other; at once if it exceeds
+    the limits.
     """
     path, limits = Path(path), limits or Limits()
     done, peak = 0, 0.0
     with _opened(path) as container:
-        declared, peaks = _declared_sound(container), np.zeros(container.streams.audio[0].channels)
-        for block in _grouped(_samples(container, path, peaks)):
+        lengths, tracks = promised(path, container), len(container.streams.audio)
+        sound = _Sound(container, path)
+        for block in sound.blocks():
             done, peak = done + len(block), max(peak, float(np.abs(block).max(initial=0)))
             _check_length(path, done / RATE, limits)
             if not np.isfinite(block).all():
                 raise DataError(f"{path}: samples that are NaN or infinite; convert it again")
             yield block
-    if done / RATE < (declared or 0) - LOST:
-        raise DataError(
-            f"{path}: truncated, {done / RATE:.1f} of {declared:.1f} s can be decoded; "
-            "copy it again"
-        )
+    _check_length(path, done / RATE, limits)
+    _check_end(path, done / RATE, lengths.sound)
+    _check_end(path, sound.reached, lengths.whole if lengths.pictures else None)
+    peaks = sound.peaks
     if peak < SILENCE <= peaks.max():
         raise DataError(f"{path}: its channels cancel each other; export a single one")
     if peak < SILENCE:
         raise DataError(f"{path}: silent ({done / RATE:.1f} s of sound without any); record again")
-    if counts is not None and (peaks < DEAD * peaks.max()).any():
-        counts["clips with a silent channel, which is averaged in; export the other alone"] += 1
+    if counts is not None:
+        counts[ONE_SILENT] += bool((peaks < DEAD * peaks.max()).any())
+        counts[TRACKS] += tracks > 1
 
 
 def cut(stream: Iterator[np.ndarray], intervals: np.ndarray) -> Iterator[np.ndarray]:
@@ -126,12 +131,6 @@ def _check_file(path: Path, limits: Limits) -> None:
             f"{path}: {size / 1e9:.1f} GB, the limit is {limits.gigabytes:g}; "
             "cut it or raise the limit"
         )
-    with path.open("rb") as file:
-        head = file.read(8)
-    # FFmpeg takes the length of a cut-off WAV from the file's size and says nothing.
-    declared = int.from_bytes(head[4:8], "little") + 8
-    if head[:4] == b"RIFF" and size < declared < 2**32 - 1:
-        raise DataError(f"{path}: truncated, {size} of {declared} bytes; copy it again")
 
 
 def _check_length(path: Path, seconds: float, limits: Limits) -> None:
@@ -143,9 +142,19 @@ def _check_length(path: Path, seconds: float, limits: Limits) -> None:
         )
 
 
+def _check_end(path: Path, seconds: float, declared: float | None) -> None:
+    if seconds < (declared or 0) - LOST:
+        raise DataError(
+            f"{path}: truncated, {seconds:.1f} of {declared:.1f} s can be decoded (or its sound "
+            "has gaps); copy it again, or `ffmpeg -i OLD -af aresample=async=1 NEW.wav`"
+        )
+
+
 def _opened(path: Path) -> av.container.InputContainer:
     try:
-        container = av.open(str(path), container_options={"format_whitelist": CONTAINERS})
+        check_size(path)
+        options = {"format_whitelist": CONTAINERS}
+        container = av.open(str(path), container_options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         raise DataError(
@@ -158,43 +167,39 @@ def _opened(path: Path) -> av.container.InputContainer:
     return container
 
 
-def _declared_sound(container: av.container.InputContainer) -> float | None:
-    """Seconds that the sound lasts by the file's own account, None if it gives none.
+class _Sound:
+    """The first sound track of a file, and what is noticed while it is decoded."""
 
-    Pictures may go on after the sound, so the length of a film says nothing.
-    """
-    stream = container.streams.audio[0]
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
-    return None if container.streams.video else (container.duration or 0) / av.time_base
+    def __init__(self, container: av.container.InputContainer, path: Path) -> None:
+        self.container, self.path = container, path
+        self.stream = container.streams.audio[0]
+        self.start = (container.start_time or 0) / av.time_base  # seconds
+        self.peaks = np.zeros(self.stream.channels)  # largest |sample| of each channel
+        self.reached = 0.0  # seconds from the start to the end of what was read, pictures too
 
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Blocks (n,) at RATE, the mean of the channels."""
+        late = (self.stream.start_time or 0) * float(self.stream.time_base or 0) - self.start
+        if (lead := round(late * RATE)) > 0:
+            yield np.zeros(lead, np.float32)
+        # Its own way to mono can exceed full scale.
+        resampler = av.AudioResampler("fltp", rate=RATE, frame_size=BLOCK)
+        try:
+            for frame in chain(self._frames(), [None]):
+                for piece in resampler.resample(frame):
+                    channels = piece.to_ndarray()  # (channels, n)
+                    peaks = np.abs(channels).max(axis=1, initial=0)
+                    np.maximum(self.peaks, peaks, out=self.peaks)
+                    yield channels.mean(axis=0)
+        except av.FFmpegError as error:
+            raise DataError(
+                f"{self.path}: damaged or truncated ({error.strerror}); copy it again"
+            ) from None
 
-def _samples(
-    container: av.container.InputContainer, path: Path, peaks: np.ndarray
-) -> Iterator[np.ndarray]:
-    """Decoded pieces (n,) at RATE, the mean of the channels; `peaks` (channels,) is kept up."""
-    stream = container.streams.audio[0]
-    late = (stream.start_time or 0) * float(stream.time_base or 0)
-    late -= (container.start_time or 0) / av.time_base
-    yield np.zeros(round(max(late, 0) * RATE), np.float32)
-    resampler = av.AudioResampler("fltp", rate=RATE)  # its own way to mono can exceed full scale
-    try:
-        for frame in chain(container.decode(stream), [None]):
-            for piece in resampler.resample(frame):
-                channels = piece.to_ndarray()  # (channels, n)
-                np.maximum(peaks, np.abs(channels).max(axis=1, initial=0), out=peaks)
-                yield channels.mean(axis=0)
-    except av.FFmpegError as error:
-        raise DataError(f"{path}: damaged or truncated ({error.strerror}); copy it again") from None
-
-
-def _grouped(pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """The same samples in blocks of at least BLOCK, the last one apart."""
-    parts, size = [], 0
-    for piece in pieces:
-        parts.append(piece)
-        size += len(piece)
-        if size >= BLOCK:
-            yield np.concatenate(parts)
-            parts, size = [], 0
-    yield np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    def _frames(self) -> Iterator[av.AudioFrame]:
+        for packet in self.container.demux():
+            if packet.pts is not None:
+                end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                self.reached = max(self.reached, end - self.start)
+            if packet.stream is self.stream:
+                yield from packet.decode()

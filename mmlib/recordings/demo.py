@@ -3,10 +3,18 @@
 Sentences of the embedded corpus, spoken by the synthetic voice of `mmlib.covarep.voice` (a vowel a
 word; pitch and tension rise with the voice's evidence), their transcript in Whisper's layout with
 word times, and a face export in FACET's layout. The last utterance is too short for COVAREP.
+
+`spoken` gives utterances of the embedded corpus waves of their own. The corpus draws its audio
+columns from each utterance's evidence and clarity; no wave is behind them. Here pitch, voicing,
+glottal shape and loudness of a synthetic voice follow the utterance's frames, and all columns are
+measured from its wave like any recording's. Our reading: a frame of the corpus stands for FRAME
+seconds of speech, because 15 to 45 frames of 10 ms would be too short to measure.
 """
 
 import io
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,8 +22,9 @@ import numpy as np
 import pandas as pd
 from scipy.io import wavfile
 
-from mmlib.covarep.voice import VOWEL, synthesise
-from mmlib.data import Corpus, load
+from mmlib.covarep import FEATURES, CovarepError, extract
+from mmlib.covarep.voice import VOWEL, Voice, synthesise
+from mmlib.data import Corpus, Sequences, load
 from mmlib.data.columns import FACET
 from mmlib.files import write_whole
 from mmlib.recordings.decode import RATE
@@ -29,7 +38,10 @@ VOWELS = (  # the first two formants of a, e, i, o, u; those above are VOWEL's
     ((570, 70), (840, 80)),
     ((320, 60), (870, 80)),
 )
-SHORT = "Right."  # said in half a second
+SHORT = "Right."  # takes half a second
+FRAME = 0.1  # s
+PITCH, SHAPE = (70, 400), (0.4, 2.4)  # Hz and Rd that the synthesiser is kept within
+USUAL, PEAK = -8, 0.1  # MCEP_0 of the corpus' usual loudness, and the largest |sample| there
 
 
 class Demo(NamedTuple):
@@ -38,8 +50,8 @@ class Demo(NamedTuple):
     clip: Path
     transcript: Path
     faces: Path
-    f0: np.ndarray  # (samples,) Hz, 0 where nothing is said
-    evidence: np.ndarray  # (n, 3) in [-3, 3]: what words, voice and face say
+    f0: np.ndarray  # (samples,) Hz, 0 in pauses
+    evidence: np.ndarray  # (n, 3) in [-3, 3]: of words, voice and face
 
 
 def record(folder: Path | str, utterances: int = 6, seed: int = 0) -> Demo:
@@ -50,8 +62,8 @@ def record(folder: Path | str, utterances: int = 6, seed: int = 0) -> Demo:
     sentences = [*(f"{text.capitalize()}." for text in corpus.text), SHORT]
     evidence = np.vstack([corpus.truth["evidence"], np.ones(3)])
     waves, tracks, segments, now = [], [], [], 0.0
-    for sentence, said in zip(sentences, evidence[:, 1], strict=True):
-        wave, f0, words = _speak(sentence, said, now + GAP, rng)
+    for sentence, voice in zip(sentences, evidence[:, 1], strict=True):
+        wave, f0, words = _sentence(sentence, voice, now + GAP, rng)
         quiet = np.zeros(round(GAP * RATE))
         waves += [quiet, wave]
         tracks += [quiet, f0]
@@ -78,7 +90,7 @@ def _chosen(n: int, seed: int) -> Corpus:
     return corpus.take(np.random.default_rng(seed).permutation(spread))
 
 
-def _speak(
+def _sentence(
     sentence: str, evidence: float, start: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, list[dict]]:
     """Samples (n,), pitch (n,) and the timed words of a sentence that begins at `start`."""
@@ -103,9 +115,9 @@ def _export(corpus: Corpus, segments: list[dict], seconds: float, rng) -> str:
     time = np.arange(0, seconds, 1 / FRAMES)
     values = 0.2 * rng.standard_normal((len(time), len(FACET)))
     for i, segment in enumerate(segments[: len(corpus)]):
-        said = np.flatnonzero((time >= segment["start"]) & (time < segment["end"]))
+        during = np.flatnonzero((time >= segment["start"]) & (time < segment["end"]))
         frames = corpus.sequences["vision"][i]
-        values[said] = frames[np.arange(len(said)) * len(frames) // len(said)]
+        values[during] = frames[np.arange(len(during)) * len(frames) // len(during)]
     lost = (values == 0).all(axis=1)
     names = [f"{c} {'Degrees' if c in ('Yaw', 'Pitch', 'Roll') else 'Evidence'}" for c in FACET]
     table = pd.DataFrame(np.where(lost[:, None], np.nan, values), columns=names).round(4)
@@ -113,3 +125,41 @@ def _export(corpus: Corpus, segments: list[dict], seconds: float, rng) -> str:
     table.insert(0, "FrameTime", np.rint(1000 * time).astype(int))
     table.insert(0, "FrameNo", np.arange(len(time)))
     return "#Study : demo\n" + table.to_csv(sep="\t", index=False)
+
+
+def speak(audio: Sequences, i: int, sample_rate: int = 16000, seed: int = 0) -> Voice:
+    """The voice of utterance i: F0, VUV and Rd follow its frames, loudness their mean MCEP_0.
+
+    CovarepError if the utterance has no audio.
+    """
+    frames = pd.DataFrame(audio[i], columns=audio.columns)
+    if frames.empty:
+        raise CovarepError(f"utterance {i} has no audio: choose another")
+    hop = round(FRAME * sample_rate)
+    time = np.arange(hop * len(frames)) / sample_rate  # (n,) s
+    middle = FRAME * (np.arange(len(frames)) + 0.5)
+    f0, rd = (
+        np.interp(time, middle, frames[name].clip(*limits))
+        for name, limits in (("F0", PITCH), ("Rd", SHAPE))
+    )
+    pitch = np.where(np.repeat(frames["VUV"] >= 0.5, hop), f0, 0)
+    voice = synthesise(pitch, rd, sample_rate=sample_rate, noise=0.02, seed=seed + i)
+    loudness = PEAK * np.exp(frames["MCEP_0"].mean() - USUAL)
+    return voice._replace(wave=voice.wave * (loudness / np.abs(voice.wave).max()))
+
+
+def spoken(corpus: Corpus, rows: Sequence[int], sample_rate: int = 16000, seed: int = 0) -> Corpus:
+    """The utterances `rows` of an embedded corpus with audio from waves, one row per 10 ms.
+
+    Their evidence, labels and truth are the corpus' own; the 74 columns are `extract`ed from what
+    `speak` says. CovarepError where an utterance has no audio or no voiced frame.
+    """
+    audio, few = corpus.sequences["audio"], corpus.take(np.asarray(rows))
+    waves = [speak(audio, i, sample_rate, seed).wave for i in rows]
+    tables = [extract(wave, sample_rate, seed=seed).to_numpy() for wave in waves]
+    measured = Sequences(np.concatenate(tables), np.array([len(t) for t in tables]), FEATURES)
+    return replace(
+        few,
+        variant=f"{corpus.variant}, audio from waves",
+        sequences={**few.sequences, "audio": measured},
+    )

@@ -1,22 +1,17 @@
 """Many recordings into one corpus folder: parallel, resumable, with a list of what was skipped."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
-from rich.progress import track
-from threadpoolctl import threadpool_limits
 
+from mmlib.covarep.work import DIED, attempt_all, files_below, only_run
 from mmlib.data import DataError, load
-from mmlib.data.readers.recordings import load_clip, place, save_clip, write_table
+from mmlib.data.readers.recordings import TABLE, load_clip, place, save_clip, write_table
 from mmlib.files import write_whole
 from mmlib.recordings.clip import Options, build, fingerprint
 from mmlib.recordings.transcript import SUFFIXES as TRANSCRIPTS
@@ -31,7 +26,7 @@ REMEDY = (
     f"({', '.join(TRANSCRIPTS)}); write one, or run a speech recogniser, e.g. whisper "
     "--word_timestamps True --output_format json"
 )
-DIED = "its process was killed (too little memory, or a crash in the decoder); convert it to WAV"
+PASSPORT, SKIPPED = "passport.json", "skipped.csv"
 
 
 class Job(NamedTuple):
@@ -58,9 +53,11 @@ def build_corpus(
 
     transcripts, faces: a file for a single clip, or a folder with files named like the clips
     (transcripts: by default beside them). Clips that are there already, of the same files and
-    settings, are left alone, so a run goes on where it stopped. workers: processes, one clip and
-    one core each. Writes `utterances.csv`, `passport.json` and `skipped.csv` into `out`. Returns
-    one row a skipped clip: clip and reason. DataError if there is nothing to do or to keep.
+    settings, are left alone, so a run goes on where it stopped; a second run on the same folder
+    waits for the first. workers: processes, one clip and one core each. Writes `utterances.csv`,
+    `passport.json` and `skipped.csv` into `out`. Returns one row a skipped clip: clip and reason.
+    DataError if there is nothing to do or to keep; OSError, one line, if the disk is full or no
+    process can be started.
     """
     if workers < 1:
         raise DataError(f"{workers} workers; give 1 or more")
@@ -69,15 +66,31 @@ def build_corpus(
     if not jobs:
         raise DataError(f"no recording in {', '.join(map(str, clips))}; known: {' '.join(MEDIA)}")
     _make(out / "clips")
-    reasons = _run(jobs, out, options, workers, progress)
-    rows = [(str(job.media), reasons[job]) for job in jobs if reasons[job]]
-    skipped = pd.DataFrame(rows, columns=["clip", "reason"])
-    write_whole(out / "skipped.csv", skipped.to_csv(index=False))
-    if not any((out / "clips").rglob("*.safetensors")):
-        raise DataError(f"none of {len(jobs)} clips could be used; the first: {rows[0][1]}")
-    write_table(out)
-    passport(load(str(out))).save(out / "passport.json")
+    tables = [out / name for name in (TABLE, PASSPORT, SKIPPED)]
+    with only_run(out, [*tables, *(place(out, job.name) for job in jobs)]):
+        skipped = _skipped(jobs, out, options, workers, progress)
+        write_whole(out / SKIPPED, skipped.to_csv(index=False))
+        if not any((out / "clips").rglob("*.safetensors")):
+            first = skipped["reason"].iloc[0]
+            raise DataError(f"none of {len(jobs)} clips could be used; the first: {first}")
+        write_table(out)
+        passport(load(str(out))).save(out / PASSPORT)
     return skipped
+
+
+def _skipped(
+    jobs: list[Job], out: Path, options: Options, workers: int, progress: bool
+) -> pd.DataFrame:
+    """Clip and reason of those that were skipped; the bar counts clips, or utterances of one."""
+    alone = len(jobs) == 1
+    task = partial(attempt, out=out, options=options, progress=progress and alone and workers == 1)
+    reasons = attempt_all(task, jobs, workers, "clips", hidden=alone or not progress)
+    rows = [
+        (str(job.media), f"{job.media}: {DIED}" if reasons[job] == DIED else reasons[job])
+        for job in jobs
+        if reasons[job]
+    ]
+    return pd.DataFrame(rows, columns=["clip", "reason"])
 
 
 def attempt(job: Job, out: Path, options: Options, progress: bool = False) -> str:
@@ -96,48 +109,6 @@ def attempt(job: Job, out: Path, options: Options, progress: bool = False) -> st
     return ""
 
 
-def _run(
-    jobs: list[Job], out: Path, options: Options, workers: int, progress: bool
-) -> dict[Job, str]:
-    """The reason of each job; the bar counts clips, or the utterances of a single one."""
-    alone = len(jobs) == 1
-    hidden = alone or not progress
-    if workers == 1:
-        one_by_one = track(jobs, "clips", disable=hidden)
-        return {job: attempt(job, out, options, progress and alone) for job in one_by_one}
-    return parallel(partial(attempt, out=out, options=options), jobs, workers, hidden)
-
-
-def parallel(
-    task: Callable[[Job], str], jobs: Sequence[Job], workers: int, hidden: bool = True
-) -> dict[Job, str]:
-    """The reason of each job. A process that is killed takes its pool along: the jobs that may have
-    been its own are tried alone, so that one clip is named and the others are made."""
-    reasons: dict[Job, str] = {}
-    while left := [job for job in jobs if job not in reasons]:
-        reasons |= _pool(task, left, workers, hidden)
-        suspects = [job for job in left if job not in reasons][: workers + 1]  # taken in order
-        for job in suspects:
-            reasons |= _pool(task, [job], 1) or {job: f"{job.media}: {DIED}"}
-    return reasons
-
-
-def _pool(
-    task: Callable[[Job], str], jobs: Sequence[Job], workers: int, hidden: bool = True
-) -> dict[Job, str]:
-    """The reasons of the jobs that ended before a process was killed: all, as a rule."""
-    reasons: dict[Job, str] = {}
-    context = get_context("spawn")  # a fork of a process with threads may hang
-    with (
-        suppress(BrokenProcessPool),
-        ProcessPoolExecutor(workers, context, threadpool_limits, (1,)) as pool,
-    ):
-        running = {pool.submit(task, job): job for job in jobs}
-        for future in track(as_completed(running), "clips", len(jobs), disable=hidden):
-            reasons[running[future]] = future.result()
-    return reasons
-
-
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -147,22 +118,16 @@ def _make(folder: Path) -> None:
 
 def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str | None) -> list[Job]:
     """The recordings, each once, and their files; a name that two share goes to the first."""
-    jobs, seen = {}, set()
-    for path in clips:
-        below = (file for file in path.rglob("*") if file.suffix.lower() in MEDIA)
-        for media in sorted(below) if path.is_dir() else [path]:
-            if media.resolve() in seen:
-                continue
-            seen.add(media.resolve())
-            inner = media.relative_to(path) if path.is_dir() else Path(media.name)
-            name = str(inner.with_suffix(""))
-            name = name if name not in jobs else str(inner)  # a.wav beside a.mp4
-            if name in jobs:
-                raise DataError(f"{jobs[name].media} and {media} would share one name: rename one")
-            export = faces and _beside(media, inner, faces, EXPORTS)
-            transcript = _beside(media, inner, transcripts or media.parent, TRANSCRIPTS)
-            transcript = None if transcript == export else transcript  # a .txt may be either
-            jobs[name] = Job(name, media, transcript, export, bool(faces and not export))
+    jobs: dict[str, Job] = {}
+    for media, inner in files_below(clips, MEDIA):
+        name = str(inner.with_suffix(""))
+        name = name if name not in jobs else str(inner)  # a.wav beside a.mp4
+        if name in jobs:
+            raise DataError(f"{jobs[name].media} and {media} would share one name: rename one")
+        export = faces and _beside(media, inner, faces, EXPORTS)
+        transcript = _beside(media, inner, transcripts or media.parent, TRANSCRIPTS)
+        transcript = None if transcript == export else transcript  # a .txt may be either
+        jobs[name] = Job(name, media, transcript, export, bool(faces and not export))
     return list(jobs.values())
 
 
@@ -171,8 +136,8 @@ def _beside(media: Path, inner: Path, where: Path | str, suffixes: Sequence[str]
     where = Path(where)
     if not where.is_dir():
         return where
-    places = [where / inner, where / inner.name]
-    named = (place.with_suffix(suffix) for place in places for suffix in suffixes)
+    paths = [where / inner, where / inner.name]
+    named = (path.with_suffix(suffix) for path in paths for suffix in suffixes)
     return next((path for path in named if path.is_file() and path != media), None)
 
 

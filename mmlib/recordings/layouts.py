@@ -9,8 +9,8 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 from mmlib.data import DataError
@@ -23,12 +23,13 @@ NAMED = re.compile(r"^(?:>>\s*)?([A-Z][A-Z0-9 ._-]{1,30}|[Ss]peaker[ _]?\w+):\s+
 
 
 class Piece(NamedTuple):
-    """A word, or a cue where words have no times of their own."""
+    """A word, or a cue or segment where words have no times of their own."""
 
     text: str
     start: float | None  # seconds; None only until the pieces of a transcript are complete
     end: float | None
     speaker: str = ""
+    words: Sequence = ()  # of a segment, as the file holds them
 
 
 def _words_and_speaker(text: str) -> tuple[str, str]:
@@ -63,16 +64,6 @@ IN_ONE = "segments with words that have no times or lack some, read as one piece
 ROLLING = "cues that repeat the one before (rolling captions), repetition left out"
 
 
-class Record(NamedTuple):
-    """A word or a segment as a recogniser gives it."""
-
-    text: str
-    start: float | None  # seconds; None where it gives none
-    end: float | None
-    speaker: str
-    words: list
-
-
 def recognised(text: str, counts: Counter) -> list[Piece]:
     """Words of Whisper (OpenAI's and its kin), Gentle or OpenAI's API; segments without word times.
 
@@ -85,7 +76,7 @@ def recognised(text: str, counts: Counter) -> list[Piece]:
         words, listed = content.get("words"), [content[name] for name in LISTS if name in content]
         if words is None and not listed:
             raise DataError("no word-timed JSON: neither Whisper's `segments` nor `words` in it")
-        segments = [_record(entry) for entry in (listed or [[]])[0]]
+        segments = [_piece(entry) for entry in (listed or [[]])[0]]
         if words and not any(segment.words for segment in segments):
             written = content.get("transcript") or content.get("text") or ""
             pieces = list(_punctuated(words, written))
@@ -99,8 +90,8 @@ def recognised(text: str, counts: Counter) -> list[Piece]:
         raise DataError(f"no word-timed JSON of Whisper or Gentle ({reason})") from error
 
 
-def _record(entry: dict | list) -> Record:
-    """A list is a named tuple that was written as JSON: ..., start, end, text, ..., words."""
+def _piece(entry: dict | list) -> Piece:
+    """A word or segment; a list is a named tuple as JSON: ..., start, end, text, ..., words."""
     if isinstance(entry, list):
         at = next(i for i, value in enumerate(entry) if isinstance(value, str))
         lists = [x for x in entry[at:] if isinstance(x, list) and x and not isinstance(x[0], int)]
@@ -115,32 +106,32 @@ def _record(entry: dict | list) -> Record:
     text = entry["word"] if "word" in entry else entry.get("text", "") if words else entry["text"]
     start, end = (None if time is None else float(time) for time in (start, end))
     text = text.encode(errors="replace").decode()  # half a surrogate pair cannot be written
-    return Record(text, start, end, " ".join(str(entry.get("speaker") or "").split()), words)
+    return Piece(text, start, end, " ".join(str(entry.get("speaker") or "").split()), words)
 
 
-def _word(entry: dict | list) -> Record:
+def _word(entry: dict | list) -> Piece:
     """A word whose times are no numbers has none."""
-    word = _record(entry)
+    word = _piece(entry)
     return word._replace(start=None) if math.isnan((word.start or 0) + (word.end or 0)) else word
 
 
-def _letters(*texts: str) -> int:
-    return sum(len(re.findall(r"\w", text)) for text in texts)
+def _letters(text: str) -> int:
+    return len(re.findall(r"\w", text))
 
 
-def _of_segment(segment: Record, counts: Counter) -> Iterator[Piece]:
+def _of_segment(segment: Piece, counts: Counter) -> Iterator[Piece]:
     """Its words; the segment as one piece if they have no times or leave out a part of its text."""
     words = list(map(_word, segment.words))
     timed = [i for i, word in enumerate(words) if word.start is not None]
-    texts = [word.text for word in words]
-    whole = segment.text or " ".join(texts)
-    if _letters(*texts) < _letters(whole) or (not timed and segment.start is not None):
+    spoken = " ".join(word.text for word in words)
+    text = segment.text or spoken
+    if _letters(spoken) < _letters(text) or (not timed and segment.start is not None):
         counts[IN_ONE] += bool(words)
-        words = [segment._replace(text=whole)]
+        words = [segment._replace(text=text)]
     elif timed and timed[0] and segment.start is not None:  # it begins with numerals, say
         counts[GUESSED] += timed[0]
-        first = segment._replace(text=" ".join(texts[: timed[0]]), end=words[timed[0]].start)
-        words[: timed[0]] = [first]
+        numerals = " ".join(word.text for word in words[: timed[0]])
+        words[: timed[0]] = [segment._replace(text=numerals, end=words[timed[0]].start)]
     for word in words:
         text, named = _words_and_speaker(word.text)
         yield Piece(text, word.start, word.end, word.speaker or segment.speaker or named)
@@ -149,7 +140,7 @@ def _of_segment(segment: Record, counts: Counter) -> Iterator[Piece]:
 def _punctuated(entries: list[dict], written: str) -> Iterator[Piece]:
     """Words with the punctuation that follows them in the text as it was written."""
     words = list(map(_word, entries))
-    if _letters(*(word.text for word in words)) < 0.9 * _letters(written):
+    if sum(_letters(word.text) for word in words) < 0.9 * _letters(written):
         raise DataError("its words leave out a part of its text; transcribe it again")
     starts, after = [], 0
     for word, entry in zip(words, entries, strict=True):
@@ -176,29 +167,29 @@ def _ended(pieces: list[Piece]) -> list[Piece]:
 
 def _joined(pieces: list[Piece], counts: Counter) -> list[Piece]:
     """Pieces without a time join the one before, or the one after where a sentence ends before."""
+    untimed = [piece.start is None for piece in pieces]
+    if pieces and all(untimed):
+        example = pieces[0].text[:30]
+        raise DataError(f"no word has a time, e.g. {example!r}; run it with word timestamps")
+    longest = max((len(list(run)) for none, run in groupby(untimed) if none), default=0)
+    if sum(untimed) > UNTIMED * len(pieces) or longest > RUN:
+        raise DataError(
+            f"{sum(untimed)} of {len(pieces)} words have no time, up to {longest} in a row; align "
+            "or transcribe it again"
+        )
+    counts[GUESSED] += sum(untimed)
     joined: list[Piece] = []
-    waiting, missing, run, longest = "", 0, 0, 0
+    waiting = ""
     for piece in pieces:
         if piece.start is not None:
             joined.append(piece._replace(text=f"{waiting} {piece.text}".strip()))
-            waiting, run = "", 0
-            continue
-        missing, run = missing + 1, run + 1
-        longest = max(longest, run)
-        if joined and not waiting and not SENTENCE.search(joined[-1].text):
+            waiting = ""
+        elif joined and not waiting and not SENTENCE.search(joined[-1].text):
             joined[-1] = joined[-1]._replace(text=f"{joined[-1].text} {piece.text}")
         else:
             waiting = f"{waiting} {piece.text}".strip()
-    if waiting and not joined:
-        raise DataError(f"no word has a time, e.g. {waiting[:30]!r}; run it with word timestamps")
     if waiting:
         joined[-1] = joined[-1]._replace(text=f"{joined[-1].text} {waiting}")
-    if missing > UNTIMED * len(pieces) or longest > RUN:
-        raise DataError(
-            f"{missing} of {len(pieces)} words have no time, up to {longest} in a row; align or "
-            "transcribe it again"
-        )
-    counts[GUESSED] += missing
     return joined
 
 

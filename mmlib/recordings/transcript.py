@@ -8,12 +8,13 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
 from mmlib.data import DataError
 from mmlib.recordings import layouts
-from mmlib.recordings.border import names_file
+from mmlib.recordings.border import names_file, read_text
 from mmlib.recordings.layouts import Piece
 
 SUFFIXES = (".json", ".vtt", ".srt", ".txt")  # in order of precedence: the better timed first
@@ -27,23 +28,11 @@ ABBREVIATED = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e)\.$", re.I
 class Utterance(NamedTuple):
     """What is said at once: a sentence, a line, or what lies between two pauses."""
 
+    text: str
+    start: float  # seconds
+    end: float
+    speaker: str
     pieces: tuple[Piece, ...]
-
-    @property
-    def text(self) -> str:
-        return " ".join(piece.text for piece in self.pieces)
-
-    @property
-    def start(self) -> float:
-        return self.pieces[0].start
-
-    @property
-    def end(self) -> float:
-        return max(piece.end for piece in self.pieces)
-
-    @property
-    def speaker(self) -> str:
-        return self.pieces[0].speaker
 
 
 class Transcript(NamedTuple):
@@ -72,14 +61,14 @@ def read_transcript(path: Path | str, seconds: float) -> Transcript:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise DataError(f"{path}: no transcript layout; give one of {', '.join(SUFFIXES)}")
-    text = _decoded(path)
+    text = read_text(path, "transcript")
     timed = suffix != ".txt" or any(map(layouts.is_time_line, text.splitlines()))
     try:
         if timed:
             read = layouts.recognised if suffix == ".json" else layouts.subtitles
             utterances = _utterances(_within(read(text, counts), seconds, counts))
         else:
-            utterances = [Utterance((piece,)) for piece in layouts.plain(text, seconds)]
+            utterances = [_utterance([piece]) for piece in layouts.plain(text, seconds)]
     except DataError as error:
         raise DataError(f"{path}: {error}") from error.__cause__
     if not utterances:
@@ -87,35 +76,17 @@ def read_transcript(path: Path | str, seconds: float) -> Transcript:
     return Transcript(tuple(utterances), timed, +counts)
 
 
-def _decoded(path: Path) -> str:
-    """The text with line feeds only; UTF-8, or UTF-16 that says so in its first bytes."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}; give the transcript of the clip") from None
-    marked = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
-    try:
-        text = raw.decode("utf-16" if marked else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: wrong encoding, byte {error.start} is no UTF-8; save it as UTF-8"
-        ) from None
-    if "\0" in text:
-        raise DataError(f"{path}: wrong encoding, zeros between the letters; save it as UTF-8")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
 def _within(pieces: Iterable[Piece], seconds: float, counts: Counter) -> list[Piece]:
     """The pieces with times in order and inside the recording; DataError if they cannot be."""
     kept = []
     for piece in pieces:
-        _, start, end, _ = piece
+        start, end = piece.start, piece.end
         if not (start >= -SLIP and end >= start - SLIP):  # nor NaN
             raise DataError(f"{piece.text[:30]!r} from {start:g} to {end:g} s; correct the times")
         if start > seconds + SLIP or seconds + WINDOW < end < math.inf:
             raise DataError(
                 f"words until {end:.1f} s, the clip lasts {seconds:.1f} s; "
-                "is it the transcript of another clip?"
+                "is it the transcript of another clip, or in milliseconds?"
             )
         counts["words or cues whose times ran backwards, mended"] += start < 0 or end < start
         counts["words or cues cut at the clip's end"] += seconds + SLIP < end < math.inf
@@ -132,7 +103,12 @@ def _utterances(pieces: Iterable[Piece]) -> list[Utterance]:
         if not groups or _ends(groups[-1], piece):
             groups.append([])
         groups[-1].append(piece)
-    return sorted((Utterance(tuple(group)) for group in groups), key=lambda one: one.start)
+    return sorted(map(_utterance, groups), key=attrgetter("start"))
+
+
+def _utterance(pieces: list[Piece]) -> Utterance:
+    text, end = " ".join(piece.text for piece in pieces), max(piece.end for piece in pieces)
+    return Utterance(text, pieces[0].start, end, pieces[0].speaker, tuple(pieces))
 
 
 def _ends(group: list[Piece], following: Piece) -> bool:

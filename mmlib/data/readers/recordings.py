@@ -53,10 +53,15 @@ class Clip:
 
 
 def place(folder: Path, clip: str) -> Path:
-    """The file of a clip; DataError where its name leads out of the folder."""
-    if Path(clip).is_absolute() or ".." in Path(clip).parts:
-        raise DataError(f"{folder}: clip {clip!r} lies outside; leave the column `clip` as written")
-    return folder / "clips" / f"{clip}.safetensors"
+    """The file of a clip; DataError where its name, or a link, leads out of the folder of clips."""
+    clips = folder / "clips"
+    path = clips / f"{clip}.safetensors"
+    if not path.resolve().is_relative_to(clips.resolve()):
+        raise DataError(
+            f"{folder}: clip {clip!r} lies outside; leave the column `clip` as written, and no "
+            "links in clips/"
+        )
+    return path
 
 
 def save_clip(clip: Clip, folder: Path) -> Path:

@@ -1,9 +1,10 @@
 """How far the features are from the original's output, beside how far that is from itself.
 
-`python -m mmlib.covarep --agreement FOLDER` prints the README's table for a folder of WAV files,
-each with the original program's output beside it: name.csv, 74 columns.
+`python tests/agreement.py FOLDER` prints the README's table for a folder of WAV files, each with
+the original program's output beside it: name.csv, 74 columns.
 """
 
+import sys
 from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
@@ -108,7 +109,7 @@ def pairs(folder: str | Path) -> list[tuple[pd.DataFrame, pd.DataFrame, pd.DataF
 
 
 def compare(
-    found: Iterable[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]],
+    recordings: Iterable[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]],
 ) -> pd.DataFrame:
     """Agreement of each feature, pooled over (ours, reference, trustworthy cells) of recordings.
 
@@ -116,17 +117,21 @@ def compare(
     absolute differences, in feature units (HMPDM wrapped). r: correlation. cosine: mean cosine of
     the differences of HMPDM. close: share of rows that differ by at most 0.5 (F0), 0.02 (others).
     """
-    found = list(found)
-    voiced = [(ours["VUV"] == 1) & (theirs["VUV"].to_numpy() == 1) for ours, theirs, _ in found]
+    recordings = list(recordings)
+    voiced = [
+        (ours["VUV"] == 1) & (theirs["VUV"].to_numpy() == 1) for ours, theirs, _ in recordings
+    ]
     table = {}
     for name in FEATURES:
         everywhere = name in EVERYWHERE or name.startswith("MCEP")
         kept = [
             good[name].to_numpy() & (everywhere | both.to_numpy())
-            for (_, _, good), both in zip(found, voiced, strict=True)
+            for (_, _, good), both in zip(recordings, voiced, strict=True)
         ]
         a, b = (
-            np.concatenate([p[i][name].to_numpy()[k] for p, k in zip(found, kept, strict=True)])
+            np.concatenate(
+                [tables[i][name].to_numpy()[k] for tables, k in zip(recordings, kept, strict=True)]
+            )
             for i in (0, 1)
         )
         a = b + wrap(a - b) if name.startswith("HMPDM") else a
@@ -161,15 +166,28 @@ def table(compared: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).T.join(NOISE_FLOOR)
 
 
-def markdown(found: pd.DataFrame) -> str:
+def markdown(agreement: pd.DataFrame) -> str:
     """The `table` as it stands in the README."""
     names = ("median", "p95", "r")
     columns = [*names, "repeat_median", "repeat_r", *(f"shift_{name}" for name in names)]
     lines = [HEADER, "|---" * (len(columns) + 1) + "|"]
-    for group, row in found[columns].iterrows():
+    for group, row in agreement[columns].iterrows():
         cells = [
             f"{v:.5f}" if name.endswith("r") else f"{v:.0e}".replace("e-0", "e-") if v else "0"
             for name, v in row.items()
         ]
         lines.append(f"| {' | '.join([str(group), *cells])} |")
     return "\n".join(lines)
+
+
+def main(folder: str) -> int:
+    try:
+        print(markdown(table(compare(pairs(folder)))))
+    except CovarepError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,122 @@
+"""The work of a folder's run: one process a file, one run at a time, files written whole."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from threading import Thread
+from typing import TypeVar
+
+from rich.progress import track
+from threadpoolctl import threadpool_limits
+
+DIED = "its process was killed (too little memory, or a crash in the decoder); convert it to WAV"
+Job = TypeVar("Job", bound=Hashable)
+
+
+def files_below(paths: Iterable[Path], suffixes: Sequence[str]) -> Iterator[tuple[Path, Path]]:
+    """Files, and those of these suffixes in folders, each once; and the path below the folder."""
+    seen: set[Path] = set()
+    for path in paths:
+        named = path.rglob("*") if path.is_dir() else ()
+        below = [file for file in named if file.suffix.lower() in suffixes and not file.is_dir()]
+        for file in sorted(below) if path.is_dir() else [path]:
+            if file.resolve() not in seen:
+                seen.add(file.resolve())
+                yield file, file.relative_to(path) if path.is_dir() else Path(file.name)
+
+
+def attempt_all(
+    task: Callable[[Job], str], jobs: Sequence[Job], workers: int, title: str, hidden: bool = False
+) -> dict[Job, str]:
+    """What `task` says of each job: why it failed, "" if it did not.
+
+    workers: processes; one works in this process. A process that is killed takes its pool along:
+    the jobs that may have been its own are tried alone, so that one is named and the others are
+    done. OSError, one line, where no process can be started.
+    """
+    if workers == 1:
+        return {job: task(job) for job in track(jobs, title, disable=hidden)}
+    reasons: dict[Job, str] = {}
+    while left := [job for job in jobs if job not in reasons]:
+        reasons |= _pool(task, left, workers, title, hidden)
+        suspects = [job for job in left if job not in reasons][: workers + 1]  # taken in order
+        for job in suspects:
+            reasons |= _pool(task, [job], 1, title, True) or {job: DIED}
+    return reasons
+
+
+def _pool(
+    task: Callable[[Job], str], jobs: Sequence[Job], workers: int, title: str, hidden: bool
+) -> dict[Job, str]:
+    """The reasons of the jobs that ended before a process was killed: all, as a rule."""
+    reasons: dict[Job, str] = {}
+    context = get_context("spawn")  # a fork of a process with threads may hang
+    try:
+        pool = ProcessPoolExecutor(workers, context, _begin_worker)
+    except OSError as error:  # its locks lie in shared memory
+        raise OSError(
+            f"cannot start {workers} processes ({error.strerror}; is /dev/shm full or missing?): "
+            "free it, or use --workers 1"
+        ) from error
+    with suppress(BrokenProcessPool), pool:
+        running = {pool.submit(task, job): job for job in jobs}
+        for future in track(as_completed(running), title, len(jobs), disable=hidden):
+            reasons[running[future]] = future.result()
+    return reasons
+
+
+def _begin_worker() -> None:
+    """One BLAS thread, and an end with the process that started this one, even if it is killed."""
+    threadpool_limits(1)
+    Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
+
+
+@contextmanager
+def only_run(folder: Path, targets: Iterable[Path]) -> Iterator[None]:
+    """One run at a time in a folder, made if missing; a second one waits for the first.
+
+    What killed runs left of unfinished `targets` is removed.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)  # the folder is the lock, so no file is left behind
+    except OSError as error:
+        reason = f"cannot write into {folder} ({error.strerror})"
+        raise OSError(f"{reason}: name another folder with --out") from error
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        names = {target.name for target in targets}
+        for part in folder.rglob(".*.part"):
+            if part.name[1:].rsplit(".", 2)[0] in names:
+                part.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(handle)
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Replace a file so that a reader, or a power loss, meets the old one or the new one whole.
+
+    write: writes it to the path it is given. OSError, one line, where that is not possible.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(part)
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise OSError(
+            f"cannot write {path} ({error.strerror}): free space or choose another folder"
+        ) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
