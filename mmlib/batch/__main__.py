@@ -9,26 +9,31 @@ python -m mmlib.batch verify RUN                     some points again: do the n
 
 import argparse
 import os
+import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
+from math import isfinite
 from pathlib import Path
 from statistics import median
+from typing import NoReturn
 
 import pandas as pd
-import yaml
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
+from yaml import YAMLError
 
 from mmlib import files
 from mmlib.batch import engine, execute, grid, verify
 from mmlib.batch.execute import Job, Outcome, up_to_date
-from mmlib.batch.parameters import Point, is_behind, plan, read_parameters, reads_results
+from mmlib.batch.pairs import advice
+from mmlib.batch.parameters import Point, plan, read_parameters, reads_results
 from mmlib.batch.progress import Progress, duration, labels
+from mmlib.batch.reader import parse
 from mmlib.files import refuse_unknown, write_whole
 from mmlib.scores import results, runs
 
@@ -44,8 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; returns how many points failed (63: or more), 64 if nothing was started."""
     arguments = sys.argv[1:] if arguments is None else arguments
     console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
-    options = _options(arguments)
     try:
+        options = _options(arguments)
         return options.command(options, console)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
@@ -57,7 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     """What the command line says; where its first word is no command, it describes a batch."""
-    parser = argparse.ArgumentParser(prog="python -m mmlib.batch")
+    for before, text in pairwise(["GRID", *arguments]):
+        if not text or re.fullmatch("--[a-z-]+=", text):
+            raise ValueError(f"{text or before} is empty: give it a value or leave it out")
+    parser = _Parser(prog="python -m mmlib.batch")
     parser.set_defaults(line=shlex.join(["python", "-m", "mmlib.batch", *arguments]))
     commands = parser.add_subparsers()
     _table_options(commands)
@@ -90,9 +98,9 @@ def _table_options(commands) -> None:
     compare.add_argument("a")
     compare.add_argument("b")
     verify.add_argument("run")
-    verify.add_argument("--points", type=_positive, default=3, help="how many, at random")
-    verify.add_argument("--seed", type=int, default=0, help="of the choice")
-    verify.add_argument("--workers", type=_positive)
+    verify.add_argument("--points", type=_at_least(1), default=3, help="how many, at random")
+    verify.add_argument("--seed", type=_at_least(0), default=0, help="of the choice")
+    verify.add_argument("--workers", type=_at_least(1))
 
 
 def _batch_options(parser: argparse.ArgumentParser) -> None:
@@ -104,12 +112,22 @@ def _batch_options(parser: argparse.ArgumentParser) -> None:
     add("--params", type=Path, help="YAML file of parameters")
     add("--only", nargs="+", default=[], metavar="NN", help="e.g. 02_daf 08")
     add("--filter", action="append", default=[], metavar="KEY=VALUE", help="only these points")
-    add("--workers", type=_positive, help=f"points at once (by GPUs, cores, memory; SLURM {JOBS})")
-    add("--memory", type=float, default=MEMORY, metavar="GB", help="that one point needs")
+    add(
+        "--workers",
+        type=_at_least(1),
+        help=f"points at once (by GPUs, cores, memory; SLURM {JOBS})",
+    )
+    add(
+        "--memory",
+        type=_at_least(0.01, float),
+        default=MEMORY,
+        metavar="GB",
+        help="that one point needs",
+    )
     add("--scheduler", metavar="ADDRESS", help="of a running Dask scheduler, or `slurm`")
     add("--host", metavar="ADDRESS", help="where workers reach the scheduler (default: loopback)")
-    add("--retry", type=int, default=0, help="further attempts at a point that failed")
-    add("--timeout", type=float, metavar="SECONDS", help="for one point")
+    add("--retry", type=_at_least(0), default=0, help="further attempts at a point that failed")
+    add("--timeout", type=_at_least(0.1, float), metavar="SECONDS", help="for one point")
     add("--warm", action="store_true", help="does nothing: there are no warm kernels any more")
     add("--dry-run", action="store_true", help="say what would be done")
     add("--yes", action="store_true", help=f"start more than {ASK} points")
@@ -118,10 +136,24 @@ def _batch_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--fresh", action="store_true", help="execute everything (else the way)")
 
 
-def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return int(text)
+class _Parser(argparse.ArgumentParser):
+    """Tells of a mistake in one line, by the exit code of a batch of which nothing was started."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}; --help lists the options")
+
+
+def _at_least(least: float, kind: type = int) -> Callable[[str], float]:
+    """Reads an option: a finite number that is not below `least`."""
+
+    def read(text: str) -> float:
+        with suppress(ValueError, OverflowError):
+            if (value := kind(text)) >= least and isfinite(value):
+                return value
+        whole = "whole " if kind is int else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is no {whole}number from {least:g} on")
+
+    return read
 
 
 # The notebooks, or a grid of them
@@ -133,9 +165,8 @@ def execute_batch(options: argparse.Namespace, console: Console) -> int:
         print("--warm does nothing any more: each point starts its kernel", file=sys.stderr)
     points, run = _points(options)
     folder = results.folder(run)
-    for name in sorted(path.stem for path in {p.notebook for p in points} if is_behind(path)):
-        console.print(f"{name}: its .py has other cells than the .ipynb, which is what runs; "
-                      f"make notebooks ONLY={name} takes them over")  # fmt: skip
+    for line in filter(None, map(advice, sorted({point.notebook for point in points}))):
+        console.print(line)
     jobs = [execute.job(point, folder, own=bool(options.grid)) for point in points]
     keep = options.resume or (bool(options.grid) and not options.fresh)
     todo = [job for job in jobs if not (keep and up_to_date(job) and not _last(job))]
@@ -175,9 +206,9 @@ def _last(job: Job) -> bool:
 
 def _workers(points: int, options: argparse.Namespace) -> int:
     """How many points run at once, as far as this process knows."""
-    if options.scheduler == "slurm":
-        return options.workers or max(1, min(points, JOBS))
-    return options.workers or engine.how_many(points, options.memory)
+    if options.workers or options.scheduler == "slurm":
+        return max(1, min(points, options.workers or JOBS))
+    return engine.how_many(points, options.memory)
 
 
 def _points(options: argparse.Namespace) -> tuple[list[Point], str]:
@@ -215,10 +246,13 @@ def _ask(count: int, file: grid.Grid, options: argparse.Namespace) -> None:
 
 def _filter(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
-    with suppress(yaml.YAMLError):
+    reason = "no ="
+    try:
         if equals:
-            return name, yaml.safe_load(value)
-    raise ValueError(f"--filter {text}: write KEY=VALUE")
+            return name, parse(value)[1]
+    except (ValueError, YAMLError) as error:
+        reason = getattr(error, "problem", None) or files.reason_of(error)
+    raise ValueError(f"--filter {text}: write KEY=VALUE ({reason})")
 
 
 def _is_wanted(point: Point, wanted: dict[str, object]) -> bool:

@@ -113,6 +113,12 @@ def _encoders(texts: Mapping[str, str], encodes: bool) -> dict[str, dict[str, st
 @lru_cache
 def _located(name: str) -> Path | None:
     """Looked for once: without a network that takes seconds."""
-    with suppress(ValueError):
+    try:
         return encoder.locate(name)
-    return None
+    except OSError as error:
+        reason = error.strerror or files.reason_of(error)
+        raise ValueError(
+            f"encoder {name[:40]!r}...: {reason}; give a folder or a hub id"
+        ) from error
+    except ValueError:
+        return None
