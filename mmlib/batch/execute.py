@@ -12,21 +12,21 @@ import platform
 import secrets
 import shutil
 import socket
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from mmlib import files
 from mmlib.batch import closure, kernel, sources
 from mmlib.batch.parameters import Point
 from mmlib.files import write_whole
 from mmlib.scores import provenance
-from mmlib.scores.runs import manifest
+from mmlib.scores.runs import manifest, stored
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,10 @@ def new_batch(command: str, *, resume: bool, timeout: float | None = None) -> Ba
 
 
 def up_to_date(job: Job) -> bool:
-    """Whether the point is done with these very inputs."""
-    return manifest(job.done).get("key") == job.key
+    """Whether the point is done with these very inputs, and what it stored is still there."""
+    record = manifest(job.done)
+    there = stored(job.done if job.own else job.folder, job.point.notebook.stem)
+    return record.get("key") == job.key and record.get("stored", there) == there
 
 
 def attempt(job: Job, batch: Batch, number: int) -> Outcome:
@@ -118,9 +120,8 @@ def attempt(job: Job, batch: Batch, number: int) -> Outcome:
         return _run(job, batch, number)
 
 
-def _claim(folder: Path, name: str, timeout: float = -1) -> FileLock:
-    (folder / ".locks").mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / ".locks" / name, timeout=timeout)
+def _claim(folder: Path, name: str, timeout: float = -1) -> AbstractContextManager[None]:
+    return files.locked(folder / f".{name}.lock", timeout)
 
 
 def _run(job: Job, batch: Batch, number: int) -> Outcome:
@@ -139,11 +140,12 @@ def _run(job: Job, batch: Batch, number: int) -> Outcome:
             limit=batch.timeout,
         )
         record["state"] = "failed" if record["error"] else "done"
+        record["stored"] = stored(scratch if job.own else job.folder, job.point.notebook.stem)
         _finish(scratch, record)
         _publish(scratch, job)
     except OSError as error:  # of the disk: the notebook's own errors are in the record
         shutil.rmtree(scratch, ignore_errors=True)
-        return give_up(job, batch, number, f"{type(error).__name__}: {error}")
+        return give_up(job, batch, number, kernel.described(error, job.folder))
     return Outcome(job, record["state"], record["error"], record["seconds"])
 
 
@@ -184,11 +186,16 @@ def give_up(job: Job, batch: Batch, number: int, error: str) -> Outcome:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed workers left unfinished; a point that still runs keeps its own."""
+    """End and remove what killed workers left unfinished; a point that still runs is left alone."""
     for path in folder.glob(".*.part/"):
         name = path.name[1:].rsplit(".", 2)[0]
         with suppress(Timeout), _claim(folder, name, timeout=0):
+            kernel.end(str(path))
             shutil.rmtree(path, ignore_errors=True)
+    begun = [*folder.glob(".*.json.*.part"), *(files.FIGURES / folder.name).glob(".*.part")]
+    with suppress(Timeout), files.locked(folder / ".lock", timeout=0):  # nobody stores results now
+        for path in begun:
+            path.unlink(missing_ok=True)
 
 
 def _scratch(folder: Path, name: str) -> Path:

@@ -14,8 +14,7 @@ from rich.text import Text
 from mmlib.batch.execute import Job, Outcome
 from mmlib.scores.metrics import METRICS
 from mmlib.scores.results import REFERENCE
-from mmlib.scores.runs import manifest
-from mmlib.scores.store import read
+from mmlib.scores.runs import manifest, rows_of
 
 SHOWN = 20  # lines of the live table
 
@@ -85,21 +84,15 @@ class Progress:
 
     def _compare(self, job: Job) -> None:
         """Keep the best test score: of the mean absolute error, else of the first metric stored."""
-        rows = [r for r in rows_of(job) if r["split"] == "test" and r["model"] not in REFERENCE]
-        if rows and not self.metric:
-            self.metric = "mae" if any(r["metric"] == "mae" for r in rows) else rows[0]["metric"]
-        for row in (r for r in rows if r["metric"] == self.metric):
+        stored = rows_of(job.done if job.own else job.folder, job.point.notebook.stem)
+        ours = [r for r in stored if r["split"] == "test" and r["model"] not in REFERENCE]
+        if ours and not self.metric:
+            self.metric = "mae" if any(r["metric"] == "mae" for r in ours) else ours[0]["metric"]
+        for row in (r for r in ours if r["metric"] == self.metric):
             value = row["mean"] if METRICS[self.metric].better == "low" else -row["mean"]
             if self.best is None or value < self.best[0]:
                 place = " ".join((row["model"], row["variant"], row["dataset"]))
                 self.best = value, f"best {self.metric} {row['mean']:.3f}: {place}"
-
-
-def rows_of(job: Job) -> list[dict]:
-    """The rows that a finished point stored, none if it stores none."""
-    folder = job.done if job.own else job.folder
-    rows = read(folder / "metrics.json", [])
-    return [row for row in rows if row["notebook"] == job.point.notebook.stem]
 
 
 def labels(jobs: Sequence[Job]) -> list[str]:

@@ -151,6 +151,18 @@ def differences(a: str, b: str) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["notebook", "what", a, b if b != a else f"{b} again"])
 
 
+def rows_of(folder: Path, notebook: str) -> list[dict]:
+    """The rows of a notebook in a folder; none if it stored none, or if they are damaged."""
+    return [row for row in read(folder / ROWS_FILE, []) if row["notebook"] == notebook]
+
+
+def stored(folder: Path, notebook: str) -> dict[str, int]:
+    """How many entries of a notebook each of `FILES` in a folder holds; 0 where it is damaged."""
+    contents = {name: read(folder / name, []) for name in FILES}
+    made = {n: [e if isinstance(e, str) else e["notebook"] for e in c] for n, c in contents.items()}
+    return {name: notebooks.count(notebook) for name, notebooks in made.items()}
+
+
 def manifest(folder: Path) -> dict:
     """A point's record; {} if there is none, or if a file of a finished point is damaged."""
     record = read(folder / "manifest.json", {})
