@@ -112,15 +112,16 @@ def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **changes}
 
 
-def kill_processes(name: str, value: str) -> int:
-    """Kill the other processes of this machine in whose environment `name` is `value`; how many."""
-    killed = 0
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):  # of another user, or gone
-            if process.environ().get(name) == value and process.pid != os.getpid():
-                process.kill()
-                killed += 1
-    return killed
+def kill_processes(name: str, value: str) -> None:
+    """Kill the other processes here in whose environment `name` is `value`, and what they start."""
+    is_clean = False
+    while not is_clean:
+        is_clean = True
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):  # of another user, or gone
+                if process.environ().get(name) == value and process.pid != os.getpid():
+                    process.kill()
+                    is_clean = False
 
 
 def refuse_unknown(

@@ -21,7 +21,6 @@ from mmlib.batch import execute, kernel, pairs
 from mmlib.batch.__main__ import main
 from mmlib.batch.parameters import Point
 from mmlib.scores import runs
-from mmlib.text.cache import Store
 
 PARAMETERS = 'x: int = 1\ntext: str = ""\nrun: str = "interactive"\n'
 
@@ -152,8 +151,6 @@ def test_no_lock_is_left(small, workers):
     small.notebook("02_a", PARAMETERS, f"{here(small)}results.save([], run, '02_a')\n")
     small.grid("g", "notebooks: 02_a\ncross: {x: [1, 2]}")
     assert main(["g", *workers]) == main(["--run", "r", *workers]) == 0
-    with Store({}, small.root).turn(["a"]):
-        assert list(small.root.rglob("*.lock"))
     left = [path for path in small.root.rglob("*") if "lock" in path.name or "driver" in path.name]
     assert left == []
 
@@ -282,7 +279,7 @@ def test_make_notebooks_keeps_a_cell_that_was_added_to_the_notebook(small, pair)
     tool = Path(sys.executable).with_name("jupytext")
     subprocess.run([tool, *command.split()], cwd=small.root, check=True, capture_output=True)
     assert "print('mine')" in source.read_text()
-    assert pairs.advice(notebook) == ""
+    assert pairs.advice(notebook) == ("", False)
 
 
 def test_make_notebooks_takes_over_what_was_written_in_the_source(small, pair):
@@ -297,7 +294,7 @@ def test_make_notebooks_takes_over_what_was_written_in_the_source(small, pair):
 def test_the_batch_names_the_same_remedy(small, pair, capsys, monkeypatch):
     _, notebook = pair
     monkeypatch.chdir(small.root)
-    assert pairs.advice(notebook) == ""
+    assert pairs.advice(notebook) == ("", False)
     add_cell(notebook, "print('mine')")
     assert main(["--dry-run"]) == 0
     text = " ".join(capsys.readouterr().out.split())

@@ -124,7 +124,7 @@ def test_interrupted_small_leaves_nothing(written, monkeypatch, tmp_path):
 
 def test_an_encoder_that_is_there_needs_no_writing(written, monkeypatch):
     kept = small(written, vocabulary=300, depth=1, steps=1)
-    monkeypatch.setattr(made, "locked", lambda *_: pytest.fail("writes a lock"))
+    monkeypatch.setattr(made, "FileLock", lambda *_: pytest.fail("writes a lock"))
     assert small(written, vocabulary=300, depth=1, steps=1) == kept
 
 

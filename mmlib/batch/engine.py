@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import cycle
 from pathlib import Path
 
 import dask
@@ -39,13 +40,13 @@ SETTINGS = {
 @contextmanager
 def only_driver(folder: Path) -> Iterator[None]:
     """Hold a run's folder, swept before and after; RuntimeError that names who does already."""
-    holder = folder / ".driver"
+    lock = folder / ".driver.lock"
     with ExitStack() as stack:
         try:
-            stack.enter_context(files.locked(folder / ".driver.lock", timeout=0))
-            files.write_whole(holder, f"pid {os.getpid()} on {socket.gethostname()}")
+            stack.enter_context(files.locked(lock, timeout=0))
+            lock.write_text(f"pid {os.getpid()} on {socket.gethostname()}")
         except Timeout as error:
-            who = holder.read_text() if holder.exists() else "another process"
+            who = lock.read_text() or "another process"
             raise RuntimeError(
                 f"{folder.name} is being written by {who}: wait for it, or choose another --run"
             ) from error
@@ -54,7 +55,6 @@ def only_driver(folder: Path) -> Iterator[None]:
             raise RuntimeError(
                 f"cannot write to {folder} ({reason}): make room there or choose another --run"
             ) from error
-        stack.callback(holder.unlink, missing_ok=True)
         execute.sweep(folder)
         stack.callback(execute.sweep, folder)
         yield
@@ -97,15 +97,14 @@ def local(workers: int, host: str = LOOPBACK) -> SpecCluster:
 
     host: the address at which they and the scheduler listen.
     """
-    cards, count = gpus(), str(threads(workers))
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    share = dict.fromkeys(names, count)
+    cards, count = gpus() or [None], str(threads(workers))
+    share = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), count)
     here = {"host": host, "dashboard": False, "dashboard_address": f"{host}:0"}
     quiet = {"silence_logs": logging.CRITICAL}
     specs = {}
-    for i in range(workers):
-        card = {"CUDA_VISIBLE_DEVICES": cards[i % len(cards)]} if cards else {}
-        options = {**here, **quiet, "nthreads": 1, "memory_limit": 0, "env": {**share, **card}}
+    for i, card in zip(range(workers), cycle(cards)):
+        env = share | ({"CUDA_VISIBLE_DEVICES": card} if card else {})
+        options = {**here, **quiet, "nthreads": 1, "memory_limit": 0, "env": env}
         specs[i] = {"cls": Nanny, "options": options}
     scheduler = {"cls": Scheduler, "options": {**here, "port": 0}}
     return SpecCluster(workers=specs, scheduler=scheduler, **quiet)

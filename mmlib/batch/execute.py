@@ -12,7 +12,7 @@ import platform
 import secrets
 import shutil
 import socket
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -113,15 +113,11 @@ def attempt(job: Job, batch: Batch, number: int) -> Outcome:
     """
     if batch.code != code_here():
         raise RuntimeError(f"worker on {socket.gethostname()} has {code_here()}")
-    with _claim(job.folder, job.name):
+    with files.locked(job.folder / f".{job.name}.lock"):
         session = manifest(job.done).get("session")
         if up_to_date(job) and (batch.resume or session == batch.session):
             return Outcome(job, "up to date")
         return _run(job, batch, number)
-
-
-def _claim(folder: Path, name: str, timeout: float = -1) -> AbstractContextManager[None]:
-    return files.locked(folder / f".{name}.lock", timeout)
 
 
 def _run(job: Job, batch: Batch, number: int) -> Outcome:
@@ -139,14 +135,11 @@ def _run(job: Job, batch: Batch, number: int) -> Outcome:
             environment={"MMLIB_COMMAND": batch.command, "MMLIB_POINT": into},
             limit=batch.timeout,
         )
-        record["state"] = "failed" if record["error"] else "done"
         record["stored"] = stored(scratch if job.own else job.folder, job.point.notebook.stem)
-        _finish(scratch, record)
-        _publish(scratch, job)
+        return _publish(scratch, job, record)
     except OSError as error:  # of the disk: the notebook's own errors are in the record
         shutil.rmtree(scratch, ignore_errors=True)
         return give_up(job, batch, number, kernel.described(error, job.folder))
-    return Outcome(job, record["state"], record["error"], record["seconds"])
 
 
 def begun(job: Job, batch: Batch, number: int) -> dict:
@@ -174,23 +167,22 @@ def begun(job: Job, batch: Batch, number: int) -> dict:
 
 def give_up(job: Job, batch: Batch, number: int, error: str) -> Outcome:
     """Record a failure that left no notebook: a full disk, a worker that died again and again."""
-    record = {**begun(job, batch, number), "state": "failed", "error": error, "traceback": ""}
+    record = {**begun(job, batch, number), "error": error, "traceback": "", "seconds": 0.0}
     scratch = _scratch(job.folder, job.name)
     try:
         scratch.mkdir()
-        _finish(scratch, record)
-        _publish(scratch, job)
+        return _publish(scratch, job, record)
     except OSError:  # nor is there room for the record; the driver still tells
         shutil.rmtree(scratch, ignore_errors=True)
-    return Outcome(job, "failed", error)
+        return Outcome(job, "failed", error)
 
 
 def sweep(folder: Path) -> None:
     """End and remove what killed workers left unfinished; a point that still runs is left alone."""
     for path in folder.glob(".*.part/"):
-        name = path.name[1:].rsplit(".", 2)[0]
-        with suppress(Timeout), _claim(folder, name, timeout=0):
-            kernel.end(str(path))
+        lock = folder / f"{path.name.rsplit('.', 2)[0]}.lock"
+        with suppress(Timeout), files.locked(lock, timeout=0):
+            files.kill_processes(kernel.MARK, str(path))
             shutil.rmtree(path, ignore_errors=True)
     begun = [*folder.glob(".*.json.*.part"), *(files.FIGURES / folder.name).glob(".*.part")]
     with suppress(Timeout), files.locked(folder / ".lock", timeout=0):  # nobody stores results now
@@ -206,19 +198,17 @@ def _write(folder: Path, record: dict) -> None:
     write_whole(folder / "manifest.json", json.dumps(record, indent=1) + "\n")
 
 
-def _finish(scratch: Path, record: dict) -> None:
-    (scratch / ".lock").unlink(missing_ok=True)
-    _write(scratch, {**record, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
-
-
-def _publish(scratch: Path, job: Job) -> None:
+def _publish(scratch: Path, job: Job, record: dict) -> Outcome:
     """Give a finished folder its name; a failure never takes the place of a result."""
-    done = manifest(scratch).get("state") == "done"
-    target = job.done if done else job.failed
+    (scratch / ".lock").unlink(missing_ok=True)  # of a kernel that was killed
+    state, target = ("failed", job.failed) if record["error"] else ("done", job.done)
+    finished = datetime.now(UTC).isoformat(timespec="seconds")
+    _write(scratch, {**record, "state": state, "finished": finished})
     old = _scratch(job.folder, target.name)
     if target.exists():
         os.rename(target, old)
     os.rename(scratch, target)
     shutil.rmtree(old, ignore_errors=True)
-    if done:
+    if state == "done":
         shutil.rmtree(job.failed, ignore_errors=True)
+    return Outcome(job, state, record["error"], record["seconds"])

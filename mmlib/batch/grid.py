@@ -34,6 +34,7 @@ SECTIONS = ("notebooks", "fixed", "cross", "zip", "exclude")
 class Grid:
     """What a grid file says. An axis is a list of assignments, of which a point has one each."""
 
+    path: Path
     notebooks: dict[Path, dict]  # with their declared parameters
     axes: list[list[dict[str, object]]] = field(default_factory=list)  # fixed ones: of length 1
     exclude: list[dict[str, list]] = field(default_factory=list)
@@ -68,63 +69,64 @@ def find(name: str) -> Path:
 
 def read(path: Path) -> Grid:
     """A grid file, checked against its notebooks; ValueError with the line of what is wrong."""
-    file = Document(path)
-    with file.at():
+    with Document(path) as file:
         sections = named(file.content)
         if "notebooks" not in sections:
             raise ValueError("no `notebooks:`")
-    for section, given in sections.items():
-        with file.at(section):
+        for section, given in sections.items():
+            file.at(section)
             refuse_unknown("section", [section], SECTIONS)
             if section in ("fixed", "cross", "zip"):
                 named(given)
-    grid = Grid(_notebooks(file, _listed(sections["notebooks"])))
-    axes = [("fixed", {name: [value]}) for name, value in sections.get("fixed", {}).items()]
-    axes += [("cross", {name: values}) for name, values in sections.get("cross", {}).items()]
-    axes += [("zip", columns) for columns in [sections.get("zip")] if columns]
-    for section, columns in axes:
-        grid.axes.append(_axis(grid, file, section, columns))
-    for i, rule in enumerate(_listed(sections.get("exclude", []))):
-        grid.exclude.append(_exclude(grid, file, i, rule))
-    return grid
+        grid = Grid(path, _notebooks(file, sections["notebooks"]))
+        for name, value in sections.get("fixed", {}).items():
+            grid.axes.append(_axis(grid, file, "fixed", {name: [value]}))
+        for name, values in sections.get("cross", {}).items():
+            grid.axes.append(_axis(grid, file, "cross", {name: values}))
+        if columns := sections.get("zip"):
+            grid.axes.append(_axis(grid, file, "zip", columns))
+        for i, rule in enumerate(_listed(sections.get("exclude", []))):
+            file.at("exclude", i)
+            grid.exclude.append(_exclude(grid, file, named(rule)))
+        return grid
 
 
 def _listed(given: object) -> list:
     return given if isinstance(given, list) else [given]
 
 
-def _notebooks(file: Document, names: list) -> dict[Path, dict]:
+def _notebooks(file: Document, given: object) -> dict[Path, dict]:
     notebooks: dict[Path, dict] = {}
-    for i, name in enumerate(names):
-        with file.at("notebooks", i):
-            for path in select([str(name)]):
-                if path in notebooks:
-                    raise ValueError(f"{path.stem} stands twice")
-                notebooks[path] = declared(path)
-    with file.at("notebooks"):
-        if not notebooks:
-            raise ValueError("an empty grid: no notebook")
+    for i, name in enumerate(_listed(given)):
+        file.at("notebooks", i)
+        for path in select([str(name)]):
+            if path in notebooks:
+                raise ValueError(f"{path.stem} stands twice")
+            notebooks[path] = declared(path)
+    if not notebooks:
+        raise ValueError("an empty grid: no notebook")
     return notebooks
 
 
 def _axis(grid: Grid, file: Document, section: str, columns: Mapping[str, list]) -> list[dict]:
     """The assignments of lists that go together, first with first, after a check of each value."""
+    first = next(iter(columns))
     for name, values in columns.items():
-        with file.at(section, name):
-            if not isinstance(values, list) or not values:
-                raise ValueError("needs a list of at least one value")
-            if len(values) != len(next(iter(columns.values()))):
-                raise ValueError("zipped lists have different lengths")
+        file.at(section, name)
+        if not isinstance(values, list) or not values:
+            raise ValueError("needs a list of at least one value")
+        if len(values) != len(columns[first]):
+            raise ValueError("zipped lists have different lengths")
         for i, value in enumerate(values):
-            with file.at(section, name, i):
-                _check(grid, name, value)
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    seen = set()
-    for i, row in enumerate(rows):
-        values = tuple(str(v) if isinstance(v, list | dict) else v for v in row.values())
-        with file.at(section, next(iter(columns)), i):
-            if values in seen:
-                raise ValueError(f"duplicate point: {row} stands twice")
+            file.at(section, name, i)
+            _check(grid, name, value)
+    rows, seen = [], set()
+    for i, row in enumerate(zip(*columns.values(), strict=True)):
+        file.at(section, first, i)
+        rows.append(dict(zip(columns, row, strict=True)))
+        values = tuple(str(v) if isinstance(v, list | dict) else v for v in row)
+        if values in seen:
+            raise ValueError(f"duplicate point: {rows[-1]} stands twice")
         seen.add(values)
     return rows
 
@@ -139,17 +141,15 @@ def _check(grid: Grid, name: str, value: object) -> None:
         check(path.stem, parameters, name, value)
 
 
-def _exclude(grid: Grid, file: Document, i: int, given: object) -> dict[str, list]:
+def _exclude(grid: Grid, file: Document, rule: Mapping[str, object]) -> dict[str, list]:
     """A rule, each name with its list of values; ValueError where it excludes nothing."""
-    place = ["exclude", i] if isinstance(file.content["exclude"], list) else ["exclude"]
-    with file.at(*place):
-        rule = {name: _listed(wanted) for name, wanted in named(given).items()}
-        if not rule:
-            raise ValueError("an exclude that names no parameter")
-    for name, wanted in rule.items():
+    if not rule:
+        raise ValueError("an exclude that names no parameter")
+    place, lists = file.place, {name: _listed(wanted) for name, wanted in rule.items()}
+    for name, wanted in lists.items():
+        file.at(*place, name)
         there = [part[name] for axis in grid.axes for part in axis if name in part]
         for value in wanted:
-            with file.at(*place, name):
-                if value not in there:
-                    raise ValueError(f"excludes {name} = {value!r}, which no point has")
-    return rule
+            if value not in there:
+                raise ValueError(f"excludes {name} = {value!r}, which no point has")
+    return lists

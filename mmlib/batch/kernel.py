@@ -1,8 +1,8 @@
 """A kernel for each point, of this Python, which does not outlive the process that asked for it.
 
 jupyter_client tells a kernel its parent, and ipykernel ends within a second of the parent's death.
-What a cell has started, in a session of its own even, inherits a mark in its environment: `end`
-finds it by that, whether or not its parents still live.
+What a cell has started, in a session of its own even, inherits a mark in its environment
+and is found by that, whether or not its parents still live.
 """
 
 import errno
@@ -41,7 +41,7 @@ class Watch(threading.Thread):
                 self.memory = max(self.memory, _resident(self.pid) if self.pid else 0)
             if self.limit and time.monotonic() - self.began > self.limit and self.pid:
                 self.expired = True
-                return end(self.mark)
+                return kill_processes(MARK, self.mark)
 
     def note_ready(self, **_: object) -> None:
         self.ready = time.monotonic()
@@ -51,12 +51,6 @@ def _resident(pid: int) -> int:
     """Bytes of memory that a process and its children hold."""
     process = psutil.Process(pid)
     return sum(p.memory_info().rss for p in [process, *process.children(recursive=True)])
-
-
-def end(mark: str) -> None:
-    """Kill a kernel and all that its cells have started; they may start others meanwhile."""
-    while kill_processes(MARK, mark):
-        pass
 
 
 def _manager(watch: Watch, environment: Mapping[str, str]) -> type[AsyncKernelManager]:
@@ -107,7 +101,7 @@ def execute(
         error, trace = _reason(problem, watch, output.parent)
     finally:
         watch.stopped.set()
-        end(mark)
+        kill_processes(MARK, mark)
     return {
         "error": error,
         "traceback": trace,

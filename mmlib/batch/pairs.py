@@ -5,55 +5,42 @@ python -m mmlib.batch.pairs notebooks/02_daf.ipynb     refuses where a cell woul
 `make notebooks` asks this first, because it writes the cells of the `.py` over the notebook's.
 """
 
+import os
 import sys
 from pathlib import Path
 
 from mmlib.batch.parameters import cells, imported
 
 
-def advice(notebook: Path) -> str:
-    """One line about cells that differ, "" if none do; a run executes those of the `.ipynb`."""
-    written, executed = _both(notebook)
-    if written == executed:
-        return ""
-    if is_edited(notebook):
-        path, source = (_from_here(notebook.with_suffix(end)) for end in (".ipynb", ".py"))
-        return (
-            f"{notebook.stem}: its .ipynb is newer and has cells that the .py lacks; "
-            f"jupytext --to py:percent {path} takes them over, touch {source} gives them up"
-        )
-    return (
-        f"{notebook.stem}: its .py has other cells than the .ipynb, which is what runs; "
-        f"make notebooks ONLY={notebook.stem} takes them over"
-    )
+def advice(notebook: Path) -> tuple[str, bool]:
+    """A line about cells that differ, "" if none do, and whether `make notebooks` would lose one.
 
-
-def is_edited(notebook: Path) -> bool:
-    """Whether the `.ipynb` is the newer one and has cells that the `.py` lacks."""
-    written, executed = _both(notebook)
-    times = [notebook.with_suffix(end).stat().st_mtime_ns for end in (".py", ".ipynb")]
-    return times[0] < times[1] and any(executed.count(c) > written.count(c) for c in executed)
-
-
-def _both(notebook: Path) -> list[list[tuple[str, str]]]:
-    """Kind and text of the cells of the `.py` and of the `.ipynb`; none where one is missing."""
-    source = notebook.with_suffix(".py")
+    It would where the `.ipynb` is the newer one and has cells that the `.py` lacks.
+    """
+    source, name = notebook.with_suffix(".py"), notebook.stem
     if not (source.exists() and notebook.exists()):
-        return [[], []]
+        return "", False
     both = imported("jupytext").read(source).cells, cells(notebook)
-    return [[(cell.cell_type, cell.source.strip()) for cell in side] for side in both]
-
-
-def _from_here(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    written, executed = ([(c.cell_type, c.source.strip()) for c in side] for side in both)
+    is_newer = notebook.stat().st_mtime_ns > source.stat().st_mtime_ns
+    if is_newer and any(executed.count(cell) > written.count(cell) for cell in executed):
+        here = os.path.relpath(notebook.parent)
+        return (
+            f"{name}: its .ipynb is newer and has cells that the .py lacks; jupytext --to "
+            f"py:percent {here}/{name}.ipynb takes them over, touch {here}/{name}.py gives them up"
+        ), True
+    differs = "its .py has other cells than the .ipynb, which is what runs"
+    line = f"{name}: {differs}; make notebooks ONLY={name} takes them over"
+    return line if written != executed else "", False
 
 
 def main(notebook: Path) -> int:
     """1, with one line, where `make notebooks` would lose a cell of the notebook."""
-    if line := advice(notebook) if is_edited(notebook) else "":
+    line, is_lost = advice(notebook)
+    if is_lost:
         print(f"error: {line}", file=sys.stderr)
-    return int(bool(line))
+    return int(is_lost)
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]).resolve()))
+    sys.exit(main(Path(sys.argv[1])))

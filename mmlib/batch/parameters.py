@@ -139,8 +139,7 @@ def _hint(kind: str, value: object) -> str:
 
 def read_parameters(path: Path) -> dict:
     """A file of parameters; ValueError in one line if it cannot be read or is no mapping."""
-    file = Document(path)
-    with file.at():
+    with Document(path) as file:
         return named({} if file.content is None else file.content)
 
 

@@ -5,23 +5,17 @@ both, and a few aliases stand for more values than memory holds. Each is refused
 built from it, in one line that names the line of the file and what to write instead.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
 from pathlib import Path
 
 import yaml
 from yaml.constructor import ConstructorError
-from yaml.events import (
-    AliasEvent,
-    CollectionEndEvent,
-    CollectionStartEvent,
-    Event,
-    ScalarEvent,
-)
+from yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, Event
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 VALUES, LEVELS = 10**7, 20  # of one text, its aliases written out
 TAG = "tag:yaml.org,2002:"
+MISREAD = re.compile(r"^[-+]?0[0-7_]+$|:")  # octal, or base 60
 KINDS = ("null", "bool", "int", "float", "str", "seq", "map")  # JSON's, which manifests are
 
 
@@ -48,15 +42,13 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # C: 10^6 values 
 
     def number(self, node: ScalarNode) -> int | float:
         """A number, if YAML and a reader see the same one."""
-        is_whole = node.tag == TAG + "int"
-        value = self.construct_yaml_int(node) if is_whole else self.construct_yaml_float(node)
+        if node.tag == TAG + "float":
+            value = self.construct_yaml_float(node)
+        else:
+            value = self.construct_yaml_int(node)
         if value != value:
             raise _refusal(node, f"{node.value} is no number that can be compared: leave it out")
-        try:
-            is_misread = is_whole and int(node.value, 0) != value
-        except ValueError:
-            is_misread = True
-        if is_misread or ":" in node.value:
+        if MISREAD.search(node.value):
             either = f'{value} if that is meant, "{node.value}" for text, or the decimal number'
             raise _refusal(node, f"YAML reads {node.value} as {value}: write {either}")
         return value
@@ -79,30 +71,23 @@ def _refusal(node: Node | Event, text: str) -> ConstructorError:
 
 
 def _check_size(text: str) -> None:
-    """ConstructorError where a text has too many levels or values, its aliases written out.
+    """ConstructorError where a text has too many levels, or aliases that may make it explode.
 
     That is told from the parser's events: what makes nodes of them crashes on 10^5 levels.
     """
-    sizes: dict[str | None, tuple[int, int]] = {}  # values and levels of what an anchor names
-    inside: list[list] = [[None, 0, 0]]  # anchor, values and levels of the collections now open
-    for event in yaml.parse(text, Loader=_Loader):
-        anchor, values, levels = getattr(event, "anchor", None), 0, 0
+    inside, aliases = [], 0  # inside: the anchors, or None, of the open collections
+    for values, event in enumerate(yaml.parse(text, Loader=_Loader)):
         if isinstance(event, CollectionStartEvent):
-            sizes[anchor] = VALUES + 1, 0  # as an alias inside of it would find it: without end
-            inside.append([anchor, 0, 0])
+            inside.append(event.anchor)
         elif isinstance(event, CollectionEndEvent):
-            anchor, values, levels = inside.pop()
-            sizes[anchor] = values, levels + 1
-            levels += 1
-        elif isinstance(event, ScalarEvent):
-            sizes[anchor] = values, levels = 1, 0
-        elif isinstance(event, AliasEvent):
-            values, levels = sizes.get(anchor, (1, 0))
-        inside[-1][1:] = inside[-1][1] + values, max(inside[-1][2], levels)
-        if inside[-1][1] > VALUES:
-            raise _refusal(event, f"more than {VALUES} values, aliases written out: use fewer")
-        if len(inside) + inside[-1][2] > LEVELS:
+            inside.pop()
+        aliases += isinstance(event, AliasEvent)
+        if isinstance(event, AliasEvent) and any(inside):
+            raise _refusal(event, f"*{event.anchor} inside of what an alias names: write it out")
+        if len(inside) > LEVELS:
             raise _refusal(event, f"more than {LEVELS} levels: write it flatter")
+        if aliases and aliases * values > VALUES:
+            raise _refusal(event, "too many aliases in a long text: write them out")
 
 
 def parse(text: str) -> tuple[Node | None, object]:
@@ -113,18 +98,15 @@ def parse(text: str) -> tuple[Node | None, object]:
     return top, loader.construct_document(top) if top else None
 
 
-class _LineError(ValueError):
-    """It names its line already."""
-
-
 class Document:
     """A YAML file: what it holds, and the line of each part of that.
 
-    ValueError in one line if it cannot be read.
+    ValueError in one line if it cannot be read. Inside of `with document:` a ValueError gets the
+    line of the place that `at` was told last.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.place = path, ()
         try:
             self.top, self.content = parse(path.read_text())
         except (OSError, ValueError, yaml.YAMLError) as error:
@@ -133,19 +115,20 @@ class Document:
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
             raise ValueError(f"{path}: {reason}") from error
 
-    @contextmanager
-    def at(self, *place: object) -> Iterator[None]:
-        """A ValueError from inside names the line of a place: `cross`, `lr`, 0 is one."""
-        try:
-            yield
-        except _LineError:
-            raise
-        except ValueError as error:
+    def at(self, *place: object) -> None:
+        """What is looked at from now on: `cross`, `lr`, 0 is the first value of a parameter."""
+        self.place = place
+
+    def __enter__(self) -> "Document":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ValueError):
             node = self.top
-            for step in place:
+            for step in self.place:
                 node = _child(node, step)
             line = node.start_mark.line + 1 if node else 1
-            raise _LineError(f"{self.path}:{line}: {error}") from error
+            raise ValueError(f"{self.path}:{line}: {error}") from error
 
 
 def _child(node: Node, step: object) -> Node:

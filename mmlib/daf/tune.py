@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 
 from mmlib.daf import features, fusion, train
 from mmlib.daf.features import variant
 from mmlib.daf.train import Settings
 from mmlib.data import load
-from mmlib.files import RUNS, locked, write_whole
+from mmlib.files import RUNS, write_whole
 from mmlib.stack.vectors import Features
 
 FILE = RUNS / "settings.json"
@@ -76,7 +77,8 @@ def table(dataset: str) -> list[dict]:
 
 def store(dataset: str, modalities: Sequence[str], rule: str, entry: dict) -> None:
     """Add one choice to the file, atomically; two runs may write at once."""
-    with locked(FILE.with_suffix(".lock")):
+    FILE.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(FILE.with_suffix(".lock")):
         everything = _read(FILE)
         everything.setdefault(dataset, {}).setdefault(variant(modalities), {})[rule] = entry
         write_whole(FILE, json.dumps(everything, indent=1) + "\n")

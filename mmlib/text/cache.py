@@ -14,9 +14,10 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from safetensors.numpy import load, save
 
-from mmlib.files import cache_root, locked, write_whole
+from mmlib.files import cache_root, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,8 @@ class Store:
         name = sha256(b"".join(map(self._key, items))).hexdigest()
         with ExitStack() as stack:
             with suppress(OSError):  # a disk that cannot be written: everybody computes
-                stack.enter_context(locked(self.folder / f"{name}.lock"))
+                self.folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(FileLock(self.folder / f"{name}.lock"))
             yield
 
     def _key(self, item: str) -> bytes:

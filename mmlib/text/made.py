@@ -17,9 +17,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 import transformers  # whose models are loaded at their first use
+from filelock import FileLock
 from torch import Tensor, nn
 
-from mmlib.files import cache_root, locked
+from mmlib.files import cache_root
 from mmlib.text.encoder import identity, locate, quiet, versions
 
 MARKS = {"pad": "[PAD]", "cls": "[CLS]", "sep": "[SEP]", "unk": "[UNK]", "mask": "[MASK]"}
@@ -211,7 +212,8 @@ def _kept(kind: str, about: dict, make: Callable[[Path], None]) -> Path:
     folder = cache_root() / "encoders" / f"{kind}-{key[:16]}"
     if folder.is_dir():  # also where nothing can be written
         return folder
-    with locked(folder.with_suffix(".lock")):
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
         if not folder.is_dir():
             with TemporaryDirectory(dir=folder.parent, prefix=f".{kind}-") as part:
                 make(made := Path(part) / "encoder")
