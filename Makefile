@@ -35,7 +35,7 @@ run: setup  ## execute the notebooks (DATASET=mosi RUN=mosi ONLY="02_daf 08_resu
 	  $(if $(PARAMS),--params $(PARAMS)) $(if $(ONLY),--only $(ONLY))
 
 rerun: setup  ## every point of a grid that is not up to date (GRID=smoke WORKERS=2)
-	@$(BIN)/python -m mmlib.batch $(GRID) $(if $(WORKERS),--workers $(WORKERS))
+	@$(BIN)/python -m mmlib.batch $(or $(GRID),$(error name a grid: make rerun GRID=smoke)) $(if $(WORKERS),--workers $(WORKERS))
 
 # One thread: sums keep their order, so that a run, the stored outputs and the tests agree.
 run rerun notebooks test numeric fuzz drill: export OMP_NUM_THREADS := 1
@@ -43,6 +43,7 @@ run rerun notebooks test numeric fuzz drill: export OMP_NUM_THREADS := 1
 notebooks: setup  ## make the reference run: every .ipynb anew from its .py (ONLY=02_daf)
 	@set -e; for source in $(SOURCES); do \
 	  notebook=$${source%.py}.ipynb; echo "$$notebook"; \
+	  $(BIN)/python -m mmlib.batch.pairs $$notebook; \
 	  $(BIN)/jupytext --to ipynb --update --quiet $$source; \
 	  $(BIN)/python notebooks/conftest.py $$(basename $$source .py); \
 	  $(BIN)/jupyter execute --inplace --NbClientApp.log_level=ERROR \

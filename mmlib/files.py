@@ -6,10 +6,13 @@ import re
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
+
+import psutil
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -79,6 +82,21 @@ def write_whole(path: Path, content: bytes | str | Callable[[Path], object]) -> 
             part.unlink(missing_ok=True)
 
 
+@contextmanager
+def locked(path: Path, timeout: float = -1) -> Iterator[None]:
+    """Hold a lock among processes, whose file is gone afterwards.
+
+    timeout: seconds, -1 for ever; filelock.Timeout after them. Missing folders are made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path, timeout=timeout):
+        try:
+            yield
+        finally:  # while it is held: who waits for it sees that the file has gone, and makes anew
+            with suppress(OSError):
+                path.unlink()
+
+
 def environment(name: str, default: str = "") -> str:
     """A variable of the environment; the only place where mmlib reads one by a name of others."""
     return os.environ.get(name, default)
@@ -92,6 +110,18 @@ def variables(prefix: str) -> dict[str, str]:
 def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
     """The environment of a process that this one starts: its own, but for the changes."""
     return {**os.environ, **changes}
+
+
+def kill_processes(name: str, value: str) -> None:
+    """Kill the other processes here in whose environment `name` is `value`, and what they start."""
+    is_clean = False
+    while not is_clean:
+        is_clean = True
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):  # of another user, or gone
+                if process.environ().get(name) == value and process.pid != os.getpid():
+                    process.kill()
+                    is_clean = False
 
 
 def refuse_unknown(
@@ -113,12 +143,15 @@ def refuse_unknown(
 
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
+LONGEST = 200  # bytes, of the 255 that a folder's name can have: others are made from it
 
 
 def plain_name(what: str, name: str) -> str:
     """The name, if a file or folder can have it and stays where it is put; else ValueError."""
     if not PLAIN_NAME.fullmatch(name):
         raise ValueError(f"{what} {name!r}: use letters, digits, '-', '_' and '.' only")
+    if len(name.encode()) > LONGEST:
+        raise ValueError(f"{what} {name[:20]}...: a name has at most {LONGEST} bytes; shorten it")
     return name
 
 

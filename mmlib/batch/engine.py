@@ -7,12 +7,14 @@ worker to another one; what is written stays the same, since a point appears onl
 import asyncio
 import logging
 import os
+import re
 import shlex
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import cycle
 from pathlib import Path
 
 import dask
@@ -20,7 +22,7 @@ from dask.system import CPU_COUNT
 from distributed import Client, Nanny, Scheduler, Security, SpecCluster, as_completed
 from distributed.comm import connect as call
 from distributed.system import MEMORY_LIMIT
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from mmlib import files
 from mmlib.batch import execute
@@ -38,28 +40,24 @@ SETTINGS = {
 @contextmanager
 def only_driver(folder: Path) -> Iterator[None]:
     """Hold a run's folder, swept before and after; RuntimeError that names who does already."""
-    lock, holder = FileLock(folder / ".driver.lock", timeout=0), folder / ".driver"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-        files.write_whole(holder, f"pid {os.getpid()} on {socket.gethostname()}")
-    except Timeout as error:
-        who = holder.read_text() if holder.exists() else "another process"
-        raise RuntimeError(
-            f"{folder.name} is being written by {who}: wait for it, or choose another --run"
-        ) from error
-    except OSError as error:
-        reason = error.strerror or files.reason_of(error)
-        raise RuntimeError(
-            f"cannot write to {folder} ({reason}): make room there or choose another --run"
-        ) from error
-    execute.sweep(folder)
-    try:
-        yield
-    finally:
+    lock = folder / ".driver.lock"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(files.locked(lock, timeout=0))
+            lock.write_text(f"pid {os.getpid()} on {socket.gethostname()}")
+        except Timeout as error:
+            who = lock.read_text() or "another process"
+            raise RuntimeError(
+                f"{folder.name} is being written by {who}: wait for it, or choose another --run"
+            ) from error
+        except OSError as error:
+            reason = error.strerror or files.reason_of(error)
+            raise RuntimeError(
+                f"cannot write to {folder} ({reason}): make room there or choose another --run"
+            ) from error
         execute.sweep(folder)
-        holder.unlink(missing_ok=True)
-        lock.release()
+        stack.callback(execute.sweep, folder)
+        yield
 
 
 # Where the workers come from
@@ -82,8 +80,16 @@ def how_many(points: int, memory: float) -> int:
 
 
 def threads(workers: int) -> int:
-    """Threads a worker: OMP_NUM_THREADS if it is set, else its share of the cores."""
-    return int(files.environment("OMP_NUM_THREADS") or max(1, CPU_COUNT // workers))
+    """Threads a worker: OMP_NUM_THREADS if it is set, else its share of the cores.
+
+    Of OpenMP's list, a number for each level of nesting, the first. ValueError for anything else.
+    """
+    given = files.environment("OMP_NUM_THREADS").strip()
+    if not given:
+        return max(1, CPU_COUNT // workers)
+    if not re.fullmatch(r"[1-9]\d*(\s*,\s*[1-9]\d*)*", given):
+        raise ValueError(f"OMP_NUM_THREADS={given}: set it to a number from 1 on, or unset it")
+    return int(given.partition(",")[0])
 
 
 def local(workers: int, host: str = LOOPBACK) -> SpecCluster:
@@ -91,15 +97,14 @@ def local(workers: int, host: str = LOOPBACK) -> SpecCluster:
 
     host: the address at which they and the scheduler listen.
     """
-    cards, count = gpus(), str(threads(workers))
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    share = dict.fromkeys(names, count)
+    cards, count = gpus() or [None], str(threads(workers))
+    share = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), count)
     here = {"host": host, "dashboard": False, "dashboard_address": f"{host}:0"}
     quiet = {"silence_logs": logging.CRITICAL}
     specs = {}
-    for i in range(workers):
-        card = {"CUDA_VISIBLE_DEVICES": cards[i % len(cards)]} if cards else {}
-        options = {**here, **quiet, "nthreads": 1, "memory_limit": 0, "env": {**share, **card}}
+    for i, card in zip(range(workers), cycle(cards)):
+        env = share | ({"CUDA_VISIBLE_DEVICES": card} if card else {})
+        options = {**here, **quiet, "nthreads": 1, "memory_limit": 0, "env": env}
         specs[i] = {"cls": Nanny, "options": options}
     scheduler = {"cls": Scheduler, "options": {**here, "port": 0}}
     return SpecCluster(workers=specs, scheduler=scheduler, **quiet)

@@ -19,14 +19,14 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from mmlib import files
 from mmlib.batch import closure, kernel, sources
 from mmlib.batch.parameters import Point
 from mmlib.files import write_whole
 from mmlib.scores import provenance
-from mmlib.scores.runs import manifest
+from mmlib.scores.runs import manifest, stored
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,10 @@ def new_batch(command: str, *, resume: bool, timeout: float | None = None) -> Ba
 
 
 def up_to_date(job: Job) -> bool:
-    """Whether the point is done with these very inputs."""
-    return manifest(job.done).get("key") == job.key
+    """Whether the point is done with these very inputs, and what it stored is still there."""
+    record = manifest(job.done)
+    there = stored(job.done if job.own else job.folder, job.point.notebook.stem)
+    return record.get("key") == job.key and record.get("stored", there) == there
 
 
 def attempt(job: Job, batch: Batch, number: int) -> Outcome:
@@ -111,16 +113,11 @@ def attempt(job: Job, batch: Batch, number: int) -> Outcome:
     """
     if batch.code != code_here():
         raise RuntimeError(f"worker on {socket.gethostname()} has {code_here()}")
-    with _claim(job.folder, job.name):
+    with files.locked(job.folder / f".{job.name}.lock"):
         session = manifest(job.done).get("session")
         if up_to_date(job) and (batch.resume or session == batch.session):
             return Outcome(job, "up to date")
         return _run(job, batch, number)
-
-
-def _claim(folder: Path, name: str, timeout: float = -1) -> FileLock:
-    (folder / ".locks").mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / ".locks" / name, timeout=timeout)
 
 
 def _run(job: Job, batch: Batch, number: int) -> Outcome:
@@ -138,13 +135,11 @@ def _run(job: Job, batch: Batch, number: int) -> Outcome:
             environment={"MMLIB_COMMAND": batch.command, "MMLIB_POINT": into},
             limit=batch.timeout,
         )
-        record["state"] = "failed" if record["error"] else "done"
-        _finish(scratch, record)
-        _publish(scratch, job)
+        record["stored"] = stored(scratch if job.own else job.folder, job.point.notebook.stem)
+        return _publish(scratch, job, record)
     except OSError as error:  # of the disk: the notebook's own errors are in the record
         shutil.rmtree(scratch, ignore_errors=True)
-        return give_up(job, batch, number, f"{type(error).__name__}: {error}")
-    return Outcome(job, record["state"], record["error"], record["seconds"])
+        return give_up(job, batch, number, kernel.described(error, job.folder))
 
 
 def begun(job: Job, batch: Batch, number: int) -> dict:
@@ -172,23 +167,27 @@ def begun(job: Job, batch: Batch, number: int) -> dict:
 
 def give_up(job: Job, batch: Batch, number: int, error: str) -> Outcome:
     """Record a failure that left no notebook: a full disk, a worker that died again and again."""
-    record = {**begun(job, batch, number), "state": "failed", "error": error, "traceback": ""}
+    record = {**begun(job, batch, number), "error": error, "traceback": "", "seconds": 0.0}
     scratch = _scratch(job.folder, job.name)
     try:
         scratch.mkdir()
-        _finish(scratch, record)
-        _publish(scratch, job)
+        return _publish(scratch, job, record)
     except OSError:  # nor is there room for the record; the driver still tells
         shutil.rmtree(scratch, ignore_errors=True)
-    return Outcome(job, "failed", error)
+        return Outcome(job, "failed", error)
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed workers left unfinished; a point that still runs keeps its own."""
+    """End and remove what killed workers left unfinished; a point that still runs is left alone."""
     for path in folder.glob(".*.part/"):
-        name = path.name[1:].rsplit(".", 2)[0]
-        with suppress(Timeout), _claim(folder, name, timeout=0):
+        lock = folder / f"{path.name.rsplit('.', 2)[0]}.lock"
+        with suppress(Timeout), files.locked(lock, timeout=0):
+            files.kill_processes(kernel.MARK, str(path))
             shutil.rmtree(path, ignore_errors=True)
+    begun = [*folder.glob(".*.json.*.part"), *(files.FIGURES / folder.name).glob(".*.part")]
+    with suppress(Timeout), files.locked(folder / ".lock", timeout=0):  # nobody stores results now
+        for path in begun:
+            path.unlink(missing_ok=True)
 
 
 def _scratch(folder: Path, name: str) -> Path:
@@ -199,19 +198,17 @@ def _write(folder: Path, record: dict) -> None:
     write_whole(folder / "manifest.json", json.dumps(record, indent=1) + "\n")
 
 
-def _finish(scratch: Path, record: dict) -> None:
-    (scratch / ".lock").unlink(missing_ok=True)
-    _write(scratch, {**record, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
-
-
-def _publish(scratch: Path, job: Job) -> None:
+def _publish(scratch: Path, job: Job, record: dict) -> Outcome:
     """Give a finished folder its name; a failure never takes the place of a result."""
-    done = manifest(scratch).get("state") == "done"
-    target = job.done if done else job.failed
+    (scratch / ".lock").unlink(missing_ok=True)  # of a kernel that was killed
+    state, target = ("failed", job.failed) if record["error"] else ("done", job.done)
+    finished = datetime.now(UTC).isoformat(timespec="seconds")
+    _write(scratch, {**record, "state": state, "finished": finished})
     old = _scratch(job.folder, target.name)
     if target.exists():
         os.rename(target, old)
     os.rename(scratch, target)
     shutil.rmtree(old, ignore_errors=True)
-    if done:
+    if state == "done":
         shutil.rmtree(job.failed, ignore_errors=True)
+    return Outcome(job, state, record["error"], record["seconds"])

@@ -1,10 +1,12 @@
 """A kernel for each point, of this Python, which does not outlive the process that asked for it.
 
 jupyter_client tells a kernel its parent, and ipykernel ends within a second of the parent's death.
+What a cell has started, in a session of its own even, inherits a mark in its environment
+and is found by that, whether or not its parents still live.
 """
 
-import os
-import signal
+import errno
+import re
 import sys
 import threading
 import time
@@ -16,18 +18,20 @@ import psutil
 from jupyter_client import AsyncKernelManager
 
 from mmlib.batch.parameters import imported, literal
-from mmlib.files import child_environment, reason_of
+from mmlib.files import child_environment, kill_processes, reason_of
 
 QUIET = "--log-level=CRITICAL"  # ipykernel warns of its own sockets, and of being shut down
 POLL = 1.0  # seconds between two looks at a kernel's time and memory
+MARK = "MMLIB_KERNEL"  # in the environment of a kernel and of all that it starts
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Watch(threading.Thread):
     """Looks after a kernel: when it is ready, its peak memory, and its end when time is up."""
 
-    def __init__(self, limit: float | None) -> None:
+    def __init__(self, limit: float | None, mark: str) -> None:
         super().__init__(daemon=True)
-        self.limit, self.pid = limit, 0
+        self.limit, self.mark, self.pid = limit, mark, 0
         self.began, self.ready = time.monotonic(), None
         self.memory, self.expired, self.stopped = 0, False, threading.Event()
 
@@ -37,9 +41,7 @@ class Watch(threading.Thread):
                 self.memory = max(self.memory, _resident(self.pid) if self.pid else 0)
             if self.limit and time.monotonic() - self.began > self.limit and self.pid:
                 self.expired = True
-                with suppress(ProcessLookupError):
-                    os.killpg(self.pid, signal.SIGKILL)
-                return
+                return kill_processes(MARK, self.mark)
 
     def note_ready(self, **_: object) -> None:
         self.ready = time.monotonic()
@@ -79,8 +81,10 @@ def execute(
 
     Returns error (one line, "" if all went well), traceback, seconds, kernel_seconds (until the
     first cell) and memory_mb (peak of the kernel and its children). limit: seconds for all of it.
+    What its cells have started ends with it.
     """
-    watch, error, trace = Watch(limit), "", ""
+    mark, error, trace = str(output.parent), "", ""
+    watch = Watch(limit, mark)
     watch.start()
     try:
         imported("papermill").execute_notebook(
@@ -90,13 +94,14 @@ def execute(
             kernel_name="python3",
             cwd=str(folder),
             progress_bar=False,
-            kernel_manager_class=_manager(watch, environment),
+            kernel_manager_class=_manager(watch, {**environment, MARK: mark}),
             on_notebook_start=watch.note_ready,
         )
     except Exception as problem:  # whatever stops one notebook, the others are still run
-        error, trace = _reason(problem, watch)
+        error, trace = _reason(problem, watch, output.parent)
     finally:
         watch.stopped.set()
+        kill_processes(MARK, mark)
     return {
         "error": error,
         "traceback": trace,
@@ -106,7 +111,7 @@ def execute(
     }
 
 
-def _reason(problem: Exception, watch: Watch) -> tuple[str, str]:
+def _reason(problem: Exception, watch: Watch, folder: Path) -> tuple[str, str]:
     """One line about what stopped a notebook, and the traceback."""
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError, strip_color
@@ -114,8 +119,24 @@ def _reason(problem: Exception, watch: Watch) -> tuple[str, str]:
     if watch.expired:
         return f"timeout: more than {watch.limit:g} s", ""
     if isinstance(problem, PapermillExecutionError):
-        line = f"{problem.ename}: {problem.evalue}".split("\n")[0]
-        return line, strip_color("\n".join(problem.traceback))
+        trace = strip_color("\n".join(problem.traceback))
+        said = next(filter(None, map(str.strip, problem.evalue.splitlines())), "")
+        return f"{problem.ename}: {said or _failing_line(trace)}", trace
     if isinstance(problem, DeadKernelError):
         return "the kernel died (killed, or out of memory)", ""
-    return f"{type(problem).__name__}: {reason_of(problem)}", ""
+    return described(problem, folder), ""
+
+
+def _failing_line(trace: str) -> str:
+    """`cell 5, line 3: assert gap < 1e-6`: where a traceback of IPython enters from a cell."""
+    cell, line = (re.search(p, trace, re.M) for p in (r"In\[(\d+)\]", r"^-+> *(\d+) (.*)$"))
+    if not line:
+        return "without a message"
+    return f"cell {cell[1] if cell else '?'}, line {line[1]}: {line[2].strip()}"
+
+
+def described(problem: Exception, folder: Path) -> str:
+    """An exception in one line; where the disk is full, with the place that needs room."""
+    line = f"{type(problem).__name__}: {reason_of(problem)}"
+    is_full = isinstance(problem, OSError) and problem.errno in FULL
+    return f"make room for {folder}: {line}" if is_full else line

@@ -2,18 +2,19 @@
 
 import ast
 import re
+import reprlib
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-import yaml
-
 from mmlib import files
+from mmlib.batch.reader import Document, named
 from mmlib.files import refuse_unknown
 
 TYPES = {"str": str, "int": int, "float": (float, int), "bool": bool, "list": list, "dict": dict}
@@ -43,7 +44,7 @@ def select(only: list[str]) -> list[Path]:
     """The notebooks whose names begin with one of `only` (all if it is empty), in reading order."""
     notebooks = sorted(files.NOTEBOOKS.glob("[0-9]*.ipynb"))
     for name in only or [""]:
-        if not any(path.stem.startswith(name) for path in notebooks):
+        if (only and not name) or not any(path.stem.startswith(name) for path in notebooks):
             there = ", ".join(path.stem for path in notebooks) or "none"
             raise ValueError(f"no notebook {name!r} in {files.NOTEBOOKS}; there are {there}")
     return [path for path in notebooks if path.stem.startswith(tuple(only or [""]))]
@@ -78,16 +79,6 @@ def choices(parameters: Mapping[str, dict]) -> list[str]:
 def cells(notebook: Path) -> list:
     """The notebook's cells, as nbformat has them."""
     return imported("nbformat").read(notebook, as_version=4).cells
-
-
-def is_behind(notebook: Path) -> bool:
-    """Whether the `.py` beside it holds other cells; a run executes those of the `.ipynb`."""
-    source = notebook.with_suffix(".py")
-    if not source.exists():
-        return False
-    both = imported("jupytext").read(source).cells, cells(notebook)
-    edited, executed = ([(c.cell_type, c.source.strip()) for c in side] for side in both)
-    return edited != executed
 
 
 def reads_results(notebook: Path) -> bool:
@@ -127,17 +118,29 @@ def check(where: str, parameters: Mapping[str, dict], name: str, value: object) 
     if kind not in TYPES:
         kind = type(default(parameters[name])).__name__
     if not isinstance(value, TYPES[kind]) or (isinstance(value, bool) and kind != "bool"):
-        hint = " (YAML reads 1e-3 as text: write 0.001)" if _is_number(value) else ""
-        raise ValueError(f"{where}: {name} takes {kind}, not {value!r}{hint}")
+        raise ValueError(
+            f"{where}: {name} takes {kind}, not {reprlib.repr(value)}{_hint(kind, value)}"
+        )
     if name == "dataset":
         refuse_unknown("dataset", [value], choices(parameters), where=where)
 
 
-def _is_number(value: object) -> bool:
-    """Whether this is text that Python would take for a number."""
+def _hint(kind: str, value: object) -> str:
+    """What to write where YAML reads a number as text, or text as something else."""
+    if kind == "str" and isinstance(value, bool | int | float):
+        return " (as text it stands in quotes)"
     with suppress(ValueError):
-        return isinstance(value, str) and float(value) is not None
-    return False
+        if kind in ("int", "float") and isinstance(value, str):
+            number = float(value)
+            plain = int(number) if number.is_integer() else f"{Decimal(repr(number)):f}"
+            return f" (YAML reads {value} as text: write {plain})"
+    return ""
+
+
+def read_parameters(path: Path) -> dict:
+    """A file of parameters; ValueError in one line if it cannot be read or is no mapping."""
+    with Document(path) as file:
+        return named({} if file.content is None else file.content)
 
 
 def plan(run: str, dataset: str | None, given: Mapping, only: list[str]) -> list[Point]:
@@ -156,33 +159,12 @@ def plan(run: str, dataset: str | None, given: Mapping, only: list[str]) -> list
 
 
 def _planned(notebook: Path, parameters, run, dataset, shared, given) -> Point:
-    own = given.get(notebook.stem) or {}
+    own = {} if given.get(notebook.stem) is None else given[notebook.stem]
+    if not isinstance(own, dict):
+        raise ValueError(f"{notebook.stem}: write `name: value` lines below it, not {own!r}")
     values = {name: value for name, value in shared.items() if name in parameters} | own
     if "run" in parameters:
         values["run"] = run
     if "dataset" in parameters and dataset in choices(parameters):
         values["dataset"] = dataset
     return point(notebook, parameters, values)
-
-
-# Files of parameters
-
-
-def read_parameters(path: Path) -> dict:
-    """A parameter file; ValueError in one line if it is missing or no mapping."""
-    try:
-        given = yaml.safe_load(path.read_text()) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise unreadable(path, error) from error
-    if not isinstance(given, dict):
-        raise ValueError(f"{path}: a parameter file holds `name: value` lines")
-    return given
-
-
-def unreadable(path: Path, error: Exception) -> ValueError:
-    """What is wrong with a YAML file, in one line that names its line where that is known."""
-    mark = getattr(error, "problem_mark", None)
-    if mark is not None:
-        return ValueError(f"{path}:{mark.line + 1}: {error.problem}")
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-    return ValueError(f"{path}: {reason}")

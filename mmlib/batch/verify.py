@@ -14,8 +14,8 @@ from mmlib.batch.execute import Job, Outcome
 from mmlib.batch.parameters import declared, point, select
 from mmlib.scores import results
 from mmlib.scores.results import PLACE
-from mmlib.scores.runs import manifests
-from mmlib.scores.store import read
+from mmlib.scores.runs import manifests, rows_of
+from mmlib.scores.store import ROWS_FILE
 
 VERDICTS = ("bit-equal", "equal as printed", "within 1e-3", "differs")
 WRITTEN = ("corpus",)  # parameters that name a folder to write to
@@ -32,9 +32,8 @@ def choose(run: str, k: int, seed: int) -> dict[Path, dict]:
 
 def stored(run: str, folder: Path, notebook: str) -> list[dict]:
     """The rows of a point, from its own folder or from the run's."""
-    path = folder / "metrics.json"
-    path = path if path.exists() else results.folder(run) / "metrics.json"
-    return [row for row in read(path, []) if row["notebook"] == notebook]
+    is_own = (folder / ROWS_FILE).exists()
+    return rows_of(folder if is_own else results.folder(run), notebook)
 
 
 def again(run: str, record: dict, folder: Path) -> Job:
@@ -79,10 +78,10 @@ def judge(old: list[dict], new: list[dict]) -> pd.DataFrame:
 
     Stored values have six decimals: those are the bits. Printed are three.
     """
-    rows = {tuple(row[k] for k in PLACE): row for row in new}
+    anew = {tuple(row[k] for k in PLACE): row for row in new}
     lines = []
     for row in old:
-        again = rows.get(tuple(row[k] for k in PLACE))
+        again = anew.get(tuple(row[k] for k in PLACE))
         gap = abs(row["mean"] - again["mean"]) if again else np.inf
         lines.append((row["metric"], _verdict(row, again, gap), gap))
     table = pd.DataFrame(lines, columns=["metric", "verdict", "largest"])

@@ -220,7 +220,9 @@ def save(
 
 def save_table(frame: pd.DataFrame, run: str, name: str) -> Path:
     """Store another table of a notebook beside a run's rows, as `<name>.json`."""
-    return Store(run).write(f"{name}.json", frame.to_dict(orient="records"))
+    store = Store(run)
+    with store.lock():
+        return store.write(f"{name}.json", frame.to_dict(orient="records"))
 
 
 def load_table(run: str, name: str) -> pd.DataFrame:

@@ -5,7 +5,7 @@ counts.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,20 +123,23 @@ def made_by(run: str) -> dict[str, dict[str, str]]:
     made: dict[str, dict[str, str]] = {}
     records = [(record["notebook"], record) for record in manifests(run).values()]
     for notebook, record in (*records, *Store(run).read(ORIGINS_FILE, {}).items()):
-        facts = made.setdefault(notebook, {})
-        for name, value in _facts({key: record.get(key) for key in ("commit", "device", *RECORDS)}):
-            seen = facts.get(name, value).split(" / ")
-            facts[name] = " / ".join(sorted({*seen, *value.split(" / ")}))
+        known = made.setdefault(notebook, {})
+        told = {key: record.get(key) for key in ("commit", "device", *RECORDS)}
+        for name, value in ((" ".join(names), value) for names, value in facts(told).items()):
+            seen = known.get(name, value).split(" / ")
+            known[name] = " / ".join(sorted({*seen, *value.split(" / ")}))
     return made
 
 
-def _facts(record: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, str]]:
-    """(section and name, value) of all that a record holds, sections within sections too."""
+def facts(record: Mapping[str, Any], within: tuple[str, ...] = ()) -> dict[tuple[str, ...], str]:
+    """All that a record holds, by the names of its sections and its own."""
+    flat = {}
     for name, value in record.items():
         if isinstance(value, Mapping):
-            yield from _facts(value, f"{section}{name} ")
+            flat |= facts(value, (*within, name))
         elif value is not None:
-            yield f"{section}{name}", str(value)
+            flat[(*within, name)] = str(value)
+    return flat
 
 
 def differences(a: str, b: str) -> pd.DataFrame:
@@ -149,6 +152,18 @@ def differences(a: str, b: str) -> pd.DataFrame:
         if what in right[notebook] and left[notebook][what] != right[notebook][what]
     ]
     return pd.DataFrame(lines, columns=["notebook", "what", a, b if b != a else f"{b} again"])
+
+
+def rows_of(folder: Path, notebook: str) -> list[dict]:
+    """The rows of a notebook in a folder; none if it stored none, or if they are damaged."""
+    return [row for row in read(folder / ROWS_FILE, []) if row["notebook"] == notebook]
+
+
+def stored(folder: Path, notebook: str) -> dict[str, int]:
+    """How many entries of a notebook each of `FILES` in a folder holds; 0 where it is damaged."""
+    contents = {name: read(folder / name, []) for name in FILES}
+    made = {n: [e if isinstance(e, str) else e["notebook"] for e in c] for n, c in contents.items()}
+    return {name: notebooks.count(notebook) for name, notebooks in made.items()}
 
 
 def manifest(folder: Path) -> dict:

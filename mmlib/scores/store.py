@@ -7,21 +7,23 @@ not done: it is named in a warning of one line, and stops no command on another 
 import json
 import logging
 import secrets
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from filelock import FileLock
-
 from mmlib import files
 
 FILES = ROWS_FILE, PAIRS_FILE, ORIGINS_FILE = "metrics.json", "comparisons.json", "provenance.json"
+RESERVED = ("finetune", "grids", "params", "settings.json")  # the project's own, beside the runs
 
 log = logging.getLogger(__name__)
 
 
 def folder(run: str) -> Path:
-    """Folder of a run; ValueError for a name that is no plain folder name."""
+    """Folder of a run; ValueError for a name that is no plain folder name, or the project's own."""
+    if run.lower() in RESERVED:
+        raise ValueError(f"run {run!r}: papermill_runs has that for itself; choose another name")
     return files.RUNS / files.plain_name("run", run)
 
 
@@ -92,10 +94,9 @@ class Store:
             )
         return content
 
-    def lock(self) -> FileLock:
+    def lock(self) -> AbstractContextManager[None]:
         """Held while files are read and replaced; makes the folder."""
-        self.into.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.into / ".lock")
+        return files.locked(self.into / ".lock")
 
     def kept(self, name: str, default: Any) -> Any:
         """What a file to be replaced holds; one that is empty or cut off is moved aside."""

@@ -1,0 +1,105 @@
+"""The command line of `python -m mmlib.batch`: a first word that is no command begins a batch."""
+
+import argparse
+import re
+import shlex
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import pairwise
+from math import isfinite
+from pathlib import Path
+from typing import NoReturn
+
+ASK = 1000  # points; more are started only with --yes
+JOBS = 8  # of SLURM, unless --workers says so
+MEMORY = 4  # GB that a point needs, unless --memory says so
+PROGRAM = "python -m mmlib.batch"
+
+
+def at_least(least: float, kind: type = int) -> Callable[[str], float]:
+    """Reads an option: a finite number that is not below `least`."""
+
+    def read(text: str) -> float:
+        with suppress(ValueError, OverflowError):
+            if (value := kind(text)) >= least and isfinite(value):
+                return value
+        whole = "whole " if kind is int else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is no {whole}number from {least:g} on")
+
+    return read
+
+
+POSITIVE = {"type": at_least(1)}
+FLAG = {"action": "store_true"}
+ADDRESS = {"metavar": "ADDRESS"}
+OPTIONS: dict[str, dict[str, dict]] = {
+    "batch": {
+        "grid": {"nargs": "?", "metavar": "GRID", "help": "of papermill_runs/grids, or a file"},
+        "--run": {"help": "folder below papermill_runs (default: the grid's name, or `default`)"},
+        "--dataset": {"help": "data set for the notebooks that can take it"},
+        "--params": {"type": Path, "help": "YAML file of parameters"},
+        "--only": {"nargs": "+", "default": [], "metavar": "NN", "help": "e.g. 02_daf 08"},
+        "--filter": {"action": "append", "default": [], "metavar": "KEY=VALUE",
+                     "help": "only these points of a grid"},
+        "--workers": {**POSITIVE, "help": f"at once (by GPUs, cores, memory; SLURM {JOBS})"},
+        "--memory": {"type": at_least(0.01, float), "default": MEMORY, "metavar": "GB",
+                     "help": "that one point needs"},
+        "--scheduler": {**ADDRESS, "help": "of a running Dask scheduler, or `slurm`"},
+        "--host": {**ADDRESS, "help": "where workers reach the scheduler (default: loopback)"},
+        "--retry": {"type": at_least(0), "default": 0, "help": "more attempts at what failed"},
+        "--timeout": {"type": at_least(0.1, float), "metavar": "SECONDS", "help": "for one point"},
+        "--warm": {**FLAG, "help": "does nothing: there are no warm kernels any more"},
+        "--dry-run": {**FLAG, "help": "say what would be done"},
+        "--yes": {**FLAG, "help": f"start more than {ASK} points"},
+        "--resume": {**FLAG, "help": "keep what is up to date (a grid's way)"},
+        "--fresh": {**FLAG, "help": "execute everything (else the way)"},
+    },
+    "collect": {
+        "run": {},
+        "--out": {"type": Path, "help": "default: table.csv in the run's folder"},
+    },
+    "compare": {"a": {}, "b": {}},
+    "verify": {
+        "run": {},
+        "--points": {**POSITIVE, "default": 3, "help": "how many, at random"},
+        "--seed": {"type": at_least(0), "default": 0, "help": "of the choice"},
+        "--workers": POSITIVE,
+    },
+}  # fmt: skip
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells of a mistake in one line, which names no option twice."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}; --help lists the options")
+
+
+def read(arguments: list[str], descriptions: dict[str, str]) -> argparse.Namespace:
+    """What the command line says, its `command` and its `line`; ValueError for what it cannot."""
+    for before, text in pairwise(["GRID", *arguments]):
+        if not text or re.fullmatch("--[a-z-]+=", text):
+            raise ValueError(f"{text or before} is empty: give it a value or leave it out")
+    named = arguments[:1] if arguments[:1] and arguments[0] in OPTIONS else []
+    command = [*named, "batch"][0]
+    parser = _Parser(
+        prog=" ".join([PROGRAM, *named]),
+        description=descriptions[command],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for name, kinds in OPTIONS[command].items():
+        parser.add_argument(name, **kinds)
+    options = parser.parse_args(arguments[len(named) :])
+    options.command, options.line = command, shlex.join([*PROGRAM.split(), *arguments])
+    if command == "batch":
+        _refuse_mixed(options)
+    return options
+
+
+def _refuse_mixed(options: argparse.Namespace) -> None:
+    if options.grid and (options.dataset or options.params or options.only):
+        raise ValueError("a grid has notebooks and parameters of its own: --filter chooses points")
+    if options.filter and not options.grid:
+        raise ValueError("--filter chooses among the points of a grid: name one")
+    if options.resume and options.fresh:
+        raise ValueError("--resume keeps what --fresh would execute: give one of both")
