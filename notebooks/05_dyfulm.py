@@ -320,10 +320,10 @@ if dataset == "synthetic_reviews":
 # %% [markdown]
 # ## Paper and this run
 #
-# The interval resamples hotels and seeds. The paper does not name its reviews, so another corpus is
-# another experiment, and the errors of two intensities compare only as far as their standard
-# deviations do. Where a corpus is balanced by design, as `hotel` is, scores under the source's
-# natural shares of stars are stored too (`_natural`).
+# The interval is for other hotels and other seeds. The paper does not name its reviews, so another
+# corpus is another experiment, and the errors of two intensities compare only as far as their
+# standard deviations do. Where a corpus is balanced by design, as `hotel` is, scores under the
+# source's natural shares of stars are stored too (`_natural`).
 
 # %%
 place = dict(notebook="05_dyfulm", dataset=dataset, split="test", variant="full")

@@ -29,10 +29,12 @@ from mmlib.scores.store import ORIGINS_FILE, PAIRS_FILE, ROWS_FILE, Store
 from mmlib.scores.store import folder as folder  # notebooks say `results.runs()`
 from mmlib.scores.store import runs as runs
 
-UNIMODAL = ("text", "audio", "vision")
+UNIMODAL = tuple(
+    m + depth for depth in ("", "_deep", "_gated") for m in ("text", "audio", "vision")
+)
 FUSION = ("mean", "static", "concat", "gmu", "lmf", "tfn", "crossmodal", "daf")
 DYFULM = ("dyfulm", "single_a", "single_b")  # both encoders, one alone
-REFERENCE = ("constant", "oracle", "tfidf")  # the best constant and the best possible; word counts
+REFERENCE = ("constant", "oracle", "tfidf", "ridge")  # no seeds; `ridge` and `tfidf` are linear
 MODELS = UNIMODAL + FUSION + DYFULM + REFERENCE
 SPLITS = ("test", "valid")
 
