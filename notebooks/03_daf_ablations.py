@@ -254,10 +254,10 @@ pairs = results.comparisons(tested, rivals, test.label, test.groups, variant=ful
 pd.DataFrame(pairs, columns=["a", "b", "metric", "diff", "ci_low", "ci_high", "p_holm"]).round(3)
 
 # %%
-sure = [p for p in pairs if p["metric"] == "mae" and p["p_holm"] < 0.05]
-worse = [p["b"] for p in sure if p["diff"] < 0]
-better = [p["b"] for p in sure if p["diff"] > 0]
-level = [b for _, b in rivals if b not in worse + better]
+winners = {p["b"]: results.better(p) for p in pairs if p["metric"] == "mae"}
+worse = [b for b, winner in winners.items() if winner == "daf"]
+better = [b for b, winner in winners.items() if winner == b]
+level = [b for b, winner in winners.items() if not winner]
 print("MAE against DAF. worse:", *worse or ["none"])
 print("not told apart:", *level or ["none"])
 print("better:", *better or ["none"])
@@ -417,7 +417,11 @@ leaked.first().round(3).unstack("variant")
 # %%
 best = min(honest, key=honest.get)
 print(f"Lowest MAE on {dataset}: {best}, {honest[best]:.2f}; DAF {honest.get('daf', np.nan):.2f}.")
-print(f"Of {len(rivals)} rivals, worse than DAF: {len(worse)}; not told apart: {len(level)}.")
+easy = [b for b in winners if b.startswith(("audio", "vision"))]  # weak alone: counted apart
+hard = [b for b in winners if b not in easy]
+print(f"Of {len(hard)} rivals with text or fusion, worse than DAF: {len(set(worse) & set(hard))}; "
+      f"not told apart: {len(set(level) & set(hard))}. Of {len(easy)} with audio or vision alone, "
+      f"worse: {len(set(worse) & set(easy))}.")  # fmt: skip
 print(f"The best of {seeds} seeds on test would have 'gained' up to {gain['gain'].max():.3f} MAE.")
 
 # %% [markdown]

@@ -152,6 +152,18 @@ def _with_holm(table: list[dict]) -> list[dict]:
     return [{k: round(t[k], 6) if k in numbers else t[k] for k in COMPARISON} for t in table]
 
 
+def better(pair: Mapping[str, object]) -> str:
+    """The better model of a stored comparison, "" where the two are not told apart.
+
+    Told apart: the interval of the difference excludes 0, and p is below .05 after Holm's
+    correction. The one rule for notebooks, ledger and README.
+    """
+    if not (pair["p_holm"] < 0.05 and pair["ci_low"] * pair["ci_high"] > 0):
+        return ""
+    is_a = (pair["diff"] < 0) == (named(pair["metric"]).better == "low")
+    return pair["a"] if is_a else pair["b"]
+
+
 # Checks before anything is written
 
 
