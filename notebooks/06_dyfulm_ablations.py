@@ -158,8 +158,8 @@ _ = plots.save(figure, "06_gaps", run)
 # interaction is what both together add beyond the sum of what each adds alone.
 
 # %%
-square = pd.DataFrame({"gate on": ["full", "no_layer_fusion"], "gate off": ["no_gate", "no_fusion"]},
-                      index=["layer fusion on", "layer fusion off"])  # fmt: skip
+names = {"gate on": ["full", "no_layer_fusion"], "gate off": ["no_gate", "no_fusion"]}
+square = pd.DataFrame(names, index=["layer fusion on", "layer fusion off"])
 square = square.map(lambda name: table.loc[name, "acc_fine"])
 (both, fusion_alone), (gate_alone, neither) = square.to_numpy()
 interaction = both - fusion_alone - gate_alone + neither
