@@ -30,6 +30,7 @@ modalities: str = "all"  # which modalities, e.g. "text audio"; all: those the c
 leak: bool = False  # True: MOSI's other split with its visual features, made from training labels
 seeds: int = 2  # models trained at once; the stored runs use 20
 transfer: str = ""  # another data set: the text branch is read on its test split too, unchanged
+encoder: str = "minilm"  # of the text: minilm | mpnet, a folder, or a hub id
 layers: str = "all"  # text states: of all layers end to end, or of the last
 run: str = "interactive"  # folder under papermill_runs that receives the rows
 
@@ -61,7 +62,8 @@ pd.set_option("display.precision", 3)
 # %%
 options = {"split": "bclstm", "modalities": ("text", "audio", "vision")} if leak else {}
 corpus = load(dataset, **options)
-data = features.build(corpus, None if modalities == "all" else modalities.split(), layers=layers)
+states = dict(encoder=encoder, layers=layers)  # of the text
+data = features.build(corpus, None if modalities == "all" else modalities.split(), **states)
 variant = features.variant(data.modalities)
 rows = {split: data.rows(split) for split in ("train", "valid", "test")}
 {**data.dims, **{split: len(r) for split, r in rows.items()}}
@@ -168,7 +170,7 @@ assert torch.allclose(flat(x, present).score, mean(x, present).score, atol=1e-6)
 # frozen. This is the whole loop for one seed:
 
 # %%
-settings = tune.settings(dataset, data.modalities, "daf")
+settings = tune.settings(dataset, data.modalities, "daf", encoder)
 
 
 def plain_loop(seed: int, steps: int) -> fusion.Fusion:
@@ -230,7 +232,7 @@ test = everything.take(rows["test"])
 fits, scores = {}, {}
 for name in [*alone, "static", "daf"] if len(data.modalities) > 1 else alone:
     rule, used = known[name]
-    chosen = tune.settings(dataset, used, rule)
+    chosen = tune.settings(dataset, used, rule, encoder)
     fits[name] = train.fit(everything.only(used), chosen, range(seeds))
     scores[name] = fits[name].predict(test.only(used)).score  # (s, n)
 
@@ -290,7 +292,7 @@ shown
 
 # %%
 if transfer:
-    other = features.build(load(transfer), ["text"], scaler=data.scaler, layers=layers)
+    other = features.build(load(transfer), ["text"], scaler=data.scaler, **states)
     other = other.take(other.rows("test"))
     moved = fits["text"].predict(other).score
     at = {**place, "dataset": f"{dataset}>{transfer}", "model": "text", "variant": "t"}
@@ -299,10 +301,8 @@ if transfer:
     print({r["metric"]: round(r["mean"], 3) for r in carried})
 
 # %%
-used = dict(
-    dataset=dataset, modalities=modalities, leak=leak, transfer=transfer, seeds=seeds, layers=layers
-)
-results.save(new, run, "02_daf", parameters=used, checksums=dict(corpus.checksums))
+used = dict(dataset=dataset, modalities=modalities, leak=leak, transfer=transfer, seeds=seeds)
+results.save(new, run, "02_daf", parameters=used | states, checksums=dict(corpus.checksums))
 print(f"{len(new)} rows for {len(scores)} models")
 
 # %% [markdown]

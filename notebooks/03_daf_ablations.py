@@ -32,6 +32,7 @@ leak: bool = False  # True: MOSI's other split with its visual features, made fr
 noise: bool = False  # True: train every rule again with a modality of 100 Gaussian columns
 utterances: int = 2000  # at most so many, whole groups; 0: all of them, as in the stored runs
 seeds: int = 2  # models trained at once; the stored runs use 20
+encoder: str = "minilm"  # of the text: minilm | mpnet, a folder, or a hub id
 layers: str = "all"  # text states: of all layers end to end, or of the last
 run: str = "interactive"  # folder under papermill_runs that receives the rows
 
@@ -56,10 +57,11 @@ pd.set_option("display.precision", 3, "display.width", 110)
 # %%
 options = {"split": "bclstm", "modalities": ("text", "audio", "vision")} if leak else {}
 corpus = load(dataset, **options)
+states = dict(encoder=encoder, layers=layers)  # of the text
 if utterances and len(corpus) > utterances:
     corpus = corpus.take(np.arange(utterances))
 wanted = None if modalities == "all" else modalities.split()
-data = features.build(corpus, wanted, layers=layers)
+data = features.build(corpus, wanted, **states)
 everything = features.with_constant(data)  # and a modality that is 1 for every utterance
 test = data.take(data.rows("test"))
 full = features.variant(data.modalities)
@@ -103,7 +105,7 @@ every_seed = range(seeds)
 
 def predicted(rule: str, used: tuple, source: vectors.Features, seeds=every_seed) -> np.ndarray:
     """Test scores (s, n) of a rule, with its stored settings; a subset has the full set's."""
-    settings = tune.settings(key, used if used in is_tuned else data.modalities, rule)
+    settings = tune.settings(key, used if used in is_tuned else data.modalities, rule, encoder)
     fit = train.fit(source.only(used), settings, seeds)
     return fit.predict(source.only(used).take(source.rows("test"))).score
 
@@ -114,7 +116,8 @@ fits = {}
 for name in chosen:
     if name != "ridge":
         rule, used = known[name]
-        fits[name] = train.fit(everything.only(used), tune.settings(key, used, rule), every_seed)
+        settings = tune.settings(key, used, rule, encoder)
+        fits[name] = train.fit(everything.only(used), settings, every_seed)
 unseen = everything.take(everything.rows("test"))
 scores = {name: fit.predict(unseen.only(known[name][1])).score for name, fit in fits.items()}
 if "ridge" in chosen:
@@ -225,7 +228,7 @@ pd.DataFrame(cost).T.round(3)
 # Which of the means against useless modalities helps? DAF again, each taken away in turn.
 
 # %%
-base = tune.settings(key, data.modalities, "daf")
+base = tune.settings(key, data.modalities, "daf", encoder)
 means = {"as tuned": base, "modality dropout .3": replace(base, modality_dropout=0.3),
          "no modality dropout": replace(base, modality_dropout=0.0),
          "no feature dropout": replace(base, feature_dropout=0.0),
@@ -370,7 +373,7 @@ cost.round(2)
 
 # %%
 given = dict(dataset=dataset, modalities=modalities, models=models, leak=leak, noise=noise,
-             utterances=utterances, seeds=seeds, layers=layers)  # fmt: skip
+             utterances=utterances, seeds=seeds, **states)  # fmt: skip
 _ = results.save(rows, run, "03_daf_ablations", comparisons=pairs, parameters=given,
              checksums=dict(corpus.checksums))  # fmt: skip
 

@@ -29,6 +29,7 @@ dataset: str = "synthetic"  # synthetic | mosi | mmmo: which corpus, of at least
 modalities: str = "all"  # which modalities, e.g. "text audio"; all: those the corpus has
 leak: bool = False  # True: MOSI's other split with its visual features, made from training labels
 seeds: int = 2  # models trained at once; the stored runs use 20
+encoder: str = "minilm"  # of the text: minilm | mpnet, a folder, or a hub id
 layers: str = "all"  # text states: of all layers end to end, or of the last
 run: str = "interactive"  # folder under papermill_runs that receives the tables
 
@@ -50,10 +51,11 @@ pd.set_option("display.precision", 3, "display.width", 110)
 # %%
 options = {"split": "bclstm", "modalities": ("text", "audio", "vision")} if leak else {}
 corpus = load(dataset, **options)
-data = features.build(corpus, None if modalities == "all" else modalities.split(), layers=layers)
+states = dict(encoder=encoder, layers=layers)  # of the text
+data = features.build(corpus, None if modalities == "all" else modalities.split(), **states)
 fits = {}
 for rule in ("static", "daf"):
-    settings = tune.settings(dataset, data.modalities, rule)
+    settings = tune.settings(dataset, data.modalities, rule, encoder)
     fits[rule] = train.fit(data, settings, range(seeds))
 
 # %% [markdown]
@@ -155,11 +157,11 @@ if corpus.truth:
 # %%
 if corpus.truth:
     control = load("synthetic", control=True, n=2000)
-    flat = features.build(control, data.modalities, layers=layers)
+    flat = features.build(control, data.modalities, **states)
     flat_test = flat.take(flat.rows("test"))
     steady = {}
     for rule in ("static", "daf"):
-        settings = tune.settings(dataset, data.modalities, rule)
+        settings = tune.settings(dataset, data.modalities, rule, encoder)
         steady[rule] = train.fit(flat, settings, range(seeds)).predict(flat_test)
     mae = {rule: np.abs(p.score - flat_test.label).mean() for rule, p in steady.items()}
     spread = [p.weights.std(axis=1).mean() for p in (steady["daf"], daf)]
@@ -310,7 +312,7 @@ tables = {
     "entropy": pd.DataFrame({"quantile": [0.1, 0.5, 0.9], "entropy": deciles}),
     "faithfulness": faithful, "contradicted": against, "diagnosis": report,
 }  # fmt: skip
-given = dict(dataset=dataset, modalities=modalities, leak=leak, seeds=seeds, layers=layers)
+given = dict(dataset=dataset, modalities=modalities, leak=leak, seeds=seeds, **states)
 results.save([], run, "04_daf_interpretability", parameters=given,
              checksums=dict(corpus.checksums))  # fmt: skip
 for name, table in tables.items():

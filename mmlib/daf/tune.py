@@ -39,6 +39,7 @@ RANGES = {
     "dropout": uniform(0.1, 0.6),  # .1 to .7
     "modality_dropout": [0.0, 0.2],  # without effect on one modality
 }
+MINILM = "minilm"  # the text encoder, unless another is named
 NEAR = 0.005  # a candidate whose error exceeds the best one's by less is as good
 
 
@@ -75,10 +76,24 @@ def tune(data: Features, rule: str) -> dict:
     return {"settings": asdict(best), "cv_mae": round(float(errors.min()), 4), "tried": tried}
 
 
-def settings(dataset: str, modalities: Sequence[str], rule: str) -> Settings:
-    """The stored settings of a rule on a data set, or the plain `Settings(rule)` if none are."""
-    stored = _read(FILE).get(dataset, {}).get(variant(modalities), {}).get(rule)
-    return Settings(**stored["settings"]) if stored else Settings(rule)
+def settings(
+    dataset: str, modalities: Sequence[str], rule: str, encoder: str | Path = MINILM
+) -> Settings:
+    """The stored settings of a rule on a data set and a text encoder.
+
+    Those of MiniLM where the encoder was not tuned for; the plain `Settings(rule)` where nothing is
+    stored.
+    """
+    stored = _read(FILE)
+    for key in (place(dataset, encoder), dataset):
+        if entry := stored.get(key, {}).get(variant(modalities), {}).get(rule):
+            return Settings(**entry["settings"])
+    return Settings(rule)
+
+
+def place(dataset: str, encoder: str | Path) -> str:
+    """The name under which a data set's choices stand: its own, with the encoder if not MiniLM."""
+    return dataset if encoder == MINILM else f"{dataset}-{Path(encoder).name}"
 
 
 def table(dataset: str) -> list[dict]:
@@ -120,29 +135,29 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--modalities", nargs="+", help="default: all that the data set has")
     parser.add_argument("--utterances", type=int, help="only the first so many")
+    parser.add_argument("--encoder", default=MINILM, help="of the text: minilm, mpnet, a folder")
     parser.add_argument("--models", nargs="+", help="default: every one of `models`")
     given = parser.parse_args()
     torch.set_num_threads(1)
     try:
-        _tune_all(given.dataset, given.modalities, given.utterances, given.models)
+        _tune_all(given)
     except ValueError as problem:
         raise SystemExit(f"mmlib.daf.tune: {problem}") from None
 
 
-def _tune_all(
-    dataset: str, modalities: Sequence[str], first: int | None, names: Sequence[str] | None
-) -> None:
-    corpus = load(dataset)
-    data = features.build(corpus.take(np.arange(len(corpus))[:first]), modalities)
+def _tune_all(given: argparse.Namespace) -> None:
+    corpus, key = load(given.dataset), place(given.dataset, given.encoder)
+    corpus = corpus.take(np.arange(len(corpus))[: given.utterances])
+    data = features.build(corpus, given.modalities, encoder=given.encoder)
     known = models(data.modalities)
-    refuse_unknown("model", names or (), known)
+    refuse_unknown("model", given.models or (), known)
     data = features.with_constant(data)
-    for name in names or known:
+    for name in given.models or known:
         rule, used = known[name]
         entry = tune(data.only(used), rule)
-        store(dataset, used, rule, entry)
+        store(key, used, rule, entry)
         spread = np.ptp([candidate["cv_mae"] for candidate in entry["tried"]])
-        print(f"{dataset} {variant(used)} {rule}: CV MAE {entry['cv_mae']:.4f},",
+        print(f"{key} {variant(used)} {rule}: CV MAE {entry['cv_mae']:.4f},",
               f"candidates spread over {spread:.4f}", flush=True)  # fmt: skip
 
 
