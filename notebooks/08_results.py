@@ -285,11 +285,11 @@ for name, group in pairs[pairs["a"].eq("daf") & pairs["metric"].eq("mae")].group
 # An audit redid these numbers. They came out again, but the main comparison was not fair and the
 # tests counted no seeds. What this companion said before stands beside what it says now.
 #
-# 1. *It said*: DAF beats text alone, and a second branch is a regularisation. Text had one layer and
+# 1. *It said*: DAF beats text alone, and a second branch is a regularisation. Text had one layer,
 #    DAF had two. *It says now*: `text_deep` and `text_gated` have that depth; first lines below.
-# 2. *It said*: p-values of a permutation within videos. They held the seeds fixed: with few seeds, 15
-#    to 21 of 100 worlds without a difference raised an alarm. *It says now*: videos and seeds both
-#    count, and at most 7 of 100 do (`tests/test_stats.py`).
+# 2. *It said*: p-values of a permutation within videos. They held the seeds fixed: with few seeds,
+#    15 to 21 of 100 worlds without a difference raised an alarm. *It says now*: videos and seeds
+#    both count, and at most 7 of 100 do (`tests/test_stats.py`).
 # 3. *It said*: six candidates a rule, one seed. *It says now*: 20 candidates, three seeds, on file.
 # 4. *It said*: the audio of other utterances serves DAF as well, by one random order and no test.
 #    *It says now*: five orders and a paired test, `daf:t+shuffled` below.
