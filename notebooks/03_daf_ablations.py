@@ -16,22 +16,23 @@
 # # 03 · Is it the dynamic weights? Ablations of DAF
 #
 # About a minute on a CPU with a third of the embedded corpus. The paper's ablation says that
-# dynamic weighting is what counts. To test that, every rule gets the same projections, head, loss,
-# dropout and **the same tuning budget**: 6 candidates each, its own learning rate among them,
-# cross-validated over videos of train + valid (`mmlib.daf.tune`). Then: all subsets of modalities,
-# paired tests, damaged input, a modality of pure noise, what peeking at the test split would gain,
-# and what each rule costs.
+# dynamic weighting is what counts. To test that, every rule gets the same projections, head, loss
+# and **the same tuning budget**: 20 candidates each, cross-validated over videos of train + valid
+# with three seeds (`mmlib.daf.tune`). Each modality alone gets the same depth as the fusion rules.
+# Then: all subsets of modalities, a modality of pure noise, paired tests, damaged input, what
+# peeking at the test split would gain, and what each rule costs.
 #
 # Before this: `02_daf` (the equations). After it: `04_daf_interpretability`.
 
 # %% tags=["parameters"]
 dataset: str = "synthetic"  # synthetic | mosi | mosei | mmmo: which corpus
 modalities: str = "all"  # which modalities, e.g. "text audio"; all: those the corpus has
-models: str = "all"  # which are trained, e.g. "text daf"; all: each modality alone, every rule
+models: str = "all"  # which are trained, e.g. "text_deep daf"; all: each modality alone, every rule
 leak: bool = False  # True: MOSI's other split with its visual features, made from training labels
 noise: bool = False  # True: train every rule again with a modality of 100 Gaussian columns
 utterances: int = 2000  # at most so many, whole groups; 0: all of them, as in the stored runs
 seeds: int = 2  # models trained at once; the stored runs use 20
+encoder: str = "minilm"  # of the text: minilm | mpnet, a folder, or a hub id
 layers: str = "all"  # text states: of all layers end to end, or of the last
 run: str = "interactive"  # folder under papermill_runs that receives the rows
 
@@ -44,7 +45,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mmlib.daf import features, fusion, interpret, train, tune
+from mmlib.daf import features, fusion, interpret, ridge, train, tune
 from mmlib.data import load
 from mmlib.figures import plots
 from mmlib.scores import results
@@ -56,10 +57,12 @@ pd.set_option("display.precision", 3, "display.width", 110)
 # %%
 options = {"split": "bclstm", "modalities": ("text", "audio", "vision")} if leak else {}
 corpus = load(dataset, **options)
+states = dict(encoder=encoder, layers=layers)  # of the text
 if utterances and len(corpus) > utterances:
     corpus = corpus.take(np.arange(utterances))
 wanted = None if modalities == "all" else modalities.split()
-data = features.build(corpus, wanted, layers=layers)
+data = features.build(corpus, wanted, **states)
+everything = features.with_constant(data)  # and a modality that is 1 for every utterance
 test = data.take(data.rows("test"))
 full = features.variant(data.modalities)
 {**data.dims, **{split: len(data.rows(split)) for split in ("train", "valid", "test")}}
@@ -76,9 +79,17 @@ full = features.variant(data.modalities)
 # | `lmf` | $z = \frac1R\sum_r \prod_m (1 + W_m^r h_m)$ (after Liu et al. 2018) |
 # | `crossmodal` | each modality attends to all, then the mean (after MulT) |
 # | `daf` | $z = \sum_m \alpha_m(h) h_m$ |
+# | `text` | one modality, one layer: $z = h_\text{text}$ |
+# | `text_deep` | one modality, two layers: $z = \mathrm{relu}(W h_\text{text})$, `concat` alone |
+# | `text_gated` | `daf` on text and a constant: $z = \alpha h_\text{text} + (1 - \alpha) h_1$ |
+# | `ridge` | a linear model of all features, its penalty chosen on the same folds |
 #
-# The settings that the budget found are read from `papermill_runs/settings.json`; for a corpus that
-# was not tuned, all rules share one default. This table is empty then.
+# The one-modality models matter most. `text` has one layer less than `concat` and `daf`; what these
+# gain over it may be depth. `text_deep` and `text_gated` have that depth and no second modality.
+#
+# The settings that the budget found are read from `papermill_runs/settings.json`, with every trial;
+# `near` counts the candidates within .005 of the best. For a corpus that was not tuned, all rules
+# share one default, and this table is empty.
 
 # %%
 key = dataset + "-leak" * leak
@@ -87,24 +98,37 @@ tuned.drop(columns="candidates", errors="ignore")
 
 
 # %%
-def trained(rule: str, used: tuple[str, ...], source: vectors.Features = data) -> train.Fit:
-    """All seeds of one rule on some modalities, with that rule's stored settings."""
-    names = data.modalities if len(used) > 1 else used  # a subset uses the full set's settings
-    return train.fit(source.only(used), tune.settings(key, names, rule), range(seeds))
+known = tune.models(data.modalities)  # name -> (rule, modalities)
+is_tuned = {names for _, names in known.values()}
+every_seed = range(seeds)
+
+
+def predicted(rule: str, used: tuple, source: vectors.Features, seeds=every_seed) -> np.ndarray:
+    """Test scores (s, n) of a rule, with its stored settings; a subset has the full set's."""
+    settings = tune.settings(key, used if used in is_tuned else data.modalities, rule, encoder)
+    fit = train.fit(source.only(used), settings, seeds)
+    return fit.predict(source.only(used).take(source.rows("test"))).score
 
 
 # %%
-rules = list(fusion.RULES) if len(data.modalities) > 1 else []
-chosen = [*data.modalities, *rules] if models == "all" else models.split()
-used = {name: (name,) if name in data.modalities else data.modalities for name in chosen}
-fits = {name: trained("mean" if name in data.modalities else name, used[name]) for name in chosen}
-scores = {name: fit.predict(test.only(used[name])).score for name, fit in fits.items()}  # (s, n)
+chosen = [*known, "ridge"] if models == "all" else models.split()
+fits = {}
+for name in chosen:
+    if name != "ridge":
+        rule, used = known[name]
+        settings = tune.settings(key, used, rule, encoder)
+        fits[name] = train.fit(everything.only(used), settings, every_seed)
+unseen = everything.take(everything.rows("test"))
+scores = {name: fit.predict(unseen.only(known[name][1])).score for name, fit in fits.items()}
+if "ridge" in chosen:
+    scores["ridge"] = ridge.learn(data).predict(ridge.columns(test))  # (n,): it has no seeds
 
 # %%
 place = dict(notebook="03_daf_ablations", dataset=dataset, split="test")
 rows = []
 for name, score in scores.items():
-    subset = features.variant(used[name])
+    seen = [m for m in known.get(name, ("", data.modalities))[1] if m != features.CONSTANT]
+    subset = features.variant(seen)
     rows += results.rows(score, test.label, test.groups, model=name, variant=subset, **place)
 constant = np.full(len(test), np.median(data.label[data.rows("train")]))
 rows += results.rows(constant, test.label, test.groups, model="constant", variant=full, **place)
@@ -115,31 +139,6 @@ results.table(frame)
 _ = plots.save(plots.intervals(frame, "mae"), "03_rules", run)
 
 # %% [markdown]
-# ## Paired tests
-#
-# Intervals of two models overlap long before their difference is in doubt, since both were tested
-# on the same videos. So differences are tested in pairs: a bootstrap over videos and seeds for the
-# interval, a permutation of the two models within videos for *p*, Holm over the table. Negative
-# MAE differences favour DAF.
-
-# %%
-rivals = [("daf", other) for other in scores if other != "daf"] if "daf" in scores else []
-pairs = results.comparisons(scores, rivals, test.label, test.groups, variant=full,
-                            metrics=("mae", "corr"), **place) if rivals else []  # fmt: skip
-pd.DataFrame(pairs, columns=["a", "b", "metric", "diff", "ci_low", "ci_high", "p_holm"]).round(3)
-
-# %%
-sure = [p for p in pairs if p["metric"] == "mae" and p["p_holm"] < 0.05]
-worse = [p["b"] for p in sure if p["diff"] < 0]
-better = [p["b"] for p in sure if p["diff"] > 0]
-level = [b for _, b in rivals if b not in worse + better]
-print("MAE against DAF. worse:", *worse or ["none"])
-print("not told apart:", *level or ["none"])
-print("better:", *better or ["none"])
-if dataset == "synthetic" and models == "all":
-    assert {"mean", "static", *data.modalities} <= set(worse)
-
-# %% [markdown]
 # ## All subsets of modalities
 #
 # Any subset can be trained with DAF, as absent modalities are masked out of the softmax.
@@ -147,12 +146,12 @@ if dataset == "synthetic" and models == "all":
 # %%
 subsets = [c for k in range(2, len(data.modalities)) for c in combinations(data.modalities, k)]
 for subset in subsets if models == "all" else ():
-    score = trained("daf", subset).predict(test.only(subset)).score
+    score = predicted("daf", subset, data)
     rows += results.rows(
         score, test.label, test.groups, model="daf", variant=features.variant(subset), **place
     )
 frame = pd.DataFrame(rows)
-alone = frame.query("model == variant or model in @data.modalities or model == 'daf'")
+alone = frame[frame["model"].isin({*known} - {*fusion.RULES} | {"daf"})]
 results.table(alone, metrics=("mae", "corr", "f1_non0"))
 
 # %% [markdown]
@@ -167,17 +166,115 @@ for m in data.modalities if "daf" in fits else ():
 masked
 
 # %% [markdown]
+# ## A modality of pure noise
+#
+# A weighting that cannot ignore a useless modality is not dynamic. 100 Gaussian columns join the
+# data as a modality of their own (`n`), and three rules are trained again. In `t+shuffled` the
+# audio is that of other utterances, in five random orders, each with a fifth of the seeds. The cost
+# is the MAE above that of text alone at the same depth.
+
+
+# %%
+def error(score: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Mean absolute error, (s,) of scores (s, n) or () of (n,)."""
+    return np.abs(score - label).mean(axis=-1)
+
+
+# %%
+def with_noise(source: vectors.Features) -> vectors.Features:
+    """The same utterances and a modality "noise" that knows nothing."""
+    drawn = np.random.default_rng(0).standard_normal((len(source), 100)).astype(np.float32)
+    everyone = np.ones((len(source), 1), dtype=bool)
+    return replace(
+        source, x={**source.x, "noise": drawn}, present=np.hstack([source.present, everyone])
+    )
+
+
+ORDERS = 5  # of `t+shuffled`
+
+
+def with_shuffled(source: vectors.Features, draw: int) -> vectors.Features:
+    """The audio taken from another utterance of the same split, in training too."""
+    rng, order = np.random.default_rng(draw), np.arange(len(source))
+    for split in ("train", "valid", "test"):
+        order[source.rows(split)] = rng.permutation(source.rows(split))
+    column = source.modalities.index("audio")
+    present = source.present.copy()
+    present[:, column] = present[order, column]
+    return replace(source, x={**source.x, "audio": source.x["audio"][order]}, present=present)
+
+
+# %%
+useless, controls = {}, {}
+if noise and models == "all":
+    useless = {full + "n": with_noise(data), "tn": with_noise(data.only(["text"]))}
+for rule in ("static", "concat", "daf") if useless else ():
+    for name, source in useless.items():
+        controls[rule, name] = predicted(rule, source.modalities, source)
+    controls[rule, "t+shuffled"] = shuffled = np.empty((seeds, len(test)), np.float32)
+    for k in range(min(ORDERS, seeds)):
+        strangers = with_shuffled(data.only(["text", "audio"]), k)
+        shuffled[k::ORDERS] = predicted(
+            rule, strangers.modalities, strangers, every_seed[k::ORDERS]
+        )
+cost = {}
+for (rule, name), score in controls.items():
+    rows += results.rows(score, test.label, test.groups, model=rule, variant=name, **place)
+    deep = error(scores["text_deep"], test.label).mean()
+    cost[rule, name] = {"MAE above text_deep": error(score, test.label).mean() - deep}
+pd.DataFrame(cost).T.round(3)
+
+# %% [markdown]
+# Which of the means against useless modalities helps? DAF again, each taken away in turn.
+
+# %%
+base = tune.settings(key, data.modalities, "daf", encoder)
+means = {"as tuned": base, "modality dropout .3": replace(base, modality_dropout=0.3),
+         "no modality dropout": replace(base, modality_dropout=0.0),
+         "no feature dropout": replace(base, feature_dropout=0.0),
+         "scorer of width 4": replace(base, shape={"scorer_width": 4})}  # fmt: skip
+ablated = {}
+for name, settings in means.items() if useless else ():
+    source = useless[full + "n"]
+    found = train.fit(source, settings, range(seeds)).predict(source.take(source.rows("test")))
+    weight = found.weights[..., -1].mean()
+    ablated[name] = {"MAE": error(found.score, test.label).mean(), "weight of noise": weight}
+pd.DataFrame(ablated).T.round(3)
+
+# %% [markdown]
+# ## Paired tests
+#
+# Intervals of two models overlap long before their difference is in doubt, since both were tested
+# on the same videos. So differences are tested in pairs, seed by seed and video by video: a *t*
+# test that holds for other videos and other seeds (`mmlib.scores.stats`), and Holm over the table.
+# Negative MAE differences favour DAF. `daf:t+shuffled` is DAF with the audio of other utterances.
+
+# %%
+tested = {**scores, **{f"{rule}:{name}": x for (rule, name), x in controls.items()}}
+rivals = [("daf", other) for other in tested if other != "daf" and "daf" in tested]
+pairs = results.comparisons(tested, rivals, test.label, test.groups, variant=full,
+                            metrics=("mae", "corr"), **place) if rivals else []  # fmt: skip
+pd.DataFrame(pairs, columns=["a", "b", "metric", "diff", "ci_low", "ci_high", "p_holm"]).round(3)
+
+# %%
+winners = {p["b"]: results.better(p) for p in pairs if p["metric"] == "mae"}
+worse = [b for b, winner in winners.items() if winner == "daf"]
+better = [b for b, winner in winners.items() if winner == b]
+level = [b for b, winner in winners.items() if not winner]
+print("MAE against DAF. worse:", *worse or ["none"])
+print("not told apart:", *level or ["none"])
+print("better:", *better or ["none"])
+if dataset == "synthetic" and models == "all":
+    simpler = {*known} - {*fusion.RULES} | {"mean", "static", "ridge"}  # one modality, at any depth
+    assert simpler <= set(worse)
+
+# %% [markdown]
 # ## Damaged input at test time
 #
 # One modality at a time is missing, noisy, shuffled between utterances, or taken from an utterance
 # of the opposite sign. A dynamic rule should give way where a fixed one cannot.
 
-
 # %%
-def error(score: np.ndarray, label: np.ndarray) -> np.ndarray:
-    return np.abs(score - label).mean(axis=1)  # (s,)
-
-
 shares = (0, 0.5, 1)
 damage = {name: interpret.robustness(fits[name], test, error, shares)
           for name in ("static", "concat", "daf") if name in fits}  # fmt: skip
@@ -195,69 +292,6 @@ if damage:
         shuffled[name] = np.stack([mean, mean - spread, mean + spread], axis=1)
     figure = plots.curves(shares, shuffled, xlabel="share of utterances shuffled", ylabel="MAE")
     _ = plots.save(figure, "03_robustness", run)
-
-# %% [markdown]
-# ## A modality of pure noise
-#
-# A weighting that cannot ignore a useless modality is not dynamic. 100 Gaussian columns join the
-# data as a modality of their own, and every rule is trained again. The cost is the MAE above that
-# of the same rule without it; the stored run also compares with text alone.
-
-
-# %%
-def with_noise(source: vectors.Features) -> vectors.Features:
-    """The same utterances and a modality "noise" that knows nothing."""
-    drawn = np.random.default_rng(0).standard_normal((len(source), 100)).astype(np.float32)
-    everyone = np.ones((len(source), 1), dtype=bool)
-    return replace(
-        source, x={**source.x, "noise": drawn}, present=np.hstack([source.present, everyone])
-    )
-
-
-def with_shuffled(source: vectors.Features, modality: str) -> vectors.Features:
-    """One modality taken from another utterance of the same split, in training too."""
-    rng, order = np.random.default_rng(0), np.arange(len(source))
-    for split in ("train", "valid", "test"):
-        order[source.rows(split)] = rng.permutation(source.rows(split))
-    column = source.modalities.index(modality)
-    present = source.present.copy()
-    present[:, column] = present[order, column]
-    return replace(source, x={**source.x, modality: source.x[modality][order]}, present=present)
-
-
-# %%
-useless = {}
-if noise and models == "all":
-    useless[full + "n"] = with_noise(data)
-    useless["tn"] = with_noise(data.only(["text"]))
-    useless["t+shuffled"] = with_shuffled(data.only(["text", "audio"]), "audio")
-cost = {}
-for name, source in useless.items():
-    for rule in ("static", "concat", "daf"):
-        score = (
-            trained(rule, source.modalities, source).predict(source.take(source.rows("test"))).score
-        )
-        rows += results.rows(score, test.label, test.groups, model=rule, variant=name, **place)
-        above = error(score, test.label).mean() - error(scores["text"], test.label).mean()
-        cost[rule, name] = {"MAE above text alone": above}
-pd.DataFrame(cost).T.round(3)
-
-# %% [markdown]
-# Which of the means against useless modalities helps? DAF again, each taken away in turn.
-
-# %%
-base = tune.settings(key, data.modalities, "daf")
-means = {"as tuned": base, "modality dropout .3": replace(base, modality_dropout=0.3),
-         "no modality dropout": replace(base, modality_dropout=0.0),
-         "no feature dropout": replace(base, feature_dropout=0.0),
-         "scorer of width 4": replace(base, shape={"scorer_width": 4})}  # fmt: skip
-ablated = {}
-for name, settings in means.items() if useless else ():
-    source = useless[full + "n"]
-    found = train.fit(source, settings, range(seeds)).predict(source.take(source.rows("test")))
-    weight = found.weights[..., -1].mean()
-    ablated[name] = {"MAE": error(found.score, test.label).mean(), "weight of noise": weight}
-pd.DataFrame(ablated).T.round(3)
 
 # %% [markdown]
 # ## What peeking would have gained
@@ -339,7 +373,7 @@ cost.round(2)
 
 # %%
 given = dict(dataset=dataset, modalities=modalities, models=models, leak=leak, noise=noise,
-             utterances=utterances, seeds=seeds, layers=layers)  # fmt: skip
+             utterances=utterances, seeds=seeds, **states)  # fmt: skip
 _ = results.save(rows, run, "03_daf_ablations", comparisons=pairs, parameters=given,
              checksums=dict(corpus.checksums))  # fmt: skip
 
@@ -386,7 +420,11 @@ leaked.first().round(3).unstack("variant")
 # %%
 best = min(honest, key=honest.get)
 print(f"Lowest MAE on {dataset}: {best}, {honest[best]:.2f}; DAF {honest.get('daf', np.nan):.2f}.")
-print(f"Of {len(rivals)} rivals, worse than DAF: {len(worse)}; not told apart: {len(level)}.")
+easy = [b for b in winners if b.startswith(("audio", "vision"))]  # weak alone: counted apart
+hard = [b for b in winners if b not in easy]
+print(f"Of {len(hard)} rivals with text or fusion, worse than DAF: {len(set(worse) & set(hard))}; "
+      f"not told apart: {len(set(level) & set(hard))}. Of {len(easy)} with audio or vision alone, "
+      f"worse: {len(set(worse) & set(easy))}.")  # fmt: skip
 print(f"The best of {seeds} seeds on test would have 'gained' up to {gain['gain'].max():.3f} MAE.")
 
 # %% [markdown]

@@ -29,8 +29,9 @@ dataset: str = "synthetic"  # synthetic | mosi | mmmo: which corpus, of at least
 modalities: str = "all"  # which modalities, e.g. "text audio"; all: those the corpus has
 leak: bool = False  # True: MOSI's other split with its visual features, made from training labels
 seeds: int = 2  # models trained at once; the stored runs use 20
+encoder: str = "minilm"  # of the text: minilm | mpnet, a folder, or a hub id
 layers: str = "all"  # text states: of all layers end to end, or of the last
-run: str = "interactive"  # folder under papermill_runs of this run's figures
+run: str = "interactive"  # folder under papermill_runs that receives the tables
 
 # %%
 import numpy as np
@@ -42,6 +43,7 @@ from sklearn.linear_model import LinearRegression
 from mmlib.daf import features, interpret, train, tune
 from mmlib.data import load
 from mmlib.figures import plots
+from mmlib.scores import results
 
 plots.style()
 pd.set_option("display.precision", 3, "display.width", 110)
@@ -49,10 +51,11 @@ pd.set_option("display.precision", 3, "display.width", 110)
 # %%
 options = {"split": "bclstm", "modalities": ("text", "audio", "vision")} if leak else {}
 corpus = load(dataset, **options)
-data = features.build(corpus, None if modalities == "all" else modalities.split(), layers=layers)
+states = dict(encoder=encoder, layers=layers)  # of the text
+data = features.build(corpus, None if modalities == "all" else modalities.split(), **states)
 fits = {}
 for rule in ("static", "daf"):
-    settings = tune.settings(dataset, data.modalities, rule)
+    settings = tune.settings(dataset, data.modalities, rule, encoder)
     fits[rule] = train.fit(data, settings, range(seeds))
 
 # %% [markdown]
@@ -118,6 +121,27 @@ if corpus.truth:
     assert closed.loc["best fixed weights", "oracle"] > 0.7
     display(closed.round(2))
 
+# %% [markdown]
+# The bar of 70 % is met from the best fixed weights. From the trained static rule, which is the
+# stricter start, it is a matter of this run: the takeaways say which.
+#
+# **A trivial feature beside it.** Noise that can be seen needs no attention to be found: minus the
+# mean of the standard deviations that pooling leaves (audio and vision have them) knows nothing of
+# labels, and its rank correlation with the precision shows how visible the informativeness is.
+
+# %%
+if corpus.truth:
+    precision = corpus.truth["precision"][data.rows("test")]  # (n, m)
+    trivial = {}
+    for column, m in enumerate(data.modalities):
+        if m != "text" and m in corpus.sequences:
+            there = test.present[:, column]
+            noise = test.x[m][there, test.dims[m] // 2 :].mean(axis=1)  # the second half: sds
+            guesses = {"- mean of the sds": -noise, "DAF's weight": alpha[there, column]}
+            trivial[m] = {name: spearmanr(guess, precision[there, column]).statistic
+                          for name, guess in guesses.items()}  # fmt: skip
+    display(pd.DataFrame(trivial).T.round(2))
+
 # %%
 if corpus.truth:
     grid = [[spearmanr(alpha[:, i], truth[:, j]).statistic for j in range(3)] for i in range(3)]
@@ -133,11 +157,11 @@ if corpus.truth:
 # %%
 if corpus.truth:
     control = load("synthetic", control=True, n=2000)
-    flat = features.build(control, data.modalities, layers=layers)
+    flat = features.build(control, data.modalities, **states)
     flat_test = flat.take(flat.rows("test"))
     steady = {}
     for rule in ("static", "daf"):
-        settings = tune.settings(dataset, data.modalities, rule)
+        settings = tune.settings(dataset, data.modalities, rule, encoder)
         steady[rule] = train.fit(flat, settings, range(seeds)).predict(flat_test)
     mae = {rule: np.abs(p.score - flat_test.label).mean() for rule, p in steady.items()}
     spread = [p.weights.std(axis=1).mean() for p in (steady["daf"], daf)]
@@ -188,6 +212,28 @@ figure = plots.weights(
     alpha, disagreement, data.modalities, bins=5, xlabel="conflict: range of opinions"
 )
 _ = plots.save(figure, "04_conflict", run)
+
+# %% [markdown]
+# **When the others contradict it.** Utterances in which one modality's opinion has the other sign
+# than all the others': how large is its weight there, how often does the score take its side, and
+# how often is it right? A fusion that relies on a modality follows it more often than it is right.
+
+# %%
+against = interpret.contradicted(daf, test)
+against.round(2)
+
+# %% [markdown]
+# **Emotional complexity.** The paper's summary asks for weights against it. The embedded corpus
+# knows how far apart the evidence of its modalities truly lies; that range is our measure of it.
+
+# %%
+if corpus.truth:
+    evidence = np.where(test.present, corpus.truth["evidence"][data.rows("test")], np.nan)
+    complexity = np.nanmax(evidence, axis=1) - np.nanmin(evidence, axis=1)  # (n,)
+    levels = pd.cut(complexity, [-0.01, 1, 2, 4, 6])
+    by_level = pd.DataFrame({"entropy": evenness, "largest weight": alpha.max(axis=1),
+                             "MAE": np.abs(daf.score - test.label).mean(axis=0)})  # fmt: skip
+    display(by_level.groupby(levels, observed=True).agg(["mean", "size"]).round(2))
 
 # %% [markdown]
 # ## 4 · Entropy
@@ -257,6 +303,36 @@ rings = interpret.diagnosis(fits["static"], test).set_index("signature")["alarm"
 assert rings["constant weights"]
 rings[rings].index.tolist()
 
+# %%
+spread = pd.DataFrame({"mean": alpha.mean(axis=0), "sd": alpha.std(axis=0)}, data.modalities)
+tables = {
+    "weights": spread.rename_axis("modality").reset_index(),
+    "intensity": interpret.by_bins(np.abs(test.label), alpha, edges).astype({"bin": str}),
+    "confidence": pd.DataFrame(summary).T.rename_axis("utterances").reset_index(),
+    "entropy": pd.DataFrame({"quantile": [0.1, 0.5, 0.9], "entropy": deciles}),
+    "faithfulness": faithful, "contradicted": against, "diagnosis": report,
+}  # fmt: skip
+given = dict(dataset=dataset, modalities=modalities, leak=leak, seeds=seeds, **states)
+results.save([], run, "04_daf_interpretability", parameters=given,
+             checksums=dict(corpus.checksums))  # fmt: skip
+for name, table in tables.items():
+    results.save_table(table.rename(columns=str), run, f"04_{name}")
+print(f"{len(tables)} tables")
+
+# %% [markdown]
+# ## 8 · Real data
+#
+# The same tables from the stored runs, 20 seeds: CMU-MOSI with text and audio, MMMO with audio and
+# vision. Nobody knows the true weights there, so faithfulness and the diagnosis are all there is.
+
+# %%
+for name in ("mosi", "mmmo"):
+    for kind in ("weights", "faithfulness", "contradicted", "diagnosis"):
+        stored = results.load_table(name, f"04_{kind}")
+        if len(stored):
+            print(f"{name}, {kind}")
+            display(stored.round(2))
+
 # %% [markdown]
 # ## Takeaways
 
@@ -267,9 +343,10 @@ print(f"On {dataset}, {seeds} seeds: largest mean weight {top} ({alpha.mean(0).m
 print(f"Faithfulness (hidden): {missing['rank_corr'].mean():.2f}. Alarms: {alarms or 'none'}.")
 if corpus.truth:
     print(f"Rank correlation with the truth, pooled: {ranks[:, -1].mean():.2f}.")
-    print("Share of the gap to the oracle closed, from the best fixed weights: "
-          f"{closed.loc['best fixed weights', 'oracle']:.0%}; from the trained static rule: "
-          f"{closed.loc['static', 'oracle']:.0%}.")  # fmt: skip
+    for start in closed.index:
+        share = closed.loc[start, "oracle"]
+        print(f"Share of the gap to the oracle closed, from {start}: {share:.0%}; "
+              f"the bar of 70 % is {'met' if share >= 0.7 else 'NOT met'}.")  # fmt: skip
 
 # %% [markdown]
 # The opinions are what makes the weights readable: without the affine head a large weight could

@@ -176,10 +176,10 @@ for reading, owner in ((a, places.a), (b, places.b)):
 #   H_\text{fused} = \sum_l \alpha^{(l)} H^{(l)}$$
 #
 # The layers' states, brought to one width, are read by a BiLSTM as if they were a sequence; each
-# gets a score, and the softmax of the scores mixes them. Ours: one $\alpha$ an utterance (`scope`
-# "utterance"), a BiLSTM of a quarter of the width, and utterance means as states in this notebook,
-# where the encoders are frozen ($t = 1$). $h_A$ and $c_B$ are the $H_\text{fused}$ of the two
-# encoders. One model ($s = 1$), redone by hand:
+# gets a score, and the softmax of the scores mixes them. Ours: the score $w \cdot u^{(l)}$ and its
+# softmax, one $\alpha$ an utterance (`scope` "utterance"), a BiLSTM of a quarter of the width, and
+# utterance means as states in this notebook, where the encoders are frozen ($t = 1$). $h_A$ and
+# $c_B$ are the $H_\text{fused}$ of the two encoders. One model ($s = 1$), redone by hand:
 
 # %%
 layers, dims = zip(*sizes.values(), strict=True)
@@ -320,10 +320,10 @@ if dataset == "synthetic_reviews":
 # %% [markdown]
 # ## Paper and this run
 #
-# The interval resamples hotels and seeds. The paper does not name its reviews, so another corpus is
-# another experiment, and the errors of two intensities compare only as far as their standard
-# deviations do. Where a corpus is balanced by design, as `hotel` is, scores under the source's
-# natural shares of stars are stored too (`_natural`).
+# The interval is for other hotels and other seeds. The paper does not name its reviews, so another
+# corpus is another experiment, and the errors of two intensities compare only as far as their
+# standard deviations do. Where a corpus is balanced by design, as `hotel` is, scores under the
+# source's natural shares of stars are stored too (`_natural`).
 
 # %%
 place = dict(notebook="05_dyfulm", dataset=dataset, split="test", variant="full")

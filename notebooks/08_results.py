@@ -38,7 +38,6 @@ from mmlib.figures import plots
 from mmlib.files import RUNS
 from mmlib.scores import results, runs
 from mmlib.scores.ledger import judged
-from mmlib.scores.metrics import named
 
 plots.style()
 pd.set_option("display.max_rows", None, "display.max_columns", None, "display.width", 240)
@@ -86,8 +85,10 @@ display(
 # ## 2 · Scores
 #
 # On the test split: mean over seeds [95 % interval] ± standard deviation over seeds. The interval
-# resamples seeds and whole groups, that is videos, hotels, or sentences where nothing groups them,
-# so it answers "other videos, other seeds"; the deviation answers "other seeds" alone. DAF's
+# counts seeds and whole groups, that is videos, hotels, or sentences where nothing groups them, as
+# draws (`mmlib.scores.stats`), so it answers "other videos, other seeds"; the deviation answers
+# "other seeds" alone. `text_deep` and `text_gated` are text alone at the depth of the fusion rules,
+# `ridge` is a linear model. DAF's
 # `variant` names the modalities (`ta`: text and audio; `n`: a modality of pure noise; `a>b`:
 # trained on a, tested on b), DyFuLM's what is switched off (`06_dyfulm_ablations` has the list);
 # `single_a` and `single_b` are DyFuLM with one encoder. `_natural`: reviews weighted to the shares
@@ -145,24 +146,15 @@ for name, frame in frames.items():
 # ## 3 · Who beats whom
 #
 # Two intervals may overlap where the difference is in no doubt, since both models saw the same
-# videos or hotels. So each pair is tested as a pair: interval of the difference, permutation test
-# that swaps whole videos or hotels, Holm over all of a run's pairs. A model is called better if
-# the interval excludes zero and Holm's $p$ is below .05.
-
+# videos or hotels. So each pair is tested as a pair, seed by seed and group by group, and Holm's
+# correction is over all of a run's pairs. A model is called better if the interval excludes zero
+# and Holm's $p$ is below .05.
 
 # %%
-def verdict(pair: pd.Series) -> str:
-    """Which of the two is better, if either."""
-    told_apart = pair["p_holm"] < 0.05 and pair["ci_low"] * pair["ci_high"] > 0
-    if not told_apart:
-        return "not told apart"
-    first = (pair["diff"] < 0) == (named(pair["metric"]).better == "low")
-    return f"{pair['a'] if first else pair['b']} better"
-
-
 pairs = pd.concat([results.load_comparisons(name).assign(run=name) for name in shown] or
                   [pd.DataFrame(columns=[*results.COMPARISON, "run"])])  # fmt: skip
-pairs["verdict"] = [verdict(pair) for _, pair in pairs.iterrows()]
+winners = [results.better(pair) for _, pair in pairs.iterrows()]
+pairs["verdict"] = [f"{name} better" if name else "not told apart" for name in winners]
 pairs[["run", "a", "b", "metric", "diff", "ci_low", "ci_high", "p", "p_holm", "verdict"]].set_index(
     ["run", "a", "b", "metric"]
 )
@@ -170,9 +162,15 @@ pairs[["run", "a", "b", "metric", "diff", "ci_low", "ci_high", "p", "p_holm", "v
 # %% [markdown]
 # ## 4 · What the tuning cost
 #
-# A comparison is worth as much as the care given to the loser. Every rule chose among equally many
-# candidates, its own learning rate included, by cross-validation over the videos of training and
-# validation; `worst` is the error of the worst candidate.
+# A comparison is worth as much as the care given to the loser. Every model chose among the same
+# candidates by cross-validation over the videos of training and validation. `worst` is the error of
+# the worst candidate, `near` counts those within .005 of the best. Every trial stands in
+# `papermill_runs/settings.json`.
+#
+# The budget was not always this one. Test rows had been stored with 12 candidates, then with 6, 8
+# and 6 again. DAF's error on CMU-MOSI with the last three was .8374, .8395 and .8336, that of
+# concatenation .8359, .8326 and .8367: the order of the two flipped. The present budget was fixed
+# before the stored runs were trained with it, but their test rows had been seen under those others.
 
 # %%
 keys = ("mosi", "mosi-leak", "mosei", "mmmo", "synthetic")
@@ -282,7 +280,40 @@ for name, group in pairs[pairs["a"].eq("daf") & pairs["metric"].eq("mae")].group
             print(f"{name}: DAF and {', '.join(others)}, MAE: {said}")
 
 # %% [markdown]
-# ## 8 · A grid as one table, and two runs side by side
+# ## 8 · What changed in our own conclusions
+#
+# An audit redid these numbers. They came out again, but the main comparison was not fair and the
+# tests counted no seeds. What this companion said before stands beside what it says now.
+#
+# 1. *It said*: DAF beats text alone, and a second branch is a regularisation. Text had one layer,
+#    DAF had two. *It says now*: `text_deep` and `text_gated` have that depth; first lines below.
+# 2. *It said*: p-values of a permutation within videos. They held the seeds fixed: with few seeds,
+#    15 to 21 of 100 worlds without a difference raised an alarm. *It says now*: videos and seeds
+#    both count, and at most 7 of 100 do (`tests/test_stats.py`).
+# 3. *It said*: six candidates a rule, one seed. *It says now*: 20 candidates, three seeds, on file.
+# 4. *It said*: the audio of other utterances serves DAF as well, by one random order and no test.
+#    *It says now*: five orders and a paired test, `daf:t+shuffled` below.
+# 5. *It said*: a gap of .20 between coarse and fine accuracy is a failure. A bag of words has that
+#    gap too. *It says now*: the gap is judged against the bag's.
+#
+# Rows that were stored before the new intervals keep the old ones, of a bootstrap over the same
+# groups and seeds: those of `hotel`, `hotel-frozen`, `scope`, `sst5`, `mosei-text`,
+# `mosei-dyfulm` and `mosi-leak`. Their p-values hold the seeds fixed.
+
+
+# %%
+def gap(b: str, metric: str = "mae") -> str:
+    """DAF minus b on CMU-MOSI as text."""
+    pair = pairs.query("run == 'mosi' and a == 'daf' and b == @b and metric == @metric")
+    form = "{diff:+.3f} [{ci_low:+.3f}, {ci_high:+.3f}], p {p_holm:.2g}, {verdict}"
+    return form.format(**pair.iloc[0]) if len(pair) else "not run"
+
+
+for b in ("text", "text_deep", "text_gated", "daf:t+shuffled", "static", "concat"):
+    print(f"DAF - {b}, MAE: {gap(b)}")
+
+# %% [markdown]
+# ## 9 · A grid as one table, and two runs side by side
 #
 # `python -m mmlib.batch daf-table` trains each model of each data set as a point of its own
 # (`papermill_runs/grids/daf-table.yaml`). `collect` makes one table of all points; below, the MAE
@@ -318,9 +349,15 @@ count = ledger["verdict"].value_counts()
 print(f"1. Of {len(ledger)} lines of the ledger, {count.get('inside', 0)} are inside, "
       f"{count.get('outside', 0)} outside, {count.get('not testable here', 0)} cannot be tested "
       "with the data at hand.")  # fmt: skip
-decided = pairs[pairs["a"].eq("daf") & pairs["verdict"].ne("not told apart")]
-print(f"2. DAF was compared in {pairs['a'].eq('daf').sum()} pairs; {len(decided)} are decided, "
-      f"{decided['verdict'].eq('daf better').sum()} of them for DAF.")  # fmt: skip
+of_daf = pairs[pairs["a"].eq("daf") & pairs["run"].ne("mosi-leak")]  # its features leak
+is_easy = of_daf["b"].str.contains("audio|vision") & of_daf["run"].ne("default")  # weak alone
+for what, group in (
+    ("text or fusion", of_daf[~is_easy]),
+    ("audio or vision alone", of_daf[is_easy]),
+):
+    decided = group["verdict"].value_counts()
+    print(f"2. DAF against {what}: {len(group)} pairs, {decided.get('daf better', 0)} decided for "
+          f"DAF, {decided.get('not told apart', 0)} not told apart.")  # fmt: skip
 print(f"3. Of {len(bars)} bars set before the runs, {bars['met'].eq('yes').sum()} are met.")
 of_dyfulm = ledger[ledger["paper"].eq("DyFuLM") & ledger["reported"].isna()]
 for claim, group in of_dyfulm.groupby("system", sort=False):

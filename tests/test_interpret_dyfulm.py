@@ -167,6 +167,21 @@ def test_each_alarm_can_ring_and_be_silent(trained, harm, signature):
     assert not alarms(trained[0])[signature]
 
 
+def test_the_gap_between_coarse_and_fine_is_judged_against_a_bag_of_words(trained):
+    off, poor = with_parameters(trained[0], fine__weight=0), TARGETS.fine * 0 + 4
+    assert alarms(off, bag=TARGETS)["coarse far above fine"]
+    assert not alarms(off, bag=TARGETS._replace(fine=poor))["coarse far above fine"]
+
+
+def test_inherited_errors_are_counted():
+    targets = Targets(np.array([0, 0, 1, 2]), np.array([0, 1, 2, 4]), np.zeros(4))
+    predicted = Targets(np.array([0, 1, 1, 0]), np.array([0, 2, 3, 0]), np.zeros(4))
+    assert interpret.inherited(predicted, targets) == pytest.approx(
+        {"fine_wrong, coarse wrong": 1, "fine_wrong, coarse right": 0.5, "share": 2 / 3}
+    )
+    assert np.isnan(interpret.inherited(targets, targets)["share"])
+
+
 def test_one_layer_rings(trained):
     last = fit(STATES, TARGETS, replace(TINY, shape={"width": 8, "layer_fusion": "last"}), [0])
     found = alarms(last)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmlib.daf import fusion, tune
-from mmlib.daf.features import build
+from mmlib.daf.features import build, with_constant
 from mmlib.daf.train import Settings
 from mmlib.data import Corpus, Sequences
 from mmlib.stack.task import same_shape
@@ -22,10 +22,14 @@ def file(tmp_path, monkeypatch):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Two candidates a rule, one epoch each."""
-    tiny = Settings(shape={"width": 2}, epochs=1, patience=1)
-    for name in ("CANDIDATES", "WITHOUT_FUSION"):
-        monkeypatch.setattr(tune, name, [tiny, replace(tiny, lr=1e-2)])
+    """Two candidates a rule, one seed, one epoch each."""
+    drawn = tune.candidates
+    tiny = {"shape": {"width": 2}, "epochs": 1, "patience": 1}
+    monkeypatch.setattr(
+        tune, "candidates", lambda rule: [replace(one, **tiny) for one in drawn(rule)]
+    )
+    monkeypatch.setattr(tune, "BUDGET", 2)
+    monkeypatch.setattr(tune, "SEEDS", range(1))
 
 
 def corpus(n=40):
@@ -38,22 +42,47 @@ def corpus(n=40):
     return Corpus("mosi", "toy", ids, ids, split, rng.uniform(-3, 3, n), sequences=sequences)
 
 
-def test_every_rule_has_the_same_budget():
-    for modalities in (["text"], ["text", "audio"]):
-        sizes = {rule: len(tune.candidates(rule, modalities)) for rule in fusion.RULES}
-        assert len(set(sizes.values())) == 1 and min(sizes.values()) > 1
-        assert all(one.rule == "gmu" for one in tune.candidates("gmu", modalities))
-    for found in (tune.candidates("daf", "t"), tune.candidates("daf", "ta")):
-        assert len({json.dumps(asdict(one)) for one in found}) == len(found)
-        same_shape(found, Settings.SHARED)
+def test_every_rule_has_the_same_candidates():
+    drawn = {rule: tune.candidates(rule) for rule in fusion.RULES}
+    same = {json.dumps([asdict(replace(c, rule="")) for c in some]) for some in drawn.values()}
+    assert len(same) == 1 and {c.rule for c in drawn["gmu"]} == {"gmu"}
+    assert len({json.dumps(asdict(c)) for c in drawn["daf"]}) == tune.BUDGET >= 20
+    same_shape(drawn["daf"], Settings.SHARED)
 
 
-def test_the_best_candidate_is_stored_and_read(quick, monkeypatch):
+def test_candidates_span_their_ranges():
+    drawn = tune.candidates("daf")
+    for name, (low, high) in {"lr": (2e-4, 4e-3), "dropout": (0.1, 0.7)}.items():
+        values = np.array([getattr(c, name) for c in drawn])
+        assert low <= values.min() < values.max() <= high
+        assert np.ptp(np.log(values)) > 0.7 * np.log(high / low)
+
+
+def test_a_modality_alone_has_the_depth_of_a_fusion():
+    known = tune.models(("text", "audio"))
+    assert known["text"] == ("mean", ("text",)) and known["daf"][1] == ("text", "audio")
+    dims = {"text": 5, "audio": 4, "constant": 1}
+    sizes = {}
+    for name, (rule, used) in known.items():
+        model = fusion.create(rule, {m: dims[m] for m in used}, width=8)
+        sizes[name] = {part.split(".")[0] for part, _ in model.named_parameters()}
+    assert sizes["text"] < sizes["text_deep"] == sizes["concat"]
+    assert sizes["text_gated"] == sizes["daf"]
+    assert "daf" not in tune.models(("text",)) and "text_gated" in tune.models(("text",))
+
+
+def test_the_constant_modality_tells_nothing():
+    data = with_constant(build(corpus()))
+    assert (data.x["constant"] == 1).all() and data.present[:, -1].all()
+    assert data.only(["audio", "vision"]).dims == build(corpus()).dims
+
+
+def test_the_best_candidate_is_stored_and_read(quick):
     data = build(corpus())
     entry = tune.tune(data, "daf")
-    errors = [one["cv_mae"] for one in entry["tried"]]
+    errors = [trial["cv_mae"] for trial in entry["tried"]]
     assert entry["cv_mae"] == min(errors)
-    chosen = tune.candidates("daf", data.modalities)[int(np.argmin(errors))]
+    chosen = tune.candidates("daf")[int(np.argmin(errors))]
     tune.store("mosi", data.modalities, "daf", entry)
     assert tune.settings("mosi", data.modalities, "daf") == chosen
     row = {"variant": "av", "rule": "daf", "lr": chosen.lr, "candidates": 2, "worst": max(errors)}
@@ -88,12 +117,14 @@ def run(monkeypatch, *arguments):
 
 
 def test_command_line(quick, monkeypatch, capsys):
-    run(monkeypatch, "--dataset", "mosi", "--rules", "mean", "daf")
+    run(monkeypatch, "--dataset", "mosi", "--models", "mean", "daf")
     run(monkeypatch, "--dataset", "mosi", "--modalities", "audio", "--utterances", "30")
     assert [(row["variant"], row["rule"]) for row in tune.table("mosi")] == [
-        ("av", "mean"), ("av", "daf"), ("a", "mean"),
+        ("av", "mean"), ("av", "daf"), ("a", "mean"), ("a", "concat"), ("ac", "daf"),
     ]  # fmt: skip
-    assert capsys.readouterr().out.count("CV MAE") == 3
+    assert capsys.readouterr().out.count("CV MAE") == 5
+    with pytest.raises(SystemExit, match="unknown model 'tfn'; choose one of audio, "):
+        run(monkeypatch, "--dataset", "mosi", "--models", "tfn")
     with pytest.raises(
         SystemExit, match=r"^mmlib\.daf\.tune: mosi has no text; it has audio, vision$"
     ):

@@ -4,12 +4,15 @@ Axes: n utterances, t frame, d feature, m modality.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from mmlib.data import Corpus, DataError, Sequences
 from mmlib.stack.vectors import Features, Scaler
 from mmlib.text import encoding
+
+CONSTANT = "constant"  # the modality of `with_constant`
 
 
 def pool(sequences: Sequences) -> np.ndarray:
@@ -86,6 +89,13 @@ def build(
     else:
         about = {"encoder": encoder}
     return Features.of(corpus, x, present, scaler, **about)
+
+
+def with_constant(data: Features) -> Features:
+    """The same utterances and a modality "constant" that is 1 for all and tells nothing."""
+    n = len(data)
+    x = {**data.x, CONSTANT: np.ones((n, 1), np.float32)}
+    return replace(data, x=x, present=np.hstack([data.present, np.ones((n, 1), bool)]))
 
 
 def variant(modalities: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from mmlib.daf.train import Fit
+from mmlib.daf.train import Fit, Prediction
 from mmlib.files import refuse_unknown
 from mmlib.stack.vectors import Features
 
@@ -140,6 +140,29 @@ def conflict(opinions: np.ndarray, present: np.ndarray) -> np.ndarray:
     """Disagreement of an utterance: range of the present modalities' opinions (s, n, m) -> (n,)."""
     masked = np.where(present, opinions, np.nan)
     return (np.nanmax(masked, axis=-1) - np.nanmin(masked, axis=-1)).mean(axis=0)
+
+
+def contradicted(prediction: Prediction, features: Features) -> pd.DataFrame:
+    """Utterances in which one modality's opinion has the other sign than all others': a row each.
+
+    n: how many, a mean over seeds; weight: the modality's there; elsewhere: its weight in all other
+    utterances that have it; followed: the share in which the score takes its sign; right: the share
+    in which the label has it. A rule that relies on a modality whatever the others say follows it
+    more often than it is right.
+    """
+    sign, rows = np.sign(prediction.opinions), []  # (s, n, m)
+    for column, modality in enumerate(features.modalities):
+        others = np.delete(features.present, column, axis=1)  # (n, m - 1)
+        opposed = np.delete(sign, column, axis=2) == -sign[..., column, None]
+        has = features.present[:, column] & others.any(axis=1)  # (n,)
+        alone = has & np.where(others, opposed, True).all(axis=2)  # (s, n)
+        parts = {"weight": (prediction.weights[..., column], alone)}
+        parts["elsewhere"] = (prediction.weights[..., column], has & ~alone)
+        parts["followed"] = (np.sign(prediction.score) == sign[..., column], alone)
+        parts["right"] = (np.sign(features.label) == sign[..., column], alone)
+        means = {name: values[where].mean() for name, (values, where) in parts.items()}
+        rows.append({"modality": modality, "n": alone.sum(axis=1).mean(), **means})
+    return pd.DataFrame(rows)
 
 
 def diagnosis(fit: Fit, features: Features) -> pd.DataFrame:

@@ -1,77 +1,114 @@
-"""The same tuning budget for every fusion rule, spent without the test split; settings on file.
+"""The same tuning budget for every model, spent without the test split; every trial on file.
 
-Every rule tries the same candidates, its own learning rate included. Each candidate is
-cross-validated over the videos of train + valid: CMU-MOSI's own validation split has 10 videos,
-too few to tell candidates apart. `python -m mmlib.daf.tune --dataset mosi --modalities text audio`
-writes `papermill_runs/settings.json`, from which the notebooks read.
+Every model tries the same candidates, drawn at random from `RANGES`. Each candidate is
+cross-validated over the videos of train + valid, with several seeds: CMU-MOSI's own validation
+split has 10 videos, too few to tell candidates apart. `python -m mmlib.daf.tune --dataset mosi
+--modalities text audio` writes `papermill_runs/settings.json`, from which the notebooks read.
+
+The budget is frozen: it was fixed before the stored runs that use it were trained. Earlier stored
+runs had budgets of 12, 6, 8 and 6 candidates, changed after test rows had been seen.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from itertools import product
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 from filelock import FileLock
+from scipy.stats import loguniform, uniform
+from sklearn.model_selection import ParameterSampler
 
-from mmlib.daf import features, fusion, train
-from mmlib.daf.features import variant
+from mmlib.daf import features, train
+from mmlib.daf.features import CONSTANT, variant
+from mmlib.daf.fusion import RULES
 from mmlib.daf.train import Settings
 from mmlib.data import load
-from mmlib.files import RUNS, write_whole
+from mmlib.files import RUNS, refuse_unknown, write_whole
 from mmlib.stack.vectors import Features
 
 FILE = RUNS / "settings.json"
-FOLDS = 3
-RATES = (5e-4, 1.5e-3)
-CANDIDATES = [  # the budget: 6 for every rule
-    Settings(lr=lr, fusion_lr=fusion_lr, dropout=0.5)
-    for lr, fusion_lr in product(RATES, (1.0, 3.0, 10.0))
-]
-WITHOUT_FUSION = [  # also 6: one modality, and the mean, have no parameters of a fusion
-    Settings(lr=lr, dropout=dropout) for lr, dropout in product(RATES, (0.2, 0.5, 0.7))
-]
+BUDGET, FOLDS, SEEDS = 20, 3, range(3)  # candidates of a model, each trained folds x seeds times
+RANGES = {
+    "lr": loguniform(2e-4, 4e-3),
+    "fusion_lr": [1.0, 3.0, 10.0],  # without effect where there is nothing to fuse
+    "weight_decay": loguniform(1e-3, 1e-1),
+    "feature_dropout": uniform(0.2, 0.5),  # .2 to .7
+    "dropout": uniform(0.1, 0.6),  # .1 to .7
+    "modality_dropout": [0.0, 0.2],  # without effect on one modality
+}
+MINILM = "minilm"  # the text encoder, unless another is named
+NEAR = 0.005  # a candidate whose error exceeds the best one's by less is as good
 
 
-def candidates(rule: str, modalities: Sequence[str]) -> list[Settings]:
-    """The settings that a rule may choose from, equally many for all."""
-    fuses = rule != "mean" and len(modalities) > 1
-    return [replace(c, rule=rule) for c in (CANDIDATES if fuses else WITHOUT_FUSION)]
+def models(modalities: Sequence[str]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Every model of a comparison: name -> (fusion rule, modalities that it sees).
+
+    Each modality alone has three depths: `text` is one layer; `text_deep` a second one, the rule
+    "concat" without anything to concatenate; `text_gated` has DAF's scorer, beside a modality that
+    is 1 for every utterance (`mmlib.daf.features.with_constant`). So a gain over one modality can
+    be told from a gain by depth.
+    """
+    found: dict[str, tuple[str, tuple[str, ...]]] = {m: ("mean", (m,)) for m in modalities}
+    found |= {f"{m}_deep": ("concat", (m,)) for m in modalities}
+    found |= {f"{m}_gated": ("daf", (m, CONSTANT)) for m in modalities}
+    if len(modalities) > 1:
+        found |= {rule: (rule, tuple(modalities)) for rule in RULES}
+    return found
 
 
-def tune(data: Features, rule: str, seeds: Sequence[int] = (0,)) -> dict:
+def candidates(rule: str) -> list[Settings]:
+    """What a rule may choose from: the same draws for all."""
+    draws = ParameterSampler(RANGES, BUDGET, random_state=0)
+    return [Settings(rule, **{name: round(float(x), 5) for name, x in d.items()}) for d in draws]
+
+
+def tune(data: Features, rule: str) -> dict:
     """The chosen settings of one rule and the cross-validated error of every candidate."""
-    choice = candidates(rule, data.modalities)
-    best, errors = train.select(data, choice, FOLDS, seeds)
+    choice = candidates(rule)
+    best, errors = train.select(data, choice, FOLDS, SEEDS)
     tried = [
-        {"lr": c.lr, "fusion_lr": c.fusion_lr, "modality_dropout": c.modality_dropout,
-         "dropout": c.dropout, "cv_mae": round(float(e), 4)}
-        for c, e in zip(choice, errors, strict=True)
-    ]  # fmt: skip
+        {**{name: getattr(candidate, name) for name in RANGES}, "cv_mae": round(float(error), 4)}
+        for candidate, error in zip(choice, errors, strict=True)
+    ]
     return {"settings": asdict(best), "cv_mae": round(float(errors.min()), 4), "tried": tried}
 
 
-def settings(dataset: str, modalities: Sequence[str], rule: str) -> Settings:
-    """The stored settings of a rule on a data set, or the plain `Settings(rule)` if none are."""
-    stored = _read(FILE).get(dataset, {}).get(variant(modalities), {}).get(rule)
-    return Settings(**stored["settings"]) if stored else Settings(rule)
+def settings(
+    dataset: str, modalities: Sequence[str], rule: str, encoder: str | Path = MINILM
+) -> Settings:
+    """The stored settings of a rule on a data set and a text encoder.
+
+    Those of MiniLM where the encoder was not tuned for; the plain `Settings(rule)` where nothing is
+    stored.
+    """
+    stored = _read(FILE)
+    for key in (place(dataset, encoder), dataset):
+        if entry := stored.get(key, {}).get(variant(modalities), {}).get(rule):
+            return Settings(**entry["settings"])
+    return Settings(rule)
+
+
+def place(dataset: str, encoder: str | Path) -> str:
+    """The name under which a data set's choices stand: its own, with the encoder if not MiniLM."""
+    return dataset if encoder == MINILM else f"{dataset}-{Path(encoder).name}"
 
 
 def table(dataset: str) -> list[dict]:
-    """One row a tuned rule: variant, chosen rates, its error and the spread over candidates."""
+    """One row a tuned rule: variant, chosen values, its error, the candidates' spread.
+
+    near: how many of the candidates are within `NEAR` of the best one, itself counted.
+    """
     rows = []
     for name, rules in _read(FILE).get(dataset, {}).items():
         for rule, entry in rules.items():
-            errors = [candidate["cv_mae"] for candidate in entry["tried"]]
-            chosen = entry["settings"]
-            rates = {k: chosen[k] for k in ("lr", "fusion_lr", "dropout", "modality_dropout")}
-            rows.append(
-                {"variant": name, "rule": rule, **rates, "cv_mae": min(errors),
-                 "worst": max(errors), "candidates": len(errors)}
-            )  # fmt: skip
+            errors = np.array([candidate["cv_mae"] for candidate in entry["tried"]])
+            chosen = {key: entry["settings"][key] for key in RANGES}
+            spread = {"cv_mae": errors.min(), "worst": errors.max(), "candidates": len(errors)}
+            near = int((errors < errors.min() + NEAR).sum())
+            rows.append({"variant": name, "rule": rule, **chosen, **spread, "near": near})
     return rows
 
 
@@ -98,23 +135,29 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--modalities", nargs="+", help="default: all that the data set has")
     parser.add_argument("--utterances", type=int, help="only the first so many")
-    parser.add_argument("--rules", nargs="+", choices=fusion.RULES, default=list(fusion.RULES))
+    parser.add_argument("--encoder", default=MINILM, help="of the text: minilm, mpnet, a folder")
+    parser.add_argument("--models", nargs="+", help="default: every one of `models`")
     given = parser.parse_args()
     torch.set_num_threads(1)
     try:
-        _tune_all(given.dataset, given.modalities, given.utterances, given.rules)
+        _tune_all(given)
     except ValueError as problem:
         raise SystemExit(f"mmlib.daf.tune: {problem}") from None
 
 
-def _tune_all(dataset: str, modalities: Sequence[str], first: int | None, rules: list[str]) -> None:
-    corpus = load(dataset)
-    data = features.build(corpus.take(np.arange(len(corpus))[:first]), modalities)
-    for rule in ["mean"] if len(data.modalities) == 1 else rules:
-        entry = tune(data, rule)
-        store(dataset, data.modalities, rule, entry)
+def _tune_all(given: argparse.Namespace) -> None:
+    corpus, key = load(given.dataset), place(given.dataset, given.encoder)
+    corpus = corpus.take(np.arange(len(corpus))[: given.utterances])
+    data = features.build(corpus, given.modalities, encoder=given.encoder)
+    known = models(data.modalities)
+    refuse_unknown("model", given.models or (), known)
+    data = features.with_constant(data)
+    for name in given.models or known:
+        rule, used = known[name]
+        entry = tune(data.only(used), rule)
+        store(key, used, rule, entry)
         spread = np.ptp([candidate["cv_mae"] for candidate in entry["tried"]])
-        print(f"{dataset} {variant(data.modalities)} {rule}: CV MAE {entry['cv_mae']:.4f},",
+        print(f"{key} {variant(used)} {rule}: CV MAE {entry['cv_mae']:.4f},",
               f"candidates spread over {spread:.4f}", flush=True)  # fmt: skip
 
 

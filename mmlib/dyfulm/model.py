@@ -13,6 +13,7 @@ The paper (arXiv 2512.01410) in its letters; layers l = 0 (embeddings) to L, enc
     y_f       = f_fine(h')
 
 What it leaves open is our reading:
+- alpha is the softmax of a linear score w . u of the BiLSTM's outputs;
 - one affine map an encoder, shared by its layers, brings H^(l) to the common width;
 - the BiLSTM has a quarter of that width each way: all it is to say is one score a layer;
 - alpha is one an utterance, from the states' mean over its positions (scope "utterance"), or one a

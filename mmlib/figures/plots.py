@@ -48,12 +48,16 @@ LOOKS = {
     "single_a": Look("#0072B2", "o", "///", "--"),
     "single_b": Look("#009E73", "^", "...", "-."),
     "tfidf": Look("#CC79A7", "P", "---", ":"),
+    "ridge": Look("#56B4E9", "1", "", (0, (1, 1))),
     "constant": Look("#BBBBBB", "|", "", ":"),
     "oracle": Look("#000000", "X", "", "--"),
     "coarse": Look("#0072B2", "o", "", "-"),
     "fine": Look("#D55E00", "D", "///", "--"),
     "intensity": Look("#009E73", "^", "...", ":"),
 }
+for m in ("text", "audio", "vision"):  # the same modality, seen by a deeper model
+    LOOKS[f"{m}_deep"] = LOOKS[m]._replace(marker="H", line=(0, (4, 1, 1, 1)))
+    LOOKS[f"{m}_gated"] = LOOKS[m]._replace(marker="d", line=(0, (2, 1)))
 
 
 def look(name: str, i: int = 0) -> Look:

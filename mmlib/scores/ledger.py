@@ -26,7 +26,7 @@ def judged() -> pd.DataFrame:
     row is stored.
     """
     reported = tomllib.loads(Path(__file__).with_name("reported.toml").read_text())
-    numbers = [_judge_number(n, m, v) for n in reported["number"] for m, v in n["values"].items()]
+    numbers = [line for entry in reported["number"] for line in _judge_entry(entry)]
     claims = [
         _judge_claim(claim, b, metric)
         for claim in reported["claim"]
@@ -34,6 +34,21 @@ def judged() -> pd.DataFrame:
         for metric in claim["metrics"]
     ]
     return pd.DataFrame(claims + numbers, columns=list(LEDGER))
+
+
+def _judge_entry(entry: dict) -> list[dict]:
+    """A line a value; one that is inside as one convention has it and not as another says so."""
+    lines = [_judge_number(entry, metric, value) for metric, value in entry["values"].items()]
+    by_kind: dict[str, list[dict]] = {}
+    for line in lines:
+        by_kind.setdefault(line["metric"].partition("_")[0], []).append(line)
+    for alike in by_kind.values():
+        outside = [line["metric"] for line in alike if line["verdict"] == "outside"]
+        for line in alike if outside else ():
+            if line["verdict"] == "inside":
+                reason = f"in this convention; outside as {', '.join(outside)}"
+                line["reason"] = "; ".join(filter(None, (reason, line["reason"])))
+    return lines
 
 
 def _judge_number(entry: dict, metric: str, value: float) -> dict:

@@ -29,10 +29,12 @@ from mmlib.scores.store import ORIGINS_FILE, PAIRS_FILE, ROWS_FILE, Store
 from mmlib.scores.store import folder as folder  # notebooks say `results.runs()`
 from mmlib.scores.store import runs as runs
 
-UNIMODAL = ("text", "audio", "vision")
+UNIMODAL = tuple(
+    m + depth for depth in ("", "_deep", "_gated") for m in ("text", "audio", "vision")
+)
 FUSION = ("mean", "static", "concat", "gmu", "lmf", "tfn", "crossmodal", "daf")
 DYFULM = ("dyfulm", "single_a", "single_b")  # both encoders, one alone
-REFERENCE = ("constant", "oracle", "tfidf")  # the best constant and the best possible; word counts
+REFERENCE = ("constant", "oracle", "tfidf", "ridge")  # no seeds; `ridge` and `tfidf` are linear
 MODELS = UNIMODAL + FUSION + DYFULM + REFERENCE
 SPLITS = ("test", "valid")
 
@@ -148,6 +150,18 @@ def _with_holm(table: list[dict]) -> list[dict]:
         line["p_holm"] = float(p)
     numbers = set(COMPARISON) - set(PAIR)
     return [{k: round(t[k], 6) if k in numbers else t[k] for k in COMPARISON} for t in table]
+
+
+def better(pair: Mapping[str, object]) -> str:
+    """The better model of a stored comparison, "" where the two are not told apart.
+
+    Told apart: the interval of the difference excludes 0, and p is below .05 after Holm's
+    correction. The one rule for notebooks, ledger and README.
+    """
+    if not (pair["p_holm"] < 0.05 and pair["ci_low"] * pair["ci_high"] > 0):
+        return ""
+    is_a = (pair["diff"] < 0) == (named(pair["metric"]).better == "low")
+    return pair["a"] if is_a else pair["b"]
 
 
 # Checks before anything is written

