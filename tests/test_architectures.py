@@ -93,7 +93,7 @@ def test_lengths_that_an_encoder_cannot_take_are_refused_in_one_line(tmp_path, m
     states = encoding.Encoder.states
 
     def fails(encoder, tokens, *rest):
-        if tokens.shape[1] > 30:
+        if tokens.shape[1] > 40:
             raise RuntimeError("shape '[-1, 8]' is invalid\nat 7")
         return states(encoder, tokens, *rest)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from mmlib.data.check import check
 from mmlib.data.corpus import Corpus, DataError
-from mmlib.data.readers.border import refuse_page
 from mmlib.data.readers.csd import read_csd
 from mmlib.data.readers.mmsa import read_mmmo, read_mmsa
 from mmlib.data.readers.recordings import TABLE, read_recordings
@@ -62,8 +61,6 @@ def load(name: str, root: Path | str | None = None, **options: object) -> Corpus
 def _checked(read: Callable[..., Corpus], *path: Path, **options: object) -> Corpus:
     """A sound corpus; what a reader did not foresee becomes a DataError that names the file."""
     try:
-        for file in path:
-            refuse_page(file)
         return check(read(*path, **options))
     except DataError:
         raise

@@ -13,6 +13,7 @@ intensity is no function of stars (see `PAPER_SD`), so a lexicon can stand in fo
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ from mmlib.files import refuse_unknown
 COARSE = ("negative", "neutral", "positive")
 FINE = ("very negative", "negative", "neutral", "positive", "very positive")
 INTENSITIES = ("label", "lexicon", "lexicon_sentences")
+_median = partial(np.quantile, q=0.5, method="inverted_cdf")
 PAPER_SD = (0.0082 / (1 - 0.6903)) ** 0.5  # .163, of its target: R2 = 1 - MSE / sd^2
 
 
@@ -95,19 +97,15 @@ def constant(known: Targets, n: int, weights: np.ndarray | None = None) -> Targe
     weights: of the known targets, where the constant is to be the best under natural shares.
     """
     coarse, fine = (np.bincount(y, weights).argmax() for y in (known.coarse, known.fine))
-    middle = _median(known.intensity, weights)
+    middle = _median(known.intensity, weights=weights)
     return Targets(np.full(n, coarse), np.full(n, fine), np.full(n, middle, np.float32))
 
 
 def _width(values: np.ndarray, weights: np.ndarray | None) -> dict[str, float]:
     mean = np.average(values.astype(float), weights=weights)
     mse = np.average((values - mean) ** 2, weights=weights)
-    mae = np.average(abs(values - _median(values, weights)), weights=weights)
+    mae = np.average(abs(values - _median(values, weights=weights)), weights=weights)
     return {"mean": mean, "sd": mse**0.5, "mae": mae, "mse": mse}
-
-
-def _median(values: np.ndarray, weights: np.ndarray | None) -> float:
-    return np.quantile(values, 0.5, weights=weights, method="inverted_cdf")
 
 
 def _of_classes(classes: np.ndarray, intensity: np.ndarray) -> Targets:

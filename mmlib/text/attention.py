@@ -18,8 +18,8 @@ UNUSED = ("dropout", "sliding_window", "position_ids", "cache_position", "use_ca
           "output_attentions", "output_hidden_states", "return_dict")  # fmt: skip
 
 
-def whole(x: Tensor, axis: int, value: float = 0) -> Tensor:
-    """x with the axis filled up to whole groups."""
+def to_groups(x: Tensor, axis: int, value: float = 0) -> Tensor:
+    """x with the axis padded to a multiple of GROUP."""
     behind = [0, 0] * (x.ndim - 1 - axis % x.ndim)
     return pad(x, [*behind, 0, -x.shape[axis] % GROUP], value=value)
 
@@ -56,8 +56,8 @@ def grouped(
     heads = query.shape[1] // key.shape[1]
     if heads > 1:
         key, value = (x.repeat_interleave(heads, dim=1) for x in (key, value))
-    mask = whole(whole(attention_mask, -1, False), -2, True)
-    query, key, value = (whole(x, 2) for x in (query, key, value))
+    mask = to_groups(to_groups(attention_mask, -1, False), -2, True)
+    query, key, value = (to_groups(x, 2) for x in (query, key, value))
     out = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling)
     return out[:, :, :t].transpose(1, 2), None
 

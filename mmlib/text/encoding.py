@@ -24,7 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from mmlib.files import is_watched, reason_of, refuse_unknown
-from mmlib.text.attention import GROUP, GROUPED, whole
+from mmlib.text.attention import GROUP, GROUPED, to_groups
 from mmlib.text.batching import bucket
 from mmlib.text.cache import Row, Store
 from mmlib.text.encoder import check_length, has_bfloat16, identity, locate, versions
@@ -235,8 +235,8 @@ def _pooled(ids: list[list[int]], encoder: Encoder, options: dict) -> np.ndarray
     mask = (place < lengths).long()  # (b, t)
     states = encoder.states(tokens, mask, options["layers"] == "all")  # l of (b, t, d)
     counted = lengths if options["pooling"] == "mean" else torch.ones_like(lengths)
-    weight = whole(((place < counted) / counted)[:, None].to(device), 2)  # (b, 1, t) in groups
-    means = [weight @ whole(state.float(), 1) for state in states]  # l of (b, 1, d)
+    weight = to_groups(((place < counted) / counted)[:, None].to(device), 2)  # (b, 1, t) in groups
+    means = [weight @ to_groups(state.float(), 1) for state in states]  # l of (b, 1, d)
     return torch.cat(means, dim=1).cpu().numpy()
 
 
@@ -248,7 +248,7 @@ def _padded(ids: list[list[int]], encoder: Encoder) -> tuple[Tensor, Tensor]:
     if encoder.reads_padding:
         return tokens, torch.full((len(ids), 1), t)  # all are of one length
     if config._attn_implementation != GROUPED or t < GROUP:  # products of few rows differ as well
-        tokens = whole(tokens, 1, filler)[
+        tokens = to_groups(tokens, 1, filler)[
             :, : max(t, getattr(config, "max_position_embeddings", t))
         ]
     return tokens, torch.tensor([[len(row)] for row in ids])

@@ -163,10 +163,10 @@ def _tokenizer(texts: list[str], vocabulary: int) -> "transformers.PreTrainedTok
 def _blocks(tokenizer: "transformers.PreTrainedTokenizerFast", texts: list[str]) -> Tensor:
     """All tokens of the texts end to end, (n, BLOCK): nothing is padded."""
     stream = np.concatenate(tokenizer(texts, verbose=False)["input_ids"])
-    whole = len(stream) // BLOCK * BLOCK
-    if whole < 32 * BLOCK:
+    n_tokens = len(stream) // BLOCK * BLOCK
+    if n_tokens < 32 * BLOCK:
         raise ValueError(f"{len(texts)} texts are too few to make an encoder from; pass more")
-    return torch.from_numpy(stream[:whole]).view(-1, BLOCK)
+    return torch.from_numpy(stream[:n_tokens]).view(-1, BLOCK)
 
 
 def _guess_masked(

@@ -31,22 +31,12 @@ MISSING = 0.05  # share of utterances without audio, and without vision
 # What is typical of each COVAREP column (mean, sd), and how far it moves with evidence of +3 (in
 # sd) or with a loss of clarity from 1 to 0 (in sd): a loud, high, tense voice is positive here.
 AUDIO = {
-    "F0": (180, 40, 1.2, 0),
-    "VUV": (0.6, 0.2, 0, -1.6),
-    "NAQ": (0.11, 0.03, -1.0, 0),
-    "QOQ": (0.42, 0.1, -0.5, 0),
-    "H1H2": (5, 3, -0.7, 0),
-    "PSP": (0.35, 0.1, 0.3, 0),
-    "MDQ": (0.12, 0.02, -0.4, 0),
-    "peakSlope": (-0.4, 0.1, 1.1, 0),
-    "Rd": (1.4, 0.4, -0.6, 0),
-    "Rd_conf": (0.6, 0.12, 0, -1.4),
-    "creak": (0, 0, 0, 0),
-    "MCEP_0": (-8, 1.3, 1.2, 0.3),
-    "MCEP_1": (1.2, 0.5, 0.6, -0.4),
-    "MCEP_2": (0.4, 0.4, -0.4, 0),
-    "MCEP_3": (0.2, 0.3, 0.4, 0),
-}
+    "F0": (180, 40, 1.2, 0), "VUV": (0.6, 0.2, 0, -1.6), "NAQ": (0.11, 0.03, -1.0, 0),
+    "QOQ": (0.42, 0.1, -0.5, 0), "H1H2": (5, 3, -0.7, 0), "PSP": (0.35, 0.1, 0.3, 0),
+    "MDQ": (0.12, 0.02, -0.4, 0), "peakSlope": (-0.4, 0.1, 1.1, 0), "Rd": (1.4, 0.4, -0.6, 0),
+    "Rd_conf": (0.6, 0.12, 0, -1.4), "creak": (0, 0, 0, 0), "MCEP_0": (-8, 1.3, 1.2, 0.3),
+    "MCEP_1": (1.2, 0.5, 0.6, -0.4), "MCEP_2": (0.4, 0.4, -0.4, 0), "MCEP_3": (0.2, 0.3, 0.4, 0),
+}  # fmt: skip
 MCEP_HIGH, HMPDM, HMPDD = (0, 0.15, 0, 0), (0, 1.0, 0, 0), (-1, 0.3, 0, 1.2)
 VISION = {  # evidence of the FACET channels, log10 odds
     "Joy": 1.0, "AU6": 0.7, "AU12": 1.0, "AU25": 0.3, "Anger": -0.8, "Contempt": -0.5,
@@ -115,8 +105,8 @@ def oracle(evidence: np.ndarray, q: np.ndarray, present: np.ndarray) -> np.ndarr
     log = np.where(np.abs(evidence[..., None]) >= 3, tail, density) * present[..., None]
     log = log.sum(axis=1) + np.log(prior())  # (n, 19)
     posterior = np.exp(log - log.max(axis=1, keepdims=True))
-    share = posterior.cumsum(axis=1) / posterior.sum(axis=1, keepdims=True)
-    return GRID[(share >= 0.5).argmax(axis=1)]
+    cumulative = posterior.cumsum(axis=1) / posterior.sum(axis=1, keepdims=True)
+    return GRID[(cumulative >= 0.5).argmax(axis=1)]
 
 
 def _informativeness(n: int, control: bool, rng: np.random.Generator):

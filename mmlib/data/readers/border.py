@@ -30,22 +30,18 @@ def check_size(path: Path, content: int, kind: str = "content") -> None:
         )
 
 
-def refuse_page(path: Path) -> None:
-    """DataError where a file is the web page from which it was to be fetched."""
-    with open(path, "rb") as file:
-        head = file.read(2**10).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise DataError(f"{path.name}: a web page; follow the link on it and save the file itself")
-
-
 @contextmanager
 def readable(path: Path, failure: str = "", remedy: str = "fetch it again") -> Iterator[None]:
     """What a library says of a damaged file, as a DataError of one line that names the file."""
     try:
+        with open(path, "rb") as file:
+            head = file.read(2**10).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+        if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+            raise DataError("a web page; follow the link on it and save the file itself")
         yield
     except DataError as error:
-        text = str(error)
-        raise DataError(text if path.name in text else f"{path.name}: {text}") from error.__cause__
+        named = "" if path.name in str(error) else f"{path.name}: "
+        raise DataError(f"{named}{error}") from error.__cause__
     except FileNotFoundError:
         raise DataError(f"missing file {path}; put it beside the others") from None
     except Exception as error:  # each library has its own, and damage finds yet others

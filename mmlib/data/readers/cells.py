@@ -39,12 +39,10 @@ def table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
 def numbers(path: Path, rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
     """The columns as float32 (n, d); an empty cell is NaN, a comma may mark decimals."""
     cells = rows[list(columns)].replace("", "nan")
-    try:
-        with suppress(ValueError):
-            return cells.to_numpy(dtype=np.float32)
+    with suppress(ValueError):
+        return cells.to_numpy(dtype=np.float32)
+    with readable(path, remedy=f"correct it in {columns[0]}..{columns[-1]}"):
         return cells.apply(with_points).to_numpy(dtype=np.float32)
-    except ValueError as error:
-        raise DataError(f"{path.name}: {error} in {columns[0]}..{columns[-1]}") from None
 
 
 def with_points(cells: pd.Series) -> pd.Series:

@@ -108,9 +108,8 @@ def _segments(
 ) -> tuple[list[Segment], list[str]]:
     """Segments with words of the videos in the folds, and notes on those left out."""
     spoken = {key: (features[:, 0], at) for key, features, at in _read(words)}
-    if spoken and all(
-        _ALIGNED.fullmatch(key) and len(tokens) < 2 for key, (tokens, _) in spoken.items()
-    ):
+    single = (_ALIGNED.fullmatch(key) and len(at) < 2 for key, (_, at) in spoken.items())
+    if spoken and all(single):
         raise DataError(f"{words.name}: aligned to single words; use the files as CMU gives them")
     if wrong := [key for key, (tokens, _) in spoken.items() if tokens.dtype.kind not in "SO"]:
         raise DataError(f"{words.name}: numbers in {wrong[0]}; expected words, fetch it again")

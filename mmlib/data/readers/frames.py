@@ -22,8 +22,6 @@ def pack(
     """
     with np.errstate(over="ignore"):
         values = np.array(values, dtype=np.float32)  # a copy: the caller's array stays as it is
-    if values.ndim != 2 or values.shape[1] != len(columns):
-        raise DataError(f"{modality}: {len(columns)} columns declared, frames are {values.shape}")
     nan, inf = np.isnan(values), np.isinf(values)  # (f, d)
     if values.size and (nan | inf).all():
         raise DataError(

@@ -59,7 +59,8 @@ class Reader:
         has_words = h5py.check_string_dtype(data.dtype) is not None
         if data.shape is None or not (has_words or data.dtype.kind in "biufS"):
             raise DataError(f"{data.name} holds {data.dtype}; expected numbers or words")
-        self._take(data.size * data.dtype.itemsize)
+        self.bytes += data.size * data.dtype.itemsize
+        check_size(self.path, self.bytes)
         return self._words(data) if data.dtype.kind == "O" else data[()]
 
     def _words(self, data: h5py.Dataset) -> np.ndarray:
@@ -69,12 +70,9 @@ class Reader:
         parts = [np.empty((0, *data.shape[1:]), object)]
         for start in range(0, len(data), WORDS_AT_ONCE):
             parts.append(data[start : start + WORDS_AT_ONCE])
-            self._take(sum(map(len, parts[-1].flat)))
+            self.bytes += sum(map(len, parts[-1].flat))
+            check_size(self.path, self.bytes)
         return np.concatenate(parts)
-
-    def _take(self, size: int) -> None:
-        self.bytes += size
-        check_size(self.path, self.bytes)
 
 
 def _refusal(group: h5py.Group, name: str, kind: str) -> DataError:

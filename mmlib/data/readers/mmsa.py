@@ -167,7 +167,8 @@ class _Split:
             "must be an array (utterances, frames, columns) of numbers; modalities= leaves one out"
         )
         with self.expected(modality, what):
-            rows = [_numbers(row) for row in self.content[modality]]
+            rows = list(map(np.asarray, self.content[modality]))
+            rows = [row if row.dtype.kind in "biuf" else row.astype(np.float32) for row in rows]
             (d,) = {row.shape[1] for row in rows if row.ndim == 2 and row.shape[1]} or {0}
             rows = [row if row.size else np.zeros((0, d), np.float32) for row in rows]
             if any(row.ndim != 2 for row in rows):
@@ -283,11 +284,6 @@ def _word(value: object) -> str:
     return "" if value is None or value != value else as_text(value)  # a table's NaN
 
 
-def _numbers(row: object) -> np.ndarray:
-    array = np.asarray(row)
-    return array if array.dtype.kind in "biuf" else array.astype(np.float32)
-
-
 def _shape(rows: Frames) -> tuple[int, int, int]:
     """(n, t, d), t of the longest."""
     return len(rows), max((len(row) for row in rows), default=0), rows[0].shape[1] if rows else 0
@@ -301,8 +297,7 @@ def _is_in_front(rows: list[tuple[np.ndarray, int]]) -> bool:
 
 def _mask(bert: np.ndarray) -> np.ndarray:
     """BERT's mask (n, t) of token ids, mask and types, (n, 3, t), (n, t, 3) or either one flat."""
-    n = len(bert)
-    shapes = (bert.reshape(n, 3, -1)[:, 1], bert.reshape(n, -1, 3)[..., 1])
+    shapes = (bert.reshape(len(bert), 3, -1)[:, 1], bert.reshape(len(bert), -1, 3)[..., 1])
     masks = [mask for mask in shapes if np.isin(mask, (0, 1)).all()]
     return masks[0 if bert.shape[2:] != (3,) else -1]
 

@@ -48,8 +48,7 @@ class Clip:
         """One row an utterance, the columns of `utterances.csv`; labels and splits are empty."""
         own = {name: getattr(self, name) for name in ("start", "end", "speaker", "text")}
         ids = [f"{self.id}[{i}]" for i in range(len(self))]
-        rows = pd.DataFrame({"id": ids, **own})
-        return rows.assign(clip=self.id, label="", split="")[COLUMNS]
+        return pd.DataFrame({"id": ids, **own}).assign(clip=self.id, label="", split="")[COLUMNS]
 
 
 def place(folder: Path, clip: str) -> Path:
@@ -77,6 +76,8 @@ def save_clip(clip: Clip, folder: Path) -> Path:
 
 def load_clip(path: Path) -> Clip:
     """The clip that `save_clip` wrote; DataError if the file is missing or damaged."""
+    if not path.exists():
+        raise DataError(f"{path}: missing or damaged; make the clip again")
     with readable(path, "missing or damaged", "make the clip again"):
         with safe_open(path, "np") as file:
             about = json.loads(file.metadata()["clip"])
@@ -120,7 +121,7 @@ def read_recordings(path: Path) -> Corpus:
     split = rows["split"].replace("", "test")
     return corpus_of(
         [path, *(place(path.parent, name) for name in clips)],
-        rows.assign(split=split, label=_labels(rows), group=rows["clip"]),
+        rows.assign(split=split, label=_labels(path, rows), group=rows["clip"]),
         name="recordings",
         variant=f"{len(clips)} clips, {sum(clip.seconds for clip in clips.values()):.0f} s",
         sequences=sequences,
@@ -153,14 +154,12 @@ def _gather(
     return Sequences(np.concatenate(frames), np.array([len(f) for f in frames]), columns)
 
 
-def _labels(rows: pd.DataFrame) -> np.ndarray:
+def _labels(path: Path, rows: pd.DataFrame) -> np.ndarray:
     """Labels (n,), NaN if no row has one; a decimal comma is read as a point."""
     filled = rows[["label", "split"]] != ""
     if filled.any(axis=None) and not filled.all(axis=None):
         first = rows["id"][~filled.all(axis=1)].iloc[0]
         raise DataError(f"{first!r} has no label or split, others do; fill in both everywhere")
     label = rows["label"].str.replace(",", ".").replace("", "nan")
-    try:
+    with readable(path, remedy="labels are numbers"):
         return label.to_numpy(dtype=np.float32)
-    except ValueError as error:
-        raise DataError(f"{TABLE}: {error}; labels are numbers") from None

@@ -131,8 +131,8 @@ class _Unpickler(pickle._Unpickler):
         self.path, self.made, self.most = path, 0, most(path)
 
     def count(self, made: object) -> None:
-        size = len(made) * ELEMENT if isinstance(made, bytes | dict) else getattr(made, "nbytes", 0)
-        self.made += size
+        is_counted = isinstance(made, bytes | dict)
+        self.made += ELEMENT * len(made) if is_counted else getattr(made, "nbytes", 0)
         if self.made > self.most:
             check_size(self.path, self.made)
 
