@@ -58,6 +58,12 @@ def test_an_empty_option_is_refused_and_starts_nothing(project, capsys, option):
     assert [path.name for path in project.runs.iterdir()] == ["grids"]
 
 
+@pytest.mark.parametrize("host", ["nowhere.invalid", "203.0.113.7", "::7", "a" * 300])
+def test_a_host_that_is_no_address_of_this_machine_is_refused(project, capsys, host):
+    refused(capsys, ["g", "--host", host], "--host", "is no address of this machine")
+    assert not (project.runs / "g").exists()
+
+
 def test_an_empty_grid_name_is_not_every_notebook(project, capsys):
     refused(capsys, [""], "GRID is empty")
     refused(capsys, ["collect", ""], "is empty")

@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
     try:
-        given = options.read(arguments, {n: f.__doc__ or __doc__ for n, f in COMMANDS.items()})
+        given = options.of(arguments, {n: f.__doc__ or __doc__ for n, f in COMMANDS.items()})
         return COMMANDS[given.command](given, console)
     except (ValueError, RuntimeError, OSError) as error:
         print(f"error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)

@@ -3,6 +3,7 @@
 import argparse
 import re
 import shlex
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
@@ -29,9 +30,19 @@ def at_least(least: float, kind: type = int) -> Callable[[str], float]:
     return read
 
 
+def address(text: str) -> str:
+    """Reads an option: an address of this machine at which a process can listen."""
+    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+    try:
+        socket.create_server((text, 0), family=family).close()
+    except (OSError, UnicodeError) as error:
+        shown = f"{text[:60]!r} is no address of this machine"
+        raise argparse.ArgumentTypeError(shown) from error
+    return text
+
+
 POSITIVE = {"type": at_least(1)}
 FLAG = {"action": "store_true"}
-ADDRESS = {"metavar": "ADDRESS"}
 OPTIONS: dict[str, dict[str, dict]] = {
     "batch": {
         "grid": {"nargs": "?", "metavar": "GRID", "help": "of papermill_runs/grids, or a file"},
@@ -44,8 +55,9 @@ OPTIONS: dict[str, dict[str, dict]] = {
         "--workers": {**POSITIVE, "help": f"at once (by GPUs, cores, memory; SLURM {JOBS})"},
         "--memory": {"type": at_least(0.01, float), "default": MEMORY, "metavar": "GB",
                      "help": "that one point needs"},
-        "--scheduler": {**ADDRESS, "help": "of a running Dask scheduler, or `slurm`"},
-        "--host": {**ADDRESS, "help": "where workers reach the scheduler (default: loopback)"},
+        "--scheduler": {"metavar": "ADDRESS", "help": "of a running Dask scheduler, or `slurm`"},
+        "--host": {"type": address, "metavar": "ADDRESS",
+                   "help": "where workers reach the scheduler (default: loopback)"},
         "--retry": {"type": at_least(0), "default": 0, "help": "more attempts at what failed"},
         "--timeout": {"type": at_least(0.1, float), "metavar": "SECONDS", "help": "for one point"},
         "--warm": {**FLAG, "help": "does nothing: there are no warm kernels any more"},
@@ -75,7 +87,7 @@ class _Parser(argparse.ArgumentParser):
         raise ValueError(f"{message}; --help lists the options")
 
 
-def read(arguments: list[str], descriptions: dict[str, str]) -> argparse.Namespace:
+def of(arguments: list[str], descriptions: dict[str, str]) -> argparse.Namespace:
     """What the command line says, its `command` and its `line`; ValueError for what it cannot."""
     for before, text in pairwise(["GRID", *arguments]):
         if not text or re.fullmatch("--[a-z-]+=", text):
