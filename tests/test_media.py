@@ -752,6 +752,19 @@ def test_long_utterances_are_analysed_in_parts(tmp_path, monkeypatch):
     assert np.median(found.values[:, 0]) == pytest.approx(150, abs=2)
 
 
+def test_a_long_pause_does_not_take_the_speech_of_its_utterance(tmp_path, monkeypatch):
+    monkeypatch.setattr("mmlib.recordings.audio.LONGEST", 1.5)
+    wave = np.concatenate([np.zeros(RATE * 3 // 2), made.voice(3, f0=150)])
+    media = made.write_wav(tmp_path / "a.wav", wave)
+    (tmp_path / "a.txt").write_text("All of it")
+    clip = build(media, tmp_path / "a.txt", options=Options(level="frame"))
+    audio = clip.sequences["audio"]
+    assert len(audio.values) == pytest.approx(300, abs=4)
+    assert set(clip.counts) == {"utterances with guessed times (txt)"}
+    voiced = audio.values[:, FEATURES.index("VUV")] == 1
+    assert np.median(audio.values[voiced, 0]) == pytest.approx(150, abs=2)
+
+
 def test_utterances_without_voice_are_masked_and_counted(tmp_path):
     wave = np.concatenate([made.voice(1), np.zeros(2 * RATE)])
     media = made.write_wav(tmp_path / "a.wav", wave)

@@ -85,10 +85,9 @@ def only_run(folder: Path, targets: Iterable[Path]) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)  # the folder is the lock, so no file is left behind
     except OSError as error:
-        reason = f"cannot write into {folder} ({error.strerror})"
-        raise OSError(f"{reason}: name another folder with --out") from error
+        raise OSError(f"{folder}: {error.strerror}; name another folder with --out") from error
+    handle = os.open(folder, os.O_RDONLY)  # the folder is the lock, so no file is left behind
     try:
         with suppress(OSError):  # a file system without locks
             fcntl.flock(handle, fcntl.LOCK_EX)

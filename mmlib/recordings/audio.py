@@ -3,6 +3,7 @@
 Both give one row every 10 ms under the same interface, so all that follows is the same.
 """
 
+from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -39,20 +40,20 @@ def frames(wave: np.ndarray, name: str = "covarep") -> Frames:
 
     covarep: the 74 of `mmlib.covarep.extract`. egemaps: the 25 low-level descriptors of
     eGeMAPSv02 (Eyben et al. 2016). Parts of a long utterance are analysed apart (our reading;
-    COVAREP looks at a whole file, and its memory grows with it).
+    COVAREP looks at a whole file, and its memory grows with it); one without speech has no rows.
     """
-    none = Frames(np.zeros((0, len(columns(name))), np.float32), np.zeros((0, 2)))
+    values, middles = [np.zeros((0, len(columns(name))), np.float32)], [np.zeros(0)]
     if len(wave) < SHORTEST * RATE:
-        return none._replace(missing=f"under {SHORTEST} s")
+        return Frames(values[0], np.zeros((0, 2)), f"under {SHORTEST} s")
     parts = np.array_split(wave, int(np.ceil(len(wave) / RATE / LONGEST)))
     starts = np.cumsum([0, *map(len, parts[:-1])]) / RATE
-    try:
-        tables = [_table(part, name) for part in parts]
-    except covarep.CovarepError:
-        return none._replace(missing="nothing voiced")
-    middle = np.concatenate([t.index + s for t, s in zip(tables, starts, strict=True)])
-    values = np.concatenate([table.to_numpy(dtype=np.float32) for table in tables])
-    return Frames(values, middle[:, None] + [-HOP / 2, HOP / 2])
+    for part, start in zip(parts, starts, strict=True):
+        with suppress(covarep.CovarepError):  # a pause, maybe; the other parts are speech
+            table = _table(part, name)
+            values.append(table.to_numpy(dtype=np.float32))
+            middles.append(table.index + start)
+    intervals = np.concatenate(middles)[:, None] + [-HOP / 2, HOP / 2]
+    return Frames(np.concatenate(values), intervals, "" if values[1:] else "nothing voiced")
 
 
 def _table(wave: np.ndarray, name: str) -> pd.DataFrame:

@@ -65,7 +65,8 @@ def build(
     utterances = track(words.utterances, recording.path.name, disable=not progress)
     sequences, counts = _audio(recording.path, utterances, words, options)
     if face is not None:
-        sequences["vision"] = _vision(face, words, options.level)
+        rows = [_at_level(face.values, face.intervals, u, options.level) for u in words.utterances]
+        sequences["vision"] = _packed(rows, FACET)
         counts += _of_faces(face, sequences["vision"], recording.seconds)
     text, start, end, speaker, _ = zip(*words.utterances, strict=True)
     counts += _of_transcript(words)
@@ -95,11 +96,6 @@ def _audio(
         if frames.missing:
             counts[f"utterances without audio features, {frames.missing}"] += 1
     return {"audio": _packed(rows, audio.columns(options.audio))}, counts
-
-
-def _vision(faces: Faces, transcript: Transcript, level: str) -> Sequences:
-    rows = [_at_level(faces.values, faces.intervals, u, level) for u in transcript.utterances]
-    return _packed(rows, FACET)
 
 
 def _at_level(

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -85,11 +86,8 @@ def _skipped(
     alone = len(jobs) == 1
     task = partial(attempt, out=out, options=options, progress=progress and alone and workers == 1)
     reasons = attempt_all(task, jobs, workers, "clips", hidden=alone or not progress)
-    rows = [
-        (str(job.media), f"{job.media}: {DIED}" if reasons[job] == DIED else reasons[job])
-        for job in jobs
-        if reasons[job]
-    ]
+    named = {job: reasons[job].replace(DIED, f"{job.media}: {DIED}") for job in jobs}
+    rows = [(str(job.media), reason) for job, reason in named.items() if reason]
     return pd.DataFrame(rows, columns=["clip", "reason"])
 
 
@@ -143,10 +141,7 @@ def _beside(media: Path, inner: Path, where: Path | str, suffixes: Sequence[str]
 
 def _done(job: Job, target: Path, options: Options) -> bool:
     """Whether the clip was made before, of the same files and settings."""
-    if not target.exists() or job.transcript is None:
-        return False
-    try:
-        files = {"media": job.media, "transcript": job.transcript, "faces": job.faces}
-        return load_clip(target).origin == fingerprint(files, options)
-    except (DataError, OSError):
-        return False
+    files = {"media": job.media, "transcript": job.transcript, "faces": job.faces}
+    with suppress(DataError, OSError):  # missing, or damaged
+        return bool(job.transcript) and load_clip(target).origin == fingerprint(files, options)
+    return False
