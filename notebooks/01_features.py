@@ -690,7 +690,7 @@ assert medians["HMPDD_0"].is_monotonic_increasing
 # does to itself when it is run again and when the recording is delayed by one sample. HMPDM_24
 # and HMPDD differ because the original's random phases are not seeded. VUV is equal in every row,
 # and creak is 0 in both (it needs a commercial MATLAB toolbox). The table is what
-# `python tests/agreement.py FOLDER` prints for a folder of `.wav` files with the
+# `python -m mmlib.covarep --agreement FOLDER` prints for a folder of `.wav` files with the
 # original's `.csv` beside each.
 #
 # | feature | ours: median | p95 | r | again: median | r | one sample later: median | p95 | r |

@@ -109,10 +109,5 @@ def _located(name: str) -> Path | None:
     """Looked for once: without a network that takes seconds."""
     try:
         return encoder.locate(name)
-    except OSError as error:
-        reason = error.strerror or files.reason_of(error)
-        raise ValueError(
-            f"encoder {name[:40]!r}...: {reason}; give a folder or a hub id"
-        ) from error
     except ValueError:
         return None
