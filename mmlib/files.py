@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -95,6 +96,32 @@ def locked(path: Path, timeout: float = -1) -> Iterator[None]:
         finally:  # while it is held: who waits for it sees that the file has gone, and makes anew
             with suppress(OSError):
                 path.unlink()
+
+
+def make_whole(folder: Path, make: Callable[[Path], object], *full: type[Exception]) -> Path:
+    """A folder, made by `make` under another name and renamed when whole, unless it is there.
+
+    Of several processes one makes it and the others wait. NotWrittenError, one line, for an OSError
+    or one of `full`, as a library has it for a full disk.
+    """
+    if folder.is_dir():  # also where nothing can be written
+        return folder
+    part = folder.with_name(f".{folder.name}.part")
+    try:
+        with locked(folder.with_suffix(".lock")):
+            if not folder.is_dir():
+                shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+                try:
+                    make(part)
+                    os.replace(part, folder)
+                finally:
+                    shutil.rmtree(part, ignore_errors=True)
+    except (OSError, *full) as error:
+        raise NotWrittenError(
+            f"cannot write {folder} ({reason_of(error)}); free space, or set MMLIB_CACHE to "
+            "another folder"
+        ) from error
+    return folder
 
 
 def environment(name: str, default: str = "") -> str:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
+from mmlib import files
 from mmlib.data.embedded.grammar import sentence
 from mmlib.dyfulm.interpret import difference
 from mmlib.text import encoder, made
@@ -147,7 +148,7 @@ def test_a_full_disk_is_named_in_one_line(written):
 
 def test_an_encoder_that_is_there_needs_no_writing(written, monkeypatch):
     kept = small(written, vocabulary=300, depth=1, steps=1)
-    monkeypatch.setattr(made, "FileLock", lambda *_: pytest.fail("writes a lock"))
+    monkeypatch.setattr(files, "FileLock", lambda *_: pytest.fail("writes a lock"))
     assert small(written, vocabulary=300, depth=1, steps=1) == kept
 
 

@@ -99,7 +99,7 @@ def _encoders(texts: Mapping[str, str], encodes: bool) -> dict[str, dict[str, st
     for name in sorted((names | ({"minilm"} if encodes else set())) - MADE_HERE):
         folder = from_root(name) if is_encoder(name) else _located(name)
         with suppress(ValueError):  # of a damaged one: the notebook says so
-            kinds = encoder.identity(folder, name == "minilm").values() if folder else ()
+            kinds = encoder.identity(folder, name).values() if folder else ()
             encoders[name] = {file: sha for kind in kinds for file, sha in kind.items()}
     return encoders
 

