@@ -2,9 +2,10 @@
 
 import pytest
 
-from mmlib.batch import engine, grid, reader
+from mmlib.batch import engine, grid
 from mmlib.batch.__main__ import main
 from mmlib.batch.parameters import read_parameters
+from mmlib.data.readers import documents
 from mmlib.scores import results
 
 PARAMETERS = (
@@ -180,7 +181,7 @@ def test_aliases_that_explode_are_refused_before_anything_is_built(project, deep
 def test_numbers_that_mean_the_same_to_yaml_and_to_a_reader_are_read():
     text = "[0, -3, +5, 1_000, 0x1F, 0b11, 1.5, .5, 1.0e-3, .inf, yes, null, '010', '1:30']"
     inf = float("inf")
-    assert reader.parse(text)[1] == [
+    assert documents.parse(text)[1] == [
         0, -3, 5, 1000, 31, 3, 1.5, 0.5, 0.001, inf, True, None, "010", "1:30"
     ]  # fmt: skip
 

@@ -630,7 +630,7 @@ def test_no_gpu_is_no_reason_to_use_the_cpu(config, corpus, tmp_path):
     ("given", "message"),
     [
         ("encoders: [minilm]\nlr: 1e-4", "lr cannot be '1e-4' .YAML reads 1e-4 as text"),
-        ("encoders: [minilm]\nlayers: 3", "c.yaml: unknown name 'layers'"),
+        ("encoders: [minilm]\nlayers: 3", "c.yaml:2: unknown name 'layers'"),
         ("encoders: [a, b, c]", "must name one or two, in a list"),
         ("encoders: minilm", "encoders cannot be 'minilm'"),
         ("lr: 0.1", "`encoders: .minilm.` at least"),
@@ -658,7 +658,9 @@ def test_no_gpu_is_no_reason_to_use_the_cpu(config, corpus, tmp_path):
             )
         ),
         ("encoders: [minilm]\nlr: .inf", "c.yaml: lr=inf must be a finite number"),
-        ("encoders: [minilm]\nclip: .nan", "c.yaml: clip=nan must be a finite number"),
+        ("encoders: [minilm]\nclip: .nan", "c.yaml:2: .nan is no number that can be compared"),
+        ("encoders: [minilm]\nepochs: 010", "c.yaml:2: YAML reads 010 as 8: write 8 if that is"),
+        ("encoders: [minilm]\nepochs: 1\nepochs: 2", "c.yaml:3: epochs is given twice"),
         ("encoders: [minilm]\ngate: open", "c.yaml: unknown gate 'open'; choose one of gate, mean"),
         ("encoders: [minilm]\nweighting: none", "c.yaml: unknown weighting 'none'"),
         ("encoders: [minilm]\nregression: l1", "c.yaml: unknown regression 'l1'"),
@@ -671,7 +673,7 @@ def test_no_gpu_is_no_reason_to_use_the_cpu(config, corpus, tmp_path):
         ("encoders: [minilm]\nwidth: 0", "width=0 must be at least 4"),
         ("encoders: [minilm]\nguidance: 1", "guidance cannot be 1"),
         ("encoders: [minilm]\nprecision: half", "unknown precision 'half'"),
-        ("{", "while parsing"),
+        ("{", "c.yaml:2: did not find expected node"),
     ],
 )
 def test_bad_configuration(tmp_path, given, message):

@@ -183,6 +183,33 @@ def test_ledger_verdicts_are_computed_from_stored_rows(runs_folder):
     assert set(verdicts(system="LMF", dataset="mosi").values()) == {"inside"}
 
 
+def test_inside_under_one_convention_only_is_said(runs_folder):
+    results.save(rows(POOR, model="lmf"), "mosi", "02_daf")
+    path = runs_folder / "mosi" / "metrics.json"
+    for outside in (set(), {"f1_has0"}):
+        ends = {"ci_low": 0.0, "ci_high": 9.0}, {"ci_low": 8.0, "ci_high": 9.0}
+        lines = [{**r, **ends[r["metric"] in outside]} for r in json.loads(path.read_text())]
+        path.write_text(json.dumps(lines))
+        ledger = judged().query("system == 'LMF' and dataset == 'mosi'").set_index("metric")
+        says = "in this convention; outside as f1_has0" in ledger.loc["f1_non0", "reason"]
+        assert says == bool(outside) and "convention" not in ledger.loc["mae", "reason"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "diff", "low", "high", "p", "winner"),
+    [
+        ("mae", -0.1, -0.2, -0.01, 0.01, "daf"),
+        ("mae", 0.1, 0.01, 0.2, 0.01, "text"),
+        ("acc_fine_natural", 0.1, 0.01, 0.2, 0.01, "daf"),
+        ("corr", 0.1, 0.01, 0.2, 0.06, ""),
+        ("corr", 0.1, -0.01, 0.2, 0.01, ""),
+    ],
+)
+def test_one_rule_says_which_model_is_better(metric, diff, low, high, p, winner):
+    pair = {"a": "daf", "b": "text", "metric": metric, "diff": diff, "p_holm": p}
+    assert results.better({**pair, "ci_low": low, "ci_high": high}) == winner
+
+
 @pytest.mark.parametrize(
     ("a", "b", "verdict"),
     [(GOOD, POOR, "inside"), (POOR, GOOD, "outside"), (GOOD, GOOD, "outside")],

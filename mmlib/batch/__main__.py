@@ -29,7 +29,7 @@ from mmlib.batch.options import ASK, JOBS, MEMORY
 from mmlib.batch.pairs import advice
 from mmlib.batch.parameters import Point, plan, read_parameters, reads_results
 from mmlib.batch.progress import Progress, duration, labels
-from mmlib.batch.reader import parse
+from mmlib.data.readers.documents import parse
 from mmlib.files import refuse_unknown, write_whole
 from mmlib.scores import results, runs
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from mmlib import files
 from mmlib.batch.parameters import Point, check, declared, point, select
-from mmlib.batch.reader import Document, named
+from mmlib.data.readers.documents import Document, named
 from mmlib.files import refuse_unknown
 
 SECTIONS = ("notebooks", "fixed", "cross", "zip", "exclude")

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from mmlib import files
-from mmlib.batch.reader import Document, named
+from mmlib.data.readers.documents import Document, named
 from mmlib.files import refuse_unknown
 
 TYPES = {"str": str, "int": int, "float": (float, int), "bool": bool, "list": list, "dict": dict}

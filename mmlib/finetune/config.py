@@ -5,8 +5,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from mmlib.data.readers.documents import Document, named
 from mmlib.data.targets import INTENSITIES
 from mmlib.dyfulm import model
 from mmlib.dyfulm.losses import WEIGHTINGS
@@ -117,19 +116,19 @@ def defining(config: Config) -> dict[str, Any]:
 
 def read_config(path: Path, **changes: Any) -> Config:
     """A configuration file, some of its values replaced; ValueError, one line, names the file."""
-    try:
-        given = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
-    if not isinstance(given, dict) or "encoders" not in given:
-        raise ValueError(f"{path}: write `name: value` lines, `encoders: [minilm]` at least")
-    kinds = {field.name: field.type for field in fields(Config)}
-    refuse_unknown("name", given, kinds, where=str(path))
-    for name, value in given.items():
-        kind = {float: (float, int), list[str]: list}.get(kinds[name], kinds[name])
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            hint = " (YAML reads 1e-4 as text: write 0.0001)" if isinstance(value, str) else ""
-            raise ValueError(f"{path}: {name} cannot be {value!r}{hint}")
+    document = Document(path)
+    with document:
+        given = named(document.content)
+        if "encoders" not in given:
+            raise ValueError("write `encoders: [minilm]` at least")
+        kinds = {field.name: field.type for field in fields(Config)}
+        for name, value in given.items():
+            document.at(name)
+            refuse_unknown("name", [name], kinds)
+            kind = {float: (float, int), list[str]: list}.get(kinds[name], kinds[name])
+            if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+                hint = " (YAML reads 1e-4 as text: write 0.0001)" if isinstance(value, str) else ""
+                raise ValueError(f"{name} cannot be {value!r}{hint}")
     try:
         return Config(**{**given, **changes})
     except ValueError as error:

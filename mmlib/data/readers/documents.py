@@ -1,4 +1,4 @@
-"""One reader of YAML for grids, files of parameters and the values of --filter.
+"""One reader of YAML for grids, parameters, configurations and the values of --filter.
 
 YAML 1.1 takes 010 for 8, 1:30 for 90, 2024-05-01 for a date and the last of two equal names for
 both, and a few aliases stand for more values than memory holds. Each is refused before anything is
