@@ -1,6 +1,8 @@
 """Tests run offline, on one thread, without a display."""
 
 import os
+import signal
+from contextlib import suppress
 
 import nbformat
 import pytest
@@ -11,6 +13,8 @@ from mmlib import files
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
+with suppress(ValueError):  # a shell's background jobs ignore Ctrl-C, and so would all they start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
