@@ -241,7 +241,7 @@ print(f"{len(new)} rows, {len(tests)} paired tests")
 for name in ("sst5", "hotel-frozen", "hotel", "scope"):
     if name in results.runs():
         stored = results.load_comparisons(name).query("notebook != '05_dyfulm'")
-        sure = stored.query("p_holm < 0.05 and ci_low * ci_high > 0")
+        sure = stored[stored.apply(results.better, axis=1) != ""]
         sure = sure.assign(diff=sure["diff"].map("{:+.3f}".format))
         print(f"{name}: {len(sure)} of {len(stored)} told apart")
         if len(sure):
@@ -251,7 +251,7 @@ for name in ("sst5", "hotel-frozen", "hotel", "scope"):
 # ## Takeaways
 
 # %%
-told = pd.DataFrame(tests).query("p_holm < 0.05 and ci_low * ci_high > 0")
+told = pd.DataFrame(filter(results.better, tests), columns=results.COMPARISON)
 fine = table["acc_fine"].round(2)
 print(f"On {dataset}, {seeds} seeds, fine accuracy: full model {fine['full']:.2f}, encoder A alone "
       f"{fine['single_a']:.2f}, a bag of words {fine['tfidf']:.2f}.")  # fmt: skip

@@ -107,7 +107,6 @@ def _encoders(texts: Mapping[str, str], encodes: bool) -> dict[str, dict[str, st
 @lru_cache
 def _located(name: str) -> Path | None:
     """Looked for once: without a network that takes seconds."""
-    try:
+    with suppress(ValueError):
         return encoder.locate(name)
-    except ValueError:
-        return None
+    return None

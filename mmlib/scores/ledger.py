@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmlib.scores.metrics import named
 from mmlib.scores.provenance import UNKNOWN
+from mmlib.scores.results import better
 from mmlib.scores.store import ORIGINS_FILE, PAIRS_FILE, ROWS_FILE, Store
 
 PUBLISHED = ("paper", "system", "dataset", "metric", "reported")
@@ -71,9 +71,8 @@ def _judge_claim(entry: dict, b: str, metric: str) -> dict:
     }
     if not row:
         return _untested(line)
-    beats = row["ci_high"] < 0 if named(metric).better == "low" else row["ci_low"] > 0
     reason = f"p {row['p_holm']:.3f} after Holm"
-    return _tested({**line, "mean": row["diff"]}, row, beats and row["p_holm"] < 0.05, reason)
+    return _tested({**line, "mean": row["diff"]}, row, better(row) == row["a"], reason)
 
 
 def _untested(line: dict) -> dict:
