@@ -93,7 +93,7 @@ full = features.variant(data.modalities)
 
 # %%
 key = dataset + "-leak" * leak
-tuned = pd.DataFrame(tune.table(key))
+tuned = pd.DataFrame(tune.table(key, encoder))
 tuned.drop(columns="candidates", errors="ignore")
 
 
@@ -400,7 +400,8 @@ settled = set(stored.index[winner == "daf"])
 assert not {"text_deep", "text_gated", "daf:t+shuffled", "concat"} & settled  # as said below
 print("DAF's error is established as the lower one against:", *sorted(settled))
 own = stored.loc["daf:t+shuffled"]
-print(f"What the voice of the utterance itself brings is at most {-own['ci_low']:.3f} MAE.")
+print("What the voice of the utterance itself brings, in MAE: "
+      f"{-own['diff']:+.3f} [{-own['ci_high']:+.3f}, {-own['ci_low']:+.3f}].")  # fmt: skip
 
 # %% [markdown]
 # **Where the claim fails.** On MOSI the gain of DAF over text alone is *depth*. Text with a second

@@ -225,12 +225,20 @@ against.round(2)
 # %% [markdown]
 # **Emotional complexity.** The paper's summary asks for weights against it. The embedded corpus
 # knows how far apart the evidence of its modalities truly lies; that range is our measure of it.
+# CMU-MOSEI's `.csd` files and pickles with all labels name six emotions: there it is the number of
+# emotions that people heard. CMU-MOSI and MMMO have neither, and the table is left out.
 
 # %%
+rows, complexity = data.rows("test"), None
 if corpus.truth:
-    evidence = np.where(test.present, corpus.truth["evidence"][data.rows("test")], np.nan)
+    evidence = np.where(test.present, corpus.truth["evidence"][rows], np.nan)
     complexity = np.nanmax(evidence, axis=1) - np.nanmin(evidence, axis=1)  # (n,)
-    levels = pd.cut(complexity, [-0.01, 1, 2, 4, 6])
+    steps = [-0.01, 1, 2, 4, 6]
+elif corpus.annotations:
+    heard = [values[rows] > 0 for values in corpus.annotations.values()]
+    complexity, steps = np.sum(heard, axis=0), [-1, 0, 1, 2, 6]  # (n,)
+if complexity is not None:
+    levels = pd.cut(complexity, steps)
     by_level = pd.DataFrame({"entropy": evenness, "largest weight": alpha.max(axis=1),
                              "MAE": np.abs(daf.score - test.label).mean(axis=0)})  # fmt: skip
     display(by_level.groupby(levels, observed=True).agg(["mean", "size"]).round(2))

@@ -29,6 +29,7 @@
 # %% tags=["parameters"]
 dataset: str = "synthetic_reviews"  # synthetic_reviews | hotel | sst5 | mosei | mosi: which reviews
 utterances: int = 1000  # at most so many; 0: all of them
+train_reviews: int = 0  # at most so many of train + valid, at random; 0: all of them
 encoder_a: str = "minilm"  # the first encoder: minilm, a hub id or a folder
 encoder_b: str = "small"  # the second: small (made here), carried, a hub id or a folder
 intensity: str = "label"  # label | lexicon | lexicon_sentences: where the intensity comes from
@@ -46,7 +47,7 @@ from transformers import AutoTokenizer
 from mmlib.data import load
 from mmlib.data.readers.reviews import natural
 from mmlib.data.targets import PAPER_SD, constant, intensity_table, targets
-from mmlib.dyfulm import bag_of_words, frozen, interpret, losses
+from mmlib.dyfulm import bag_of_words, frozen, interpret, linear, losses, tune
 from mmlib.dyfulm.model import DyFuLM
 from mmlib.figures import plots
 from mmlib.finetune import alignment
@@ -68,6 +69,7 @@ pd.set_option("display.precision", 3, "display.width", 110)
 
 # %%
 corpus = load(dataset).sample(utterances)
+corpus = corpus.sample(train_reviews, splits=("train", "valid"))
 goal = targets(corpus, intensity)
 rows = {split: corpus.rows(split) for split in ("train", "valid", "test")}
 {**{split: len(r) for split, r in rows.items()}, "hotels": len(set(corpus.groups))}
@@ -282,13 +284,15 @@ dict(zip(losses.TASKS, L[0].tolist(), strict=True))
 # All seeds at once, as in notebook 02, each with random streams of its own; AdamW, dropout of
 # columns and of the fused state, early stopping on the validation split by the three losses, each
 # divided by the best constant's. The test split is read once, here, after training. Every choice,
-# ours (an empty `shape`: width 64, all modules on):
+# ours (an empty `shape`: width 64, all modules on); learning rate, weight decay and dropout are
+# those that `python -m mmlib.dyfulm.tune` found for the data set and the encoders, if it was run:
 
 # %%
-frozen.Settings()
+settings = tune.settings(dataset, encoder_a, encoder_b)
+settings
 
 # %%
-fit = frozen.fit(data, goal, seeds=range(seeds))
+fit = frozen.fit(data, goal, settings, range(seeds))
 test = data.take(rows["test"])
 said, known = fit.predict(test), goal.take(rows["test"])
 seen = losses.Targets(*(torch.from_numpy(part[rows["train"]]) for part in goal))
@@ -301,13 +305,15 @@ _ = plots.save(figure, "05_curves", run)
 print("lines: median over seeds; bands: their range")
 
 # %% [markdown]
-# Beside it a bag of words (TF-IDF with linear models, its strength chosen on validation) and the
-# best constant. A dual encoder that loses to either has no point.
+# Beside it what one would try first: linear models of the frozen states of both encoders
+# (`logistic`), a bag of words (`tfidf`), both with a strength chosen on validation, and the best
+# constant. A dual encoder that loses to one of them has no point.
 
 # %%
 bag = bag_of_words.learn(corpus, goal).predict(corpus.take(rows["test"]))
 base = constant(goal.take(rows["train"]), len(test))
-answers = {"dyfulm": said, "tfidf": bag, "constant": base}
+states = linear.of_states(data, goal).predict(test)
+answers = {"dyfulm": said, "logistic": states, "tfidf": bag, "constant": base}
 table = pd.DataFrame({name: {k: np.mean(v) for k, v in all_scores(one, known).items()}
                       for name, one in answers.items()}).T  # fmt: skip
 table.round(2)
@@ -341,8 +347,9 @@ shown
 
 # %%
 used = dict(
-    dataset=dataset, utterances=utterances, encoder_a=encoder_a, encoder_b=encoder_b,
-    intensity=intensity, max_length=max_length, dtype=dtype, seeds=seeds,
+    dataset=dataset, utterances=utterances, train_reviews=train_reviews,
+    encoder_a=encoder_a, encoder_b=encoder_b, intensity=intensity, max_length=max_length,
+    dtype=dtype, seeds=seeds,
 )  # fmt: skip
 results.save(new, run, "05_dyfulm", parameters=used, checksums=dict(corpus.checksums))
 _, report = encoding.encode(

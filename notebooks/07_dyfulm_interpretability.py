@@ -25,6 +25,7 @@
 # %% tags=["parameters"]
 dataset: str = "synthetic_reviews"  # synthetic_reviews | hotel | sst5 | mosei | mosi: which reviews
 utterances: int = 1000  # at most so many; 0: all of them
+train_reviews: int = 0  # at most so many of train + valid, at random; 0: all of them
 encoder_a: str = "minilm"  # the first encoder: minilm, a hub id or a folder
 encoder_b: str = "small"  # the second: small (made here), carried, a hub id or a folder
 intensity: str = "label"  # label | lexicon | lexicon_sentences: where the intensity comes from
@@ -44,8 +45,7 @@ import pandas as pd
 
 from mmlib.data import load
 from mmlib.data.targets import FINE, targets
-from mmlib.dyfulm import bag_of_words, frozen, interpret
-from mmlib.dyfulm.frozen import Settings
+from mmlib.dyfulm import bag_of_words, frozen, interpret, tune
 from mmlib.figures import plots
 from mmlib.files import RUNS
 from mmlib.scores import results
@@ -56,6 +56,7 @@ pd.set_option("display.precision", 3, "display.width", 110)
 
 # %%
 corpus = load(dataset).sample(utterances)
+corpus = corpus.sample(train_reviews, splits=("train", "valid"))
 goal = targets(corpus, intensity)
 words = [corpus.text[i] for i in corpus.rows("train")]
 folders = [made.named(name, words) for name in (encoder_a, encoder_b)]
@@ -69,9 +70,10 @@ test, known = data.take(data.rows("test")), goal.take(data.rows("test"))
 
 # %%
 pull = interpret.Gradients(data, goal, every=5)
-full = frozen.fit(data, goal, Settings(), range(seeds), on_step=pull)
-last = frozen.fit(data, goal, Settings(shape={"layer_fusion": "last"}), range(seeds))
-start = frozen.fit(data, goal, Settings(lr=1e-8, epochs=1), range(seeds))
+base = tune.settings(dataset, encoder_a, encoder_b)
+full = frozen.fit(data, goal, base, range(seeds), on_step=pull)
+last = frozen.fit(data, goal, replace(base, shape={"layer_fusion": "last"}), range(seeds))
+start = frozen.fit(data, goal, replace(base, lr=1e-8, epochs=1), range(seeds))
 said, before = full.predict(test), start.predict(test)
 said.gate.shape, said.alpha_a.shape  # (s, n, h), (s, n, l)
 
@@ -220,8 +222,9 @@ for name, (fit, values, expected) in BROKEN.items():
 
 # %%
 used = dict(
-    dataset=dataset, utterances=utterances, encoder_a=encoder_a, encoder_b=encoder_b,
-    intensity=intensity, max_length=max_length, dtype=dtype, seeds=seeds,
+    dataset=dataset, utterances=utterances, train_reviews=train_reviews,
+    encoder_a=encoder_a, encoder_b=encoder_b, intensity=intensity, max_length=max_length,
+    dtype=dtype, seeds=seeds,
 )  # fmt: skip
 results.save([], run, "07_dyfulm_interpretability", parameters=used,
              checksums=dict(corpus.checksums))  # fmt: skip

@@ -276,6 +276,22 @@ def test_csd_is_cut_to_label_intervals(tmp_path):
     assert "CMU_MOSI_COVAREP.csd" in corpus.checksums
 
 
+def test_emotions_behind_the_sentiment_become_annotations(tmp_path):
+    folder = csd_folder(tmp_path)
+    labels = np.array([[1.5, *range(6)], [-2.0, *[0] * 6]])
+    segments = {f"v{i}": (labels, [[0, 2], [2, 4]]) for i in range(6)}
+    csd(folder / "CMU_MOSI_Opinion_Labels.csd", "labels", segments)
+    corpus = load("mosi", tmp_path)
+    assert corpus.label.tolist() == [1.5, -2.0] * 6
+    assert {name: values[0] for name, values in corpus.annotations.items()} == {
+        "happy": 0, "sad": 1, "anger": 2, "surprise": 3, "disgust": 4, "fear": 5,
+    }  # fmt: skip
+    assert corpus.take(np.array([1])).annotations["fear"].tolist() == [0]
+    segments["v0"] = (labels[:, :3], segments["v0"][1])  # in no known order
+    csd(folder / "CMU_MOSI_Opinion_Labels.csd", "labels", segments)
+    assert load("mosi", tmp_path).annotations == {}
+
+
 def test_csd_folds_from_the_table_and_modalities_left_out(tmp_path):
     folder = csd_folder(tmp_path)
     (folder / "folds.json").unlink()

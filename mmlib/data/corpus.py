@@ -14,6 +14,7 @@ import numpy as np
 from mmlib.files import refuse_unknown
 
 SPLITS = ("train", "valid", "test")
+EMOTIONS = ("happy", "sad", "anger", "surprise", "disgust", "fear")  # of CMU-MOSEI, each 0 to 3
 
 
 class DataError(ValueError):
@@ -99,6 +100,7 @@ class Corpus:
     sequences: Mapping[str, Sequences] = field(default_factory=dict)  # "audio", "vision", "text"
     scale: Scale = SENTIMENT
     truth: Mapping[str, np.ndarray] = field(default_factory=dict)  # embedded corpora only
+    annotations: Mapping[str, np.ndarray] = field(default_factory=dict)  # other labels by people
     notes: tuple[str, ...] = ()  # what the loader dropped, filled or warns of
     checksums: Mapping[str, str] = field(default_factory=dict)  # file name -> sha256
 
@@ -108,7 +110,7 @@ class Corpus:
         split.flags.writeable = label.flags.writeable = False
         object.__setattr__(self, "split", split)
         object.__setattr__(self, "label", label)
-        for name in ("sequences", "truth", "checksums"):
+        for name in ("sequences", "truth", "annotations", "checksums"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def __len__(self) -> int:
@@ -130,9 +132,15 @@ class Corpus:
         refuse_unknown("split", [split], SPLITS, DataError)
         return np.flatnonzero(self.split == split)
 
-    def sample(self, n: int, seed: int = 0) -> "Corpus":
-        """n utterances drawn at random, in their old order; all if n is 0 or there are no more."""
-        return self.take(np.sort(np.random.default_rng(seed).permutation(len(self))[: n or None]))
+    def sample(self, n: int, seed: int = 0, splits: Sequence[str] = SPLITS) -> "Corpus":
+        """n utterances of some splits drawn at random, and the others, all in their old order.
+
+        All if n is 0 or there are no more. A larger n draws the same ones and others.
+        """
+        is_drawn = np.isin(self.split, splits)
+        rows = np.flatnonzero(is_drawn)
+        kept = rows[np.random.default_rng(seed).permutation(len(rows))[: n or None]]
+        return self.take(np.sort(np.concatenate([kept, np.flatnonzero(~is_drawn)])))
 
     def take(self, rows: np.ndarray) -> "Corpus":
         """The utterances `rows` (integers), in that order, as a corpus."""
@@ -145,6 +153,7 @@ class Corpus:
             text=None if self.text is None else tuple(self.text[i] for i in rows),
             sequences={m: s.take(rows) for m, s in self.sequences.items()},
             truth={name: values[rows] for name, values in self.truth.items()},
+            annotations={name: values[rows] for name, values in self.annotations.items()},
         )
 
 

@@ -34,7 +34,7 @@ UNIMODAL = tuple(
 )
 FUSION = ("mean", "static", "concat", "gmu", "lmf", "tfn", "crossmodal", "daf")
 DYFULM = ("dyfulm", "single_a", "single_b")  # both encoders, one alone
-REFERENCE = ("constant", "oracle", "tfidf", "ridge")  # no seeds; `ridge` and `tfidf` are linear
+REFERENCE = ("constant", "oracle", "tfidf", "logistic", "ridge")  # no seeds; the last three: linear
 MODELS = UNIMODAL + FUSION + DYFULM + REFERENCE
 SPLITS = ("test", "valid")
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from mmlib.data.columns import names
-from mmlib.data.corpus import SPLITS, Corpus, DataError, Sequences, noted
+from mmlib.data.corpus import EMOTIONS, SPLITS, Corpus, DataError, Sequences, noted
 from mmlib.data.readers import hdf5
 from mmlib.data.readers.border import check_size, readable
 from mmlib.data.readers.cells import as_text, corpus_of
@@ -35,8 +35,8 @@ class Segment(NamedTuple):
     key: str  # under which its words and frames stand
     start: float  # seconds
     end: float
-    label: float
     text: str
+    labels: tuple[float, ...]  # the sentiment; in MOSEI's file, EMOTIONS behind it
 
 
 def read_csd(path: Path, *, audio: str | None = "COVAREP", vision: str | None = "FACET") -> Corpus:
@@ -47,7 +47,8 @@ def read_csd(path: Path, *, audio: str | None = "COVAREP", vision: str | None = 
     as the SDK counts. Its frames are those that overlap the interval; its text is the words whose
     middle lies in it, without the silences "sp". Segments without words or of no duration are
     left out, as are videos in none of CMU's folds. Files that the SDK has aligned to the labels
-    (keys `video[number]`) are read as well. The folds come from `folds.json` ({"train":
+    (keys `video[number]`) are read as well. MOSEI's emotions, the columns behind its sentiment,
+    become `annotations`. The folds come from `folds.json` ({"train":
     [video, ...], "valid": ..., "test": ...}), else from mosi.csv.gz or label.csv beside it.
     """
     folder = path.parent
@@ -63,10 +64,11 @@ def read_csd(path: Path, *, audio: str | None = "COVAREP", vision: str | None = 
     rows = pd.DataFrame(segments, columns=Segment._fields)
     return corpus_of(
         files,
-        rows.assign(split=rows["group"].map(fold_of)),
+        rows.assign(split=rows["group"].map(fold_of), label=rows["labels"].str[0]),
         name=folder.name,
         variant=", ".join(file.name for file in files),
         sequences=sequences,
+        annotations=_emotions(segments),
         notes=tuple(notes),
     )
 
@@ -127,8 +129,8 @@ def _segments(
             text = " ".join(word for word in map(as_text, during) if word != "sp")
             empty += not text
             if text:
-                name = key if aligned else f"{key}[{i}]"
-                segments.append(Segment(name, video, key, start, end, float(features[i, 0]), text))
+                known = (key if aligned else f"{key}[{i}]", video, key, start, end)
+                segments.append(Segment(*known, text, tuple(features[i].tolist())))
     counts = {
         f"{empty} labelled segments without words left out": empty,
         f"{unplaced} videos in no fold left out": unplaced,
@@ -137,6 +139,14 @@ def _segments(
         why = "; ".join(noted(counts)) or "it is empty"
         raise DataError(f"{labels.name}: no segment with words is left ({why}); fetch it again")
     return segments, noted(counts)
+
+
+def _emotions(segments: list[Segment]) -> dict[str, np.ndarray]:
+    """MOSEI's six emotions, name -> (n,), if all segments have them."""
+    if any(len(segment.labels) != 1 + len(EMOTIONS) for segment in segments):
+        return {}
+    values = np.array([segment.labels[1:] for segment in segments], np.float32)  # (n, 6)
+    return dict(zip(EMOTIONS, values.T, strict=True))
 
 
 def _cut(modality: str, path: Path, segments: list[Segment], notes: list[str]) -> Sequences:

@@ -15,7 +15,16 @@ from zipfile import ZipFile
 import numpy as np
 
 from mmlib.data.columns import names
-from mmlib.data.corpus import SENTIMENT, SPLITS, Corpus, DataError, Scale, Sequences, noted
+from mmlib.data.corpus import (
+    EMOTIONS,
+    SENTIMENT,
+    SPLITS,
+    Corpus,
+    DataError,
+    Scale,
+    Sequences,
+    noted,
+)
 from mmlib.data.readers.border import check_size, readable
 from mmlib.data.readers.cells import VALID, as_text
 from mmlib.data.readers.frames import pack
@@ -102,9 +111,17 @@ def _corpus(
         text=_texts(splits, notes) if "text" in modalities else None,
         sequences={m: _sequences(m, splits, frames[m], use_lengths, notes) for m in asked},
         scale=scale,
+        annotations=_emotions([split.others for split in splits]),
         notes=tuple(notes),
         checksums={file.name: sha256(file) for file in files},
     )
+
+
+def _emotions(others: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """MOSEI's six emotions, name -> (n,), if they stand behind the sentiment in all splits."""
+    if any(part.shape[1] != len(EMOTIONS) for part in others):
+        return {}
+    return dict(zip(EMOTIONS, np.concatenate(others).T, strict=True))
 
 
 def _pickled(path: Path) -> "list[_Split]":
@@ -148,7 +165,8 @@ class _Split:
             raise DataError(f"{path.name}: neither regression_labels nor labels in {name}: {keys}")
         with self.expected(key, "must hold one number an utterance; save them as an array"):
             labels = np.asarray(self.content[key], dtype=np.float32)
-            self.labels = labels.reshape(len(labels), -1)[:, 0]  # MOSEI's emotions follow
+            labels = labels.reshape(len(labels), -1)  # MOSEI's emotions follow
+            self.labels, self.others = labels[:, 0], labels[:, 1:]
 
     @contextmanager
     def expected(self, key: str, what: str) -> Iterator[None]:

@@ -1,0 +1,80 @@
+"""Linear models of given features: what fusion and heads have to beat.
+
+Logistic regression for the classes, ridge for the intensity; one strength of the penalty is chosen
+for each target on the validation split. `mmlib.dyfulm.bag_of_words` gives them words, `of_states`
+the frozen states of both encoders.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from mmlib.data.corpus import rows_of
+from mmlib.data.targets import Targets
+from mmlib.stack.vectors import Features
+
+STRENGTHS = (1e-4, 1e-3, 1e-2)  # C of the logistic regressions, 1 / alpha of the ridge
+
+
+@dataclass(frozen=True)
+class Linear:
+    """One fitted model a target."""
+
+    coarse: LogisticRegression
+    fine: LogisticRegression
+    intensity: Ridge
+
+    def predict(self, x: Any) -> Targets:
+        """Predictions for the features (n, d), (n,) each: no randomness, so no seeds."""
+        intensity = self.intensity.predict(x).clip(0, 1)
+        return Targets(self.coarse.predict(x), self.fine.predict(x), intensity)
+
+
+@dataclass(frozen=True)
+class States:
+    """Linear models of standardised states."""
+
+    models: Linear
+
+    def predict(self, states: Features) -> Targets:
+        """Predictions for every review, (n,) each."""
+        return self.models.predict(_columns(states))
+
+
+def of_states(states: Features, targets: Targets) -> States:
+    """Train on the split "train", choose on "valid" by accuracy and R2; "test" is never read.
+
+    states: of all layers of both encoders, as `mmlib.dyfulm.frozen.states` scales them; targets: of
+    all n reviews. DataError where a split is empty.
+    """
+    rows = rows_of(states, ("train", "valid"))
+    x = [_columns(states.take(of_split)) for of_split in rows]
+    return States(choose(x, [targets.take(of_split) for of_split in rows], STRENGTHS, "lsqr"))
+
+
+def choose(
+    x: Sequence[Any], targets: Sequence[Targets], strengths: Sequence[float], solver: str
+) -> Linear:
+    """The best model a target: trained on x[0], targets[0], chosen on x[1], targets[1].
+
+    strengths: C of the logistic regressions, 1 / alpha of the ridge; solver: of the ridge.
+    """
+
+    def best(models: Iterable[Any], name: str) -> Any:
+        known, held = (getattr(part, name) for part in targets)
+        fitted = [model.fit(x[0], known) for model in models]
+        return max(fitted, key=lambda model: model.score(x[1], held))
+
+    def logistic() -> Iterable[LogisticRegression]:
+        return (LogisticRegression(C=c, max_iter=300, tol=1e-3) for c in strengths)
+
+    ridge = (Ridge(1 / c, solver=solver) for c in strengths)
+    return Linear(best(logistic(), "coarse"), best(logistic(), "fine"), best(ridge, "intensity"))
+
+
+def _columns(states: Features) -> np.ndarray:
+    """The states of all layers of both encoders side by side, (n, d)."""
+    return np.hstack([x.reshape(len(x), -1) for x in states.x.values()])

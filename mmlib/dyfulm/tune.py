@@ -1,0 +1,103 @@
+"""A small tuning budget for the full DyFuLM, spent without the test split; every trial on file.
+
+The full model is tuned once for a data set and a pair of encoders; its variants inherit the
+settings, so that a difference between two of them is a module and not a learning rate. Candidates
+are drawn at random from `RANGES` and cross-validated over the groups of train + valid.
+`python -m mmlib.dyfulm.tune --dataset hotel --encoders minilm mpnet` writes
+`papermill_runs/settings.json`, from which the notebooks read.
+"""
+
+import argparse
+from dataclasses import fields
+
+import numpy as np
+import torch
+from scipy.stats import loguniform, uniform
+
+from mmlib.data import load
+from mmlib.data.targets import Targets, targets
+from mmlib.dyfulm import frozen
+from mmlib.dyfulm.frozen import Settings
+from mmlib.stack import choices
+from mmlib.stack.vectors import Features
+from mmlib.text import made
+
+BUDGET, FOLDS, SEEDS = 12, 2, (0,)  # candidates, each trained folds x seeds times
+ROWS = 4000  # reviews of the splits KNOWN, at most
+KNOWN = ("train", "valid")
+RANGES = {
+    "lr": loguniform(2e-4, 4e-3),
+    "fusion_lr": [1.0, 3.0],
+    "weight_decay": loguniform(1e-3, 1e-1),
+    "feature_dropout": uniform(0.2, 0.5),  # .2 to .7
+    "dropout": uniform(0.1, 0.6),  # .1 to .7
+}
+MODEL, VARIANT, ERROR = "dyfulm", "t", "cv_criterion"
+
+
+def candidates() -> list[Settings]:
+    """What the full model may choose from."""
+    return [Settings(**values) for values in choices.draw(RANGES, BUDGET)]
+
+
+def tune(data: Features, goal: Targets) -> dict:
+    """The chosen settings and the cross-validated criterion of every candidate.
+
+    The criterion is the one that early stopping goes by: the losses of the three tasks, each
+    divided by the best constant's, on average; 1 is the constant.
+    """
+    drawn = candidates()
+    _, errors = frozen.select(data, goal, drawn, FOLDS, SEEDS)
+    return choices.entry(drawn, errors, tuple(RANGES), ERROR)
+
+
+def place(dataset: str, a: str, b: str) -> str:
+    """The name under which the choice for a data set and a pair of encoders stands."""
+    return choices.place(dataset, a, b)
+
+
+def settings(dataset: str, a: str, b: str) -> Settings:
+    """The stored settings for a data set and a pair of encoders, or the plain `Settings()`."""
+    entry = choices.stored(place(dataset, a, b)).get(VARIANT, {}).get(MODEL)
+    if entry is None:
+        return Settings()
+    known = {field.name for field in fields(Settings)}
+    return Settings(**{name: v for name, v in entry["settings"].items() if name in known})
+
+
+def table(dataset: str, a: str, b: str) -> list[dict]:
+    """One row, as `mmlib.stack.choices.table` has it; none if nothing was tuned."""
+    return choices.table(place(dataset, a, b), tuple(RANGES), ERROR)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m mmlib.dyfulm.tune", description=__doc__)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--encoders", nargs=2, default=["minilm", "small"], metavar=("A", "B"))
+    parser.add_argument("--max-length", type=int, default=128, help="tokens")
+    parser.add_argument("--dtype", default="float32", help="of the encoders")
+    parser.add_argument("--rows", type=int, default=ROWS, help="reviews of train + valid, at most")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    try:
+        _tune(given)
+    except ValueError as problem:
+        raise SystemExit(f"mmlib.dyfulm.tune: {problem}") from None
+
+
+def _tune(given: argparse.Namespace) -> None:
+    corpus = load(given.dataset)
+    texts = [corpus.text[i] for i in corpus.rows("train")] if corpus.text else []
+    pair = [made.named(name, texts) for name in given.encoders]
+    corpus = corpus.sample(given.rows, splits=KNOWN)
+    corpus = corpus.take(np.flatnonzero(np.isin(corpus.split, KNOWN)))
+    data = frozen.states(corpus, *pair, max_length=given.max_length, dtype=given.dtype)
+    entry = tune(data, targets(corpus))
+    key = place(given.dataset, *given.encoders)
+    choices.store(key, VARIANT, MODEL, entry)
+    spread = np.ptp([candidate[ERROR] for candidate in entry["tried"]])
+    print(f"{key}: criterion {entry[ERROR]:.4f}, candidates spread over {spread:.4f}")
+
+
+if __name__ == "__main__":
+    main()
