@@ -8,7 +8,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from mmlib import files
-from mmlib.figures import plots, timelines
+from mmlib.figures import architecture, plots, timelines
 from mmlib.scores import results
 
 RNG = np.random.default_rng(0)
@@ -31,8 +31,25 @@ def folder(tmp_path, monkeypatch):
     plt.close("all")
 
 
+def comparisons_of(*rows):
+    """Comparisons of DAF: b, diff, half width, p."""
+    return pd.DataFrame(
+        {"a": "daf", "b": b, "metric": "mae", "diff": d, "ci_low": d - h, "ci_high": d + h,
+         "p_holm": p} for b, d, h, p in rows
+    )  # fmt: skip
+
+
+TESTS = comparisons_of(
+    ("text", -0.1, 0.02, 0.01), ("concat", 0.1, 0.02, 0.01), ("gmu", -0.1, 0.2, 0.4)
+)
+
+
 def draw_all():
     yield plots.intervals(TABLE, "mae", reference={"MulT": 0.88})
+    yield plots.differences(TESTS, "mae")
+    yield architecture.daf()
+    yield architecture.dyfulm()
+    yield architecture.both()
     yield plots.weights(ALPHA, BY, MODALITIES)
     yield plots.curves([0, 1], {"daf": [[1, 0, 2], [2, 1, 3]], "mine": [1, 2]})
     yield plots.heatmap(np.eye(3), MODALITIES, MODALITIES)
@@ -59,6 +76,33 @@ def test_a_figure_is_written_whole_and_the_same_each_time(folder):
         one, two = plots.save(first, "one", "mosi"), plots.save(second, "two", "mosi")
         assert one == folder / "mosi" / "one.png" and one.read_bytes() == two.read_bytes()
     assert sorted(path.name for path in one.parent.iterdir()) == ["one.png", "two.png"]
+
+
+def test_a_drawing_is_saved_as_svg_with_equal_bytes(folder):
+    one, two = (plots.save(architecture.daf(), name, "mosi", "svg") for name in ("one", "two"))
+    assert one.suffix == ".svg" and one.read_bytes() == two.read_bytes()
+    assert b"<svg" in one.read_bytes()
+    with pytest.raises(ValueError, match="unknown form of a figure 'gif'"):
+        plots.save(architecture.daf(), "one", "mosi", "gif")
+
+
+def test_the_title_of_differences_says_what_is_told_apart():
+    axes = plots.differences(TESTS, "mae").axes[0]
+    assert axes.get_title() == "daf is better than text, worse than concat"
+    assert "left: daf is better" in axes.get_xlabel()
+    filled = [
+        line.get_markerfacecolor() != "white" for line in axes.lines if line.get_marker() == "o"
+    ]
+    assert filled == [True, True, False]
+    assert plots.differences(TESTS[2:], "mae").axes[0].get_title().endswith("none, worse than none")
+    with pytest.raises(ValueError, match=r"no test of metric .r2.; there are .\x27mae\x27."):
+        plots.differences(TESTS, "r2")
+
+
+def test_arrows_end_at_boxes_that_are_there():
+    boxes = {"a": architecture.Box(0.2, 0.5, "a", architecture.GREY)}
+    with pytest.raises(KeyError):
+        architecture.draw(boxes, [architecture.Arrow("a", "b")])
 
 
 def test_a_failed_save_leaves_the_old_file(folder, monkeypatch):

@@ -8,6 +8,7 @@ Axes: k points on the x axis, n utterances, m modality, s seed.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -18,8 +19,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mmlib import files
+from mmlib.scores.metrics import named
+from mmlib.scores.results import better
 
 DPI = 150
+FORMS = {"png": "Software", "svg": "Date"}  # and what would make equal figures differ
 
 
 class Look(NamedTuple):
@@ -48,6 +52,7 @@ LOOKS = {
     "single_a": Look("#0072B2", "o", "///", "--"),
     "single_b": Look("#009E73", "^", "...", "-."),
     "tfidf": Look("#CC79A7", "P", "---", ":"),
+    "logistic": Look("#56B4E9", "2", "xxx", (0, (2, 2))),
     "ridge": Look("#56B4E9", "1", "", (0, (1, 1))),
     "constant": Look("#BBBBBB", "|", "", ":"),
     "oracle": Look("#000000", "X", "", "--"),
@@ -73,17 +78,19 @@ def style() -> None:
     sns.set_theme(context="notebook", style="whitegrid", rc=sizes | clear | font)
 
 
-def save(figure: Figure, name: str, run: str) -> Path:
+def save(figure: Figure, name: str, run: str, form: str = "png") -> Path:
     """Write figures/<run>/<name>.png, or figures/<name>.png in a grid point's own folder.
 
-    Returns its path. The file appears whole or not at all, and equal figures give equal bytes.
-    ValueError for a name or run that is no plain file name.
+    form: "png", or "svg" for drawings. Returns its path. The file appears whole or not at all, and
+    equal figures give equal bytes. ValueError for a name or run that is no plain file name.
     """
     name, run = files.plain_name("figure", name), files.plain_name("run", run)
+    files.refuse_unknown("form of a figure", [form], FORMS)
     point = files.point_folder()
-    path = (point / "figures" if point else files.FIGURES / run) / f"{name}.png"
-    form = {"format": "png", "dpi": DPI, "metadata": {"Software": None}}
-    files.write_whole(path, lambda part: figure.savefig(part, **form))
+    path = (point / "figures" if point else files.FIGURES / run) / f"{name}.{form}"
+    about = {"format": form, "dpi": DPI, "metadata": {FORMS[form]: None}}
+    with plt.rc_context({"svg.hashsalt": "mmlib"}):
+        files.write_whole(path, lambda part: figure.savefig(part, **about))
     return path
 
 
@@ -112,6 +119,33 @@ def intervals(
         ax.annotate(name, (value, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom")
     ax.set_yticks(range(len(rows)), [f"{m} ({v})" for m, v in rows[["model", "variant"]].values])
     ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel=f"{metric}, mean and 95 % interval")
+    ax.grid(axis="y", visible=False)
+    return ax.figure
+
+
+def differences(tests: pd.DataFrame, metric: str, ax: Axes | None = None) -> Figure:
+    """Forest plot of paired differences, a line a test; the title says which are told apart.
+
+    tests: comparisons of one model with others, as `mmlib.scores.results.comparisons` gives them,
+    one data set. A filled marker: told apart by the rule of `mmlib.scores.results.better`.
+    """
+    rows = tests[tests["metric"] == metric]
+    if rows.empty:
+        raise ValueError(f"no test of metric {metric!r}; there are {sorted(set(tests['metric']))}")
+    winners, model = rows.apply(better, axis=1), rows["a"].iloc[0]
+    ax = ax or _axes(height=1.4 + 0.3 * len(rows))
+    for y, (row, winner) in enumerate(zip(rows.itertuples(), winners, strict=True)):
+        colour = look(row.a if winner == row.a else row.b).colour if winner else "#666666"
+        ax.plot([row.ci_low, row.ci_high], [y, y], color=colour, lw=2.5, ls="-")
+        ax.plot(row.diff, y, "o", color=colour if winner else "white", mec=colour, ms=8)
+    ax.axvline(0, color="black", lw=1)
+    ahead, behind = (rows["b"][winners == who].tolist() for who in (model, rows["b"]))
+    found = f"{model} is better than {_listed(ahead)}, worse than {_listed(behind)}"
+    side = "left" if named(metric).better == "low" else "right"
+    ax.set_title("\n".join(wrap(found, 72)), fontsize="medium")
+    ax.set_yticks(range(len(rows)), rows["b"])
+    ax.set(ylim=(len(rows) - 0.5, -0.5))
+    ax.set_xlabel(f"{metric} of {model} minus that of the other, 95 % ({side}: {model} is better)")
     ax.grid(axis="y", visible=False)
     return ax.figure
 
@@ -252,6 +286,10 @@ def learning(
     ax.set(xlabel="epoch", ylabel=ylabel)
     ax.legend()
     return ax.figure
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def _axes(width: float = 7, height: float = 3.6) -> Axes:
