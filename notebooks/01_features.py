@@ -21,7 +21,8 @@
 # this notebook looks at the data (its passport), at a corpus whose truth is known, at the frozen
 # text states, at the pooling of frames, and at the scaling, and checks each claim where it is made.
 #
-# Nothing here reads a label of the test split. After this: `02_daf` (what is learnt on top).
+# Nothing here reads a label of the test split. After this: [`02_daf`](02_daf.ipynb) (what is learnt
+# on top).
 
 # %% tags=["parameters"]
 dataset: str = "synthetic"  # synthetic | mosi | mosei | mmmo: which corpus to look at
@@ -871,7 +872,8 @@ if whole.sequences["audio"].lengths[0]:
 #
 # What differs from the paper: its encoders are BERT and COVAREP / FACET; ours is a small sentence
 # encoder by default (`encoder="bert-base-uncased"` is the paper's, where a network is at hand), and
-# it does not say which layer or which pooling it took. Next: `02_daf` puts attention on top.
+# it does not say which layer or which pooling it took. Next: [`02_daf`](02_daf.ipynb) puts
+# attention on top.
 
 # %%
 best = min(data.modalities, key=lambda m: mae(known[m])[0])

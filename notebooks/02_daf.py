@@ -15,14 +15,17 @@
 # %% [markdown]
 # # 02 · Dynamic attention fusion, equation by equation
 #
+# ![DAF: frozen encoders, embeddings, a scorer that weighs them](../figures/models/daf.svg)
+#
 # About a minute on a laptop's CPU with the embedded corpus. The paper is *Multi-Modal Sentiment
 # Analysis with Dynamic Attention Fusion* (arXiv 2509.22729). Its claim: a small attention module
 # that weighs text, audio and vision anew for every utterance, over frozen encoders, beats fixed
 # weights and beats any single modality (F1 87.4, MAE .539 on CMU-MOSEI).
 #
 # The paper prints no equation. Every formula below is **our reading**; where a choice is ours, the
-# text says so. Before this: `01_features` (where the vectors come from). After it:
-# `03_daf_ablations` (other fusion rules, other subsets) and `04_daf_interpretability`.
+# text says so. Before this: [`01_features`](01_features.ipynb) (where the vectors come from). After
+# it: [`03_daf_ablations`](03_daf_ablations.ipynb) (other fusion rules, other subsets) and
+# [`04_daf_interpretability`](04_daf_interpretability.ipynb).
 
 # %% tags=["parameters"]
 dataset: str = "synthetic"  # synthetic | mosi | mosei | mmmo: which corpus to train on
@@ -44,13 +47,14 @@ import torch
 from mmlib.daf import features, fusion, train, tune
 from mmlib.daf.train import Streams
 from mmlib.data import load
-from mmlib.figures import plots
+from mmlib.figures import architecture, plots
 from mmlib.scores import results
 from mmlib.scores.metrics import all_scores
 from mmlib.stack.loop import EPS
 
 plots.style()
 pd.set_option("display.precision", 3)
+_ = plots.save(architecture.daf(), "daf", "models", "svg")  # the picture above
 
 # %% [markdown]
 # ## The data
@@ -268,9 +272,9 @@ if dataset == "synthetic":
 #
 # The interval is for other videos and other seeds (`mmlib.scores.stats`). The paper does not say
 # which F1 it means, so the two common conventions stand side by side (`mmlib.scores.metrics` has
-# all of them).
-# It reports MOSEI with COVAREP and FACET; another corpus or another encoder is another experiment,
-# and the ledger of `08_results` judges only rows that test the claim.
+# all of them). It reports MOSEI with COVAREP and FACET; another corpus or another encoder is
+# another experiment, and the ledger of [`08_results`](08_results.ipynb) judges only rows that test
+# the claim.
 
 # %%
 place = dict(notebook="02_daf", dataset=dataset, split="test")
@@ -335,4 +339,5 @@ print("\n".join(lines))
 # are not freely redistributable; with them in `data/mosei/`, `make run DATASET=mosei` runs this
 # notebook unchanged.
 #
-# Next: `03_daf_ablations` asks whether other fusion rules do as well with the same tuning budget.
+# Next: [`03_daf_ablations`](03_daf_ablations.ipynb) asks whether other fusion rules do as well with
+# the same tuning budget.

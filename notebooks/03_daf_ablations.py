@@ -22,7 +22,8 @@
 # Then: all subsets of modalities, a modality of pure noise, paired tests, damaged input, what
 # peeking at the test split would gain, and what each rule costs.
 #
-# Before this: `02_daf` (the equations). After it: `04_daf_interpretability`.
+# Before this: [`02_daf`](02_daf.ipynb) (the equations). After it:
+# [`04_daf_interpretability`](04_daf_interpretability.ipynb).
 
 # %% tags=["parameters"]
 dataset: str = "synthetic"  # synthetic | mosi | mosei | mmmo: which corpus
@@ -44,6 +45,7 @@ from time import perf_counter
 import numpy as np
 import pandas as pd
 import torch
+from IPython.display import display
 
 from mmlib.daf import features, fusion, interpret, ridge, train, tune
 from mmlib.data import load
@@ -136,7 +138,12 @@ frame = pd.DataFrame(rows)
 results.table(frame)
 
 # %%
-_ = plots.save(plots.intervals(frame, "mae"), "03_rules", run)
+figure = plots.intervals(frame, "mae")
+figure.axes[0].set_title("lower is better; to compare two models, see the paired tests")
+_ = plots.save(figure, "03_rules", run)
+best_of = frame[frame["metric"] == "mae"].set_index("model")["mean"]
+print(f"Lowest MAE: {best_of.idxmin()}, {best_of.min():.2f}. "
+      f"The constant has {best_of['constant']:.2f}.")  # fmt: skip
 
 # %% [markdown]
 # ## All subsets of modalities
@@ -222,7 +229,7 @@ for (rule, name), score in controls.items():
     rows += results.rows(score, test.label, test.groups, model=rule, variant=name, **place)
     deep = error(scores["text_deep"], test.label).mean()
     cost[rule, name] = {"MAE above text_deep": error(score, test.label).mean() - deep}
-pd.DataFrame(cost).T.round(3)
+print(pd.DataFrame(cost).T.round(3) if cost else "trained where `noise` is set, as in the run mosi")
 
 # %% [markdown]
 # Which of the means against useless modalities helps? DAF again, each taken away in turn.
@@ -239,7 +246,11 @@ for name, settings in means.items() if useless else ():
     found = train.fit(source, settings, range(seeds)).predict(source.take(source.rows("test")))
     weight = found.weights[..., -1].mean()
     ablated[name] = {"MAE": error(found.score, test.label).mean(), "weight of noise": weight}
-pd.DataFrame(ablated).T.round(3)
+if ablated:
+    ablated = pd.DataFrame(ablated).T
+    print(ablated.round(3))
+    print("lowest error beside the noise:", ablated["MAE"].idxmin(),
+          "- lowest weight of the noise:", ablated["weight of noise"].idxmin())  # fmt: skip
 
 # %% [markdown]
 # ## Paired tests
@@ -264,6 +275,8 @@ level = [b for b, winner in winners.items() if not winner]
 print("MAE against DAF. worse:", *worse or ["none"])
 print("not told apart:", *level or ["none"])
 print("better:", *better or ["none"])
+if pairs:
+    _ = plots.save(plots.differences(pd.DataFrame(pairs), "mae"), "03_differences", run)
 if dataset == "synthetic" and models == "all":
     simpler = {*known} - {*fusion.RULES} | {"mean", "static", "ridge"}  # one modality, at any depth
     assert simpler <= set(worse)
@@ -272,7 +285,8 @@ if dataset == "synthetic" and models == "all":
 # ## Damaged input at test time
 #
 # One modality at a time is missing, noisy, shuffled between utterances, or taken from an utterance
-# of the opposite sign. A dynamic rule should give way where a fixed one cannot.
+# of the opposite sign. A dynamic rule could give way where a fixed one cannot. But it can also lose
+# more, where it has come to rely on what is now damaged. So the *rise* of the error is printed.
 
 # %%
 shares = (0, 0.5, 1)
@@ -281,17 +295,23 @@ damage = {name: interpret.robustness(fits[name], test, error, shares)
 if damage:
     curves = pd.concat(damage, names=["model"]).groupby(["model", "how", "share"])["error"].mean()
     print(curves.unstack("share").round(2))
+if {"daf", "static"} <= set(damage):
+    rises = (curves.unstack("share")[1] - curves.unstack("share")[0]).unstack("model")
+    print("Rise of DAF's MAE, over the rise of static's:",
+          (rises["daf"] / rises["static"]).round(1).to_dict())  # fmt: skip
 
 # %%
-if damage:
-    shuffled = {}
-    for name, table in damage.items():
-        by_share = table.query("how == 'shuffle'").groupby("share")["error"]
-        spread = by_share.std()
-        mean = by_share.mean()
-        shuffled[name] = np.stack([mean, mean - spread, mean + spread], axis=1)
-    figure = plots.curves(shares, shuffled, xlabel="share of utterances shuffled", ylabel="MAE")
+if "daf" in damage:
+    shuffled = damage["daf"].query("how == 'shuffle'").groupby(["modality", "share"])["error"]
+    bands = shuffled.agg(["mean", "min", "max"])  # over seeds
+    lines = {m: bands.loc[m].to_numpy() for m in data.modalities}
+    figure = plots.curves(shares, lines, xlabel="share of utterances shuffled", ylabel="DAF's MAE")
+    rise = {m: values[-1, 0] - values[0, 0] for m, values in lines.items()}
+    worst, least = max(rise, key=rise.get), min(rise, key=rise.get)
+    figure.axes[0].set_title(f"Shuffling {worst} costs most, {least} least")
     _ = plots.save(figure, "03_robustness", run)
+    print(f"Shuffled, {worst} costs {rise[worst]:.2f} MAE and {least} {rise[least]:+.2f}. "
+          "Bands: the range over seeds.")  # fmt: skip
 
 # %% [markdown]
 # ## What peeking would have gained
@@ -380,38 +400,38 @@ _ = results.save(rows, run, "03_daf_ablations", comparisons=pairs, parameters=gi
 # %% [markdown]
 # ## The stored runs on real data
 #
-# 20 seeds on CMU-MOSI, text + audio (`make run RUN=mosi PARAMS=papermill_runs/params/mosi.yaml`).
-# Beside DAF with the real audio stand DAF with the audio of other utterances (`t+shuffled`) and
-# with Gaussian noise in its place (`tn`).
+# 20 seeds on CMU-MOSI, text + audio, with MiniLM (`mosi`) and with MPNet (`mosi-mpnet`; commands
+# in `papermill_runs/params`). Beside DAF with the real audio are DAF with the audio of other
+# utterances (`t+shuffled`) and with Gaussian noise in its place (`tn`).
 
 # %%
-mosi = results.load("mosi").query("notebook == '03_daf_ablations' and metric == 'mae'")
-means = mosi.set_index(["model", "variant"])["mean"].round(3)
-for name in ("text", "text_deep", "text_gated"):
-    print(f"{name}, MAE: {means[name, 't']}")
-for name in ("ta", "t+shuffled", "tn"):
-    print(f"daf:{name}, MAE: {means['daf', name]}")
-stored = results.load_comparisons("mosi").query("metric == 'mae' and a == 'daf'").set_index("b")
-stored[["diff", "ci_low", "ci_high", "p", "p_holm"]].round(3)
+stored = {}
+for name in ("mosi", "mosi-mpnet"):
+    if name in results.runs():
+        tests = results.load_comparisons(name).query("metric == 'mae' and a == 'daf'")
+        stored[name] = tests.set_index("b")
+        figure = plots.differences(tests, "mae")
+        figure.axes[0].set_title(f"{name}: {figure.axes[0].get_title()}")
+        _ = plots.save(figure, f"03_differences_{name}", run)
+        display(stored[name][["diff", "ci_low", "ci_high", "p", "p_holm"]].round(3))
 
 # %%
-winner = stored.reset_index().assign(metric="mae").apply(results.better, axis=1)
-settled = set(stored.index[winner == "daf"])
-assert not {"text_deep", "text_gated", "daf:t+shuffled", "concat"} & settled  # as said below
-print("DAF's error is established as the lower one against:", *sorted(settled))
-own = stored.loc["daf:t+shuffled"]
-print("What the voice of the utterance itself brings, in MAE: "
-      f"{-own['diff']:+.3f} [{-own['ci_high']:+.3f}, {-own['ci_low']:+.3f}].")  # fmt: skip
+for name, tests in stored.items():
+    winner = tests.reset_index().apply(results.better, axis=1)
+    settled = set(tests.index[winner == "daf"])
+    assert not {"text_deep", "text_gated", "daf:t+shuffled", "concat"} & settled  # as said below
+    print(f"{name}: DAF's error is established as the lower one against:", *sorted(settled))
+    own = tests.loc["daf:t+shuffled"]
+    print("  what the voice of the utterance itself brings, in MAE: "
+          f"{-own['diff']:+.3f} [{-own['ci_high']:+.3f}, {-own['ci_low']:+.3f}]")  # fmt: skip
 
 # %% [markdown]
 # **Where the claim fails.** On MOSI the gain of DAF over text alone is *depth*. Text with a second
 # layer and nothing else (`text_deep`), or with DAF's scorer beside a constant (`text_gated`), has
-# the error of DAF with audio. And it is *not the audio*: the audio of other utterances serves
-# as well, so there is no evidence that the voice helps; a benefit up to the number above is not
-# excluded. Concatenation is level with DAF, and so is a useless modality in the audio's place. Over
-# static weights and the mean DAF is ahead by more than .04, with an interval that excludes 0; over
-# as many tests as stand here (Holm, .05) that is not established. An ablation without the deep
-# text-only models would have credited the second modality.
+# the error of DAF with audio. And it is *not the audio*: the audio of other utterances serves as
+# well. So there is no evidence that the voice helps; the interval above says which benefit is not
+# excluded. Concatenation cannot be told from DAF, nor can DAF beside pure noise. An ablation
+# without the deep text-only models would have credited the second modality.
 #
 # The leaking split (`mosi-leak`): with the visual features, errors on held-out *training* videos
 # foretell nothing about test.
@@ -434,4 +454,5 @@ print(f"Of {len(hard)} rivals with text or fusion, worse than DAF: {len(set(wors
 print(f"The best of {seeds} seeds on test would have 'gained' up to {gain['gain'].max():.3f} MAE.")
 
 # %% [markdown]
-# Next: `04_daf_interpretability` asks whether the weights mean anything.
+# Next: [`04_daf_interpretability`](04_daf_interpretability.ipynb) asks whether the weights mean
+# anything.

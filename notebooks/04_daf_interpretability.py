@@ -21,8 +21,9 @@
 # where it is not, faithfulness: does damage to a modality move the score as much as its weight
 # says?
 #
-# Before this: `02_daf`, `03_daf_ablations`. After it: `08_results`. No text of a real data set is
-# shown here, only ids, lengths and scores.
+# Before this: [`02_daf`](02_daf.ipynb), [`03_daf_ablations`](03_daf_ablations.ipynb). After it:
+# [`08_results`](08_results.ipynb). No text of a real data set is shown here, only ids, lengths and
+# scores.
 
 # %% tags=["parameters"]
 dataset: str = "synthetic"  # synthetic | mosi | mmmo: which corpus, of at least two modalities
@@ -359,4 +360,4 @@ if corpus.truth:
 # %% [markdown]
 # The opinions are what makes the weights readable: without the affine head a large weight could
 # meet an embedding that says nothing. What differs from the paper: it shows examples and no
-# measure, so there is no number of its to reproduce here. Next: `08_results`.
+# measure, so there is no number of its to reproduce here. Next: [`08_results`](08_results.ipynb).

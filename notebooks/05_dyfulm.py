@@ -15,6 +15,8 @@
 # %% [markdown]
 # # 05 · DyFuLM, equation by equation
 #
+# ![DyFuLM: two encoders, mixed layers, a gate, three heads](../figures/models/dyfulm.svg)
+#
 # About a minute on a laptop's CPU with embedded hotel reviews and frozen encoders. The paper is
 # *DyFuLM: An Advanced Multimodal Framework for Sentiment Analysis* (arXiv 2512.01410; text only, in
 # spite of its title). Its claim: two encoders, each with a learned mixture of its layers, a gate
@@ -23,8 +25,9 @@
 #
 # Its abstract and the summaries of it that we worked from name no reviews, no guidance, no dynamic
 # loss and no hyper-parameter. What is **our reading** is marked so, and each choice is a switch;
-# the effects of modules, losses and encoders are measured in `06_dyfulm_ablations`. Before this:
-# `01_features`. After it: `06_dyfulm_ablations`.
+# the effects of modules, losses and encoders are measured in
+# [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb). Before this:
+# [`01_features`](01_features.ipynb). After it: [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb).
 
 # %% tags=["parameters"]
 dataset: str = "synthetic_reviews"  # synthetic_reviews | hotel | sst5 | mosei | mosi: which reviews
@@ -49,7 +52,7 @@ from mmlib.data.readers.reviews import natural
 from mmlib.data.targets import PAPER_SD, constant, intensity_table, targets
 from mmlib.dyfulm import bag_of_words, frozen, interpret, linear, losses, tune
 from mmlib.dyfulm.model import DyFuLM
-from mmlib.figures import plots
+from mmlib.figures import architecture, plots
 from mmlib.finetune import alignment
 from mmlib.scores import results
 from mmlib.scores.metrics import all_scores
@@ -58,6 +61,7 @@ from mmlib.text import encoder, encoding, made
 
 plots.style()
 pd.set_option("display.precision", 3, "display.width", 110)
+_ = plots.save(architecture.dyfulm(), "dyfulm", "models", "svg")  # the picture above
 
 # %% [markdown]
 # ## 1 · Reviews and their three labels
@@ -394,4 +398,4 @@ if "hotel" in results.runs():
 # frozen here, and `python -m mmlib.finetune CONFIG.yaml` trains them. Its reviews, labels,
 # guidance, dynamic loss and hyper-parameters are not in what we worked from; ours are stated above.
 #
-# Next: `06_dyfulm_ablations` switches the modules off one by one.
+# Next: [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb) switches the modules off one by one.

@@ -21,9 +21,10 @@
 # accuracy's 95 % half-width is about a point, and more if reviews of one hotel are alike, so only
 # *paired* tests over seeds and reviews can tell such rows apart. And a summary of the paper reads
 # the rows otherwise: .91 and .75 / .55 as the loss without layer fusion, and .73 for the gate. The
-# ledger of `08_results` has a line for each reading.
+# ledger of [`08_results`](08_results.ipynb) has a line for each reading.
 #
-# Before this: `05_dyfulm`. After it: `07_dyfulm_interpretability`.
+# Before this: [`05_dyfulm`](05_dyfulm.ipynb). After it:
+# [`07_dyfulm_interpretability`](07_dyfulm_interpretability.ipynb).
 
 # %% tags=["parameters"]
 dataset: str = "synthetic_reviews"  # synthetic_reviews | hotel | sst5 | mosei | mosi: which reviews
@@ -40,10 +41,8 @@ run: str = "interactive"  # folder under papermill_runs that receives the rows
 # %%
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 
 from mmlib.data import load
 from mmlib.data.readers.reviews import natural
@@ -161,15 +160,7 @@ frame = pd.DataFrame(tests).set_index(["b", "metric"])
 frame[["diff", "ci_low", "ci_high", "p_holm"]].unstack("metric")[["diff", "p_holm"]].round(2)
 
 # %%
-gaps = pd.DataFrame(tests).query("metric == 'acc_fine'").iloc[::-1]
-figure, axes = plt.subplots(figsize=(7, 4.2))
-error = (gaps["diff"] - gaps["ci_low"], gaps["ci_high"] - gaps["diff"])
-axes.errorbar(
-    100 * gaps["diff"], gaps["b"], xerr=[100 * e for e in error], fmt="o", color="#D55E00"
-)
-axes.axvline(0, color="black", linewidth=1)
-axes.set(xlabel="points of fine accuracy the full model is ahead (95 %, before Holm)", ylabel="")
-sns.despine(ax=axes)
+figure = plots.differences(pd.DataFrame(tests), "acc_fine")
 _ = plots.save(figure, "06_gaps", run)
 
 # %% [markdown]
@@ -250,12 +241,12 @@ print(f"{len(new)} rows, {len(tests)} paired tests")
 # %% [markdown]
 # ## 5 · The same at full size
 #
-# Differences of the stored runs, full model minus variant, where Holm's $p$ is below .05: SST-5
-# (20 seeds) and hotel reviews (10 seeds, all 31,053 to train on) with frozen encoders; then with
-# both encoders fine-tuned: hotel reviews against one encoder (`single_a`), all modules off (3
-# seeds) and a bag of words (5 seeds), and `scope`, one $\alpha$ a review against one a token,
-# which pooled states cannot try (3,000 reviews, 3 seeds). All others are not told apart. Commands
-# and intervals: `08_results`.
+# Differences of the stored runs, full model minus variant, where Holm's $p$ is below .05: SST-5 (20
+# seeds) and hotel reviews (10 seeds, all 31,053 to train on) with frozen encoders; then with both
+# encoders fine-tuned: hotel reviews against one encoder (`single_a`), all modules off (3 seeds) and
+# a bag of words (5 seeds), and `scope`, one $\alpha$ a review against one a token, which pooled
+# states cannot try (3,000 reviews, 3 seeds). All others are not told apart. Commands and intervals:
+# [`08_results`](08_results.ipynb).
 
 # %%
 for name in ("sst5", "hotel-frozen", "hotel", "scope"):
@@ -289,4 +280,5 @@ print(f"Modules whose removal no metric tells apart: {', '.join(left) or 'none'}
 # with the encoders (`layer_fusion`, `gate`, `guidance` and `weighting` of its configuration); that
 # needs a GPU or patience.
 #
-# Next: `07_dyfulm_interpretability` looks at what gate, layers and guidance learned.
+# Next: [`07_dyfulm_interpretability`](07_dyfulm_interpretability.ipynb) looks at what gate, layers
+# and guidance learned.

@@ -20,7 +20,8 @@
 # first, the same for a model that has not learned (the baseline) wherever such a model has one,
 # then the picture. At the end what each mechanism looks like where it fails, as a diagnosis.
 #
-# Before this: `05_dyfulm`, `06_dyfulm_ablations`. After it: `08_results`.
+# Before this: [`05_dyfulm`](05_dyfulm.ipynb), [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb).
+# After it: [`08_results`](08_results.ipynb).
 
 # %% tags=["parameters"]
 dataset: str = "synthetic_reviews"  # synthetic_reviews | hotel | sst5 | mosei | mosi: which reviews
@@ -188,9 +189,9 @@ print(
 #
 # Thresholds are ours and stand in `mmlib.dyfulm.interpret.diagnosis`. The layer-fusion rows compare
 # with the model that reads the last layers only, and ring below a tenth of a point; whether a gain
-# above it can be told from none is a question for the paired tests of `06_dyfulm_ablations`. The
-# gap between coarse and fine accuracy is judged against that of a bag of words, which has no
-# guidance: such a gap is the labels' own.
+# above it can be told from none is a question for the paired tests of
+# [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb). The gap between coarse and fine accuracy is
+# judged against that of a bag of words, which has no guidance: such a gap is the labels' own.
 
 # %%
 bag = bag_of_words.learn(corpus, goal).predict(corpus.take(data.rows("test")))
@@ -302,4 +303,4 @@ for name, rows in real.items():
 # gradients, so there is no number of its to reproduce here; the diagnosis is what its claims would
 # predict.
 #
-# Next: `08_results`.
+# Next: [`08_results`](08_results.ipynb).

@@ -17,12 +17,13 @@
 #
 # About twenty seconds on a CPU with the recording it makes itself; name your own in the parameters.
 # A clip, its transcript and, if there is one, a face export become utterances with features
-# (`mmlib.recordings`, shown step by step in `01_features`). A DAF trained on CMU-MOSI then says how
-# positive each utterance would be rated, how sure that is, how it weighed words, voice and face,
-# and what it would have said without each of them.
+# (`mmlib.recordings`, shown step by step in [`01_features`](01_features.ipynb)). A DAF trained on
+# CMU-MOSI then says how positive each utterance would be rated, how sure that is, how it weighed
+# words, voice and face, and what it would have said without each of them.
 #
-# Before this: `02_daf` (the model), `04_daf_interpretability` (what its weights mean, and what
-# not). Nothing is trained here, and nothing leaves this computer.
+# Before this: [`02_daf`](02_daf.ipynb) (the model),
+# [`04_daf_interpretability`](04_daf_interpretability.ipynb) (what its weights mean, and what not).
+# Nothing is trained here, and nothing leaves this computer.
 
 # %% tags=["parameters"]
 clip: str = ""  # your recording (wav, flac, mp3, mp4 ...); "": one is made here
@@ -212,6 +213,7 @@ print(f"Without audio features: {(~found['heard'].str.contains('audio')).sum()}.
 # %% [markdown]
 # What differs from the paper: it applies its model to no recording. The interval is wide because
 # single utterances are hard to rate; the raters of MOSI disagree as well. On MOSI the voice adds
-# nothing that can be shown (`03_daf_ablations`), so do not read its weight as a finding about your
-# speaker. A folder of recordings becomes a data set by the same command (README, "Your own
-# recordings"); with labels filled into its `utterances.csv`, `mmlib.data.load` reads it like MOSI.
+# nothing that can be shown ([`03_daf_ablations`](03_daf_ablations.ipynb)), so do not read its
+# weight as a finding about your speaker. A folder of recordings becomes a data set by the same
+# command (README, "Your own recordings"); with labels filled into its `utterances.csv`,
+# `mmlib.data.load` reads it like MOSI.

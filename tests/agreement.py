@@ -1,7 +1,7 @@
 """How far the features are from the original's output, beside how far that is from itself.
 
-`python tests/agreement.py FOLDER` prints the README's table for a folder of WAV files, each with
-the original program's output beside it: name.csv, 74 columns.
+`python tests/agreement.py FOLDER` prints the table of notebooks/book/covarep.md for a folder of WAV
+files, each with the original program's output beside it: name.csv, 74 columns.
 """
 
 import sys
@@ -167,7 +167,7 @@ def table(compared: pd.DataFrame) -> pd.DataFrame:
 
 
 def markdown(agreement: pd.DataFrame) -> str:
-    """The `table` as it stands in the README."""
+    """The `table` as it stands in notebooks/book/covarep.md."""
     names = ("median", "p95", "r")
     columns = [*names, "repeat_median", "repeat_r", *(f"shift_{name}" for name in names)]
     lines = [HEADER, "|---" * (len(columns) + 1) + "|"]

@@ -162,12 +162,10 @@ def test_the_notebook_runs_and_shows_its_figures(script):
     until(next_utterance, "the next utterance's sound")
 
 
-def test_the_command_lines_of_the_readme(tmp_path):
+def test_the_command_lines_of_the_page_on_recordings(tmp_path):
     """The lines of "Your own recordings" that start with python, as written."""
-    section = (
-        Path(ROOT / "README.md").read_text().split("## Your own recordings")[1].split("\n## ")[0]
-    )
-    lines = [line for line in section.splitlines() if line.startswith("python ")]
+    page = Path(ROOT / "notebooks/book/recordings.md").read_text()
+    lines = [line for line in page.splitlines() if line.startswith("python ")]
     assert len(lines) >= 3
     (tmp_path / "data").mkdir()
     env = {**os.environ, "PYTHONPATH": str(ROOT), "MMLIB_DATA": str(tmp_path / "data")}

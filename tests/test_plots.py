@@ -8,7 +8,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from mmlib import files
-from mmlib.figures import architecture, plots, timelines
+from mmlib.figures import architecture, cards, plots, timelines
 from mmlib.scores import results
 
 RNG = np.random.default_rng(0)
@@ -50,6 +50,8 @@ def draw_all():
     yield architecture.daf()
     yield architecture.dyfulm()
     yield architecture.both()
+    yield cards.utterance(MODALITIES, ALPHA[0], ALPHA[1], BY[:3], 1.0, -2.0)
+    yield cards.words(["so", "very", "good"], BY[:3], "B", "A")
     yield plots.weights(ALPHA, BY, MODALITIES)
     yield plots.curves([0, 1], {"daf": [[1, 0, 2], [2, 1, 3]], "mine": [1, 2]})
     yield plots.heatmap(np.eye(3), MODALITIES, MODALITIES)
@@ -97,6 +99,22 @@ def test_the_title_of_differences_says_what_is_told_apart():
     assert plots.differences(TESTS[2:], "mae").axes[0].get_title().endswith("none, worse than none")
     with pytest.raises(ValueError, match=r"no test of metric .r2.; there are .\x27mae\x27."):
         plots.differences(TESTS, "r2")
+
+
+def test_words_are_readable_in_their_colours_and_keep_their_order():
+    words = [f"word{i}" for i in range(30)]
+    axes = cards.words(words, np.linspace(0, 1, 30), "B", "A").axes[0]
+    assert [text.get_text() for text in axes.texts] == words
+    assert len({text.get_position()[1] for text in axes.texts}) > 1  # more than one line
+    for text in axes.texts:
+        red, green, blue = (
+            c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4
+            for c in text.get_bbox_patch().get_facecolor()[:3]
+        )
+        luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+        assert (luminance + 0.05) / 0.05 > 4.5  # to black
+    same = cards.words(["a", "b"], np.ones(2), "B", "A")
+    assert same.axes[0].get_title() == "orange: A (1.00); blue: B (1.00)"
 
 
 def test_arrows_end_at_boxes_that_are_there():

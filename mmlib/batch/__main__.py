@@ -201,16 +201,21 @@ def _tell(outcomes: Sequence[Outcome], kept: int, run: str, console: Console) ->
 
 
 def _tell_scores(outcomes: Sequence[Outcome], run: str, console: Console) -> None:
-    """Print the test scores of notebooks that were executed, and where to look next."""
-    if run in results.runs():
-        rows = results.load(run)
-        executed = rows[rows["notebook"].isin({outcome.job.name for outcome in outcomes})]
-        scores = results.table(executed).reset_index().drop(columns="notebook").drop_duplicates()
-        if len(scores):
-            console.print(f"Test scores of {run}: mean [95 % interval over videos and seeds]")
-            _print_frame(scores, console)
+    """Print what each executed notebook found, a line each, and where to look next."""
+    rows = results.load(run) if run in results.runs() else DataFrame(columns=results.ROW)
+    executed = rows["notebook"].isin({outcome.job.name for outcome in outcomes})
+    errors = rows[executed & (rows["metric"] == "mae") & (rows["split"] == "test")]
+    for (notebook, dataset), group in errors.groupby(["notebook", "dataset"]):
+        best, usual = group.loc[group["mean"].idxmin()], group[group["model"] == "constant"]["mean"]
+        console.print(
+            f"{notebook}, {dataset}: lowest MAE {best['mean']:.3f} [{best['ci_low']:.3f}, "
+            f"{best['ci_high']:.3f}], {best['model']} ({best['variant']})"
+            + "".join(f"; constant {value:.3f}" for value in usual[:1]),
+            soft_wrap=True,
+        )
     console.print("Where to look next:")
-    for path in (*(o.folder for o in outcomes[-1:]), results.folder(run), files.FIGURES):
+    notebooks = sorted(path for o in outcomes for path in o.folder.glob("*.ipynb"))
+    for path in (*notebooks, files.FIGURES / run, results.folder(run) / "metrics.json"):
         if path.exists():
             console.print(f"  {path.relative_to(files.ROOT)}", soft_wrap=True)
 

@@ -1,0 +1,68 @@
+"""One utterance or one review as a picture: what a model made of it, beside the truth.
+
+Axes: m modality.
+"""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from mmlib.figures.plots import look
+
+LINE = 60  # characters of a line of words
+CONTRAST = 0.27  # colours stay pale enough for black words
+
+
+def utterance(
+    modalities: Sequence[str],
+    weights: np.ndarray,
+    truth: np.ndarray,
+    opinions: np.ndarray,
+    score: float,
+    label: float,
+) -> Figure:
+    """DAF's weights (m,) beside the true ones (m,), and the opinions (m,) that make the score.
+
+    Weights sum to 1. opinions, score and label: on the scale of the labels.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 2.6), sharey=True)
+    for y, m in enumerate(modalities):
+        at = look(m)
+        left.barh(y - 0.19, weights[y], 0.36, color=at.colour, ec="black", lw=0.6)
+        left.barh(y + 0.19, truth[y], 0.36, color="white", ec=at.colour, hatch="///")
+        right.plot(opinions[y], y, at.marker, color=at.colour, ms=9, mec="black", mew=0.6)
+    right.axvline(score, color="black", lw=1.6, label=f"DAF's score {score:+.1f}")
+    right.axvline(label, color="black", lw=1.6, ls=":", label=f"truth {label:+.1f}")
+    left.set(xlabel="weight: DAF's (filled), true (hatched)", xlim=(0, 1))
+    right.set(xlabel="sentiment that each modality alone would give", xlim=(-3.2, 3.2))
+    left.set_yticks(range(len(modalities)), modalities)
+    left.invert_yaxis()
+    right.legend(loc="upper center", bbox_to_anchor=(0.5, 1.25), ncols=2, frameon=False)
+    return figure
+
+
+def words(texts: Sequence[str], values: np.ndarray, low: str, high: str) -> Figure:
+    """Words in reading order, coloured by a value each: orange where it is high, blue where low.
+
+    values (words,); low, high: what the two ends mean. The colours span the values' own range.
+    """
+    lines: list[list[int]] = [[]]
+    for i, word in enumerate(texts):
+        if sum(len(texts[j]) + 1 for j in lines[-1]) + len(word) > LINE:
+            lines.append([])
+        lines[-1].append(i)
+    figure, axes = plt.subplots(figsize=(8.6, 0.7 + 0.36 * len(lines)))
+    span = np.ptp(values) or 1.0
+    shades = plt.get_cmap("PuOr_r")(0.5 + CONTRAST * (2 * (values - values.min()) / span - 1))
+    for y, line in enumerate(lines):
+        x = 0
+        for i in line:
+            box = {"facecolor": shades[i], "edgecolor": "none", "pad": 2}
+            axes.text(x, -y, texts[i], family="monospace", fontsize=10, va="center", bbox=box)
+            x += len(texts[i]) + 1.2
+    axes.set(xlim=(0, 1.25 * LINE), ylim=(0.6 - len(lines), 0.6))
+    axes.set_title(f"orange: {high} ({values.max():.2f}); blue: {low} ({values.min():.2f})")
+    axes.axis("off")
+    return figure

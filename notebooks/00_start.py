@@ -1,0 +1,159 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 00 · Start: two models in ten minutes
+#
+# **DAF** ([arXiv 2509.22729](https://arxiv.org/abs/2509.22729)) predicts how positive an utterance
+# is, from -3 to 3. It reads words, voice and face with encoders that are not trained further. A
+# small scorer then decides, for this one utterance, how much each of the three counts.
+#
+# ![DAF: frozen encoders, embeddings, a scorer that weighs them](../figures/models/daf.svg)
+#
+# **DyFuLM** ([arXiv 2512.01410](https://arxiv.org/abs/2512.01410)) rates a review. It reads it with
+# two encoders, mixes the layers of each, and joins them by a gate: 1 takes encoder A, 0 encoder B.
+# Three classes and an intensity are predicted first, and they guide the five classes.
+#
+# ![DyFuLM: two encoders, mixed layers, a gate, three heads](../figures/models/dyfulm.svg)
+#
+# Below, both learn on data that we generate, so that the truth is known.
+
+# %% tags=["parameters"]
+run: str = "interactive"  # folder under figures that receives the pictures
+
+# %%
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from mmlib.daf import features, train, tune
+from mmlib.data import load
+from mmlib.data.targets import FINE, targets
+from mmlib.dyfulm import frozen
+from mmlib.figures import cards, plots
+from mmlib.scores import results
+from mmlib.text import made
+
+plots.style()
+
+# %% [markdown]
+# ## One utterance
+#
+# In this generated data, each modality of each utterance is clear or noisy, and we know which. DAF
+# does not know it. It sees 2,400 utterances to learn from and has to find out.
+
+# %%
+corpus = load("synthetic")
+data = features.build(corpus)
+daf = train.fit(data, tune.settings("synthetic", data.modalities, "daf"), range(2))
+rows = data.rows("test")
+test, truth = data.take(rows), corpus.truth["weights"][rows]  # truth (n, m): the ideal weights
+seen = daf.predict(test)
+weights = seen.weights.mean(axis=0)  # (n, m)
+
+# %% [markdown]
+# An utterance of strong sentiment whose voice is clear and whose words are not. It is chosen by the
+# truth, not by what DAF says:
+
+# %%
+is_strong = np.abs(test.label) >= 2
+i = int(np.argmax(is_strong * (truth[:, 1] - truth[:, 0] - truth[:, 2])))
+score, opinions = seen.score.mean(axis=0)[i], seen.opinions.mean(axis=0)[i]
+print(f'"{corpus.text[rows[i]]}"')
+figure = cards.utterance(data.modalities, weights[i], truth[i], opinions, score, test.label[i])
+_ = plots.save(figure, "00_utterance", run)
+print(f"DAF gives the voice {weights[i, 1]:.0%} of the weight; ideal is {truth[i, 1]:.0%}.")
+
+# %% [markdown]
+# Is that one lucky utterance? Here are all of the test split, by how much the words tell:
+
+# %%
+clarity = corpus.truth["informativeness"][rows, 0]  # of the words, 0 to 1
+by_level = pd.Series(weights[:, 0]).groupby(clarity).mean()
+figure = plots.curves(by_level.index, {"text": by_level.to_numpy()})
+axes = figure.axes[0]
+axes.set(xlabel="how informative the words are", ylabel="DAF's weight of the words")
+axes.set_title("DAF listens to the words where they tell something")
+_ = plots.save(figure, "00_weight", run)
+assert by_level[1.0] > 3 * by_level[0.0]
+print(
+    f"Mean weight of the words: {by_level[0.0]:.2f} where they tell nothing, "
+    f"{by_level[1.0]:.2f} where they tell all."
+)
+
+# %% [markdown]
+# ## One review
+#
+# DyFuLM learns on generated hotel reviews, with frozen encoders: MiniLM as A, and as B a small one
+# that is made here from the reviews. Then each word of one review is read alone: which encoder does
+# the gate listen to?
+
+# %%
+reviews = load("synthetic_reviews").sample(1000)
+goal = targets(reviews)
+pair = ["minilm", made.named("small", [reviews.text[k] for k in reviews.rows("train")])]
+states = frozen.states(reviews, *pair)
+dyfulm = frozen.fit(states, goal, frozen.Settings(), range(2))
+held = reviews.rows("test")
+said = dyfulm.predict(states.take(held))
+
+# %%
+k = int(np.argmax((said.fine == goal.fine[held]).mean(axis=0)))  # one that both seeds get right
+read = reviews.text[held[k]].split()
+names, n = tuple(f"word {j}" for j in range(len(read))), len(read)
+parts = dict(ids=names, groups=names, text=tuple(read), split=np.repeat("test", n))
+alone = replace(reviews, **parts, label=np.zeros(n), truth={})
+gate = dyfulm.predict(frozen.states(alone, *pair, scaler=states.scaler)).gate.mean(axis=(0, 2))
+_ = plots.save(cards.words(read, gate, "encoder B", "encoder A"), "00_gate", run)
+found, true = FINE[said.fine[0, k]], FINE[goal.fine[held[k]]]
+print(f"DyFuLM: {found}; truth: {true}. The words' gates: {gate.min():.2f} to {gate.max():.2f}.")
+
+# %% [markdown]
+# ## Three findings on real data
+#
+# From the stored runs; each has its interval, its command and its data in
+# [08_results](08_results.ipynb).
+
+
+# %%
+def difference(name: str, other: str, metric: str, a: str) -> str:
+    """A stored paired difference with its 95 % interval."""
+    tests = results.load_comparisons(name).set_index(["a", "b", "metric"])
+    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(
+        *tests.loc[(a, other, metric), ["diff", "ci_low", "ci_high"]]
+    )
+
+
+depth, voice = (difference("mosi", b, "mae", "daf") for b in ("text_deep", "daf:t+shuffled"))
+bag, second = (difference("hotel", b, "acc_fine", "dyfulm") for b in ("tfidf", "single_a"))
+print("1. CMU-MOSI: words and voice in DAF are no better than words alone in a model as deep.")
+print(f"   Error of DAF minus that of words alone: {depth}.")
+print(f"   Error of DAF minus that of DAF with the voices of others: {voice}.")
+print("2. Hotel reviews, fine-tuned: DyFuLM beats a bag of words, in accuracy of five classes.")
+print(f"   Difference: {bag}.")
+print("3. Its second encoder adds nothing there that we can measure.")
+print(f"   Difference: {second}.")
+
+# %% [markdown]
+# ## Where to go next
+#
+# - [02_daf](02_daf.ipynb): DAF, equation by equation; then [03](03_daf_ablations.ipynb), where the
+#   claim fails, and [04](04_daf_interpretability.ipynb), what the weights mean.
+# - [05_dyfulm](05_dyfulm.ipynb): DyFuLM, equation by equation; then
+#   [06](06_dyfulm_ablations.ipynb), which part is worth its place, and
+#   [07](07_dyfulm_interpretability.ipynb), what gate and layers learn.
+# - [08_results](08_results.ipynb): every stored run, and every published number beside it.
+# - [09_your_clip](09_your_clip.ipynb): a recording of yours.
+# - [How to read a number here](book/intervals.md), and [your own experiment](book/use.md).
