@@ -357,7 +357,7 @@ if grids and "mosi" in kept:
 # |---|---|---|
 # | `vectors` | both | MiniLM's states of all layers, pooled, and mean COVAREP; nothing is tuned |
 # | `vectors-tuned` | ours | the same numbers, tuned settings |
-# | `tokens` | theirs | MiniLM's last layer, at most 50 tokens, and mean COVAREP |
+# | `tokens` | theirs | MiniLM's last layer, at most 50 tokens, padded in front; mean COVAREP |
 # | `last` | ours | the mean of that layer over all tokens, and mean COVAREP; nothing is tuned |
 #
 # Fair: the same split, the same seeds, our definition of each score, and early stopping on the
@@ -367,7 +367,7 @@ if grids and "mosi" in kept:
 # Not fair: our tuned settings were chosen on folds of training and validation. MMSA's models run
 # with the settings that it stores for MOSI, which were chosen for BERT, COVAREP and FACET. So our
 # rows without tuning stand beside them. And there is no vision here, for which MMSA's models were
-# made: they read a column of zeros.
+# made: they read a column of zeros. MISA does not run: it is written around a BERT that it trains.
 
 # %%
 has_peers = "peers" in results.runs()

@@ -13,7 +13,6 @@ it was lowest; the test split is read once, after that. What is done from outsid
 - a convolution over 5 frames (MulT) cannot run on a modality of one frame: it is over 1 there.
 """
 
-import os
 import resource
 import sys
 import time
@@ -25,7 +24,6 @@ from torch.optim import lr_scheduler
 
 plateau = lr_scheduler.ReduceLROnPlateau
 lr_scheduler.ReduceLROnPlateau = lambda *args, verbose=None, **rest: plateau(*args, **rest)
-os.environ["TQDM_DISABLE"] = "1"
 
 from MMSA.config import get_config_regression  # noqa: E402
 from MMSA.data_loader import MMDataLoader  # noqa: E402
@@ -36,7 +34,7 @@ from torch.utils.data import DataLoader  # noqa: E402
 
 
 def data(content: str, model: str, weights: Path) -> tuple[dict, dict]:
-    """MMSA's configuration for MOSI and its loaders, in this process alone."""
+    """MMSA's configuration for MOSI and its loaders, which work in this process."""
     args = get_config_regression(model, "mosi", "")
     args.update(custom_feature=content, feature_T=None, feature_A=None, feature_V=None, cur_seed=1,
                 device="cpu", train_mode="regression", model_save_path=weights)  # fmt: skip
