@@ -386,8 +386,8 @@ cost = results.load_table("peers", "cost")
 if len(cost):
     cost = cost.set_index(["model", "variant", "trained"])
     cost["times"] = cost["cpu_seconds"] / cost["cpu_seconds"]["daf", "vectors-tuned", "alone"]
-    whole = {"mib": int, "parameters": int}
-    cost = cost.sort_values("times").round({"times": 1, "epochs": 0}).astype(whole)
+    digits = {"times": 1, "epochs": 0, "mib": 0}
+    cost = cost.sort_values("times").round(digits)
 cost
 
 # %% [markdown]

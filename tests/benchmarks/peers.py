@@ -158,7 +158,8 @@ def costs(found: dict[str, dict[int, dict]], work: Path) -> pd.DataFrame:
         if (stack := work / f"{name.replace(':', '.')}.stack").exists():
             each = dict.fromkeys(("cpu_seconds", "shortest", "longest"), float(stack.read_text()))
             table.append({**line, "trained": f"stack of {len(SEEDS)}", **each})
-    return pd.DataFrame(table).round(4)
+    frame = pd.DataFrame(table).round(4).astype(object)
+    return frame.where(frame.notna(), None)
 
 
 def store(work: Path) -> None:
