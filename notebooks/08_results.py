@@ -380,6 +380,7 @@ wide(scores(table), columns).droplevel("dataset") if has_peers else "no run `pee
 # What a seed costs: CPU seconds of its training and validation (median, and the range over seeds)
 # and the peak memory of its process, libraries included. `times` is relative to a seed of
 # `daf`, `vectors-tuned`, trained alone. A stack trains our five seeds at once, as the notebooks do.
+# NaN: not measured. Other work ran on the same cores, which lengthens CPU seconds a little.
 
 # %%
 cost = results.load_table("peers", "cost")
@@ -408,12 +409,14 @@ for (a, said), group in against[against["metric"] == "mae"].groupby(["a", "verdi
     print(f"{a}, MAE {means[tuple(a.split(':'))]:.3f}; {said}: {others}")
 for row in table[table["metric"].eq("mae") & table["sd"].gt(0.05)].itertuples():
     print(f"{row.model}:{row.variant} depends on its seed; MAE of each:", *row.per_seed)
+for row in table[table["metric"].eq("corr") & table["mean"].abs().lt(0.01)].itertuples():
+    print(f"{row.model}:{row.variant} learns nothing but a constant, with any of its seeds")
 for row in results.load_table("peers", "missing").itertuples():
     print(f"not in this run: {row.model}:{row.variant}, seeds {row.seeds}, {row.reason}")
 if has_peers:
     is_theirs = cost.index.get_level_values("model").str.startswith("mmsa")
     low, high = cost.loc[is_theirs, "times"].agg(["min", "max"])
-    print(f"A seed of an MMSA model takes {low:.0f} to {high:.0f} times the CPU time of DAF's.")
+    print(f"A seed of those that ran takes {low:.0f} to {high:.0f} times the CPU time of DAF's.")
     print("made by:", results.origins("peers")["peers"]["command"])
 
 # %% [markdown]
