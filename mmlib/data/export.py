@@ -1,0 +1,94 @@
+"""Writing the pickle that MMSA reads, so that its models run on any corpus of ours.
+
+The other direction of `mmlib.data.readers.mmsa`: {split: {"audio": (n, t, d), ...}} with the keys
+that `data_loader.py` of MMSA 2.2.1 looks up, as plain arrays, lists and strings.
+"""
+
+import pickle
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from mmlib.data.corpus import SPLITS, Corpus, DataError, rows_of
+from mmlib.files import write_whole
+
+ANNOTATIONS = ("Negative", "Neutral", "Positive")
+
+
+def write_mmsa(path: Path, corpus: Corpus, text: Sequence[np.ndarray] | None = None) -> Path:
+    """Write a corpus as MMSA's pickle of train, valid and test; `read_mmsa` reads it back.
+
+    text: token states (t, d) of each utterance, or one vector (d,) each; by default those of the
+    corpus. Without either the file has no key "text", and MMSA's models cannot run on it.
+
+    Padding stands behind the frames, up to the longest utterance of the corpus. MMSA packs
+    sequences, which takes no length of 0: where an utterance lacks a modality it has one frame of
+    zeros and length 1, and a modality that the corpus lacks has that in every utterance, with one
+    column. `read_mmsa` leaves frames of zeros out again; `modalities=` skips a modality of zeros.
+    Labels are the corpus' own, -3..3. There is no "text_bert": models that train BERT do not run.
+    DataError, one line, without labels or with an empty split, for ids that MMSA's form cannot
+    hold, and for a text of other size.
+    """
+    if not corpus.labelled:
+        raise DataError(f"{corpus.name} has no labels, and MMSA learns from them: add them first")
+    ids, rows = np.array(mmsa_ids(corpus)), rows_of(corpus, SPLITS)
+    frames = {m: _padded(corpus, m) for m in ("audio", "vision")}
+    if text is not None or "text" in corpus.sequences:
+        frames["text"] = _padded(corpus, "text", text)
+    content = {}
+    for split, at in zip(SPLITS, rows, strict=True):
+        sign = np.sign(corpus.label[at]).astype(int) + 1  # 0 negative, 1 neutral, 2 positive
+        content[split] = {
+            "id": ids[at].tolist(),
+            "raw_text": ["" if corpus.text is None else corpus.text[i] for i in at],
+            "regression_labels": corpus.label[at],
+            "classification_labels": sign,
+            "annotations": [ANNOTATIONS[k] for k in sign],
+            **{m: values[at] for m, (values, _) in frames.items()},
+            **{f"{m}_lengths": lengths[at].tolist() for m, (_, lengths) in frames.items()},
+        }
+    write_whole(path, pickle.dumps(content, 4))  # protocol 4: Python 3.8 reads it, as MMSA does
+    return path
+
+
+def mmsa_ids(corpus: Corpus) -> tuple[str, ...]:
+    """Each utterance's `video$_$clip`: its own id in that form, else its group and the rest of it.
+
+    DataError where a group's name has MMSA's separators, or two utterances would have one id.
+    """
+    if bad := next((g for g in corpus.groups if not g or re.search(r"\$_\$|\[", g)), None):
+        raise DataError(f"group {bad!r}: MMSA reads '$_$' and '[' as the end of it; rename it")
+    ids = tuple(map(_mmsa_id, corpus.ids, corpus.groups))
+    if len(set(ids)) < len(ids):
+        twice = next(name for name in ids if ids.count(name) > 1)
+        raise DataError(f"two utterances have the id {twice!r} in MMSA's form; rename one of them")
+    return ids
+
+
+def _mmsa_id(name: str, group: str) -> str:
+    is_theirs = name.startswith(f"{group}$_$")
+    return name if is_theirs else f"{group}$_${name.removeprefix(f'{group}_')}"
+
+
+def _padded(
+    corpus: Corpus, modality: str, given: Sequence[np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values (n, t, d) float32 and lengths (n,), both at least one frame."""
+    n = len(corpus)
+    if given is None:
+        sequences = corpus.sequences.get(modality)
+        off = sequences.offsets if sequences else np.zeros(n + 1, int)
+        values = sequences.values if sequences else np.zeros((0, 1), np.float32)
+        given = [values[a:b] for a, b in pairwise(off)]
+    frames = [np.atleast_2d(np.asarray(row, np.float32)) for row in given]
+    if len(frames) != n or len({row.shape[1:] for row in frames}) != 1:
+        raise DataError(f"{modality} has {len(frames)} entries for {n} utterances, or of several "
+                        "widths; give one array (t, d) an utterance")  # fmt: skip
+    lengths = np.array([max(len(row), 1) for row in frames])
+    padded = np.zeros((n, lengths.max(), frames[0].shape[1]), np.float32)
+    for i, row in enumerate(frames):
+        padded[i, : len(row)] = row
+    return padded, lengths
