@@ -8,12 +8,14 @@ too, are taken for arrays.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
 
+from mmlib.data.check import without_crossing
 from mmlib.data.columns import names
 from mmlib.data.corpus import (
     EMOTIONS,
@@ -24,6 +26,7 @@ from mmlib.data.corpus import (
     Scale,
     Sequences,
     noted,
+    to_sentiment,
 )
 from mmlib.data.readers.border import check_size, readable
 from mmlib.data.readers.cells import VALID, as_text
@@ -36,7 +39,9 @@ VARIANTS = (  # columns of audio and vision
     {"audio": (74, "COVAREP 74"), "vision": (35, "FACET 35")},
     {"audio": (74, "COVAREP 74"), "vision": (47, "FACET 4.1 47")},
     {"audio": (5, "CMU's selection, COVAREP 5"), "vision": (20, "FACET 20")},
+    {"audio": (33, "SIMS's LibROSA 33"), "vision": (709, "SIMS's OpenFace 709")},
 )
+PER_MODALITY = {m: f"regression_labels_{m[0].upper()}" for m in MODALITIES}  # of SIMS, -1..1
 MMMO = ({"audio": (74, "COVAREP 74"), "vision": (36, "FACET 36")},)
 
 Frames = list[np.ndarray]  # (t, d) of each utterance, t its own, d the same for all
@@ -60,7 +65,8 @@ def read_mmsa(
     `getLengths.py`), so a face lost for one frame ends the sequence: a note counts that. Frames of
     zeros are left out either way. Audio and vision widths must be a known variant or those declared
     as `dims`. An empty text is masked. `modalities` leaves others out. `label_range`: of the file's
-    labels, brought to -3..3; of declared dims and labels within -1..1 (SIMS) it is (-1, 1).
+    labels, brought to -3..3; of declared dims and labels within -1..1 it is (-1, 1), as in SIMS.
+    SIMS's labels of one modality alone (`PER_MODALITY`) become annotations of that name, -3..3.
     """
     refuse_unknown("lengths", [lengths], ("file", "zeros"), DataError)
     refuse_unknown("modality", modalities, MODALITIES, DataError)
@@ -98,10 +104,11 @@ def _corpus(
     files = dict.fromkeys(split.path for split in splits)
     variant = [*(file.name for file in files), *_variant(splits, frames, variants)]
     label = np.concatenate([split.labels for split in splits])
-    label, scale = _scaled(label, label_range, variants is not VARIANTS)
+    alone_labels = _per_modality(splits)
+    label, scale = _scaled(label, label_range, variants is not VARIANTS or bool(alone_labels))
     ids, groups = _ids(splits)
     notes = noted({alone: ids == groups})
-    return Corpus(
+    corpus = Corpus(
         name=splits[0].path.parent.name,
         variant=", ".join(variant),
         ids=ids,
@@ -111,10 +118,11 @@ def _corpus(
         text=_texts(splits, notes) if "text" in modalities else None,
         sequences={m: _sequences(m, splits, frames[m], use_lengths, notes) for m in asked},
         scale=scale,
-        annotations=_emotions([split.others for split in splits]),
+        annotations=alone_labels or _emotions([split.others for split in splits]),
         notes=tuple(notes),
         checksums={file.name: sha256(file) for file in files},
     )
+    return without_crossing(corpus) if alone_labels else corpus
 
 
 def _emotions(others: list[np.ndarray]) -> dict[str, np.ndarray]:
@@ -122,6 +130,17 @@ def _emotions(others: list[np.ndarray]) -> dict[str, np.ndarray]:
     if any(part.shape[1] != len(EMOTIONS) for part in others):
         return {}
     return dict(zip(EMOTIONS, np.concatenate(others).T, strict=True))
+
+
+def _per_modality(splits: "list[_Split]") -> dict[str, np.ndarray]:
+    """What people said of one modality alone, modality -> (n,) in -3..3, if all splits have it."""
+    if any(split.content.get(key) is None for split in splits for key in PER_MODALITY.values()):
+        return {}
+    values = {
+        modality: np.concatenate([split.numbers(key) for split in splits])
+        for modality, key in PER_MODALITY.items()
+    }
+    return {modality: to_sentiment(value, -1, 1)[0] for modality, value in values.items()}
 
 
 def _pickled(path: Path) -> "list[_Split]":
@@ -167,6 +186,14 @@ class _Split:
             labels = np.asarray(self.content[key], dtype=np.float32)
             labels = labels.reshape(len(labels), -1)  # MOSEI's emotions follow
             self.labels, self.others = labels[:, 0], labels[:, 1:]
+
+    def numbers(self, key: str) -> np.ndarray:
+        """One number in -1..1 for each utterance, (n,)."""
+        with self.expected(key, f"must hold {len(self.labels)} numbers in -1..1; correct it"):
+            values = np.asarray(self.content[key], dtype=np.float32).ravel()
+            if len(values) != len(self.labels) or not (abs(values) <= 1).all():
+                raise ValueError
+        return values
 
     @contextmanager
     def expected(self, key: str, what: str) -> Iterator[None]:
@@ -328,7 +355,5 @@ def _scaled(
     low, high = given or ((-1, 1) if is_short else (SENTIMENT.low, SENTIMENT.high))
     if (low, high) == (SENTIMENT.low, SENTIMENT.high):
         return label, SENTIMENT
-    factor = (SENTIMENT.high - SENTIMENT.low) / (high - low)
-    origin = f"{factor:g} (y - {(low + high) / 2:g}) of y in {low:g}..{high:g}"
-    origin += "" if given else ", see label_range="
-    return factor * (label - (low + high) / 2), Scale("sentiment", -3.0, 3.0, origin)
+    values, scale = to_sentiment(label, low, high)
+    return values, replace(scale, origin=scale.origin + ("" if given else ", see label_range="))
