@@ -174,8 +174,11 @@ def test_bad_files_are_refused_in_one_line(tmp_path):
     path = tmp_path / "mine.xlsx"
     path.write_bytes(b"PK\x03\x04 and so on")
     refused("mine.xlsx: a spreadsheet or an archive; save its table as csv", load, str(path))
-    (tmp_path / "b.jsonl").write_text('{"text": "a", "label": 1}\n[1]\n')
-    refused("b.jsonl: line 2 is no JSON object", load, str(tmp_path / "b.jsonl"))
+    for content in ('{"text": "a", "label": 1}\n{"text": \n', "[1]\n[2]\n", ""):
+        (tmp_path / "b.jsonl").write_text(content)
+        refused(
+            r"b\.jsonl: (not readable as JSON lines|no column)", load, str(tmp_path / "b.jsonl")
+        )
 
 
 # Encodings

@@ -13,6 +13,7 @@ import numpy as np
 
 from mmlib.files import refuse_unknown
 
+Range = tuple[float, float] | None  # of a file's labels
 SPLITS = ("train", "valid", "test")
 EMOTIONS = ("happy", "sad", "anger", "surprise", "disgust", "fear")  # of CMU-MOSEI, each 0 to 3
 

@@ -4,7 +4,6 @@ import codecs
 import csv
 import gzip
 import io
-import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -112,19 +111,9 @@ def _separated(
 def _json_lines(path: Path, encoding: str | None) -> pd.DataFrame:
     with readable(path, "not readable as JSON lines", "mend it, or fetch it again"):
         text, encoding = decoded(path, _unpacked(path), encoding)
-        lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
-        objects = [_json_object(i, line) for i, line in lines]
-        check_size(path, CELL * len(objects) * len(dict.fromkeys(k for o in objects for k in o)))
-        rows = pd.DataFrame(objects, dtype=object)
+        rows = pd.read_json(io.StringIO(text), lines=True, dtype=False, convert_axes=False)
         rows.attrs["encoding"] = encoding
-    return rows.where(rows.notna(), "").astype(str)
-
-
-def _json_object(number: int, line: str) -> dict:
-    with suppress(ValueError):
-        if isinstance(found := json.loads(line), dict):
-            return found
-    raise DataError(f"line {number} is no JSON object; write one row a line")
+    return rows.rename(columns=str).astype(object).where(rows.notna(), "").astype(str)
 
 
 def _unpacked(path: Path) -> bytes:

@@ -3,15 +3,17 @@
 import html
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from mmlib.data.corpus import SPLITS, Corpus, DataError, Scale, noted, to_sentiment
+from mmlib.data.corpus import SPLITS, Corpus, DataError, Range, Scale, noted, to_sentiment
 from mmlib.data.readers.cells import corpus_of, table, with_points
 from mmlib.data.targets import COARSE, FINE
 
+Classes = Sequence[str] | None  # words in their order
 Names = Mapping[str, Sequence[str]]  # role -> what its column can be called
 NAMES: Names = {  # the first name that is there counts
     "text": ("text", "review", "sentence", "comment"),
@@ -43,8 +45,8 @@ def read_texts(
     group: str | None = None,
     split: str | None = None,
     seed: int = 0,
-    label_range: tuple[float, float] | None = None,
-    classes: Sequence[str] | None = None,
+    label_range: Range = None,
+    classes: Classes = None,
     encoding: str | None = None,
 ) -> Corpus:
     """A csv, tsv, jsonl (each also .gz) or parquet table with a text and a label a row.
@@ -73,8 +75,8 @@ def corpus_of_texts(
     kind: str = "rating",
     unit: str = "groups",
     seed: int = 0,
-    label_range: tuple[float, float] | None = None,
-    classes: Sequence[str] | None = None,
+    label_range: Range = None,
+    classes: Classes = None,
     notes: Sequence[str] = (),
 ) -> Corpus:
     """A corpus of rows as `read_texts` makes it; given: role -> column, "id" among them.
@@ -96,27 +98,18 @@ def corpus_of_texts(
         name=name or path.name.partition(".")[0],
         variant=", ".join((path.name, *(f"{role} {column}" for role, column in columns.items()))),
         scale=scale,
-        annotations={role: _annotation(role, rows[role]) for role in others},
+        annotations={r: rows[r].to_numpy(str if r == "language" else np.float32) for r in others},
         notes=(*found, *notes),
     )
 
 
-def _annotation(role: str, cells: pd.Series) -> np.ndarray:
-    return cells.to_numpy(str if role == "language" else np.float32)
-
-
 def _labels(
-    path: Path,
-    cells: pd.Series,
-    kind: str,
-    label_range: tuple[float, float] | None,
-    classes: Sequence[str] | None,
-    notes: list[str],
+    path: Path, cells: pd.Series, kind: str, given: Range, classes: Classes, notes: list[str]
 ) -> tuple[np.ndarray, Scale]:
     """Labels (n,) in -3..3: of numbers if one is there and no classes are given, else of words."""
     values = pd.to_numeric(with_points(cells), errors="coerce")
     if classes is None and values.notna().any():
-        return _of_numbers(path, cells, values, kind, label_range, notes)
+        return _of_numbers(path, cells, values, kind, given, notes)
     words = cells.str.strip().str.lower()
     there = sorted(set(words))
     orders = ORDERS if classes is None else [[word.strip().lower() for word in classes]]
@@ -127,20 +120,13 @@ def _labels(
             f"{path.name}: labels are the words {choices}; give all of them in order, the most "
             'negative first: classes=("bad", ..., "good")'
         )
-    rank = words.map({word: i for i, word in enumerate(order)}).to_numpy(np.float32)
-    label, scale = to_sentiment(
-        rank, 0, len(order) - 1, FEW[len(order)] if len(order) < 5 else kind
-    )
-    return label, Scale(scale.name, scale.low, scale.high, f"{', '.join(order)} evenly in -3..3")
+    kind = FEW[len(order)] if len(order) < len(FINE) else kind
+    label, scale = to_sentiment(words.map(order.index).to_numpy(), 0, len(order) - 1, kind)
+    return label, replace(scale, origin=f"{', '.join(order)} evenly in -3..3")
 
 
 def _of_numbers(
-    path: Path,
-    cells: pd.Series,
-    values: pd.Series,
-    kind: str,
-    given: tuple[float, float] | None,
-    notes: list[str],
+    path: Path, cells: pd.Series, values: pd.Series, kind: str, given: Range, notes: list[str]
 ) -> tuple[np.ndarray, Scale]:
     values = values.where(np.isfinite(values))
     low, high = given or (values.min(), values.max())
