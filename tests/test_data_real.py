@@ -16,6 +16,11 @@ SIZES = {
     "meld": (9989, 1109, 2610),
     "hotel": (31053, 3416, 5531),
     "sst5": (8544, 1101, 2210),
+    "zh_hotel": (6212, 776, 777),
+    "zh_food": (9590, 1198, 1199),
+    "ar_restaurants": (6683, 867, 814),
+    "reviews_19lang": (9869, 1011, 1293),
+    "mustardpp": (962, 120, 120),
 }
 
 
@@ -101,3 +106,52 @@ def test_sst5(real):
     corpus = real("sst5")
     assert np.bincount(targets(corpus).fine).tolist() == [1510, 3140, 2242, 3111, 1852]
     assert passport(corpus).duplicate_texts == {"train & valid": 1, "train & test": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "negative", "positive", "groups"),
+    [
+        ("zh_hotel", 2444 - 1, 5322, 7765),
+        ("zh_food", 7987, 4000, 11987),
+        ("ar_restaurants", 2418, 5946, 1639),
+    ],
+)
+def test_reviews_of_two_classes(real, name, negative, positive, groups):
+    corpus = real(name)
+    shares = {-3: negative, 3: positive}
+    values, counts = np.unique(corpus.label, return_counts=True)
+    assert dict(zip(values.tolist(), counts.tolist(), strict=True)) == shares
+    assert len(set(corpus.groups)) == groups and not passport(corpus).crossing_groups
+
+
+def test_19_languages(real):
+    corpus = real("reviews_19lang")
+    codes, counts = np.unique(corpus.annotations["language"], return_counts=True)
+    assert len(codes) == 19 and (corpus.label < 0).sum() == 248 and len(set(corpus.groups)) == 203
+    for code, count in zip(codes, counts, strict=True):
+        assert len(real("reviews_19lang", language=str(code))) == count
+
+
+def test_mustardpp(real):
+    corpus = real("mustardpp")
+    assert len(corpus) == 1202 and corpus.annotations["sarcasm"].sum() == 601
+    assert len(set(corpus.groups)) == 788  # of 1202 scenes
+    assert {corpus.label.min(), corpus.label.max()} == {-3, 2.25}  # of valence 1 and 8
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "encoding"),
+    [
+        ("zh_hotel", "ChnSentiCorp_htl_all.csv", "gb18030"),
+        ("zh_food", "waimai_10k.csv", "gb18030"),
+        ("ar_restaurants", "ar_RES1.csv", "cp1256"),
+    ],
+)
+def test_old_encodings_of_real_words_are_told(real, tmp_path, name, file, encoding):
+    corpus = real(name)
+    raw = (data_root() / name / file).read_text().encode(encoding, errors="replace")
+    (tmp_path / name).mkdir()
+    (tmp_path / name / file).write_bytes(raw)
+    again = load(name, tmp_path)
+    same = np.mean([old == new for old, new in zip(corpus.text, again.text, strict=True)])
+    assert same > 0.9 and f"words read as {encoding.upper()}" in again.notes

@@ -197,7 +197,34 @@ def test_labels_of_sims_enter_the_common_scale(tmp_path):
     assert kept.label[0] == -1 and not kept.scale.origin
 
 
+def test_sims_and_its_labels_of_one_modality(tmp_path):
+    def change(part):
+        part["regression_labels"] = np.array([-1, -0.2, 0, 0.6])
+        for modality, value in {"T": 1, "A": 0.4, "V": -0.8}.items():
+            part[f"regression_labels_{modality}"] = np.full(4, value)
+        part["id"] = [f"video_0001$_$000{i}" for i in range(4)]
+
+    def number(data):
+        for split in ("valid", "test"):
+            data[split]["id"] = [f"{name}{split}" for name in data[split]["id"]]
+        return data
+
+    mmsa_pickle(tmp_path, lambda data: number(each(change)(data)), "a.pkl", dims=(33, 709))
+    (tmp_path / "mosi").rename(tmp_path / "sims")
+    (tmp_path / "sims" / "a.pkl").rename(tmp_path / "sims" / "unaligned_39.pkl")
+    corpus = load("sims", tmp_path)
+    assert corpus.label[:4].tolist() == pytest.approx([-3, -0.6, 0, 1.8])
+    alone = {name: values[0] for name, values in corpus.annotations.items()}
+    assert alone == pytest.approx({"text": 3, "audio": 1.2, "vision": -2.4})
+    assert "OpenFace 709" in corpus.variant and corpus.groups == corpus.ids
+    assert "cuts through 1 of 1 videos" in corpus.notes[-1]
+
+
 REFUSED = {
+    "labels of one modality beyond": (
+        each(lambda part: part.update({f"regression_labels_{m}": np.full(4, 2) for m in "TAV"})),
+        "train regression_labels_T must hold one number in -1..1 an utterance",
+    ),
     "id is one": (entry("test", "id", lambda _: 5), "test id must hold one id"),
     "text is a number": (entry("test", "raw_text", lambda _: 5), "raw_text must hold one text"),
     "label is one": (entry("test", "regression_labels", lambda _: 5), "one number an utterance"),

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from mmlib.data import SPLITS, DataError, Scale, load
-from mmlib.data.readers.reviews import BALANCED, NATURAL, natural, natural_weights, plain
+from mmlib.data.readers.reviews import BALANCED, NATURAL, natural, natural_weights
+from mmlib.data.readers.texts import plain
 from mmlib.data.targets import PAPER_SD, Targets, constant, intensity_table, lexicon, targets
 from mmlib.scores.passport import passport
 
@@ -450,10 +451,8 @@ def test_tables_of_other_programs_are_read(tmp_path, case, packed):
     ("words", "encoding"),
     [
         ("Отель хороший, чистый номер", "cp1251"),
-        ("酒店很好，房间干净", "gbk"),
         ("ホテルは、良い部屋", "shift-jis"),
         ("Το ξενοδοχείο ήταν καλό", "cp1253"),
-        ("الفندق جميل جدا", "cp1256"),
     ],
 )
 def test_words_of_another_encoding_are_not_taken_for_western(tmp_path, words, encoding):
@@ -463,6 +462,15 @@ def test_words_of_another_encoding_are_not_taken_for_western(tmp_path, words, en
     with pytest.raises(DataError, match=r"reviews\.csv: its words .*; save as UTF-8"):
         load("hotel", tmp_path)
     path.write_text(content)
+    assert load("hotel", tmp_path).text[3] == f"{words} 3"
+
+
+@pytest.mark.parametrize(
+    ("words", "encoding"), [("酒店很好，房间干净", "gbk"), ("الفندق جميل جدا", "cp1256")]
+)
+def test_chinese_and_arabic_are_told_from_their_letters(tmp_path, words, encoding):
+    path = written(tmp_path, reviews())
+    path.write_bytes(lines(text=words + " {}", quoted=in_quotes).encode(encoding))
     assert load("hotel", tmp_path).text[3] == f"{words} 3"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import mmlib
 from mmlib.batch.parameters import cells, declared
-from mmlib.data.load import EMBEDDED, NAMES, READERS
+from mmlib.data.load import EMBEDDED, NAMES, READERS, is_table, read_texts
 from mmlib.files import sha256 as checksum
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -28,7 +28,7 @@ def code_of(notebook: Path, values: Iterable[object]) -> dict[str, str]:
 
     values: of its parameters; data sets that they name are read by mmlib's readers.
     """
-    names = frozenset(name for name in NAMES if name in values)
+    names = frozenset(name for name in map(str, values) if name in NAMES or is_table(name))
     return _code(notebook, notebook.stat().st_mtime_ns, names)
 
 
@@ -118,7 +118,8 @@ def _loaded(tree: ast.Module, parameters: Container[str] | None = None) -> Itera
 
 def _read_by(dataset: str) -> set[Path]:
     """Files of the functions that make or read a data set."""
-    modules = {reader.__module__ for reader in READERS.get(dataset, {}).values()}
+    readers = {"": read_texts} if is_table(dataset) else READERS.get(dataset, {})
+    modules = {reader.__module__ for reader in readers.values()}
     if dataset in EMBEDDED:
         modules.add(f"mmlib.data.embedded.{dataset}")
     return {path for module in modules for path in _files(module)}

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 
@@ -80,6 +81,20 @@ def crossing_groups(corpus: Corpus) -> dict[str, tuple[str, ...]]:
     for group, split in zip(corpus.groups, corpus.split, strict=True):
         seen.setdefault(group, set()).add(str(split))
     return {g: tuple(s for s in SPLITS if s in at) for g, at in seen.items() if len(at) > 1}
+
+
+def without_crossing(corpus: Corpus) -> Corpus:
+    """Each utterance its own group, with a warning, where the published split cuts through groups.
+
+    So it is with CH-SIMS, which drew its splits from all clips.
+    """
+    if not (crossing := crossing_groups(corpus)):
+        return corpus
+    warning = (
+        f"warning: the file's split cuts through {len(crossing)} of {len(set(corpus.groups))} "
+        "videos, so scores count speakers that were trained on; each utterance is its own group"
+    )
+    return replace(corpus, groups=corpus.ids, notes=(*corpus.notes, warning))
 
 
 def _text(corpus: Corpus) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mmlib.files import refuse_unknown
 
+Range = tuple[float, float] | None  # of a file's labels
 SPLITS = ("train", "valid", "test")
 EMOTIONS = ("happy", "sad", "anger", "surprise", "disgust", "fear")  # of CMU-MOSEI, each 0 to 3
 
@@ -32,6 +33,15 @@ class Scale:
 
 
 SENTIMENT = Scale("sentiment", -3.0, 3.0)
+
+
+def to_sentiment(
+    label: np.ndarray, low: float, high: float, name: str = "sentiment"
+) -> tuple[np.ndarray, Scale]:
+    """Labels low..high (n,) mapped linearly to -3..3, and that scale: its origin says how."""
+    factor = (SENTIMENT.high - SENTIMENT.low) / (high - low)
+    origin = f"{factor:g} (y - {(low + high) / 2:g}) of y in {low:g}..{high:g}"
+    return factor * (label - (low + high) / 2), Scale(name, SENTIMENT.low, SENTIMENT.high, origin)
 
 
 @dataclass(frozen=True)
@@ -169,6 +179,23 @@ def rows_of(data: Any, splits: Sequence[str]) -> list[np.ndarray]:
         if not len(numbers):
             raise DataError(f"{data.name} has no utterance in split {split}; training needs it")
     return rows
+
+
+def few(corpus: Corpus, n: int, seed: int = 0, split: str = "train") -> Corpus:
+    """n labelled utterances of one split, drawn at random: the examples of a new domain.
+
+    DataError, one line, if there are fewer, or if all lie on one side of the scale's middle: no
+    AUC and no boundary can be had from these.
+    """
+    rows, name = corpus.rows(split), f"{corpus.name}, split {split}"
+    if n > len(rows):
+        raise DataError(f"{name}: {n} labelled asked for, {len(rows)} are there; ask for fewer")
+    drawn = corpus.take(np.sort(np.random.default_rng(seed).permutation(rows)[:n]))
+    middle = (corpus.scale.low + corpus.scale.high) / 2
+    for side, is_there in (("negative", drawn.label < middle), ("positive", drawn.label > middle)):
+        if not is_there.any():
+            raise DataError(f"{name}: none of {n} labels is {side}; ask for more, or another seed")
+    return drawn
 
 
 def first(corpus: Corpus, n: int) -> Corpus:

@@ -10,11 +10,14 @@ from pathlib import Path
 from mmlib.data.check import check
 from mmlib.data.corpus import Corpus, DataError
 from mmlib.data.readers.csd import read_csd
+from mmlib.data.readers.iemocap import read_iemocap
 from mmlib.data.readers.mmsa import read_mmmo, read_mmsa
+from mmlib.data.readers.public import read_19lang, read_ar, read_mustardpp, read_zh
 from mmlib.data.readers.recordings import TABLE, read_recordings
 from mmlib.data.readers.reviews import read_reviews, read_sst5
-from mmlib.data.readers.tables import read_meld, read_mosei, read_mosi
-from mmlib.files import data_root, expanded, reason_of, refuse_unknown
+from mmlib.data.readers.tables import read_meld, read_mosei, read_mosi, read_sims
+from mmlib.data.readers.texts import read_texts
+from mmlib.files import data_root, expanded, plain_name, reason_of, refuse_unknown
 
 # ROOT/<name>/<file>, in order of precedence. A reader of several files is named by the first.
 _CMU = {"aligned_50.pkl": read_mmsa, "unaligned_50.pkl": read_mmsa, "*.csd": read_csd}
@@ -26,17 +29,26 @@ READERS: dict[str, dict[str, Callable[..., Corpus]]] = {
     "meld": {"train_sent_emo.csv": read_meld},
     "hotel": dict.fromkeys(_TABLES, read_reviews),
     "sst5": {"sst5.csv.gz": read_sst5},
+    "sims": {"label.csv": read_sims, "*aligned*.pkl": read_mmsa},
+    "iemocap": {"IEMOCAP_full_release": read_iemocap, "Session1": read_iemocap},
+    "zh_hotel": {"ChnSentiCorp_htl_all.csv": read_zh},
+    "zh_food": {"waimai_10k.csv": read_zh},
+    "ar_restaurants": {"ar_RES1.csv": read_ar},
+    "reviews_19lang": {"reviews_19lang_restaurants.csv.gz": read_19lang},
+    "mustardpp": {"mustardpp_text.csv": read_mustardpp},
     "recordings": {TABLE: read_recordings},  # own ones, see mmlib.recordings
 }
 # made from a seed by the function of that name in mmlib.data.<name>, imported when asked for
 EMBEDDED = ("synthetic", "synthetic_reviews")
 NAMES = (*EMBEDDED, *READERS)
+OWN = (".csv", ".tsv", ".jsonl", ".csv.gz", ".tsv.gz", ".jsonl.gz", ".parquet", ".xlsx", ".xls")
 
 
-def load(name: str, root: Path | str | None = None, **options: object) -> Corpus:
+def load(name: str, /, root: Path | str | None = None, **options: object) -> Corpus:
     """The data set `name` (one of NAMES), read from ROOT/<name>/ and checked.
 
-    `name` may also be the path of a folder that `mmlib.recordings` wrote.
+    `name` may also be the path of a folder that `mmlib.recordings` wrote, or of a table of texts
+    with labels (`read_texts`): load("mine.csv", text="Comment", label="Stars", name="mine").
     `root` defaults to `mmlib.files.data_root()`. Options: `file` names one of several accepted
     files; the others are the reader's own (`read_mosi`, `read_mmsa`, `read_csd`, `read_reviews`)
     or, for an embedded corpus, those of the function that makes it.
@@ -45,6 +57,8 @@ def load(name: str, root: Path | str | None = None, **options: object) -> Corpus
     if name not in NAMES:
         if os.path.exists(own := expanded(str(name)) / TABLE):  # Path's own fails for long names
             return _checked(read_recordings, own)
+        if is_table(name):
+            return _texts(expanded(str(name)), options)
         refuse_unknown("data set", [name], NAMES, DataError)
     if name in EMBEDDED:
         make = getattr(import_module(f"mmlib.data.embedded.{name}"), name)
@@ -56,6 +70,24 @@ def load(name: str, root: Path | str | None = None, **options: object) -> Corpus
     reader = READERS[name][pattern]
     _known(f"{name} from {path.name}", reader, options, "file")
     return _checked(reader, path, **options)
+
+
+def is_table(name: object) -> bool:
+    """Whether a name is the path of a table, there or not, rather than that of a data set."""
+    return str(name).lower().endswith(OWN)
+
+
+def _texts(path: Path, options: dict) -> Corpus:
+    _known(path.name, read_texts, options)
+    corpus = _checked(read_texts, path, **options)
+    try:
+        plain_name("the name of a data set", corpus.name)
+        taken = f"{corpus.name!r} is a data set of mmlib's" if corpus.name in NAMES else ""
+    except ValueError as error:
+        taken = str(error)
+    if taken:  # rows and tuned settings go by the name
+        raise DataError(f"{path.name}: {taken}; pass name= another")
+    return corpus
 
 
 def _checked(read: Callable[..., Corpus], *path: Path, **options: object) -> Corpus:

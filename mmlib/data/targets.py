@@ -4,6 +4,7 @@
     stars 1..5             1-2, 3, 4-5              one a star               (stars - 1) / 4
     five classes 0..4      0-1, 2, 3-4              as they are              label / 4
     sentiment -3..3        sign                     round, clip to -2..2     (label + 3) / 6
+    rating, valence        as of stars 1 + 4 (label + 3) / 6: labels low..high that became -3..3
 
 Stars with fractions are rounded (half to even, as the field's acc5 does) to get the classes; fine
 is then a refinement of coarse. Of sentiment it is not: .3 is positive, but fine calls it neutral.
@@ -52,7 +53,8 @@ def targets(corpus: Corpus, intensity: str = "label") -> Targets:
     if corpus.scale.name not in _RULES:
         raise DataError(
             f"{corpus.name}: no targets for labels of scale {corpus.scale.name!r}; "
-            f"there are rules for {', '.join(_RULES)}"
+            f"there are rules for {', '.join(_RULES)}: five classes and an intensity cannot be "
+            "made of fewer, so train on one of these"
         )
     by_label = _RULES[corpus.scale.name](corpus.label)
     refuse_unknown("intensity", [intensity], INTENSITIES, DataError)
@@ -120,6 +122,11 @@ def _of_sentiment(label: np.ndarray) -> Targets:
     return Targets(coarse, fine, _in_unit((label + 3) / 6))
 
 
+def _of_range(label: np.ndarray) -> Targets:
+    unit = np.round((label + 3) / 6, 5)  # halves are halves again
+    return _of_classes(np.round(1 + 4 * unit) - 1, unit)
+
+
 def _in_unit(values: np.ndarray) -> np.ndarray:
     return values.clip(0, 1).astype(np.float32)  # a label may miss its scale's end by 1e-4
 
@@ -132,4 +139,6 @@ _RULES: dict[str, Callable[[np.ndarray], Targets]] = {
     "stars": lambda label: _of_classes(np.round(label) - 1, (label - 1) / 4),
     "five classes": lambda label: _of_classes(label, label / 4),
     "sentiment": _of_sentiment,
+    "rating": _of_range,
+    "valence": _of_range,
 }

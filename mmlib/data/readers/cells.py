@@ -21,13 +21,25 @@ SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx, or any zip, and .x
 VALID = ("dev", "val", "validation")  # other names of the split
 
 
-def table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """The named columns (all if None) of a csv, tsv (either also .gz) or parquet file.
+def table(
+    path: Path,
+    columns: Sequence[str] | None = None,
+    *,
+    encoding: str | None = None,
+    header: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """The named columns (all if None) of a csv, tsv, jsonl (each also .gz) or parquet file.
 
-    Each cell is as it stands ("None" is a word). DataError, one line, if the file is missing, not
-    readable or lacks a column.
+    Each cell is as it stands ("None" is a word). `encoding` of the words, told from the bytes if
+    None, then stands in `.attrs`. `header`: the columns' names, of a file without a line of them.
+    DataError, one line, if the file is missing, not readable or lacks a column.
     """
-    rows = _parquet(path) if path.suffix == ".parquet" else _separated(path)
+    if path.suffix == ".parquet":
+        rows = _parquet(path)
+    elif ".jsonl" in path.suffixes:
+        rows = _json_lines(path, encoding)
+    else:
+        rows = _separated(path, encoding, header)
     rows = rows.rename(columns=str.strip)
     columns = list(rows.columns) if columns is None else list(columns)
     if missing := [c for c in columns if c not in rows.columns]:
@@ -73,21 +85,35 @@ def corpus_of(files: Sequence[Path], rows: pd.DataFrame, **rest: object) -> Corp
     )
 
 
-def _separated(path: Path) -> pd.DataFrame:
+def _separated(
+    path: Path, encoding: str | None = None, header: Sequence[str] | None = None
+) -> pd.DataFrame:
     with readable(path, "not a readable csv", "mend it, or fetch it again"):
-        text = _decode(path, _unpacked(path))
+        text, encoding = decoded(path, _unpacked(path), encoding)
         separator, columns, text = _header(text, "\t" if ".tsv" in path.suffixes else ",")
         check_size(path, CELL * columns * max(text.count("\n"), text.count("\r")))
+        if header and columns != len(header):
+            raise DataError(f"{columns} cells in line 1; expected {', '.join(header)}")
+        names = {"names": list(header), "header": None} if header else {}
         rows = pd.read_csv(
             io.StringIO(text), sep=separator, dtype=str, keep_default_na=False,
-            **_quoting(text, separator),
+            **names, **_quoting(text, separator),
         )  # fmt: skip
+        rows.attrs["encoding"] = encoding
     if not isinstance(rows.index, pd.RangeIndex):  # pandas takes what is too much for names of rows
         raise DataError(
             f"{path.name}: the rows have more cells than the header names columns; put texts "
             "that hold a separator in quotes, and name every column"
         )
     return rows
+
+
+def _json_lines(path: Path, encoding: str | None) -> pd.DataFrame:
+    with readable(path, "not readable as JSON lines", "mend it, or fetch it again"):
+        text, encoding = decoded(path, _unpacked(path), encoding)
+        rows = pd.read_json(io.StringIO(text), lines=True, dtype=False, convert_axes=False)
+        rows.attrs["encoding"] = encoding
+    return rows.rename(columns=str).astype(object).where(rows.notna(), "").astype(str)
 
 
 def _unpacked(path: Path) -> bytes:
@@ -152,18 +178,27 @@ def _quoting(text: str, separator: str) -> dict[str, object]:
     return {"escapechar": "\\"} if '\\"' in text else {"quoting": csv.QUOTE_NONE}
 
 
-def _decode(path: Path, raw: bytes) -> str:
-    """UTF-8, with Windows-1252 for each byte that is none, or that was taken for a control.
+def decoded(path: Path, raw: bytes, encoding: str | None = None) -> tuple[str, str]:
+    """The words of a table and their encoding.
 
-    UTF-16 where a mark at the start says so. A NUL is left out: no parser reads past it. DataError
-    where lines are in neither: other encodings of other scripts.
+    UTF-8, with Windows-1252 for each byte that is none, or that was taken for a control; UTF-16
+    where a mark at the start says so; one of `SCRIPTS` where the letters are that script's. A NUL
+    is left out: no parser reads past it. DataError where other letters are in neither, or not in
+    the `encoding` that is named.
     """
+    if encoding:
+        try:
+            return raw.decode(encoding).replace("\0", ""), encoding
+        except (LookupError, UnicodeDecodeError) as error:
+            raise DataError(f"{path.name}: no text in encoding {encoding!r} ({error})") from None
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return raw.decode("utf-16").replace("\0", "")
+        return raw.decode("utf-16").replace("\0", ""), "UTF-16"
     text = raw.decode("utf-8-sig", errors="surrogateescape").replace("\0", "")
-    if _BROKEN.search(text) and sum(map(_is_foreign, raw.splitlines())) > 2:
-        raise DataError(f"{path.name}: its words are neither UTF-8 nor Western; save as UTF-8")
-    return _BROKEN.sub(lambda char: _REPAIRED[ord(char[0])], text)  # translate is 20x slower
+    if not _BROKEN.search(text):
+        return text, "UTF-8"
+    if _RUN.search(text) or sum(map(_is_foreign, raw.splitlines())) > 2:
+        return _of_script(path, raw)
+    return _BROKEN.sub(lambda char: _REPAIRED[ord(char[0])], text), "UTF-8"  # translate: 20x slower
 
 
 def _is_foreign(line: bytes) -> bool:
@@ -172,6 +207,48 @@ def _is_foreign(line: bytes) -> bool:
     return others > plain and "\ufffd" in line.decode(errors="replace")
 
 
+def _of_script(path: Path, raw: bytes) -> tuple[str, str]:
+    """Words in the one encoding of SCRIPTS whose letters they have, frequent ones among them.
+
+    Any two bytes are some letter of GB18030, any one is of Windows-1256: another encoding decodes,
+    to letters that are rare or of several scripts. DataError for these, and for lines in UTF-8
+    among the others.
+    """
+    is_mixed = any(map(_is_utf8, raw.splitlines()))
+    for encoding, (script, frequent, share) in SCRIPTS.items():
+        with suppress(UnicodeDecodeError):
+            text = raw.decode(encoding)
+            letters = "".join(filter(str.isalpha, re.sub(r"[\0-\x7f]", "", text)))
+            of_script, often = (len(re.findall(f"[{s}]", letters)) for s in (script, frequent))
+            if not is_mixed and of_script > 0.95 * len(letters) and often > share * len(letters):
+                return text.replace("\0", ""), encoding.upper()
+    words = "partly UTF-8 and partly not" if is_mixed else "neither UTF-8 nor Western"
+    raise DataError(
+        f"{path.name}: its words are {words}; save as UTF-8, or load the file by its path with "
+        "encoding='cp1251', say"
+    )
+
+
+def _is_utf8(line: bytes) -> bool:
+    """Whether a line is UTF-8 with four letters that are not plain: by chance none is."""
+    with suppress(UnicodeDecodeError):
+        return sum(map(str.isalpha, re.sub(r"[\0-\x7f]", "", line.decode()))) > 3
+    return False
+
+
+# Encoding -> its script, letters that are frequent in it, and the least share of these. In reviews
+# they are .25 of Chinese and .51 of Arabic; misread Korean, Japanese and Russian has below .05.
+SCRIPTS = {
+    "gb18030": (
+        "\u4e00-\u9fff",
+        "的了不是一有我很好在到人也上个就大这没点来可要都们时说去么还",
+        0.1,
+    ),
+    "cp1256": ("\u0600-\u06ff", "اليمون", 0.35),
+}
+_RUN = re.compile(
+    "(?:([\udca1-\udcff])(?!\\1)){4}"
+)  # four letters, none Western: never with accents
 _CP1252 = {byte: bytes([byte]).decode("cp1252", errors="ignore") for byte in range(0x80, 0x100)}
 _REPAIRED = {0xDC00 + byte: char for byte, char in _CP1252.items()} | {
     byte: char for byte, char in _CP1252.items() if byte < 0xA0

@@ -8,12 +8,14 @@ too, are taken for arrays.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
 
+from mmlib.data.check import without_crossing
 from mmlib.data.columns import names
 from mmlib.data.corpus import (
     EMOTIONS,
@@ -21,9 +23,11 @@ from mmlib.data.corpus import (
     SPLITS,
     Corpus,
     DataError,
+    Range,
     Scale,
     Sequences,
     noted,
+    to_sentiment,
 )
 from mmlib.data.readers.border import check_size, readable
 from mmlib.data.readers.cells import VALID, as_text
@@ -36,7 +40,9 @@ VARIANTS = (  # columns of audio and vision
     {"audio": (74, "COVAREP 74"), "vision": (35, "FACET 35")},
     {"audio": (74, "COVAREP 74"), "vision": (47, "FACET 4.1 47")},
     {"audio": (5, "CMU's selection, COVAREP 5"), "vision": (20, "FACET 20")},
+    {"audio": (33, "SIMS's LibROSA 33"), "vision": (709, "SIMS's OpenFace 709")},
 )
+PER_MODALITY = {m: f"regression_labels_{m[0].upper()}" for m in MODALITIES}  # of SIMS, -1..1
 MMMO = ({"audio": (74, "COVAREP 74"), "vision": (36, "FACET 36")},)
 
 Frames = list[np.ndarray]  # (t, d) of each utterance, t its own, d the same for all
@@ -49,7 +55,7 @@ def read_mmsa(
     lengths: str = "file",
     dims: tuple[int, int] | None = None,
     modalities: Sequence[str] = MODALITIES,
-    label_range: tuple[float, float] | None = None,
+    label_range: Range = None,
 ) -> Corpus:
     """CMU-MOSI or CMU-MOSEI from a pickle with splits train, valid, test.
 
@@ -60,7 +66,8 @@ def read_mmsa(
     `getLengths.py`), so a face lost for one frame ends the sequence: a note counts that. Frames of
     zeros are left out either way. Audio and vision widths must be a known variant or those declared
     as `dims`. An empty text is masked. `modalities` leaves others out. `label_range`: of the file's
-    labels, brought to -3..3; of declared dims and labels within -1..1 (SIMS) it is (-1, 1).
+    labels, brought to -3..3; of declared dims and labels within -1..1, and of SIMS, it is (-1, 1).
+    SIMS's labels of one modality (`PER_MODALITY`) become annotations of that name, -3..3.
     """
     refuse_unknown("lengths", [lengths], ("file", "zeros"), DataError)
     refuse_unknown("modality", modalities, MODALITIES, DataError)
@@ -88,7 +95,7 @@ def _corpus(
     variants: Sequence[Mapping[str, tuple[int, str]]],
     alone: str,
     modalities: Sequence[str],
-    label_range: tuple[float, float] | None,
+    label_range: Range,
     use_lengths: bool = True,
     text_features: bool = False,
 ) -> Corpus:
@@ -98,10 +105,12 @@ def _corpus(
     files = dict.fromkeys(split.path for split in splits)
     variant = [*(file.name for file in files), *_variant(splits, frames, variants)]
     label = np.concatenate([split.labels for split in splits])
-    label, scale = _scaled(label, label_range, variants is not VARIANTS)
+    annotations = _annotations(splits)
+    is_sims = annotations.keys() == PER_MODALITY.keys()
+    label, scale = _scaled(label, label_range, is_sims or variants is not VARIANTS)
     ids, groups = _ids(splits)
     notes = noted({alone: ids == groups})
-    return Corpus(
+    corpus = Corpus(
         name=splits[0].path.parent.name,
         variant=", ".join(variant),
         ids=ids,
@@ -111,17 +120,21 @@ def _corpus(
         text=_texts(splits, notes) if "text" in modalities else None,
         sequences={m: _sequences(m, splits, frames[m], use_lengths, notes) for m in asked},
         scale=scale,
-        annotations=_emotions([split.others for split in splits]),
+        annotations=annotations,
         notes=tuple(notes),
         checksums={file.name: sha256(file) for file in files},
     )
+    return without_crossing(corpus) if is_sims else corpus
 
 
-def _emotions(others: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """MOSEI's six emotions, name -> (n,), if they stand behind the sentiment in all splits."""
-    if any(part.shape[1] != len(EMOTIONS) for part in others):
+def _annotations(splits: "list[_Split]") -> dict[str, np.ndarray]:
+    """Name -> (n,): SIMS's labels per modality, or the six emotions behind MOSEI's sentiment."""
+    if all(key in split.content for split in splits for key in PER_MODALITY.values()):
+        given = {m: [split.numbers(key) for split in splits] for m, key in PER_MODALITY.items()}
+        return {m: to_sentiment(np.concatenate(parts), -1, 1)[0] for m, parts in given.items()}
+    if any(split.others.shape[1] != len(EMOTIONS) for split in splits):
         return {}
-    return dict(zip(EMOTIONS, np.concatenate(others).T, strict=True))
+    return dict(zip(EMOTIONS, np.concatenate([split.others for split in splits]).T, strict=True))
 
 
 def _pickled(path: Path) -> "list[_Split]":
@@ -167,6 +180,13 @@ class _Split:
             labels = np.asarray(self.content[key], dtype=np.float32)
             labels = labels.reshape(len(labels), -1)  # MOSEI's emotions follow
             self.labels, self.others = labels[:, 0], labels[:, 1:]
+
+    def numbers(self, key: str) -> np.ndarray:  # (n,)
+        with self.expected(key, "must hold one number in -1..1 an utterance; correct it"):
+            values = np.asarray(self.content[key], np.float32).reshape(len(self.labels))
+            if (abs(values) <= 1).all():
+                return values
+            raise ValueError
 
     @contextmanager
     def expected(self, key: str, what: str) -> Iterator[None]:
@@ -320,15 +340,11 @@ def _mask(bert: np.ndarray) -> np.ndarray:
     return masks[0 if bert.shape[2:] != (3,) else -1]
 
 
-def _scaled(
-    label: np.ndarray, given: tuple[float, float] | None, is_declared: bool
-) -> tuple[np.ndarray, Scale]:
+def _scaled(label: np.ndarray, given: Range, is_declared: bool) -> tuple[np.ndarray, Scale]:
     """Labels on the common scale. Of declared dims and labels within -1..1 these are the range."""
     is_short = is_declared and label.any() and (abs(label) <= 1).all()
     low, high = given or ((-1, 1) if is_short else (SENTIMENT.low, SENTIMENT.high))
     if (low, high) == (SENTIMENT.low, SENTIMENT.high):
         return label, SENTIMENT
-    factor = (SENTIMENT.high - SENTIMENT.low) / (high - low)
-    origin = f"{factor:g} (y - {(low + high) / 2:g}) of y in {low:g}..{high:g}"
-    origin += "" if given else ", see label_range="
-    return factor * (label - (low + high) / 2), Scale("sentiment", -3.0, 3.0, origin)
+    label, scale = to_sentiment(label, low, high)
+    return label, scale if given else replace(scale, origin=f"{scale.origin}, see label_range=")

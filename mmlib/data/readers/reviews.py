@@ -1,14 +1,13 @@
 """Reviews with stars, as any table whose columns can be recognised, and SST-5."""
 
-import html
-import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from mmlib.data.corpus import SPLITS, Corpus, DataError, Scale, noted
+from mmlib.data.corpus import Corpus, DataError, Scale
 from mmlib.data.readers.cells import corpus_of, numbers, table, with_points
+from mmlib.data.readers.texts import cleaned, columns_of, with_split
 
 # What a column can be called, case ignored; the first name that is there counts.
 NAMES = {
@@ -18,7 +17,6 @@ NAMES = {
     "id": ("review_id",),
     "split": ("split",),
 }
-DATAFINITI = "reviews.text"  # beside it `name` is the hotel's; elsewhere it may be a guest's
 # Booking.com's table of 515,000 reviews: praise and complaint apart, a score instead of stars
 BOOKING = ("Positive_Review", "Negative_Review", "Reviewer_Score")
 NOTHING = ("", "no positive", "no negative")
@@ -26,16 +24,6 @@ NOTHING = ("", "no positive", "no negative")
 # Shares of 1 to 5 stars among the 240,739 reviews from which BALANCED took 8,000 of each.
 BALANCED = "hotel_40k"  # whatever its file's format
 NATURAL = np.array([0.036, 0.042, 0.109, 0.300, 0.512])
-SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}  # our reading; the paper does not name its split
-
-_ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
-_TAG = re.compile(
-    r"</?[a-z][a-z0-9]*(?::[a-z]+)?(?:[\s/][^<>]*)?>|<[!?][a-z][^<>]*>|<!\[CDATA\[|\]\]>", re.I
-)
-_HIDDEN = [  # from the one to the other
-    [re.compile(edge, re.I) for edge in edges]
-    for edges in (("<!--", "-->"), *((rf"<{x}\b", rf"</{x}\s*>") for x in ("script", "style")))
-]
 
 
 def read_reviews(
@@ -55,20 +43,14 @@ def read_reviews(
     else the reviews. DataError if columns are not found, or naming the row of stars outside 1..5.
     """
     rows, origin = _booking(path, table(path))
-    columns = _columns(path, rows, {"text": text, "stars": stars, "hotel": hotel})
-    rows = rows[list(columns.values())].set_axis(list(columns), axis=1)
-    rows.index = [f"row {i}" for i in range(1, len(rows) + 1)]
-    rows, notes = _cleaned(path, rows)
+    columns = columns_of(path, rows, {"text": text, "stars": stars, "hotel": hotel}, NAMES)
+    rows, notes = cleaned(path, rows, columns)
     rows["label"] = _stars(path, rows)
-    if "id" not in rows:
-        rows["id"] = rows.index
-    if "split" not in rows:
-        unit = "hotels" if "hotel" in rows else "reviews (no hotel is named)"
-        rows["split"] = _split(path, rows.get("hotel", rows["id"]), unit, seed)
-        notes.append(f"split made here: 80/10/10 of whole {unit}, seed {seed}")
+    rows = rows.rename(columns={"hotel": "group"})
+    units = ("hotels", "reviews (no hotel is named)")
     return corpus_of(
         [path],
-        rows.rename(columns={"hotel": "group"}),
+        with_split(path, rows, units, seed, notes),
         name="hotel",
         variant=", ".join((path.name, *(f"{role} {name}" for role, name in columns.items()))),
         scale=Scale("stars", 1, 5, origin),
@@ -112,24 +94,6 @@ def natural_weights(stars: np.ndarray) -> np.ndarray:
     return weights / weights.mean()
 
 
-def plain(text: str) -> str:
-    """A text without HTML: entities read, tags, comments and scripts taken out."""
-    bare = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
-    for start, end in _HIDDEN:
-        bare = _without(bare, start, end)
-    bare = _TAG.sub(" ", bare)
-    return text if bare == text else " ".join(bare.split())
-
-
-def _without(text: str, start: re.Pattern, end: re.Pattern) -> str:
-    """A text without what stands from `start` to `end`; a start without an end stays."""
-    kept, at = [], 0
-    while (first := start.search(text, at)) and (last := end.search(text, first.end())):
-        kept.append(text[at : first.start()])
-        at = last.end()
-    return " ".join([*kept, text[at:]])
-
-
 def _booking(path: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """A Booking.com table with `text` and `stars` added, and how stars were made; others as is."""
     there = {name.lower(): name for name in rows.columns}
@@ -150,37 +114,6 @@ def _booking(path: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     return rows.assign(text=text, stars=stars), "1 + 4 (score - 2.5) / 7.5 of a score in 2.5..10"
 
 
-def _columns(path: Path, rows: pd.DataFrame, given: dict[str, str | None]) -> dict[str, str]:
-    """Role -> column; text and stars have to be there."""
-    there = {name.lower(): name for name in reversed(rows.columns)}
-    columns = {}
-    for role, names in NAMES.items():
-        names = (*names, "name") if role == "hotel" and DATAFINITI in there else names
-        wanted = given.get(role)
-        known = [there[n] for n in (names if wanted is None else (wanted.lower(),)) if n in there]
-        if known:
-            columns[role] = known[0]
-        elif wanted is not None or role in ("text", "stars"):
-            raise DataError(
-                f"{path.name}: no column {wanted or ' or '.join(names)} for {role}; pass {role}= "
-                f"one of {', '.join(rows.columns[:30])}"
-            )
-    return columns
-
-
-def _cleaned(path: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Rows without HTML and without empty cells, and notes on what was changed or left out."""
-    bare = rows["text"].map(plain)
-    with_html = int((bare != rows["text"]).sum())
-    rows = rows.assign(text=bare)
-    empty = rows.apply(lambda cells: cells.str.strip() == "")
-    counts = {f"{n} rows without {role} left out": n for role, n in empty.sum().items()}
-    notes = noted({f"HTML taken out of {with_html} texts": with_html, **counts})
-    if empty.any(axis=1).all():
-        raise DataError(f"{path.name}: no review is left ({'; '.join(notes) or 'no row'})")
-    return rows[~empty.any(axis=1)].copy(), notes
-
-
 def _stars(path: Path, rows: pd.DataFrame) -> np.ndarray:
     stars = pd.to_numeric(with_points(rows["stars"]), errors="coerce")
     bad = rows["stars"][~stars.between(1, 5)]
@@ -190,18 +123,3 @@ def _stars(path: Path, rows: pd.DataFrame) -> np.ndarray:
             f"({len(bad)} such rows); correct or delete them"
         )
     return stars.to_numpy(np.float32)
-
-
-def _split(path: Path, groups: pd.Series, unit: str, seed: int) -> np.ndarray:
-    """Whole groups in random order, cut where the shares of SHARES are reached, (n,)."""
-    names, code, size = np.unique(groups, return_inverse=True, return_counts=True)
-    if len(names) < 10:
-        raise DataError(
-            f"{path.name}: {len(names)} different {unit} are too few for splits of whole ones; "
-            f"add a column split with {', '.join(SPLITS)}"
-        )
-    order = np.random.default_rng(seed).permutation(len(names))
-    middle = np.empty(len(names))  # where a group's middle review stands, as a share of all
-    middle[order] = (np.cumsum(size[order]) - size[order] / 2) / len(groups)
-    part = np.digitize(middle, np.cumsum([*SHARES.values()])[:-1])
-    return np.array(SPLITS)[part][code]

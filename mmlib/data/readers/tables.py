@@ -1,4 +1,4 @@
-"""MOSI, MOSEI and MELD as csv."""
+"""MOSI, MOSEI, CH-SIMS and MELD as csv."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,17 +6,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mmlib.data.check import without_crossing
 from mmlib.data.columns import COVAREP
-from mmlib.data.corpus import SPLITS, Corpus, DataError, Scale, noted
+from mmlib.data.corpus import SPLITS, Corpus, DataError, Scale, noted, to_sentiment
 from mmlib.data.readers.cells import corpus_of, numbers, table
 from mmlib.data.readers.frames import pack
-from mmlib.files import refuse_unknown
+from mmlib.files import refuse_unknown, sha256
 
 LEAK = (
     "warning: LEAK, the vision columns v000..v099 come from a network trained with the labels of "
     "bclstm_split train: on the standard split they leak into test, and inside bclstm_split train "
     "they predict labels they have seen; no model can be trained honestly on them"
 )
+SIMS = ("video_id", "clip_id", "text", "M", "T", "A", "V", "annotation", "mode")
+SIMS_PUBLIC = "c7cdb97d9270b8cd975fd01cbf9b79e3526162be73634a50e0c622acdf16ae15"  # 221,618 bytes
 _STRAIGHT = str.maketrans("‘’“”", "''\"\"")
 
 
@@ -72,6 +75,40 @@ def read_mosei(path: Path) -> Corpus:
         variant=f"{path.name}, text only",
         notes=("text and labels only: the file holds no audio or visual features",),
     )
+
+
+def read_sims(path: Path) -> Corpus:
+    """CH-SIMS's label.csv (`SIMS`, also without the header), text and labels only.
+
+    Labels M in -1..1 become -3..3; so do T, A and V, which people gave to one modality alone: the
+    annotations "text", "audio", "vision" (n,). Zeros that a spreadsheet took from clip ids are put
+    back. DataError naming the row of a label that is no number in -1..1.
+    """
+    has_header = SIMS[0] in table(path)
+    rows = table(path, header=None if has_header else SIMS)
+    rows = rows.rename(columns={"label": "M", **{f"label_{m}": m for m in "TAV"}})
+    refuse_unknown("column", SIMS, rows.columns, DataError, path.name)
+    values = numbers(path, rows, SIMS[3:7])  # (n, 4)
+    if len(bad := np.argwhere(~(abs(values) <= 1))):
+        i, j = bad[0]
+        raise DataError(
+            f"{path.name}: {SIMS[3 + j]} {rows[SIMS[3 + j]].iloc[i]!r} in row {i + 1} is no number "
+            f"in -1..1 ({len(bad)} such labels); correct it"
+        )
+    values, scale = to_sentiment(values, -1, 1)
+    clips = rows["clip_id"].str.strip().str.zfill(4)
+    changed = int((clips != rows["clip_id"]).sum())
+    rows = rows.assign(id=rows["video_id"] + "$_$" + clips, label=values[:, 0])
+    notes = noted({
+        "text and labels only: the file holds no audio or visual features": 1,
+        f"{changed} clip ids got the zeros back that a spreadsheet took": changed,
+        f"not the public label.csv, whose SHA-256 is {SIMS_PUBLIC}": sha256(path) != SIMS_PUBLIC,
+    })  # fmt: skip
+    return without_crossing(corpus_of(
+        [path], rows.rename(columns={"video_id": "group", "mode": "split"}), name="sims",
+        variant=f"{path.name}, text only", scale=scale, notes=tuple(notes),
+        annotations=dict(zip(("text", "audio", "vision"), values.T[1:], strict=True)),
+    ))  # fmt: skip
 
 
 def read_meld(path: Path) -> Corpus:

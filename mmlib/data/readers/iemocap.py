@@ -1,0 +1,112 @@
+"""IEMOCAP's release as its authors give it: dialogues with evaluations and transcripts."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from mmlib.data.corpus import Corpus, DataError, to_sentiment
+from mmlib.data.readers.border import readable
+from mmlib.data.readers.cells import corpus_of, decoded
+from mmlib.files import refuse_unknown, sha256
+
+SPLIT_OF = {1: "train", 2: "train", 3: "train", 4: "valid", 5: "test"}  # session -> split
+# Their places are the codes of the annotation "emotion"; xxx: no majority among the listeners.
+EMOTION_WORDS = ("neu", "hap", "sad", "ang", "exc", "fru", "sur", "fea", "dis", "oth", "xxx")
+ANNOTATIONS = ("activation", "dominance", "emotion")
+LOW, HIGH = 1, 5  # of valence, activation and dominance
+SPLIT_NOTE = "split by sessions (1-3 train, 4 valid, 5 test): our reading; no speaker is in two"
+
+_NUMBER = r"\s*(\d+(?:\.\d+)?)\s*"
+_EVALUATED = re.compile(
+    rf"\[[^]]*\]\s+(\w+)\s+(\w+)\s+\[{_NUMBER},{_NUMBER},{_NUMBER}\]"
+)  # [start - end] turn emotion [V, A, D]
+_SPOKEN = re.compile(r"(\w+) +\[[^]]*\] *: *(\S.*)")  # turn [start-end]: words
+
+
+def read_iemocap(path: Path) -> Corpus:
+    """IEMOCAP's turns from the folder of `path` with Session1 to Session5: text and labels only.
+
+    Valence 1..5 becomes -3..3. Annotations (n,): "activation" and "dominance", 1..5, and "emotion",
+    the place of the evaluation's word in EMOTION_WORDS. A group is a dialogue. The release names no
+    split: sessions 1-3 train, 4 valid, 5 test is our reading; no speaker is in two sessions.
+    Reads `SessionN/dialog/EmoEvaluation/*.txt` and the files of the same names in
+    `dialog/transcriptions`. DataError with file and line for a turn that is damaged or not spoken.
+    """
+    root = path.parent if path.name == "Session1" else path
+    files = [file for session in SPLIT_OF for file in _evaluations(root, session)]
+    turns = [turn for file in files for turn in _turns(file)]
+    if not turns:
+        raise DataError(
+            f"{root.name}: no turn in {len(files)} evaluations; fetch the release again"
+        )
+    rows = pd.DataFrame(turns)
+    label, scale = to_sentiment(rows["valence"].to_numpy(), LOW, HIGH, "valence")
+    notes = ("text and labels only: no sound, no faces, no motion capture", SPLIT_NOTE)
+    corpus = corpus_of(
+        [], rows.assign(label=label), name="iemocap", variant=f"{len(files)} dialogues, text only",
+        scale=scale, annotations={name: rows[name].to_numpy() for name in ANNOTATIONS}, notes=notes,
+    )  # fmt: skip
+    read = [file for evaluation in files for file in (evaluation, _transcript(evaluation))]
+    digests = "".join(f"{file.relative_to(root)} {sha256(file)}\n" for file in read)
+    checksum = hashlib.sha256(digests.encode()).hexdigest()
+    return replace(corpus, checksums={f"names and SHA-256 of {len(read)} files": checksum})
+
+
+def _evaluations(root: Path, session: int) -> list[Path]:
+    folder = root / f"Session{session}" / "dialog" / "EmoEvaluation"
+    if not (files := sorted(folder.glob("Ses*.txt"))):  # a Mac's copy has others, ._Ses...
+        raise DataError(f"no Ses*.txt in {folder}; put all five sessions of the release there")
+    return files
+
+
+def _transcript(evaluation: Path) -> Path:
+    return evaluation.parents[1] / "transcriptions" / evaluation.name
+
+
+def _turns(evaluation: Path) -> Iterator[dict[str, object]]:
+    """Each evaluated turn of a dialogue: id, words, valence and the annotations."""
+    words = _words(_transcript(evaluation))
+    for place, line in _lines(evaluation):
+        if not line.startswith("["):
+            continue  # a heading, or what one listener said
+        if not (found := _EVALUATED.fullmatch(line)):
+            raise DataError(
+                f"{place}: expected [start - end], turn, emotion, [V, A, D]; correct it"
+            )
+        name, emotion, *values = found.groups()
+        valence, activation, dominance = (float(value) for value in values)
+        refuse_unknown("emotion", [emotion], EMOTION_WORDS, DataError, place)
+        if not all(LOW <= value <= HIGH for value in (valence, activation, dominance)):
+            raise DataError(f"{place}: {name} is not within {LOW}..{HIGH}; correct it")
+        if name not in words:
+            raise DataError(
+                f"{place}: {name} has no words in transcriptions/; fetch that file again"
+            )
+        yield {
+            "id": name, "group": evaluation.stem, "text": words[name], "valence": valence,
+            "split": SPLIT_OF[int(evaluation.parents[2].name[-1])], "activation": activation,
+            "dominance": dominance, "emotion": EMOTION_WORDS.index(emotion),
+        }  # fmt: skip
+
+
+def _words(transcript: Path) -> dict[str, str]:
+    """Turn -> words; lines of other speech, without the name of a turn, are not evaluated."""
+    words = {}
+    for place, line in _lines(transcript):
+        if line.startswith("Ses"):
+            if not (found := _SPOKEN.fullmatch(line)):
+                raise DataError(f"{place}: expected turn [start-end]: words; correct it")
+            words[found[1]] = found[2]
+    return words
+
+
+def _lines(path: Path) -> Iterator[tuple[str, str]]:
+    """The place, `file, line n`, and the text of each line; bytes that are no UTF-8 are Western."""
+    with readable(path):
+        raw = path.read_bytes()
+    for number, line in enumerate(decoded(path, raw)[0].splitlines(), 1):
+        yield f"{path.parent.name}/{path.name}, line {number}", line.strip()

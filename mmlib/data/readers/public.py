@@ -1,0 +1,84 @@
+"""Public tables of texts in other languages and other domains: their columns, groups and labels."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from mmlib.data.corpus import Corpus, DataError, noted
+from mmlib.data.readers.cells import table
+from mmlib.data.readers.texts import corpus_of_texts
+from mmlib.files import refuse_unknown
+
+LONG = 5  # words; a sentence of so many in two scenes is no chance
+
+
+def read_zh(path: Path, *, seed: int = 0) -> Corpus:
+    """Chinese reviews (`label` 0 or 1, `review`) of ChineseNlpCorpus; each is its own group."""
+    columns = {"text": "review", "label": "label"}
+    labels = {"name": path.parent.name, "label_range": (0, 1)}
+    return corpus_of_texts(path, table(path), columns, seed=seed, **labels)
+
+
+def read_ar(path: Path, *, seed: int = 0) -> Corpus:
+    """Arabic restaurant reviews (`polarity` -1 or 1); a group is a restaurant."""
+    columns = {"text": "text", "label": "polarity", "group": "restaurant_id"}
+    labels = {"name": path.parent.name, "unit": "restaurants", "label_range": (-1, 1)}
+    return corpus_of_texts(path, table(path), columns, seed=seed, **labels)
+
+
+def read_19lang(path: Path, *, language: str | None = None, seed: int = 0) -> Corpus:
+    """Restaurant reviews with 1 to 5 stars in the one `language` ("de"), all if None.
+
+    A group is a place. A language alone is split by its own places, which may stand in another
+    split of another language. For transfer between languages read all, and choose the rows by the
+    annotation "language" (n,): a place is in one split there. DataError for another code.
+    """
+    rows = table(path, ["lang", "stars", "group", "text"])
+    columns = {"text": "text", "label": "stars", "group": "group", "language": "lang"}
+    counts = rows["lang"].value_counts().sort_index()
+    if language is not None:
+        refuse_unknown("language", [language], counts.index, DataError, path.name)
+        rows = rows[rows["lang"] == language]
+    note = f"{len(rows)} of {counts.sum()} rows: {', '.join(f'{k} {n}' for k, n in counts.items())}"
+    labels = {"name": path.parent.name, "unit": "places", "label_range": (1, 5), "notes": [note]}
+    return corpus_of_texts(path, rows, columns, seed=seed, **labels)
+
+
+def read_mustardpp(path: Path, *, seed: int = 0) -> Corpus:
+    """MUStARD++'s target utterances: `Valence` 1..9 is the label, each scene has one.
+
+    Annotations: "sarcasm" (0 or 1) and "arousal" (1..9). A scene has one target and context rows,
+    which are not read. But the context of a scene may be the target of the next. So a group is all
+    scenes of an episode, and those that share a sentence of LONG words: neither targets nor their
+    contexts cross splits. Whole shows are too few: one of five has .6 of all targets.
+    """
+    rows = table(path, ["SCENE", "KEY", "SENTENCE", "Sarcasm", "Valence", "Arousal"])
+    rows["group"] = _linked(rows["SCENE"], rows["SENTENCE"])
+    is_context = rows["KEY"].str.contains(r"_c(?:_\d+)?$")
+    columns = {"text": "SENTENCE", "label": "Valence", "group": "group", "id": "SCENE"}
+    return corpus_of_texts(
+        path,
+        rows[~is_context],
+        {**columns, "sarcasm": "Sarcasm", "arousal": "Arousal"},
+        name=path.parent.name,
+        kind="valence",
+        unit="linked scenes",
+        seed=seed,
+        label_range=(1, 9),
+        notes=noted({f"{is_context.sum()} rows of context left out": is_context.sum()}),
+    )
+
+
+def _linked(scenes: pd.Series, sentences: pd.Series) -> np.ndarray:
+    """A name for each row's scenes (n,): of one episode, or linked by long sentences."""
+    words = sentences.str.lower().str.findall(r"\w+")
+    shared = words.str.join(" ").where(words.str.len() >= LONG, scenes)
+    episodes = scenes.str.extract(r"^(\d+_S\d+E\d+)_")[0].fillna(scenes)
+    scene, link = pd.factorize(scenes)[0], pd.factorize(pd.concat([shared, episodes]))[0]
+    n, m = scene.max(initial=-1) + 1, link.max(initial=-1) + 1
+    pairs = (np.tile(scene, 2), n + link)
+    _, part = connected_components(coo_array((np.ones(len(link)), pairs), shape=(n + m, n + m)))
+    return np.char.add("scenes ", part[scene].astype(str))

@@ -1,0 +1,234 @@
+"""Any table of texts with labels, and what all such tables share: columns, HTML, splits."""
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mmlib.data.corpus import SPLITS, Corpus, DataError, Range, Scale, noted, to_sentiment
+from mmlib.data.readers.cells import corpus_of, table, with_points
+from mmlib.data.targets import COARSE, FINE
+
+Classes = Sequence[str] | None  # words in their order
+Names = Mapping[str, Sequence[str]]  # role -> what its column can be called
+NAMES: Names = {  # the first name that is there counts
+    "text": ("text", "review", "sentence", "comment"),
+    "label": ("label", "stars", "rating", "polarity", "sentiment"),
+    "group": (),
+    "split": ("split",),
+}
+DATAFINITI = "reviews.text"  # beside it `name` is the hotel's; elsewhere it may be a guest's
+ORDERS = (COARSE[::2], ("neg", "pos"), COARSE, ("neg", "neu", "pos"), FINE)
+FEW = ("no", "one class", "two classes", "three classes", "four classes")  # too few for FINE
+SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}  # our reading; the paper does not name its split
+
+_ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
+_TAG = re.compile(
+    r"</?[a-z][a-z0-9]*(?::[a-z]+)?(?:[\s/][^<>]*)?>|<[!?][a-z][^<>]*>|<!\[CDATA\[|\]\]>", re.I
+)
+_HIDDEN = [  # from the one to the other
+    [re.compile(edge, re.I) for edge in edges]
+    for edges in (("<!--", "-->"), *((rf"<{x}\b", rf"</{x}\s*>") for x in ("script", "style")))
+]
+
+
+def read_texts(
+    path: Path,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    name: str | None = None,
+    group: str | None = None,
+    split: str | None = None,
+    seed: int = 0,
+    label_range: Range = None,
+    classes: Classes = None,
+    encoding: str | None = None,
+) -> Corpus:
+    """A csv, tsv, jsonl (each also .gz) or parquet table with a text and a label a row.
+
+    `text`, `label`, `group` and `split` name columns; text, label and split are found by their
+    usual `NAMES`, too. Labels become -3..3, evenly: numbers from `label_range`, else from the
+    least and the largest of the file; words of `ORDERS`, case ignored, or of `classes`, the most
+    negative first. Scale "rating" has five values or more, "two classes" and so on have fewer.
+    HTML is taken out; rows with an empty cell in these columns are left out. The split is the
+    file's, else made from `seed`: 80 % train, 10 % valid, 10 % test, by whole groups where these
+    are known. `name` is the file's own by default. `encoding`: of a file that is not UTF-8.
+    Raises DataError, one line, for what cannot be read so, with the row.
+    """
+    rows = table(path, encoding=encoding)
+    columns = {"text": text, "label": label, "group": group, "split": split}
+    labels = {"label_range": label_range, "classes": classes}
+    return corpus_of_texts(path, rows, columns, name=name, seed=seed, **labels)
+
+
+def corpus_of_texts(
+    path: Path,
+    rows: pd.DataFrame,
+    given: Mapping[str, str | None],
+    *,
+    name: str | None = None,
+    kind: str = "rating",
+    unit: str = "groups",
+    seed: int = 0,
+    label_range: Range = None,
+    classes: Classes = None,
+    notes: Sequence[str] = (),
+) -> Corpus:
+    """A corpus of rows as `read_texts` makes it; given: role -> column, "id" among them.
+
+    Roles that are not its own become annotations: numbers, but for "language". kind: the scale of
+    five values or more; unit: what groups are called.
+    """
+    names = NAMES | {role: () for role in given if role not in NAMES}
+    columns = columns_of(path, rows, given, names)
+    encoding = rows.attrs.get("encoding", "UTF-8")
+    rows, found = cleaned(path, rows, columns)
+    found += noted({f"words read as {encoding}": encoding != "UTF-8"})
+    label, scale = _labels(path, rows["label"], kind, label_range, classes, found)
+    rows = with_split(path, rows, (unit, "rows (no group is named)"), seed, found)
+    others = [role for role in columns if role not in (*NAMES, "id")]
+    return corpus_of(
+        [path],
+        rows.assign(label=label),
+        name=name or path.name.partition(".")[0],
+        variant=", ".join((path.name, *(f"{role} {column}" for role, column in columns.items()))),
+        scale=scale,
+        annotations={r: rows[r].to_numpy(str if r == "language" else np.float32) for r in others},
+        notes=(*found, *notes),
+    )
+
+
+def _labels(
+    path: Path, cells: pd.Series, kind: str, given: Range, classes: Classes, notes: list[str]
+) -> tuple[np.ndarray, Scale]:
+    """Labels (n,) in -3..3: of numbers if one is there and no classes are given, else of words."""
+    values = pd.to_numeric(with_points(cells), errors="coerce")
+    if classes is None and values.notna().any():
+        return _of_numbers(path, cells, values, kind, given, notes)
+    words = cells.str.strip().str.lower()
+    there = sorted(set(words))
+    orders = ORDERS if classes is None else [[word.strip().lower() for word in classes]]
+    order = next((order for order in orders if {*there} <= {*order} and len(order) > 1), None)
+    if order is None:
+        choices = ", ".join(there[:10]) + ", ..." * (len(there) > 10)
+        raise DataError(
+            f"{path.name}: labels are the words {choices}; give all of them in order, the most "
+            'negative first: classes=("bad", ..., "good")'
+        )
+    kind = FEW[len(order)] if len(order) < len(FINE) else kind
+    label, scale = to_sentiment(words.map(order.index).to_numpy(), 0, len(order) - 1, kind)
+    return label, replace(scale, origin=f"{', '.join(order)} evenly in -3..3")
+
+
+def _of_numbers(
+    path: Path, cells: pd.Series, values: pd.Series, kind: str, given: Range, notes: list[str]
+) -> tuple[np.ndarray, Scale]:
+    values = values.where(np.isfinite(values))
+    low, high = given or (values.min(), values.max())
+    if len(bad := cells[~values.between(low, high)]):
+        raise DataError(
+            f"{path.name}: label {bad.iloc[0]!r} in {bad.index[0]} is no number in "
+            f"{low:g}..{high:g} ({len(bad)} such rows); correct them, or pass label_range="
+        )
+    if not low < high:
+        raise DataError(f"{path.name}: all labels are {low:g}; pass label_range=(low, high)")
+    notes += noted({f"labels are in {low:g}..{high:g}; label_range= says otherwise": not given})
+    n = values.nunique()
+    is_graded = n >= len(FINE) or (given and high - low >= len(FINE) - 1)
+    return to_sentiment(values.to_numpy(np.float32), low, high, kind if is_graded else FEW[n])
+
+
+def plain(text: str) -> str:
+    """A text without HTML: entities read, tags, comments and scripts taken out."""
+    bare = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+    for start, end in _HIDDEN:
+        bare = _without(bare, start, end)
+    bare = _TAG.sub(" ", bare)
+    return text if bare == text else " ".join(bare.split())
+
+
+def _without(text: str, start: re.Pattern, end: re.Pattern) -> str:
+    """A text without what stands from `start` to `end`; a start without an end stays."""
+    kept, at = [], 0
+    while (first := start.search(text, at)) and (last := end.search(text, first.end())):
+        kept.append(text[at : first.start()])
+        at = last.end()
+    return " ".join([*kept, text[at:]])
+
+
+def columns_of(
+    path: Path, rows: pd.DataFrame, given: Mapping[str, str | None], names: Names
+) -> dict[str, str]:
+    """Role -> column, by its given name or one of `names`; the first two roles have to be there.
+
+    Case is ignored. DataError with the columns that are there.
+    """
+    there = {name.lower(): name for name in reversed(rows.columns)}
+    columns = {}
+    for role, usual in names.items():
+        usual = (*usual, "name") if role == "hotel" and DATAFINITI in there else usual
+        wanted = given.get(role)
+        known = [there[n] for n in (usual if wanted is None else (wanted.lower(),)) if n in there]
+        if known:
+            columns[role] = known[0]
+        elif wanted is not None or role in [*names][:2]:
+            raise DataError(
+                f"{path.name}: no column {wanted or ' or '.join(usual)} for {role}; pass {role}= "
+                f"one of {', '.join(rows.columns[:30])}"
+            )
+    return columns
+
+
+def cleaned(
+    path: Path, rows: pd.DataFrame, columns: Mapping[str, str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """The columns by their roles, without HTML and rows with an empty cell, both noted.
+
+    The index is `row 1` and so on, as in the file. DataError if no row is left.
+    """
+    rows = rows[list(columns.values())].set_axis(list(columns), axis=1)
+    rows.index = [f"row {i + 1}" for i in rows.index]
+    bare = rows["text"].map(plain)
+    with_html = int((bare != rows["text"]).sum())
+    rows = rows.assign(text=bare)
+    empty = rows.apply(lambda cells: cells.str.strip() == "")
+    counts = {f"{n} rows without {role} left out": n for role, n in empty.sum().items()}
+    notes = noted({f"HTML taken out of {with_html} texts": with_html, **counts})
+    if empty.any(axis=1).all():
+        raise DataError(f"{path.name}: no review is left ({'; '.join(notes) or 'no row'})")
+    return rows[~empty.any(axis=1)].copy(), notes
+
+
+def with_split(
+    path: Path, rows: pd.DataFrame, units: tuple[str, str], seed: int, notes: list[str]
+) -> pd.DataFrame:
+    """Rows with an id and a split, made of whole groups where the file names none, and noted.
+
+    units: what the groups are called, and what is said where there are none.
+    """
+    rows = rows if "id" in rows else rows.assign(id=rows.index)
+    if "split" in rows:
+        return rows
+    unit = units["group" not in rows]
+    notes.append(f"split made here: 80/10/10 of whole {unit}, seed {seed}")
+    return rows.assign(split=_split(path, rows.get("group", rows["id"]), unit, seed))
+
+
+def _split(path: Path, groups: pd.Series, unit: str, seed: int) -> np.ndarray:
+    """Whole groups in random order, cut where the shares of SHARES are reached, (n,)."""
+    names, code, size = np.unique(groups, return_inverse=True, return_counts=True)
+    if len(names) < 10:
+        raise DataError(
+            f"{path.name}: {len(names)} different {unit} are too few for splits of whole ones; "
+            f"add a column split with {', '.join(SPLITS)}"
+        )
+    order = np.random.default_rng(seed).permutation(len(names))
+    middle = np.empty(len(names))  # where a group's middle review stands, as a share of all
+    middle[order] = (np.cumsum(size[order]) - size[order] / 2) / len(groups)
+    part = np.digitize(middle, np.cumsum([*SHARES.values()])[:-1])
+    return np.array(SPLITS)[part][code]
