@@ -150,10 +150,10 @@ print(f"   Difference: {second}.")
 # ## Where to go next
 #
 # - [02_daf](02_daf.ipynb): DAF, equation by equation; then [03](03_daf_ablations.ipynb), where the
-#   claim fails, and [04](04_daf_interpretability.ipynb), what the weights mean.
+# claim fails, and [04](04_daf_interpretability.ipynb), what the weights mean.
 # - [05_dyfulm](05_dyfulm.ipynb): DyFuLM, equation by equation; then
-#   [06](06_dyfulm_ablations.ipynb), which part is worth its place, and
-#   [07](07_dyfulm_interpretability.ipynb), what gate and layers learn.
+# [06](06_dyfulm_ablations.ipynb), which part is worth its place, and
+# [07](07_dyfulm_interpretability.ipynb), what gate and layers learn.
 # - [08_results](08_results.ipynb): every stored run, and every published number beside it.
 # - [09_your_clip](09_your_clip.ipynb): a recording of yours.
 # - [How to read a number here](book/intervals.md), and [your own experiment](book/use.md).

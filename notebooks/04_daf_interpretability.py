@@ -78,9 +78,9 @@ daf.score.shape, daf.weights.shape
 # its evidence more or less noisy. Two numbers are asked of DAF:
 #
 # - the **rank correlation** between its weight and the true precision share
-#   $p_m / \sum_{m'} p_{m'}$, in each modality and pooled (bar: .6);
+# $p_m / \sum_{m'} p_{m'}$, in each modality and pooled (bar: .6);
 # - the **gap closed**: of the error between fixed weights and a ceiling, the share that DAF
-#   removes (bar: 70 %):
+# removes (bar: 70 %):
 #
 # $$\text{gap closed} = \frac{\mathrm{MAE}_\text{fixed} - \mathrm{MAE}_\text{DAF}}
 #                            {\mathrm{MAE}_\text{fixed} - \mathrm{MAE}_\text{ceiling}}$$

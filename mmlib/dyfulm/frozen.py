@@ -18,7 +18,7 @@ from mmlib.data import Corpus, DataError
 from mmlib.data.targets import Targets
 from mmlib.dyfulm import losses
 from mmlib.dyfulm.losses import ClassWeights
-from mmlib.dyfulm.model import DyFuLM, Noise
+from mmlib.dyfulm.model import DyFuLM, Noise, Output
 from mmlib.stack import task, training
 from mmlib.stack.layers import Stacked
 from mmlib.stack.loop import OnStep
@@ -119,7 +119,9 @@ def as_tensors(targets: Targets, device: str = "cpu") -> Targets:
     return Targets(*(torch.as_tensor(values, device=device) for values in targets))
 
 
-class _Task(task.Task):
+class Task(task.Task):
+    """A DyFuLM and the weighting of its losses, on frozen states."""
+
     predict = staticmethod(predict)
 
     def __init__(
@@ -129,15 +131,19 @@ class _Task(task.Task):
         settings: Settings | Sequence[Settings],
         device: str = "cpu",
     ) -> None:
-        super().__init__(states.only(ENCODERS), settings, device)
+        super().__init__(states, settings, device)
         self.targets = as_tensors(targets, device)
 
     def create(self, members: Sequence[Member]) -> Learner:
         rows = np.unique(np.concatenate([member.train for member in members]))
         self._know(self.targets.take(rows))
+        s = len(members)
+        return Learner(self.model(s), losses.weighting(self.settings.weighting, s))
+
+    def model(self, s: int) -> DyFuLM:
+        """A stack of s models for these features."""
         layers, dims = zip(*(x.shape[1:] for x in self.x.values()), strict=True)
-        model = DyFuLM(dims, layers, s=len(members), **self.settings.shape)
-        return Learner(model, losses.weighting(self.settings.weighting, len(members)))
+        return DyFuLM(dims, layers, s=s, **self.settings.shape)
 
     def _know(self, known: Targets) -> None:
         """Class weights and the best constant's losses, by all rows that some member learns."""
@@ -152,10 +158,13 @@ class _Task(task.Task):
 
     def losses(self, learner: Learner, rows: Tensor, noise: Noise | None = None) -> Tensor:
         """Losses of each utterance, (s, 3, b)."""
-        used = learner.model.fusion
-        x = [self.gather(k, rows)[:, :, None] if k in used else None for k in ENCODERS]
-        output = learner.model(*x, noise=noise)
+        output = self.output(learner.model, rows, noise)
         return losses.each(output, self.targets.take(rows), **self.options)
+
+    def output(self, model: DyFuLM, rows: Tensor, noise: Noise | None) -> Output:
+        """What the model makes of the rows (s, b)."""
+        x = [self.gather(k, rows)[:, :, None] if k in model.fusion else None for k in ENCODERS]
+        return model(*x, noise=noise)
 
     def objective(self, learner: Learner, losses: Tensor) -> Tensor:
         return learner.weighting(losses)
@@ -184,7 +193,8 @@ def fit(
     utterances, as `mmlib.data.targets` makes them. `curves` has the losses as `TASKS`. ValueError
     where settings of different shape are stacked; DataError where a target is a constant.
     """
-    return training.fit(_Task(states, targets, settings, device), seeds, folds, on_step)
+    learned = Task(states.only(ENCODERS), targets, settings, device)
+    return training.fit(learned, seeds, folds, on_step)
 
 
 def select(
@@ -195,4 +205,4 @@ def select(
     seeds: Sequence[int] = (0,),
 ) -> tuple[Settings, np.ndarray]:
     """The settings with the lowest cross-validated criterion, and every candidate's (c,)."""
-    return training.select(_Task(states, targets, settings), folds, seeds)
+    return training.select(Task(states.only(ENCODERS), targets, settings), folds, seeds)

@@ -150,7 +150,7 @@ class DyFuLM(Stacked):
     @property
     def s(self) -> int:
         """How many models the stack holds."""
-        return len(self.fine.bias)
+        return len(self.intensity.bias)
 
     def forward(
         self,
@@ -164,6 +164,15 @@ class DyFuLM(Stacked):
         States at other positions (finite) are ignored, and so is an encoder that is not used.
         ValueError for states of another depth or width.
         """
+        fused, seen = self.fuse(a, b, mask, noise)
+        if noise is not None and not noise.hidden.idle:
+            fused = fused * noise.hidden.scale(fused.shape[1:]).to(fused.device)
+        return self.read(fused)._replace(**seen)
+
+    def fuse(
+        self, a: Tensor | None, b: Tensor | None, mask: Tensor | None, noise: Noise | None
+    ) -> tuple[Tensor, dict[str, Tensor | None]]:
+        """The text state h (s, b, h), and what led to it: alpha_a, alpha_b, gate."""
         h, alpha = {}, {}
         for k, (name, x) in enumerate(zip("ab", (a, b), strict=True)):
             if name in self.fusion:
@@ -173,10 +182,8 @@ class DyFuLM(Stacked):
                     factor = noise.features.scale((self.dims[k],)).to(x.device)  # (s, d)
                 h[name], alpha[name] = self.fusion[name](x, mask, factor)
         fused, g = self.join(h)
-        fused = over_positions(fused, mask)  # (s, b, h)
-        if noise is not None and not noise.hidden.idle:
-            fused = fused * noise.hidden.scale(fused.shape[1:]).to(fused.device)
-        return self.read(fused)._replace(alpha_a=alpha.get("a"), alpha_b=alpha.get("b"), gate=g)
+        seen = {"alpha_a": alpha.get("a"), "alpha_b": alpha.get("b"), "gate": g}
+        return over_positions(fused, mask), seen
 
     def join(self, h: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """The two encoders' states (s, b, t, h) as one, and the gate."""
@@ -194,13 +201,17 @@ class DyFuLM(Stacked):
     def read(self, h: Tensor) -> Output:
         """The heads on the fused state (s, b, h)."""
         coarse = self.coarse(h)
-        intensity = torch.sigmoid(self.intensity(h))  # (s, b, 1)
+        intensity = self.squash(self.intensity(h))  # (s, b, 1)
         guidance = None
         if self.guide is not None:
             guides = torch.cat([coarse.softmax(dim=-1), intensity], dim=-1)  # (s, b, 4)
             guidance = 2 * torch.sigmoid(self.guide(guides))
             h = h * guidance
         return Output(coarse, intensity[..., 0], self.fine(h), None, None, None, guidance)
+
+    def squash(self, intensity: Tensor) -> Tensor:
+        """What follows the intensity's affine head."""
+        return torch.sigmoid(intensity)
 
     def reset(self, streams: Sequence[np.random.Generator]) -> "DyFuLM":
         """Fresh initial weights, each member's from its own stream; the guidance is neutral."""
@@ -214,7 +225,7 @@ class DyFuLM(Stacked):
         """Those of layer weights, gate and guidance: they may learn at a rate of their own."""
         heads = ("coarse.", "intensity.", "fine.")
         for name, parameter in self.named_parameters():
-            if not name.startswith(heads) and ".project." not in name:
+            if not name.startswith(heads) and "project." not in name:
                 yield name, parameter
 
     def shared_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:

@@ -33,7 +33,7 @@ UNIMODAL = tuple(
     m + depth for depth in ("", "_deep", "_gated") for m in ("text", "audio", "vision")
 )
 FUSION = ("mean", "static", "concat", "gmu", "lmf", "tfn", "crossmodal", "daf")
-DYFULM = ("dyfulm", "single_a", "single_b")  # both encoders, one alone
+DYFULM = ("dyfulm", "single_a", "single_b", "both", "late")  # one encoder; with DAF; beside DAF
 REFERENCE = ("constant", "oracle", "tfidf", "logistic", "ridge")  # no seeds; the last three: linear
 MODELS = UNIMODAL + FUSION + DYFULM + REFERENCE
 SPLITS = ("test", "valid")
