@@ -43,6 +43,7 @@ from sklearn.linear_model import LinearRegression
 
 from mmlib.daf import features, interpret, train, tune
 from mmlib.data import load
+from mmlib.data.corpus import EMOTIONS
 from mmlib.figures import plots
 from mmlib.scores import results
 
@@ -235,8 +236,8 @@ if corpus.truth:
     evidence = np.where(test.present, corpus.truth["evidence"][rows], np.nan)
     complexity = np.nanmax(evidence, axis=1) - np.nanmin(evidence, axis=1)  # (n,)
     steps = [-0.01, 1, 2, 4, 6]
-elif corpus.annotations:
-    heard = [values[rows] > 0 for values in corpus.annotations.values()]
+elif set(EMOTIONS) <= set(corpus.annotations):
+    heard = [corpus.annotations[name][rows] > 0 for name in EMOTIONS]
     complexity, steps = np.sum(heard, axis=0), [-1, 0, 1, 2, 6]  # (n,)
 if complexity is not None:
     levels = pd.cut(complexity, steps)

@@ -45,7 +45,6 @@ run: str = "interactive"  # folder under papermill_runs that receives the rows
 from dataclasses import replace
 from functools import partial
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch

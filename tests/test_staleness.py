@@ -123,6 +123,7 @@ def test_magics_and_cells_in_other_languages_count_as_they_stand(project):
         ("from mmlib.runs.table import collect", "scores/runs.py"),
         ("from mmlib.text import Report", "text/encoding.py"),
         ("from mmlib.data import load\nload('synthetic')", "data/embedded/grammar.py"),
+        ("from mmlib.data import load\nload('mine.csv')", "data/readers/texts.py"),
         (
             "from mmlib.data import load\nfor name in names:\n    load(name)",
             "data/readers/reviews.py",

@@ -406,7 +406,7 @@ EVALUATION, TRANSCRIPT = (
     ("change", "words"),
     [
         ((EVALUATION, "[2.5000,", "[2.5000"), rf"{EVALUATION}, line 3: expected \[start - end\]"),
-        ((EVALUATION, "2.5000", "5.5"), f"{EVALUATION}, line 3: Ses02F_impro01_F000 is not within"),
+        ((EVALUATION, "2.5000", "5.6"), f"{EVALUATION}, line 3: Ses02F_impro01_F000 is not within"),
         ((EVALUATION, "2.5000", "2.5.0"), f"{EVALUATION}, line 3: expected"),
         ((EVALUATION, "neu", "meh"), f"{EVALUATION}, line 3: unknown emotion 'meh'"),
         ((TRANSCRIPT, "F000", "F001"), f"{EVALUATION}, line 3: Ses02F_impro01_F000 has no words"),
@@ -415,6 +415,11 @@ EVALUATION, TRANSCRIPT = (
 )  # fmt: skip
 def test_damaged_dialogues_are_refused_with_file_and_line(tmp_path, change, words):
     refused(words, load, "iemocap", iemocap(tmp_path, change))
+
+
+def test_a_mean_half_a_step_beyond_is_cut_and_noted(tmp_path):
+    corpus = load("iemocap", iemocap(tmp_path, (EVALUATION, "2.5000", "5.5000")))
+    assert corpus.label.max() == 3 and corpus.notes[-1].startswith("1 valences half a step beyond")
 
 
 def test_missing_parts_of_iemocap_are_named(tmp_path):

@@ -109,7 +109,7 @@ def _loaded(tree: ast.Module, parameters: Container[str] | None = None) -> Itera
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("load", "data.load"):
             match node.args:
                 case [ast.Constant(value=name)]:
-                    yield from {name} & {*NAMES}
+                    yield from [name] * (name in NAMES or is_table(name))
                 case [ast.Name(id=name)] if parameters is not None and name in parameters:
                     pass
                 case _ if parameters is not None:

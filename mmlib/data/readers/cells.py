@@ -190,7 +190,8 @@ def decoded(path: Path, raw: bytes, encoding: str | None = None) -> tuple[str, s
         try:
             return raw.decode(encoding).replace("\0", ""), encoding
         except (LookupError, UnicodeDecodeError) as error:
-            raise DataError(f"{path.name}: no text in encoding {encoding!r} ({error})") from None
+            words = f"{path.name}: no text in encoding {encoding!r} ({error}); name another"
+            raise DataError(words) from None
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return raw.decode("utf-16").replace("\0", ""), "UTF-16"
     text = raw.decode("utf-8-sig", errors="surrogateescape").replace("\0", "")
@@ -236,8 +237,9 @@ def _is_utf8(line: bytes) -> bool:
     return False
 
 
-# Encoding -> its script, letters that are frequent in it, and the least share of these. In reviews
-# they are .25 of Chinese and .51 of Arabic; misread Korean, Japanese and Russian has below .05.
+# Encoding -> its script, letters that are frequent in it, and the least share of these: .27 and .32
+# in Chinese reviews, .51 in Arabic ones. A sentence of eight other encodings, misread, had none of
+# the Chinese; of the Arabic at most .16, but .36 from ISO 8859-6, of whose letters .14 are Latin.
 SCRIPTS = {
     "gb18030": (
         "\u4e00-\u9fff",

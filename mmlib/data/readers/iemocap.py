@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mmlib.data.corpus import Corpus, DataError, to_sentiment
+from mmlib.data.corpus import Corpus, DataError, noted, to_sentiment
 from mmlib.data.readers.border import readable
 from mmlib.data.readers.cells import corpus_of, decoded
 from mmlib.files import refuse_unknown, sha256
@@ -30,9 +30,10 @@ _SPOKEN = re.compile(r"(\w+) +\[[^]]*\] *: *(\S.*)")  # turn [start-end]: words
 def read_iemocap(path: Path) -> Corpus:
     """IEMOCAP's turns from the folder of `path` with Session1 to Session5: text and labels only.
 
-    Valence 1..5 becomes -3..3. Annotations (n,): "activation" and "dominance", 1..5, and "emotion",
-    the place of the evaluation's word in EMOTION_WORDS. A group is a dialogue. The release names no
-    split: sessions 1-3 train, 4 valid, 5 test is our reading; no speaker is in two sessions.
+    Valence 1..5 becomes -3..3; half a step beyond is cut, and noted. Annotations (n,): "activation"
+    and "dominance", 1..5, and "emotion", the place of the evaluation's word in EMOTION_WORDS. A
+    group is a dialogue. The release names no split: sessions 1-3 train, 4 valid, 5 test is our
+    reading; no speaker is in two sessions.
     Reads `SessionN/dialog/EmoEvaluation/*.txt` and the files of the same names in
     `dialog/transcriptions`. DataError with file and line for a turn that is damaged or not spoken.
     """
@@ -40,12 +41,13 @@ def read_iemocap(path: Path) -> Corpus:
     files = [file for session in SPLIT_OF for file in _evaluations(root, session)]
     turns = [turn for file in files for turn in _turns(file)]
     if not turns:
-        raise DataError(
-            f"{root.name}: no turn in {len(files)} evaluations; fetch the release again"
-        )
+        raise DataError(f"{root.name}: no turn in {len(files)} evaluations; fetch it again")
     rows = pd.DataFrame(turns)
-    label, scale = to_sentiment(rows["valence"].to_numpy(), LOW, HIGH, "valence")
-    notes = ("text and labels only: no sound, no faces, no motion capture", SPLIT_NOTE)
+    valence = rows["valence"].clip(LOW, HIGH)
+    label, scale = to_sentiment(valence.to_numpy(), LOW, HIGH, "valence")
+    beyond = int((valence != rows["valence"]).sum())
+    cut = noted({f"{beyond} valences half a step beyond {LOW}..{HIGH} set to its ends": beyond})
+    notes = ("text and labels only: no sound, no faces, no motion capture", SPLIT_NOTE, *cut)
     corpus = corpus_of(
         [], rows.assign(label=label), name="iemocap", variant=f"{len(files)} dialogues, text only",
         scale=scale, annotations={name: rows[name].to_numpy() for name in ANNOTATIONS}, notes=notes,
@@ -74,18 +76,14 @@ def _turns(evaluation: Path) -> Iterator[dict[str, object]]:
         if not line.startswith("["):
             continue  # a heading, or what one listener said
         if not (found := _EVALUATED.fullmatch(line)):
-            raise DataError(
-                f"{place}: expected [start - end], turn, emotion, [V, A, D]; correct it"
-            )
+            raise DataError(f"{place}: expected [start - end], turn, emotion, [V, A, D]; mend it")
         name, emotion, *values = found.groups()
         valence, activation, dominance = (float(value) for value in values)
         refuse_unknown("emotion", [emotion], EMOTION_WORDS, DataError, place)
-        if not all(LOW <= value <= HIGH for value in (valence, activation, dominance)):
+        if not all(LOW - 0.5 <= value <= HIGH + 0.5 for value in (valence, activation, dominance)):
             raise DataError(f"{place}: {name} is not within {LOW}..{HIGH}; correct it")
         if name not in words:
-            raise DataError(
-                f"{place}: {name} has no words in transcriptions/; fetch that file again"
-            )
+            raise DataError(f"{place}: {name} has no words in transcriptions/; fetch these again")
         yield {
             "id": name, "group": evaluation.stem, "text": words[name], "valence": valence,
             "split": SPLIT_OF[int(evaluation.parents[2].name[-1])], "activation": activation,
