@@ -90,13 +90,13 @@ def test_a_drawing_is_saved_as_svg_with_equal_bytes(folder):
 
 def test_the_title_of_differences_says_what_is_told_apart():
     axes = plots.differences(TESTS, "mae").axes[0]
-    assert axes.get_title() == "daf is better than text, worse than concat"
+    assert axes.get_title() == "daf is better than text; worse than concat"
     assert "left: daf is better" in axes.get_xlabel()
     filled = [
         line.get_markerfacecolor() != "white" for line in axes.lines if line.get_marker() == "o"
     ]
     assert filled == [True, True, False]
-    assert plots.differences(TESTS[2:], "mae").axes[0].get_title().endswith("none, worse than none")
+    assert plots.differences(TESTS[2:], "mae").axes[0].get_title().endswith("none; worse than none")
     with pytest.raises(ValueError, match=r"no test of metric .r2.; there are .\x27mae\x27."):
         plots.differences(TESTS, "r2")
 

@@ -140,12 +140,15 @@ def differences(tests: pd.DataFrame, metric: str, ax: Axes | None = None) -> Fig
         ax.plot(row.diff, y, "o", color=colour if winner else "white", mec=colour, ms=8)
     ax.axvline(0, color="black", lw=1)
     ahead, behind = (rows["b"][winners == who].tolist() for who in (model, rows["b"]))
-    found = f"{model} is better than {_listed(ahead)}, worse than {_listed(behind)}"
+    found = f"{model} is better than {_listed(ahead)}; worse than {_listed(behind)}"
     side = "left" if named(metric).better == "low" else "right"
-    ax.set_title("\n".join(wrap(found, 72)), fontsize="medium")
+    ax.set_title("\n".join(wrap(found, 58)), fontsize="medium")
     ax.set_yticks(range(len(rows)), rows["b"])
     ax.set(ylim=(len(rows) - 0.5, -0.5))
-    ax.set_xlabel(f"{metric} of {model} minus that of the other, 95 % ({side}: {model} is better)")
+    ax.set_xlabel(
+        f"{metric} of {model} minus that of the other, 95 % ({side}: {model} is better)\n"
+        "filled: told apart after Holm's correction"
+    )
     ax.grid(axis="y", visible=False)
     return ax.figure
 
