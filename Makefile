@@ -15,7 +15,7 @@ NUMERIC := covarep covarep_reference daf train frozen dyfulm multitask stack tex
 export JUPYTER_PREFER_ENV_PATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup run rerun notebooks test lint numeric fuzz drill benchmark lock
+.PHONY: help setup run rerun notebooks test lint numeric fuzz drill book benchmark lock
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -68,6 +68,17 @@ fuzz: setup  ## minutes: 4,000 damaged files of every format; each gets a result
 
 drill: setup  ## minutes: workers and driver killed in a grid, 500 clips, 09 in a browser if there is one
 	$(BIN)/python -m pytest tests -m slow -rs
+
+book: .book/.installed  ## the notebooks and pages as a website, site/html/index.html; nothing is executed
+	rm -rf site
+	.book/bin/sphinx-build -q -W --keep-going -b html -c notebooks/book notebooks site/html
+	@echo "open site/html/index.html"
+
+# In an environment of its own: the notebooks need nothing of it.
+.book/.installed: notebooks/book/requirements.txt
+	test -x .book/bin/pip || $(PYTHON) -m venv .book
+	.book/bin/pip install --requirement $<
+	@touch $@
 
 benchmark: setup  ## speed and memory, as ratios measured in one run
 	@set -e; for script in $(sort $(wildcard tests/benchmarks/*.py)); do \

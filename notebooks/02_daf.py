@@ -22,10 +22,10 @@
 # that weighs text, audio and vision anew for every utterance, over frozen encoders, beats fixed
 # weights and beats any single modality (F1 87.4, MAE .539 on CMU-MOSEI).
 #
-# The paper prints no equation. Every formula below is **our reading**; where a choice is ours, the
-# text says so. Before this: [`01_features`](01_features.ipynb) (where the vectors come from). After
-# it: [`03_daf_ablations`](03_daf_ablations.ipynb) (other fusion rules, other subsets) and
-# [`04_daf_interpretability`](04_daf_interpretability.ipynb).
+# What we worked from prints no equation. Every formula below is **our reading**; where a choice is
+# ours, the text says so. Before this: [`01_features`](01_features.ipynb) (where the vectors come
+# from). After it: [`03_daf_ablations`](03_daf_ablations.ipynb) (other fusion rules, other subsets)
+# and [`04_daf_interpretability`](04_daf_interpretability.ipynb).
 
 # %% tags=["parameters"]
 dataset: str = "synthetic"  # synthetic | mosi | mosei | mmmo: which corpus to train on

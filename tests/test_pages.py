@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmlib.files import NOTEBOOKS, ROOT
+from mmlib.scores.metrics import METRICS
 
 PAGES = [ROOT / "README.md", *sorted((NOTEBOOKS / "book").glob("*.md"))]
 SOURCES = sorted(NOTEBOOKS.glob("[0-9]*.py"))
@@ -52,6 +53,14 @@ def test_sentences_can_be_read(page):
     found = sentences(page.read_text())
     assert all(len(words) <= LONGEST for words in found), max(found, key=len)
     assert sum(map(len, found)) / len(found) < 20
+
+
+def test_the_page_on_scores_lists_them_as_they_are_defined():
+    text = (NOTEBOOKS / "book" / "scores.md").read_text()
+    for name, metric in METRICS.items():
+        definition = metric.definition.replace("|p - y|", "abs(p - y)")
+        better = {"low": "lower", "high": "higher"}[metric.better]
+        assert f"| `{name}` | {definition} | {metric.whose} | {better} |" in text
 
 
 def test_every_notebook_is_in_the_readme():
