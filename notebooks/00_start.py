@@ -30,6 +30,7 @@
 # Below, both learn on data that we generate, so that the truth is known.
 
 # %% tags=["parameters"]
+seeds: int = 2  # models trained at once
 run: str = "interactive"  # folder under figures that receives the pictures
 
 # %%
@@ -57,7 +58,7 @@ plots.style()
 # %%
 corpus = load("synthetic")
 data = features.build(corpus)
-daf = train.fit(data, tune.settings("synthetic", data.modalities, "daf"), range(2))
+daf = train.fit(data, tune.settings("synthetic", data.modalities, "daf"), range(seeds))
 rows = data.rows("test")
 test, truth = data.take(rows), corpus.truth["weights"][rows]  # truth (n, m): the ideal weights
 seen = daf.predict(test)
@@ -105,7 +106,7 @@ reviews = load("synthetic_reviews").sample(1000)
 goal = targets(reviews)
 pair = ["minilm", made.named("small", [reviews.text[k] for k in reviews.rows("train")])]
 states = frozen.states(reviews, *pair)
-dyfulm = frozen.fit(states, goal, frozen.Settings(), range(2))
+dyfulm = frozen.fit(states, goal, frozen.Settings(), range(seeds))
 held = reviews.rows("test")
 said = dyfulm.predict(states.take(held))
 
