@@ -53,7 +53,7 @@ plots.style()
 # ## One utterance
 #
 # In this generated data, each modality of each utterance is clear or noisy, and we know which. DAF
-# does not know it. It sees 2,400 utterances to learn from and has to find out.
+# does not know it. It learns from 4,200 utterances and has to find out.
 
 # %%
 corpus = load("synthetic")

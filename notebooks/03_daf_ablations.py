@@ -165,12 +165,19 @@ results.table(alone, metrics=("mae", "corr", "f1_non0"))
 # **Check: one model for every subset.** A model trained on all modalities can also be *used*
 # without one. Modality dropout is what prepares it for that.
 
+
+# %%
+def error(score: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Mean absolute error, (s,) of scores (s, n) or () of (n,)."""
+    return np.abs(score - label).mean(axis=-1)
+
+
 # %%
 masked = {}
 for m in data.modalities if "daf" in fits else ():
     hidden = interpret.perturb(test, m, "missing")
-    masked[f"DAF without {m}"] = np.abs(fits["daf"].predict(hidden).score - test.label).mean()
-masked
+    masked[f"DAF without {m}"] = error(fits["daf"].predict(hidden).score, test.label).mean()
+pd.Series(masked, name="MAE", dtype=float).round(2)
 
 # %% [markdown]
 # ## A modality of pure noise
@@ -179,12 +186,6 @@ masked
 # data as a modality of their own (`n`), and three rules are trained again. In `t+shuffled` the
 # audio is that of other utterances, in five random orders, each with a fifth of the seeds. The cost
 # is the MAE above that of text alone at the same depth.
-
-
-# %%
-def error(score: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Mean absolute error, (s,) of scores (s, n) or () of (n,)."""
-    return np.abs(score - label).mean(axis=-1)
 
 
 # %%
@@ -299,8 +300,9 @@ if damage:
     print(curves.unstack("share").round(2))
 if {"daf", "static"} <= set(damage):
     rises = (curves.unstack("share")[1] - curves.unstack("share")[0]).unstack("model")
-    print("Rise of DAF's MAE, over the rise of static's:",
-          (rises["daf"] / rises["static"]).round(1).to_dict())  # fmt: skip
+    times = (rises["daf"] / rises["static"]).astype(float).round(1)
+    print("DAF's error rises by more than static's, as a multiple:", times[times > 1].to_dict())
+    print("by less:", times[times <= 1].to_dict() or "never")
 
 # %%
 if "daf" in damage:
