@@ -5,6 +5,7 @@ the rest is what DyFuLM adds to the training of a stack (`mmlib.stack.training`)
 member, n utterances, b batch, l layer, d feature, h hidden, k class.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ from mmlib.text import encoding
 __all__ = ["Fit", "Learner", "Member", "Prediction", "Settings", "as_tensors", "fit", "noise"]
 __all__ += ["predict", "select", "states"]
 ENCODERS = ("a", "b")
+log = logging.getLogger(__name__)
 
 
 def states(
@@ -47,6 +49,8 @@ def states(
     x, fitted, present = {}, Scaler({}, {}), np.ones((len(corpus), 2), dtype=bool)
     for name, encoder in zip(ENCODERS, (a, b), strict=True):
         pooled = {name: encoding.encode(corpus.text, encoder, **options)}  # (n, l, d)
+        if pooled[name].shape[1] == 1:
+            log.warning("encoder %s has one layer: layer fusion has nothing to fuse there", encoder)
         fitted |= scaler or Scaler.fit(pooled, present, corpus.rows("train"))
         x |= fitted.apply(pooled, present)
     encoders = {"a": str(a), "b": str(b), **options}

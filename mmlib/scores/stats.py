@@ -130,8 +130,18 @@ def compare(metric: Metric, a, b, truth, groups, *, weights=None) -> Difference:
     if sums[0].shape != sums[1].shape:
         raise ValueError(f"{len(sums[0])} seeds against {len(sums[1])}: pair as many of each")
     (score_a, without_a), (score_b, without_b) = (_without_each(metric, x) for x in sums)
-    gaps = score_a - score_b  # (s,)
-    diff, spread = float(gaps.mean()), _spread(gaps, without_a - without_b, sums[0][0, :, -1])
+    return difference(score_a - score_b, without_a - without_b, sums[0][0, :, -1])
+
+
+def around(scores: np.ndarray, without: np.ndarray, counts: np.ndarray) -> Interval:
+    """The interval of the mean of scores (s,); `without` (s, g) a group each, counts (g,)."""
+    mean, half = float(scores.mean()), _spread(scores, without, counts).halfwidth
+    return Interval(mean - half, min(mean + half, 1.0))
+
+
+def difference(gaps: np.ndarray, without: np.ndarray, counts: np.ndarray) -> Difference:
+    """The mean of gaps (s,) and its test; `without` (s, g) a group each, counts (g,)."""
+    diff, spread = float(gaps.mean()), _spread(gaps, without, counts)
     if spread.error < 1e-12:  # rounding: there is nothing that other draws would change
         return Difference(diff, diff, diff, float(abs(diff) < 1e-12))
     p = 2 * float(scipy_stats.t.sf(abs(diff) / spread.error, spread.freedom))

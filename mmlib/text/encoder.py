@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mmlib.files import ROOT, expanded, reason_of, sha256
-from mmlib.text import packaged
+from mmlib.text import packaged, use
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MPNET = "sentence-transformers/all-mpnet-base-v2"
@@ -40,6 +40,8 @@ def locate(encoder: str | Path) -> Path:
         return Path(importlib.import_module(MINILM_PACKAGE).get_model_path())
     if encoder == "mpnet" and (folder := packaged.mpnet()):
         return folder
+    if encoder == "use":
+        return use.installed()
     for base in (Path(), ROOT):  # notebooks run in their own folder
         if os.path.isdir(folder := base / expanded(encoder)):  # Path's own fails for long names
             return folder.resolve()
@@ -73,6 +75,8 @@ def identity(folder: Path, encoder: str | Path) -> dict[str, dict[str, str]]:
 
     ValueError where files are missing, or "minilm" or "mpnet" has other weights than these have.
     """
+    if use.holds(folder):
+        return use.checksums(folder)
     weights, tokenizer = files(folder)
     model = [folder / "config.json", *weights]
     if sha256(weights[0]) != WEIGHTS.get(str(encoder), sha256(weights[0])):
@@ -85,6 +89,8 @@ def identity(folder: Path, encoder: str | Path) -> dict[str, dict[str, str]]:
 
 def files(folder: Path) -> tuple[list[Path], list[Path]]:
     """An encoder's files of weights and of its tokenizer; ValueError where some are missing."""
+    if use.holds(folder):
+        raise ValueError("encoder 'use' has one vector a text, no tokens or weights to train here")
     kinds = (_matching(folder, kind) for kind in WEIGHT_FILES)
     weights, tokenizer = next(filter(None, kinds), []), _matching(folder, TOKENIZER_FILES)
     if not (weights and tokenizer and (folder / "config.json").is_file()):

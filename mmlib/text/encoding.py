@@ -24,6 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from mmlib.files import is_watched, reason_of, refuse_unknown
+from mmlib.text import use
 from mmlib.text.attention import GROUP, GROUPED, to_groups
 from mmlib.text.batching import bucket
 from mmlib.text.cache import Row, Store
@@ -75,7 +76,8 @@ def encode(
 ) -> np.ndarray | tuple[np.ndarray, Report]:
     """Frozen embeddings of texts: float32 (n, d), or (n, l, d) with layers="all".
 
-    encoder: "minilm" (works offline), a folder written by `save_pretrained`, or a hub id.
+    encoder: "minilm" (works offline), a folder written by `save_pretrained`, or a hub id; "use"
+    (`mmlib.text.use`) is multilingual, reads whole texts in float32, and has one layer, no tokens.
     layers: "last", or "all": the embedding layer, then every hidden layer.
     pooling: "mean" over a text's tokens, special ones included, or "cls", its first token.
     max_length: in tokens; longer texts are cut, and their number is logged.
@@ -91,12 +93,11 @@ def encode(
     bits in any batch (`mmlib.text.attention`), elsewhere within 1e-5. Raises ValueError for an
     empty text, an unknown option and an encoder that cannot be had.
     """
-    start = time.perf_counter()
-    texts = _checked(texts)
+    start, texts = time.perf_counter(), _checked(texts)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     options = {"layers": layers, "pooling": pooling, "max_length": max_length, "dtype": dtype}
-    options = _settled({**options, "attention": attention}, device)
     folder = locate(encoder)
+    options = _settled({**options, "attention": attention}, device, folder)
     files = identity(folder, encoder)
     settings = options | GROUPS | files | versions() | _tried(folder)
     store = Store(settings) if cache else None
@@ -106,11 +107,13 @@ def encode(
     if missing := [text for text in distinct if text not in rows]:
         bar = is_watched() if progress is None else progress
         with store.turn(missing) if store else nullcontext(), COMPUTING:
-            loaded = _load(folder, options["dtype"], attention, device, str(files))
-            check_length(max_length, loaded.model, loaded.tokenizer)
             rows |= store.get(missing) if store else {}  # what another process made meanwhile
             missing = [text for text in missing if text not in rows]
-            rows |= _compute(missing, loaded, options, store, bar) if missing else {}
+            if use.holds(folder):
+                rows |= use.vectors(missing, folder, store, bar)
+            elif missing:
+                loaded = _load(folder, options["dtype"], attention, device, str(files))
+                rows |= _compute(missing, loaded, options, store, bar)
 
     states = np.stack([rows[text]["states"] for text in texts])  # (n, l, d)
     truncated = sum(int(rows[text]["tokens"]) > max_length for text in texts)
@@ -122,12 +125,14 @@ def encode(
     return (features, made) if report else features
 
 
-def _settled(options: dict[str, Any], device: torch.device) -> dict[str, Any]:
+def _settled(options: dict[str, Any], device: torch.device, folder: Path) -> dict[str, Any]:
     """Options that are known ones; for dtype "auto" the one that is faster on the device."""
     for name, choices in CHOICES.items():
         refuse_unknown(name, [options[name]], choices)
     if not isinstance(n := options["max_length"], int) or n < 3:
         raise ValueError(f"max_length={n!r} must be a whole number of at least 3")
+    if use.holds(folder):
+        return use.plain_options(options)
     if options["dtype"] == "auto":
         return {**options, "dtype": "bfloat16" if has_bfloat16(device) else "float32"}
     if options["dtype"] == "bfloat16" and not has_bfloat16(device):
@@ -140,7 +145,7 @@ def _tried(folder: Path) -> dict[str, bool]:
     try:
         config = json.loads((folder / "config.json").read_text())
         sound = config.get("model_type") in SOUND and not config.get("is_decoder")
-    except (ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError):
         sound = True  # the config cannot be read, as loading will say
     return {} if sound else {"tried": True}
 
@@ -218,6 +223,7 @@ def _tokenize(
     texts: list[str], encoder: Encoder, max_length: int
 ) -> tuple[list[list[int]], np.ndarray]:
     """Token ids, cut to `max_length`, and the lengths before the cut."""
+    check_length(max_length, encoder.model, encoder.tokenizer)
     ids = encoder.tokenizer(texts, verbose=False)["input_ids"]
     lengths = np.array([len(row) for row in ids])
     for i in np.flatnonzero(lengths > max_length):

@@ -1,0 +1,89 @@
+"""AUC and balanced accuracy of two classes, with intervals over groups.
+
+Both ignore how many of each class there are, so they compare corpora of different base rates. AUC
+also ignores the scale of a score. An AUC is no function of sums over utterances; without one group
+it is the whole minus the pairs of that group. Axes: s seed, n utterances, g groups.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import rankdata
+
+from mmlib.scores import stats
+
+LEAST = 30  # of either class
+
+
+class Parts(NamedTuple):
+    """A score of all utterances, and of all but one group."""
+
+    scores: np.ndarray  # (s,)
+    without: np.ndarray  # (s, g)
+    counts: np.ndarray  # (g,) utterances
+
+    def interval(self) -> stats.Interval:
+        """Of the mean over seeds, as `mmlib.scores.stats.interval` makes it."""
+        return stats.around(*self)
+
+    def minus(self, other: "Parts") -> stats.Difference:
+        """Paired by seed and group, as `mmlib.scores.stats.compare` does it."""
+        gaps = self.scores - other.scores, self.without - other.without
+        return stats.difference(*gaps, self.counts)
+
+
+def auc(score: np.ndarray, positive: np.ndarray, groups: np.ndarray) -> Parts:
+    """Share of pairs of a positive and a negative that score (s, n) or (n,) puts in order.
+
+    Equal scores count half (Mann and Whitney 1947). positive (n,) bool, groups (n,) names.
+    ValueError, one line, for fewer than LEAST of either class, or one group.
+    """
+    code, counts = _groups(positive, groups)
+    score, pairs = np.atleast_2d(score), []
+    for one in score:
+        own = np.zeros(len(one))  # ordered pairs of each utterance with all of the other class
+        for side, sign in ((positive, 1), (~positive, -1)):
+            inside = rankdata(sign * one[side])
+            own[side] = rankdata(sign * one)[side] - inside
+        within = [_ordered(one[code == g], positive[code == g]) for g in range(len(counts))]
+        total = own[positive].sum()
+        pairs.append([total, *(total - np.bincount(code, own) + within)])
+    right = np.bincount(code, positive)
+    n, p = counts.sum() - np.r_[0, counts], positive.sum() - np.r_[0, right]
+    return _parts(np.array(pairs) / np.maximum(p * (n - p), 1), counts)
+
+
+def balanced_accuracy(chosen: np.ndarray, positive: np.ndarray, groups: np.ndarray) -> Parts:
+    """Mean of the shares of positives and of negatives that chosen (s, n) or (n,) bool has right.
+
+    ValueError as in `auc`.
+    """
+    code, counts = _groups(positive, groups)
+    chosen, shares = np.atleast_2d(chosen), 0
+    for side in (positive, ~positive):
+        right = np.stack([np.bincount(code, side & (one == positive)) for one in chosen])  # (s, g)
+        of = np.bincount(code, side)
+        rest = right.sum(1, keepdims=True) - np.c_[np.zeros(len(right)), right]
+        shares = shares + rest / np.maximum(of.sum() - np.r_[0, of], 1) / 2
+    return _parts(shares, counts)
+
+
+def _groups(positive: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Number of each utterance's group (n,) and the groups' sizes (g,)."""
+    classes = {"positive": int(positive.sum()), "negative": int((~positive).sum())}
+    name, n = min(classes.items(), key=lambda pair: pair[1])
+    if n < LEAST:
+        raise ValueError(f"{n} {name} utterances; AUC and balanced accuracy need {LEAST} of each")
+    names, code, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    if len(names) < 2:
+        raise ValueError("1 group: an interval needs at least 2; give ids as groups")
+    return code, counts
+
+
+def _ordered(score: np.ndarray, positive: np.ndarray) -> float:
+    pairs = score[positive][:, None] - score[~positive]
+    return float((pairs > 0).sum() + (pairs == 0).sum() / 2)
+
+
+def _parts(values: np.ndarray, counts: np.ndarray) -> Parts:
+    return Parts(values[:, 0], values[:, 1:], counts)
