@@ -208,7 +208,8 @@ scale.round(2)
 # %%
 for _, line in scale.iterrows():
     print(f"{line['pair']}: MAE {line['carried']:.2f} carried, {line['recalibrated']:.2f} with "
-          f"{LABELS} labels, {line['in place']:.2f} in place, {line['constant']:.2f} a constant")  # fmt: skip
+          f"{LABELS} labels, {line['in place']:.2f} in place, "
+          f"{line['constant']:.2f} a constant")  # fmt: skip
 
 # %% [markdown]
 # ## 3 · Languages
@@ -416,8 +417,8 @@ print(
     f"carried {np.mean([frame[f'{a}>{b}'] for a in names for b in names if a != b] or [0]):.2f}."
 )
 useful = int((scale["recalibrated"] < scale["constant"]).sum())
-print(f"2. With {LABELS} labels a carried score beats the best constant in {useful} of {len(scale)} "
-      "pairs.")  # fmt: skip
+print(f"2. With {LABELS} labels a carried score beats the best constant in {useful} of "
+      f"{len(scale)} pairs.")  # fmt: skip
 best = foreign.sort_values("auc").iloc[-1] if len(foreign) else None
 if best is not None:
     print(f"3. Best foreign target: {best['target']} by {best['encoder']}, AUC {best['auc']:.2f} "
