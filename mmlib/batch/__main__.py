@@ -205,8 +205,11 @@ def _tell_scores(outcomes: Sequence[Outcome], run: str, console: Console) -> Non
     rows = results.load(run) if run in results.runs() else DataFrame(columns=results.ROW)
     executed = rows["notebook"].isin({outcome.job.name for outcome in outcomes})
     errors = rows[executed & (rows["metric"] == "mae") & (rows["split"] == "test")]
-    for (notebook, dataset), group in errors.groupby(["notebook", "dataset"]):
-        best, usual = group.loc[group["mean"].idxmin()], group[group["model"] == "constant"]["mean"]
+    learned = errors[~errors["model"].isin(["constant", "oracle"])]
+    for (notebook, dataset), group in learned.groupby(["notebook", "dataset"]):
+        best = group.loc[group["mean"].idxmin()]
+        at = (errors["notebook"] == notebook) & (errors["dataset"] == dataset)
+        usual = errors[at & (errors["model"] == "constant")]["mean"]
         console.print(
             f"{notebook}, {dataset}: lowest MAE {best['mean']:.3f} [{best['ci_low']:.3f}, "
             f"{best['ci_high']:.3f}], {best['model']} ({best['variant']})"
