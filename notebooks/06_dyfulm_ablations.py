@@ -83,8 +83,8 @@ print(f"A {a}, B {b}, {len(test)} to test on; "
 
 # %%
 base = tune.settings(dataset, encoder_a, encoder_b)
-print(pd.DataFrame(tune.table(dataset, encoder_a, encoder_b)).T.to_string(header=False)
-      if tune.table(dataset, encoder_a, encoder_b) else "not tuned: the defaults")  # fmt: skip
+tuned = pd.DataFrame(tune.table(dataset, encoder_a, encoder_b))
+print(tuned.T.to_string(header=False) if len(tuned) else "not tuned: the defaults")
 
 
 def changed(**settings: object) -> frozen.Settings:

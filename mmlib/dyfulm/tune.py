@@ -8,7 +8,6 @@ are drawn at random from `RANGES` and cross-validated over the groups of train +
 """
 
 import argparse
-from dataclasses import fields
 
 import numpy as np
 import torch
@@ -59,10 +58,7 @@ def place(dataset: str, a: str, b: str) -> str:
 def settings(dataset: str, a: str, b: str) -> Settings:
     """The stored settings for a data set and a pair of encoders, or the plain `Settings()`."""
     entry = choices.stored(place(dataset, a, b)).get(VARIANT, {}).get(MODEL)
-    if entry is None:
-        return Settings()
-    known = {field.name for field in fields(Settings)}
-    return Settings(**{name: v for name, v in entry["settings"].items() if name in known})
+    return Settings(**entry["settings"]) if entry else Settings()
 
 
 def table(dataset: str, a: str, b: str) -> list[dict]:

@@ -148,8 +148,8 @@ def differences(tests: pd.DataFrame, metric: str, ax: Axes | None = None) -> Fig
     ax.set_yticks(range(len(rows)), rows["b"])
     ax.set(ylim=(len(rows) - 0.5, -0.5))
     ax.set_xlabel(
-        f"{metric} of {model} minus that of the other, 95 % ({side}: {model} is better)\n"
-        "filled: told apart after Holm's correction"
+        f"{metric} of {model} minus that of the other, 95 % interval\n"
+        f"{side}: {model} is better; filled: told apart"
     )
     ax.grid(axis="y", visible=False)
     return ax.figure
