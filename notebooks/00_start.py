@@ -61,6 +61,8 @@ data = features.build(corpus)
 daf = train.fit(data, tune.settings("synthetic", data.modalities, "daf"), range(seeds))
 rows = data.rows("test")
 test, truth = data.take(rows), corpus.truth["weights"][rows]  # truth (n, m): the ideal weights
+
+# %%
 seen = daf.predict(test)
 weights = seen.weights.mean(axis=0)  # (n, m)
 
@@ -75,6 +77,8 @@ score, opinions = seen.score.mean(axis=0)[i], seen.opinions.mean(axis=0)[i]
 print(f'"{corpus.text[rows[i]]}"')
 figure = cards.utterance(data.modalities, weights[i], truth[i], opinions, score, test.label[i])
 _ = plots.save(figure, "00_utterance", run)
+
+# %%
 print(f"DAF gives the voice {weights[i, 1]:.0%} of the weight; ideal is {truth[i, 1]:.0%}.")
 
 # %% [markdown]
@@ -88,6 +92,8 @@ axes = figure.axes[0]
 axes.set(xlabel="how informative the words are", ylabel="DAF's weight of the words")
 axes.set_title("DAF listens to the words where they tell something")
 _ = plots.save(figure, "00_weight", run)
+
+# %%
 assert by_level[1.0] > 3 * by_level[0.0]
 print(
     f"Mean weight of the words: {by_level[0.0]:.2f} where they tell nothing, "
@@ -107,6 +113,8 @@ goal = targets(reviews)
 pair = ["minilm", made.named("small", [reviews.text[k] for k in reviews.rows("train")])]
 states = frozen.states(reviews, *pair)
 dyfulm = frozen.fit(states, goal, frozen.Settings(), range(seeds))
+
+# %%
 held = reviews.rows("test")
 said = dyfulm.predict(states.take(held))
 
@@ -116,6 +124,8 @@ read = reviews.text[held[k]].split()
 names, n = tuple(f"word {j}" for j in range(len(read))), len(read)
 parts = dict(ids=names, groups=names, text=tuple(read), split=np.repeat("test", n))
 alone = replace(reviews, **parts, label=np.zeros(n), truth={})
+
+# %%
 gate = dyfulm.predict(frozen.states(alone, *pair, scaler=states.scaler)).gate.mean(axis=(0, 2))
 _ = plots.save(cards.words(read, gate, "encoder B", "encoder A"), "00_gate", run)
 found, true = FINE[said.fine[0, k]], FINE[goal.fine[held[k]]]
@@ -137,11 +147,14 @@ def difference(name: str, other: str, metric: str, a: str) -> str:
     )
 
 
+# %%
 depth, voice = (difference("mosi", b, "mae", "daf") for b in ("text_deep", "daf:t+shuffled"))
 bag, second = (difference("hotel", b, "acc_fine", "dyfulm") for b in ("tfidf", "single_a"))
 print("1. CMU-MOSI: words and voice in DAF are no better than words alone in a model as deep.")
 print(f"   Error of DAF minus that of words alone: {depth}.")
 print(f"   Error of DAF minus that of DAF with the voices of others: {voice}.")
+
+# %%
 print("2. Hotel reviews, fine-tuned: DyFuLM beats a bag of words, in accuracy of five classes.")
 print(f"   Difference: {bag}.")
 print("3. Its second encoder adds nothing there that we can measure.")

@@ -51,7 +51,7 @@ from sklearn.preprocessing import StandardScaler
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as chatter
 
-from mmlib.covarep import (  # fmt: skip
+from mmlib.covarep import (
     FEATURES,
     GROUPS,
     envelope,
@@ -97,6 +97,8 @@ embedded = load("synthetic", seed=seed)
 corpus = embedded if dataset == "synthetic" else load(dataset, **options)
 facts = passport(corpus)
 assert not facts.crossing_groups, "a video in two splits is an error, not a note"
+
+# %%
 print(facts)
 
 # %% [markdown]
@@ -132,6 +134,8 @@ clear = (q[:, 1] > 0.95) & (np.abs(embedded.label) < 1.5)  # (n,): clear voices 
 found = (evidence[:, 1] - embedded.label)[clear].std()
 wanted = noise_of(q[clear, 1]).mean()
 print(f"spread of clear voices: {found:.2f}, by the equation {wanted:.2f}")
+
+# %%
 assert abs(found / wanted - 1) < 0.1
 
 # %% [markdown]
@@ -151,6 +155,8 @@ lost = pd.Series(np.all(vision.values == 0, axis=1))  # (sum t,): no face in thi
 spoken_by = np.repeat(np.arange(len(embedded)), vision.lengths)  # utterance of each frame
 voiced = features.pool(audio)[:, audio.columns.index("VUV")]  # (n,)
 unseen = lost.groupby(spoken_by).mean().reindex(range(len(embedded)), fill_value=0)  # (n,)
+
+# %%
 for name, at, sign in (("voiced frames", 1, voiced), ("frames without a face", 2, -unseen)):
     here = q[:, at] > 0  # 0 stands for a missing modality
     rank = spearmanr(sign[here], q[here, at])[0]
@@ -180,11 +186,14 @@ def gap(corpus) -> tuple[float, float]:
     return tuple(score("mae", guess, corpus.label[held]) for guess in guesses)
 
 
+# %%
 control = load("synthetic", seed=seed, control=True)
 (oracle, fixed), (oracle_control, fixed_control) = gap(embedded), gap(control)
 print(f"error of the oracle {oracle:.2f}, of the best fixed weighting {fixed:.2f}")
 print(f"on the control      {oracle_control:.2f}                           {fixed_control:.2f}")
 assert np.ptp(control.truth["weights"], axis=0).max() < 1e-12  # one weighting for all
+
+# %%
 assert fixed_control - oracle_control < 0.1 * (fixed - oracle)
 
 # %% [markdown]
@@ -214,16 +223,22 @@ chatter.disable_progress_bar()
 tokenizer = AutoTokenizer.from_pretrained(locate(encoder), trust_remote_code=False)
 model = AutoModel.from_pretrained(locate(encoder), trust_remote_code=False).eval()
 ranked = sorted(set(worded.text), key=lambda words: (len(words), words))
+
+# %%
 four = ranked[:: (len(ranked) - 1) // 3]  # from the shortest to about the longest
 batch = tokenizer(four, padding=True, truncation=True, max_length=max_length, return_tensors="pt")
 with torch.inference_mode():
     H = model(**batch).last_hidden_state  # (b, t, d)
 mask = batch["attention_mask"][..., None]  # (b, t, 1)
+
+# %%
 own = ((H * mask).sum(1) / mask.sum(1)).numpy()  # (b, d)
 assert np.abs(own - encoding.encode(four, **frozen)).max() < 1e-5
 careless = H.mean(1).numpy()  # over padding too
 off = np.linalg.norm(careless - own, axis=1) / np.linalg.norm(own, axis=1)  # (b,)
 print("tokens", mask.sum((1, 2)).tolist(), "relative error of the careless mean", off.round(2))
+
+# %%
 assert off[0] > 0.1, "the shortest text has the most padding"
 
 # %% [markdown]
@@ -241,6 +256,7 @@ def padding(lengths: np.ndarray, b: int = 64) -> float:
     return 1 - lengths.sum() / sum(len(batch) * batch.max() for batch in batches)
 
 
+# %%
 arrival, by_length = padding(tokens), padding(np.sort(tokens))
 print(f"padding: {arrival:.0%} in order of arrival, {by_length:.1%} by length")
 print("texts cut at", {limit: int((tokens > limit).sum()) for limit in (16, 32, 64, 128)})
@@ -282,6 +298,7 @@ print("an entry depends on:", ", ".join(sorted(second.settings)))
 PENALTIES = np.array([300.0, 1000.0, 3000.0])
 
 
+# %%
 class Held(NamedTuple):
     """Held-out utterances of all folds, in the order that mmlib.scores.stats takes them."""
 
@@ -290,6 +307,7 @@ class Held(NamedTuple):
     group: np.ndarray  # (n,)
 
 
+# %%
 def probe(x: np.ndarray, corpus, folds: list) -> Held:
     """What ridge regression with the best of the penalties predicts for the held-out rows."""
     rows, guesses = np.concatenate([held for _, held in folds]), []
@@ -309,19 +327,25 @@ def mae(held: Held) -> tuple[float, float, float]:
     return score("mae", *held[:2]), *stats.interval(METRICS["mae"], *held)
 
 
+# %%
 def folds_of(corpus, k: int = 5) -> list[tuple[np.ndarray, np.ndarray]]:
     """Training and held-out rows of k folds of train + valid, cut by group."""
     rows, groups = np.flatnonzero(corpus.split != "test"), np.array(corpus.groups)
     return [(rows[a], rows[b]) for a, b in GroupKFold(k).split(rows, groups=groups[rows])]
 
 
+# %%
 views = {f"layer {i}": states[:, i] for i in range(states.shape[1])}
 views["all layers"] = states.reshape(len(states), -1)  # (n, l d)
+
+# %%
 ways = {
     "cross-validated": folds_of(worded),
     "own validation split": [(worded.rows("train"), worded.rows("valid"))],
 }
 read = {way: {v: probe(x, worded, folds) for v, x in views.items()} for way, folds in ways.items()}
+
+# %%
 errors = {way: {view: mae(held) for view, held in by.items()} for way, by in read.items()}
 
 # %%
@@ -331,6 +355,8 @@ print(table.to_string())
 
 # %%
 last = f"layer {states.shape[1] - 1}"
+
+# %%
 figure = plots.curves(
     range(states.shape[1]),
     {way: list(by.values())[:-1] for way, by in errors.items()},
@@ -354,16 +380,24 @@ _ = plots.save(figure, "01_layers", run)
 
 # %%
 wins = {}
+
+# %%
 for way, by in read.items():
     wins[way] = stats.compare(METRICS["mae"], by["all layers"].guess, *by[last])
     difference, low, high, _ = wins[way]
-    print(f"{way}, {len(set(by[last].group))} videos: all layers - {last}: "
-          f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]")  # fmt: skip
+    print(
+        f"{way}, {len(set(by[last].group))} videos: all layers - {last}: "
+        f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
+    )
+
+# %%
 if encoder == "minilm":
     assert wins["cross-validated"].diff < 0, "all layers end to end are read better"
 if dataset == "mosi" and encoder == "minilm" and not leak:
     assert wins["own validation split"].diff > 0 > wins["cross-validated"].diff
 agree = all(win.diff < 0 for win in wins.values())
+
+# %%
 print(f"{worded.name}: the two ways of holding out {'agree' if agree else 'DISAGREE'}")
 
 # %% [markdown]
@@ -378,6 +412,8 @@ print(f"{worded.name}: the two ways of holding out {'agree' if agree else 'DISAG
 
 # %%
 sources = [embedded] if corpus is embedded else [embedded, corpus]
+
+# %%
 for sequences in (sequences for source in sources for sequences in source.sequences.values()):
     pooled, d = features.pool(sequences), len(sequences.columns)
     for i in np.flatnonzero(sequences.lengths)[:20]:
@@ -401,10 +437,14 @@ def padded_mean(sequences: Sequences) -> np.ndarray:
 
 
 twenty = audio.take(np.arange(20))
+
+# %%
 frames = np.concatenate([part for i in range(20) for part in (twenty[i], twenty[i])])
 twice = replace(twenty, values=frames, lengths=2 * twenty.lengths)
 assert np.allclose(features.pool(twice), features.pool(twenty), rtol=1e-3, atol=1e-3)
 heard = audio.lengths > 0
+
+# %%
 for name, mean in (("valid", features.pool(audio)), ("padded", padded_mean(audio))):
     pitch = mean[heard, audio.columns.index("F0")]
     rank = abs(spearmanr(pitch, audio.lengths[heard])[0])
@@ -428,15 +468,20 @@ def shorten(sequences: Sequences, least: float) -> Sequences:
     return replace(sequences, values=sequences.values[inside], lengths=kept)
 
 
+# %%
 LEAST, cost, folds = (1.0, 0.5, 0.25, 0.05), {}, folds_of(embedded)
+
+# %%
 for m, sequences in embedded.sequences.items():
     for least in LEAST:
         cut = shorten(sequences, least)
         mean = features.pool(cut)[:, : len(cut.columns)]
         valid, padded = (probe(x, embedded, folds) for x in (mean, padded_mean(cut)))
         cost[m, least] = stats.compare(METRICS["mae"], padded.guess, *valid)[:3]
-        print(f"{m}, at least {least:.0%} kept: valid mean {mae(valid)[0]:.3f}, "
-              f"padded mean {mae(padded)[0]:.3f}")  # fmt: skip
+        print(
+            f"{m}, at least {least:.0%} kept: valid mean {mae(valid)[0]:.3f}, "
+            f"padded mean {mae(padded)[0]:.3f}"
+        )
 
 # %%
 figure = plots.curves(
@@ -447,6 +492,8 @@ figure = plots.curves(
 )
 figure.axes[0].axhline(0, color="black", lw=1)
 _ = plots.save(figure, "01_padding", run)
+
+# %%
 for m in embedded.sequences:
     assert cost[m, 0.05][0] > cost[m, 1.0][0] > 0, "padding costs, and more if lengths differ more"
     assert cost[m, 0.05][1] > 0, "the interval excludes zero"
@@ -465,15 +512,20 @@ train = corpus.rows("train")
 scaler = vectors.Scaler.fit(raw, present, train)
 other = {m: np.where((corpus.split == "train")[:, None], x, 1e3) for m, x in raw.items()}
 spoilt = vectors.Scaler.fit(other, present, train)
+
+# %%
 assert all(np.array_equal(scaler.mean[m], spoilt.mean[m]) for m in raw)
 assert all(np.array_equal(scaler.scale[m], spoilt.scale[m]) for m in raw)
-
 data = features.build(corpus, layers=layers, **frozen)
+
+# %%
 for i, (m, x) in enumerate(data.x.items()):
     limit = (np.abs(x) >= vectors.CLIP).mean()
     mean, sd = x[train][present[train, i]].mean(), x[train][present[train, i]].std()
-    print(f"{m}: {x.shape}, missing {(~data.present[:, i]).mean():.1%}, at the limit {limit:.2%}, "
-          f"training mean {abs(mean):.1f}, sd {sd:.1f}")  # fmt: skip
+    print(
+        f"{m}: {x.shape}, missing {(~data.present[:, i]).mean():.1%}, at the limit {limit:.2%}, "
+        f"training mean {abs(mean):.1f}, sd {sd:.1f}"
+    )
     assert abs(mean) < 0.1 and not x[~data.present[:, i]].any()
 
 # %% [markdown]
@@ -488,9 +540,14 @@ known = {"text": read["cross-validated"]["all layers"]} if worded is corpus else
 known |= {m: probe(x, corpus, folds) for m, x in data.x.items() if m != "text"}
 median = np.concatenate([np.full(len(h), np.median(corpus.label[fit])) for fit, h in folds])
 known["constant"] = next(iter(known.values()))._replace(guess=median)
+
+# %%
 for name, held in known.items():
-    print(name, "MAE {:.3f} [{:.3f}, {:.3f}],".format(*mae(held)),
-          f"Corr {score('corr', *held[:2]):.2f}")  # fmt: skip
+    print(
+        name,
+        "MAE {:.3f} [{:.3f}, {:.3f}],".format(*mae(held)),
+        f"Corr {score('corr', *held[:2]):.2f}",
+    )
 
 # %% [markdown]
 # ## 9 · Audio: 74 numbers every 10 ms, from the wave itself
@@ -507,6 +564,8 @@ time = np.arange(3 * rate) / rate  # (n,) s
 pitch = 130 + 30 * np.sin(np.pi * time)
 shape = np.interp(time, [0, 3], [0.5, 2.3])  # pressed to relaxed
 voice = synthesise(pitch, shape, noise=0.01)
+
+# %%
 table = extract(voice.wave, rate)  # (t, d)
 print(table.shape, {group: len(names) for group, names in GROUPS.items()})
 
@@ -559,6 +618,8 @@ closures = stages.gci  # (f,) samples
 apart = closures[:, None] - voice.closures  # (found, true)
 late = apart[np.arange(len(closures)), np.abs(apart).argmin(axis=1)]
 assert len(closures) > 0.95 * len(voice.closures) and np.abs(late).max() < 4
+
+# %%
 print(
     f"{len(closures)} of {len(voice.closures)}, {late.mean():.1f} +- {late.std():.1f} samples late"
 )
@@ -597,6 +658,7 @@ def of_the_pulse(rd: float) -> tuple[float, float, float]:
     return flow.max() / -slope.min(), (flow > flow.max() / 2).mean(), 20 * np.log10(first / second)
 
 
+# %%
 grid = np.linspace(0.5, 2.3, 19)
 truth = pd.DataFrame([of_the_pulse(r) for r in grid], grid, ["NAQ", "QOQ", "H1H2"])
 
@@ -633,6 +695,8 @@ for axis, name in zip(axes, directions.index, strict=True):
     axis.set(xlabel="true Rd", ylabel=name)
 axes[2].set_ylabel("peakSlope (log10/octave)")
 _ = plots.save(figure, "covarep-directions", run)
+
+# %%
 assert directions["PSP"] > 0.8 and directions["MDQ"] > 0.6 and directions["peakSlope"] < -0.6
 
 # %% [markdown]
@@ -646,6 +710,8 @@ curve = envelope.true_envelope(frame.log_spectrum, np.array([rate // 2 // 130]))
 hertz = np.arange(2049) * rate / 4096
 harmonic = np.arange(1, 60)
 impulse = np.abs(np.fft.rfft(resonate(np.eye(1, 4096)[0], voice.formants, rate)))
+
+# %%
 pulse = np.abs(lf.spectrum(lf.pulse(shape[24000]), harmonic))
 made = np.log(pulse * np.interp(harmonic * 130, hertz, impulse))
 at = np.rint(harmonic[:25] * 130 / rate * 4096).astype(int)  # above, noise fills the gaps
@@ -670,17 +736,23 @@ _ = plots.save(figure, "covarep-envelope", run)
 noises = [0.01, 0.03, 0.1, 0.3]
 breathy = [synthesise(np.full(2 * rate, 130.0), 1.0, noise=noise) for noise in noises]
 names = ["HMPDD_0", "MDQ", "Rd_conf"]
+
+# %%
 medians = pd.DataFrame(
     [extract(v.wave, rate, names).iloc[15:-15].median() for v in breathy],
     index=pd.Index(noises, name="noise"),
 )
 print(medians.round(2))
+
+# %%
 figure, axes = plt.subplots(1, 3, figsize=(10, 2.6))
 for axis, name in zip(axes, names, strict=True):
     axis.plot(medians[name], "o-")
     axis.set(xscale="log", xlabel="breath noise", ylabel=name)
 axes[0].set_ylabel("HMPDD_0 (ln rad)")
 _ = plots.save(figure, "covarep-noise", run)
+
+# %%
 assert medians["HMPDD_0"].is_monotonic_increasing
 
 # %% [markdown]
@@ -741,9 +813,12 @@ clear = np.flatnonzero(heard > 0.9)
 clear = clear[np.argsort(evidence[clear])]
 rows = clear[np.linspace(0, len(clear) - 1, 6).round().astype(int)]
 said, measured = embedded.take(rows), spoken(embedded, rows)
+
+# %%
 print(measured.variant, measured.sequences["audio"].lengths.tolist(), "rows of 10 ms")
 
 
+# %%
 def voiced_means(corpus) -> pd.DataFrame:
     """Pitch and shape in the voiced frames, loudness in all; one row an utterance."""
     audio = corpus.sequences["audio"]
@@ -758,6 +833,8 @@ pairs = (
     true.add_suffix(", corpus").join(found.add_suffix(", wave")).set_axis(evidence[rows].round(1))
 )
 assert (found["F0"] - true["F0"]).abs().max() < 15 and (found["Rd"] - true["Rd"]).abs().max() < 0.4
+
+# %%
 assert found["MCEP_0"].corr(true["MCEP_0"]) > 0.9  # up to the formants' own gain
 for name, sign in (("F0", 1), ("Rd", -1), ("MCEP_0", 1)):
     assert sign * spearmanr(found[name], evidence[rows])[0] > 0.5, f"{name} follows the evidence"
@@ -804,6 +881,8 @@ frames = [recordings.audio.frames(part) for part in decode.cut(decode.blocks(fil
 print(*(found.missing or found.values.shape for found in frames))
 values = np.concatenate([found.values for found in frames])  # (f, d)
 intervals = np.concatenate([f.intervals + t[0] for f, t in zip(frames, turns, strict=True)])  # s
+
+# %%
 centre = intervals.mean(axis=1)  # (f,) s
 if made:
     truth = made.f0[(centre * decode.RATE).astype(int)]
@@ -821,6 +900,8 @@ toy = collapse(
 )
 assert toy == 1.5, "the third frame only touches the interval"
 word = said.utterances[0].pieces[0]
+
+# %%
 inside = (intervals[:, 0] < word.end) & (intervals[:, 1] > word.start)  # (f,)
 of_word = collapse(values, intervals, np.array([(word.start, word.end)]))[0]
 assert np.allclose(of_word, values[inside].mean(axis=0))
@@ -835,6 +916,8 @@ print(f"{word.text!r}: {inside.sum()} frames, F0 {of_word[0]:.0f} Hz")
 seen = (
     recordings.read_faces(files[2], recording.seconds, recording.frame_rate) if files[2] else None
 )
+
+# %%
 if seen:
     print(seen.program, seen.values.shape, seen.counts)
     assert seen.counts["lost"] + len(seen.time) == seen.counts["frames"]
@@ -845,14 +928,20 @@ if made:
     time = np.arange(0, len(made.f0), 160) / decode.RATE
     tracks["truth"] = (time, made.f0[::160])
 grid = np.arange(0, recording.seconds, 0.04)  # (t,) s
+
+# %%
 spans = np.stack([grid, grid + 0.04], axis=1)
 shown = [i for i, name in enumerate(FEATURES) if name != "creak"]
+
+# %%
 figure = timelines.recording(
-    wave, decode.RATE, tracks,
+    wave,
+    decode.RATE,
+    tracks,
     (grid, collapse(values[:, shown], intervals, spans), [FEATURES[i] for i in shown]),
     (grid, collapse(seen.values, seen.intervals, spans), FACET) if seen else None,
     [piece[:3] for one in said.utterances for piece in one.pieces],
-)  # fmt: skip
+)
 _ = plots.save(figure, "01_recording", run)
 
 # %% [markdown]
@@ -878,11 +967,27 @@ if whole.sequences["audio"].lengths[0]:
 # %%
 best = min(data.modalities, key=lambda m: mae(known[m])[0])
 difference, low, high, _ = wins["cross-validated"]
-print(f"1. {worded.name}: all text layers against the last: {difference:+.3f} MAE "
-      f"[{low:+.3f}, {high:+.3f}], cross-validated over videos.")  # fmt: skip
-print(f"2. Averaging padding costs {cost['audio', 1.0][0]:.3f} MAE (audio, embedded corpus), and "
-      f"{cost['audio', 0.05][0]:.3f} where lengths differ more.")  # fmt: skip
-print(f"3. Embedded corpus: {fixed - oracle:.2f} MAE between fixed weights and the oracle; "
-      f"{fixed_control - oracle_control:.2f} on the control.")  # fmt: skip
-print(f"4. {corpus.name}: {best} alone reaches {mae(known[best])[0]:.3f}, a constant "
-      f"{mae(known['constant'])[0]:.3f}.")  # fmt: skip
+
+# %%
+print(
+    f"1. {worded.name}: all text layers against the last: {difference:+.3f} MAE "
+    f"[{low:+.3f}, {high:+.3f}], cross-validated over videos."
+)
+
+# %%
+print(
+    f"2. Averaging padding costs {cost['audio', 1.0][0]:.3f} MAE (audio, embedded corpus), and "
+    f"{cost['audio', 0.05][0]:.3f} where lengths differ more."
+)
+
+# %%
+print(
+    f"3. Embedded corpus: {fixed - oracle:.2f} MAE between fixed weights and the oracle; "
+    f"{fixed_control - oracle_control:.2f} on the control."
+)
+
+# %%
+print(
+    f"4. {corpus.name}: {best} alone reaches {mae(known[best])[0]:.3f}, a constant "
+    f"{mae(known['constant'])[0]:.3f}."
+)

@@ -69,6 +69,8 @@ corpus = load(dataset, **options)
 states = dict(encoder=encoder, layers=layers)  # of the text
 data = features.build(corpus, None if modalities == "all" else modalities.split(), **states)
 variant = features.variant(data.modalities)
+
+# %%
 rows = {split: data.rows(split) for split in ("train", "valid", "test")}
 {**data.dims, **{split: len(r) for split, r in rows.items()}}
 
@@ -94,6 +96,8 @@ W = {m: layer.weight[0].detach() for m, layer in model.project.items()}  # (d, h
 b = {m: layer.bias[0].detach() for m, layer in model.project.items()}  # (1, h)
 h = torch.stack([torch.tanh(x[m][0] @ W[m] + b[m]) for m in data.modalities], dim=1)  # (b, m, h)
 h = h * present[0, ..., None]  # an absent modality is zero
+
+# %%
 assert torch.allclose(h, model.embed(x, None)[0] * present[0, ..., None], atol=1e-6)
 h.shape
 
@@ -114,6 +118,8 @@ e = model.scorer_out(torch.relu(model.scorer_in(seen[None])))[0]  # (b, m)
 alpha = torch.softmax(e.masked_fill(~present[0], -torch.inf), dim=-1).detach()  # (b, m)
 out = model(x, present)
 assert torch.allclose(alpha, out.weights[0].detach(), atol=1e-6)
+
+# %%
 assert torch.allclose(alpha.sum(-1), torch.ones(4))
 alpha.numpy().round(3)
 
@@ -147,6 +153,8 @@ y_hat = model.head(z[None])[0, :, 0]
 opinions = out.opinions[0]  # (b, m)
 assert torch.allclose(y_hat, out.score[0], atol=1e-5)
 assert torch.allclose((alpha * opinions).sum(-1), out.score[0], atol=1e-5)
+
+# %%
 out.score[0].detach().numpy().round(3)
 
 # %% [markdown]
@@ -178,6 +186,7 @@ tuned = tune.settings(dataset, data.modalities, "daf", encoder)
 settings = replace(tuned, lr=3e-4)  # small steps: what they round stays small in the check below
 
 
+# %%
 def plain_loop(seed: int, steps: int) -> fusion.Fusion:
     """Train one DAF by an ordinary loop."""
     streams = Streams.of(seed)
@@ -189,10 +198,8 @@ def plain_loop(seed: int, steps: int) -> fusion.Fusion:
     adamw = torch.optim.AdamW(rates, settings.lr, eps=EPS, weight_decay=settings.weight_decay)
     masks, (x, present, label) = train.noise([member], [streams]), train.tensors(data)
     order = streams.order.permutation(rows["train"])
-    for batch in order[: len(order) // settings.batch * settings.batch].reshape(-1, settings.batch)[
-        :steps
-    ]:
-        batch = torch.from_numpy(batch)[None]  # (s, b)
+    for k in range(0, steps * settings.batch, settings.batch):
+        batch = torch.from_numpy(order[k : k + settings.batch])[None]  # (s, b)
         score = model({m: v[batch] for m, v in x.items()}, present[batch], masks).score
         adamw.zero_grad()
         train.error(score, label[batch], settings.corner).mean().backward()
@@ -206,7 +213,7 @@ def plain_loop(seed: int, steps: int) -> fusion.Fusion:
 # parameters agree with the plain loop's to 1e-5, whoever else is in the stack.
 
 # %%
-steps = min(20, len(rows["train"]) // settings.batch)
+steps = min(20, len(rows["train"]) // settings.batch)  # of whole batches
 snapshot = {}
 
 
@@ -215,6 +222,7 @@ def keep(step: int, stack: fusion.Fusion) -> None:
         snapshot.update({name: value.clone() for name, value in stack.state_dict().items()})
 
 
+# %%
 train.fit(data, replace(settings, epochs=1), seeds=range(3), on_step=keep)
 for seed in range(3):
     for name, value in plain_loop(seed, steps).state_dict().items():
@@ -235,6 +243,8 @@ alone = [name for name in known if name not in fusion.RULES]
 everything = features.with_constant(data)
 test = everything.take(rows["test"])
 fits, scores = {}, {}
+
+# %%
 for name in [*alone, "static", "daf"] if len(data.modalities) > 1 else alone:
     rule, used = known[name]
     chosen = tune.settings(dataset, used, rule, encoder)
@@ -252,16 +262,27 @@ _ = plots.save(figure, "02_curves", run)
 
 # %%
 constant = np.full(len(test), np.median(data.label[rows["train"]]))
-table = pd.DataFrame({name: {k: np.mean(v) for k, v in all_scores(s, test.label).items()}
-                      for name, s in scores.items()} | {
-    "constant": all_scores(constant, test.label),
-    "positive": all_scores(np.ones(len(test)), test.label),
-}).T  # fmt: skip
+
+# %%
+table = pd.DataFrame(
+    {
+        name: {k: np.mean(v) for k, v in all_scores(s, test.label).items()}
+        for name, s in scores.items()
+    }
+    | {
+        "constant": all_scores(constant, test.label),
+        "positive": all_scores(np.ones(len(test)), test.label),
+    }
+).T
+
+# %%
 table[["mae", "corr", "acc2_non0", "f1_non0", "acc2_has0", "f1_has0", "acc7"]].round(2)
 
 # %%
 behind = [name for name in fits if table.loc[name, "mae"] >= table.loc["constant", "mae"]]
 print("no better than a constant:", *behind or ["none"])
+
+# %%
 if dataset == "synthetic":
     oracle = np.abs(corpus.truth["oracle"][rows["test"]] - test.label).mean()
     assert oracle < table.loc["daf", "mae"] < table.loc["static", "mae"] - 0.1
@@ -282,11 +303,15 @@ new = []
 for name, score in scores.items():
     subset = variant if name in ("static", "daf") else name[0]
     new += results.rows(score, test.label, test.groups, model=name, variant=subset, **place)
+
+# %%
 if dataset == "synthetic":
     best = corpus.truth["oracle"][rows["test"]]
     new += results.rows(best, test.label, test.groups, model="oracle", variant=variant, **place)
 paper = {"mae": 0.539, "f1_non0": 0.874, "f1_has0": 0.874}
 shown = pd.DataFrame(new).query("model == @main and metric in @paper").set_index("metric")
+
+# %%
 shown = shown[["mean", "ci_low", "ci_high", "sd", "n_seeds"]].round(2)
 shown.insert(0, "paper, MOSEI", pd.Series(paper))
 shown
@@ -324,12 +349,16 @@ full.pivot(index=["model", "variant"], columns="metric", values="mean")[[*paper,
 # %%
 pooled = fits[main].predict(test)
 lines = [f"{main}: MAE {table.loc[main, 'mae']:.2f} on {dataset}, {seeds} seeds."]
+
+# %%
 if main == "daf":
     lines += [
         f"Fixed weights: {table.loc['static', 'mae']:.2f}; best single modality at any depth: "
         f"{table.loc[alone, 'mae'].min():.2f}.",
         f"DAF's weights vary: sd {pooled.weights.std(axis=1).mean():.2f} (a static fusion: 0).",
     ]
+
+# %%
 print("\n".join(lines))
 
 # %% [markdown]

@@ -62,11 +62,15 @@ corpus = load(dataset, **options)
 states = dict(encoder=encoder, layers=layers)  # of the text
 if utterances and len(corpus) > utterances:
     corpus = corpus.take(np.arange(utterances))
+
+# %%
 wanted = None if modalities == "all" else modalities.split()
 data = features.build(corpus, wanted, **states)
 everything = features.with_constant(data)  # and a modality that is 1 for every utterance
 test = data.take(data.rows("test"))
 full = features.variant(data.modalities)
+
+# %%
 {**data.dims, **{split: len(data.rows(split)) for split in ("train", "valid", "test")}}
 
 # %% [markdown]
@@ -98,13 +102,13 @@ key = dataset + "-leak" * leak
 tuned = pd.DataFrame(tune.table(key, encoder))
 tuned.drop(columns="candidates", errors="ignore")
 
-
 # %%
 known = tune.models(data.modalities)  # name -> (rule, modalities)
 is_tuned = {names for _, names in known.values()}
 every_seed = range(seeds)
 
 
+# %%
 def predicted(rule: str, used: tuple, source: vectors.Features, seeds=every_seed) -> np.ndarray:
     """Test scores (s, n) of a rule, with its stored settings; a subset has the full set's."""
     settings = tune.settings(key, used if used in is_tuned else data.modalities, rule, encoder)
@@ -115,11 +119,15 @@ def predicted(rule: str, used: tuple, source: vectors.Features, seeds=every_seed
 # %%
 chosen = [*known, "ridge"] if models == "all" else models.split()
 fits = {}
+
+# %%
 for name in chosen:
     if name != "ridge":
         rule, used = known[name]
         settings = tune.settings(key, used, rule, encoder)
         fits[name] = train.fit(everything.only(used), settings, every_seed)
+
+# %%
 unseen = everything.take(everything.rows("test"))
 scores = {name: fit.predict(unseen.only(known[name][1])).score for name, fit in fits.items()}
 if "ridge" in chosen:
@@ -128,11 +136,15 @@ if "ridge" in chosen:
 # %%
 place = dict(notebook="03_daf_ablations", dataset=dataset, split="test")
 rows = []
+
+# %%
 for name, score in scores.items():
     seen = [m for m in known.get(name, ("", data.modalities))[1] if m != features.CONSTANT]
     subset = features.variant(seen)
     rows += results.rows(score, test.label, test.groups, model=name, variant=subset, **place)
 constant = np.full(len(test), np.median(data.label[data.rows("train")]))
+
+# %%
 rows += results.rows(constant, test.label, test.groups, model="constant", variant=full, **place)
 frame = pd.DataFrame(rows)
 results.table(frame)
@@ -142,8 +154,12 @@ figure = plots.intervals(frame, "mae")
 figure.axes[0].set_title("lower is better; to compare two models, see the paired tests")
 _ = plots.save(figure, "03_rules", run)
 best_of = frame[frame["metric"] == "mae"].set_index("model")["mean"]
-print(f"Lowest MAE: {best_of.idxmin()}, {best_of.min():.2f}. "
-      f"The constant has {best_of['constant']:.2f}.")  # fmt: skip
+
+# %%
+print(
+    f"Lowest MAE: {best_of.idxmin()}, {best_of.min():.2f}. "
+    f"The constant has {best_of['constant']:.2f}."
+)
 
 # %% [markdown]
 # ## All subsets of modalities
@@ -152,11 +168,15 @@ print(f"Lowest MAE: {best_of.idxmin()}, {best_of.min():.2f}. "
 
 # %%
 subsets = [c for k in range(2, len(data.modalities)) for c in combinations(data.modalities, k)]
+
+# %%
 for subset in subsets if models == "all" else ():
     score = predicted("daf", subset, data)
     rows += results.rows(
         score, test.label, test.groups, model="daf", variant=features.variant(subset), **place
     )
+
+# %%
 frame = pd.DataFrame(rows)
 alone = frame[frame["model"].isin({*known} - {*fusion.RULES} | {"daf"})]
 results.table(alone, metrics=("mae", "corr", "f1_non0"))
@@ -198,9 +218,11 @@ def with_noise(source: vectors.Features) -> vectors.Features:
     )
 
 
+# %%
 ORDERS = 5  # of `t+shuffled`
 
 
+# %%
 def with_shuffled(source: vectors.Features, draw: int) -> vectors.Features:
     """The audio taken from another utterance of the same split, in training too."""
     rng, order = np.random.default_rng(draw), np.arange(len(source))
@@ -216,6 +238,8 @@ def with_shuffled(source: vectors.Features, draw: int) -> vectors.Features:
 useless, controls = {}, {}
 if noise and models == "all":
     useless = {full + "n": with_noise(data), "tn": with_noise(data.only(["text"]))}
+
+# %%
 for rule in ("static", "concat", "daf") if useless else ():
     for name, source in useless.items():
         controls[rule, name] = predicted(rule, source.modalities, source)
@@ -225,11 +249,15 @@ for rule in ("static", "concat", "daf") if useless else ():
         shuffled[k::ORDERS] = predicted(
             rule, strangers.modalities, strangers, every_seed[k::ORDERS]
         )
+
+# %%
 cost = {}
 for (rule, name), score in controls.items():
     rows += results.rows(score, test.label, test.groups, model=rule, variant=name, **place)
     deep = error(scores["text_deep"], test.label).mean()
     cost[rule, name] = {"MAE above text_deep": error(score, test.label).mean() - deep}
+
+# %%
 print(pd.DataFrame(cost).T.round(3) if cost else "trained where `noise` is set, as in the run mosi")
 
 # %% [markdown]
@@ -237,21 +265,36 @@ print(pd.DataFrame(cost).T.round(3) if cost else "trained where `noise` is set, 
 
 # %%
 base = tune.settings(key, data.modalities, "daf", encoder)
-means = {"as tuned": base, "modality dropout .3": replace(base, modality_dropout=0.3),
-         "no modality dropout": replace(base, modality_dropout=0.0),
-         "no feature dropout": replace(base, feature_dropout=0.0),
-         "scorer of width 4": replace(base, shape={"scorer_width": 4})}  # fmt: skip
+
+# %%
+means = {
+    "as tuned": base,
+    "modality dropout .3": replace(base, modality_dropout=0.3),
+    "no modality dropout": replace(base, modality_dropout=0.0),
+    "no feature dropout": replace(base, feature_dropout=0.0),
+    "scorer of width 4": replace(base, shape={"scorer_width": 4}),
+}
+
+# %%
 ablated = {}
+
+# %%
 for name, settings in means.items() if useless else ():
     source = useless[full + "n"]
     found = train.fit(source, settings, range(seeds)).predict(source.take(source.rows("test")))
     weight = found.weights[..., -1].mean()
     ablated[name] = {"MAE": error(found.score, test.label).mean(), "weight of noise": weight}
+
+# %%
 if ablated:
     ablated = pd.DataFrame(ablated).T
     print(ablated.round(3))
-    print("lowest error beside the noise:", ablated["MAE"].idxmin(),
-          "- lowest weight of the noise:", ablated["weight of noise"].idxmin())  # fmt: skip
+    print(
+        "lowest error beside the noise:",
+        ablated["MAE"].idxmin(),
+        "- lowest weight of the noise:",
+        ablated["weight of noise"].idxmin(),
+    )
 
 # %% [markdown]
 # ## Paired tests
@@ -264,8 +307,17 @@ if ablated:
 # %%
 tested = {**scores, **{f"daf:{name}": x for (rule, name), x in controls.items() if rule == "daf"}}
 rivals = [("daf", other) for other in tested if other != "daf" and "daf" in tested]
-pairs = results.comparisons(tested, rivals, test.label, test.groups, variant=full,
-                            metrics=("mae", "corr"), **place) if rivals else []  # fmt: skip
+
+# %%
+pairs = (
+    results.comparisons(
+        tested, rivals, test.label, test.groups, variant=full, metrics=("mae", "corr"), **place
+    )
+    if rivals
+    else []
+)
+
+# %%
 pd.DataFrame(pairs, columns=["a", "b", "metric", "diff", "ci_low", "ci_high", "p_holm"]).round(3)
 
 # %%
@@ -274,12 +326,18 @@ worse = [b for b, winner in winners.items() if winner == "daf"]
 better = [b for b, winner in winners.items() if winner == b]
 level = [b for b, winner in winners.items() if not winner]
 print("MAE against DAF. worse:", *worse or ["none"])
+
+# %%
 print("not told apart:", *level or ["none"])
 print("better:", *better or ["none"])
 FAR = "audio|vision"  # one of them alone is far behind, and would squeeze the others
+
+# %%
 if pairs:
     drawn = pd.DataFrame(pairs).query("not b.str.match(@FAR)")
     _ = plots.save(plots.differences(drawn, "mae"), "03_differences", run)
+
+# %%
 if dataset == "synthetic" and models == "all":
     simpler = {*known} - {*fusion.RULES} | {"mean", "static", "ridge"}  # one modality, at any depth
     assert simpler <= set(worse)
@@ -293,11 +351,20 @@ if dataset == "synthetic" and models == "all":
 
 # %%
 shares = (0, 0.5, 1)
-damage = {name: interpret.robustness(fits[name], test, error, shares)
-          for name in ("static", "concat", "daf") if name in fits}  # fmt: skip
+
+# %%
+damage = {
+    name: interpret.robustness(fits[name], test, error, shares)
+    for name in ("static", "concat", "daf")
+    if name in fits
+}
+
+# %%
 if damage:
     curves = pd.concat(damage, names=["model"]).groupby(["model", "how", "share"])["error"].mean()
     print(curves.unstack("share").round(2))
+
+# %%
 if {"daf", "static"} <= set(damage):
     rises = (curves.unstack("share")[1] - curves.unstack("share")[0]).unstack("model")
     times = (rises["daf"] / rises["static"]).astype(float).round(1)
@@ -314,8 +381,10 @@ if "daf" in damage:
     worst, least = max(rise, key=rise.get), min(rise, key=rise.get)
     figure.axes[0].set_title(f"Shuffling {worst} costs most, {least} least")
     _ = plots.save(figure, "03_robustness", run)
-    print(f"Shuffled, {worst} costs {rise[worst]:.2f} MAE and {least} {rise[least]:+.2f}. "
-          "Bands: the range over seeds.")  # fmt: skip
+    print(
+        f"Shuffled, {worst} costs {rise[worst]:.2f} MAE and {least} {rise[least]:+.2f}. "
+        "Bands: the range over seeds."
+    )
 
 # %% [markdown]
 # ## What peeking would have gained
@@ -330,6 +399,8 @@ peeked = {name: error(score, test.label).min() for name, score in scores.items()
 gain = pd.DataFrame({"mean over seeds": honest, "best seed on test": peeked})
 gain["gain"] = gain.iloc[:, 0] - gain.iloc[:, 1]
 assert (gain["gain"] >= 0).all()
+
+# %%
 gain.round(3)
 
 # %% [markdown]
@@ -388,18 +459,35 @@ def seconds(model: fusion.Fusion, n: int) -> float:
 
 
 built = {rule: fusion.create(rule, data.dims) for rule in fusion.RULES}
-cost = pd.DataFrame({rule: {"parameters": sum(p.numel() for p in model.parameters()),
-                            "one utterance": seconds(model, 1), "a thousand": seconds(model, 1000)}
-                     for rule, model in built.items()}).T  # fmt: skip
+cost = pd.DataFrame(index=list(built))
+cost["parameters"] = [sum(p.numel() for p in model.parameters()) for model in built.values()]
+for name, n in (("one utterance", 1), ("a thousand", 1000)):
+    cost[name] = [seconds(model, n) for model in built.values()]
 cost["memory, MB"] = cost["parameters"] * 4 / 1e6
 cost[["one utterance", "a thousand"]] /= cost.loc["mean", ["one utterance", "a thousand"]]
 cost.round(2)
 
 # %%
-given = dict(dataset=dataset, modalities=modalities, models=models, leak=leak, noise=noise,
-             utterances=utterances, seeds=seeds, **states)  # fmt: skip
-_ = results.save(rows, run, "03_daf_ablations", comparisons=pairs, parameters=given,
-             checksums=dict(corpus.checksums))  # fmt: skip
+given = dict(
+    dataset=dataset,
+    modalities=modalities,
+    models=models,
+    leak=leak,
+    noise=noise,
+    utterances=utterances,
+    seeds=seeds,
+    **states,
+)
+
+# %%
+_ = results.save(
+    rows,
+    run,
+    "03_daf_ablations",
+    comparisons=pairs,
+    parameters=given,
+    checksums=dict(corpus.checksums),
+)
 
 # %% [markdown]
 # ## The stored runs on real data
@@ -410,6 +498,8 @@ _ = results.save(rows, run, "03_daf_ablations", comparisons=pairs, parameters=gi
 
 # %%
 stored = {}
+
+# %%
 for name in ("mosi", "mosi-mpnet"):
     if name in results.runs():
         tests = results.load_comparisons(name).query("metric == 'mae' and a == 'daf'")
@@ -425,8 +515,10 @@ for name, tests in stored.items():
     assert not {"text_deep", "text_gated", "daf:t+shuffled", "concat"} & settled  # as said below
     print(f"{name}: DAF's error is established as the lower one against:", *sorted(settled))
     own = tests.loc["daf:t+shuffled"]
-    print("  what the voice of the utterance itself brings, in MAE: "
-          f"{-own['diff']:+.3f} [{-own['ci_high']:+.3f}, {-own['ci_low']:+.3f}]")  # fmt: skip
+    print(
+        "  what the voice of the utterance itself brings, in MAE: "
+        f"{-own['diff']:+.3f} [{-own['ci_high']:+.3f}, {-own['ci_low']:+.3f}]"
+    )
 
 # %% [markdown]
 # **Where the claim fails.** On MOSI the gain of DAF over text alone is *depth*. Text with a second
@@ -451,9 +543,15 @@ best = min(honest, key=honest.get)
 print(f"Lowest MAE on {dataset}: {best}, {honest[best]:.2f}; DAF {honest.get('daf', np.nan):.2f}.")
 easy = [b for b in winners if b.startswith(("audio", "vision"))]  # weak alone: counted apart
 hard = [b for b in winners if b not in easy]
-print(f"Of {len(hard)} rivals with text or fusion, worse than DAF: {len(set(worse) & set(hard))}; "
-      f"not told apart: {len(set(level) & set(hard))}. Of {len(easy)} with audio or vision alone, "
-      f"worse: {len(set(worse) & set(easy))}.")  # fmt: skip
+
+# %%
+print(
+    f"Of {len(hard)} rivals with text or fusion, worse than DAF: {len(set(worse) & set(hard))}; "
+    f"not told apart: {len(set(level) & set(hard))}. Of {len(easy)} with audio or vision alone, "
+    f"worse: {len(set(worse) & set(easy))}."
+)
+
+# %%
 print(f"The best of {seeds} seeds on test would have 'gained' up to {gain['gain'].max():.3f} MAE.")
 
 # %% [markdown]

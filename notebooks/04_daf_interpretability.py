@@ -56,6 +56,8 @@ corpus = load(dataset, **options)
 states = dict(encoder=encoder, layers=layers)  # of the text
 data = features.build(corpus, None if modalities == "all" else modalities.split(), **states)
 fits = {}
+
+# %%
 for rule in ("static", "daf"):
     settings = tune.settings(dataset, data.modalities, rule, encoder)
     fits[rule] = train.fit(data, settings, range(seeds))
@@ -70,6 +72,8 @@ found = {rule: fit.predict(test) for rule, fit in fits.items()}
 daf = found["daf"]
 alpha = daf.weights.mean(axis=0)  # (n, m), mean over seeds
 assert np.allclose((daf.weights * daf.opinions).sum(-1), daf.score, atol=1e-4)
+
+# %%
 daf.score.shape, daf.weights.shape
 
 # %% [markdown]
@@ -105,11 +109,15 @@ def gaps(corpus, data, fits) -> pd.DataFrame:
     guess |= {name: one.predict(test).score for name, one in fits.items()}
     mae = {name: float(np.abs(one - test.label).mean()) for name, one in guess.items()}
     print("MAE:", {name: round(error, 2) for name, error in mae.items()})
-    return pd.DataFrame({
-        ceiling: {start: interpret.gap_closed(mae[start], mae["daf"], mae[ceiling])
-                  for start in ("best fixed weights", "static")}
-        for ceiling in ("best weighting", "oracle")
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            ceiling: {
+                start: interpret.gap_closed(mae[start], mae["daf"], mae[ceiling])
+                for start in ("best fixed weights", "static")
+            }
+            for ceiling in ("best weighting", "oracle")
+        }
+    )
 
 
 # %%
@@ -140,8 +148,10 @@ if corpus.truth:
             there = test.present[:, column]
             noise = test.x[m][there, test.dims[m] // 2 :].mean(axis=1)  # the second half: sds
             guesses = {"- mean of the sds": -noise, "DAF's weight": alpha[there, column]}
-            trivial[m] = {name: spearmanr(guess, precision[there, column]).statistic
-                          for name, guess in guesses.items()}  # fmt: skip
+            trivial[m] = {
+                name: spearmanr(guess, precision[there, column]).statistic
+                for name, guess in guesses.items()
+            }
     display(pd.DataFrame(trivial).T.round(2))
 
 # %%
@@ -178,6 +188,8 @@ if corpus.truth:
 edges = [0, 0.25, 1, 2, 3]
 figure = plots.weights(alpha, np.abs(test.label), data.modalities, bins=edges, xlabel="|label|")
 _ = plots.save(figure, "04_intensity", run)
+
+# %%
 interpret.by_bins(np.abs(test.label), alpha, edges).set_axis(
     ["|label|", *data.modalities, "n"], axis=1
 )
@@ -195,6 +207,7 @@ disagreement = interpret.conflict(daf.opinions, test.present)  # (n,)
 evenness = np.nan_to_num(interpret.entropy(daf.weights, test.present)).mean(axis=0)  # (n,)
 
 
+# %%
 def describe(part: np.ndarray) -> dict[str, float]:
     """Mean weights, entropy and error of some utterances."""
     error = np.abs(daf.score[:, part] - test.label[part]).mean()
@@ -202,11 +215,14 @@ def describe(part: np.ndarray) -> dict[str, float]:
     return {**means, "entropy": evenness[part].mean(), "MAE": error, "n": part.sum()}
 
 
+# %%
 summary = {}
 for name, values in (("doubt", doubt), ("conflict", disagreement)):
     low, high = np.quantile(values, [0.25, 0.75])
     summary[f"low {name}"] = describe(values <= low)
     summary[f"high {name}"] = describe(values >= high)
+
+# %%
 pd.DataFrame(summary).T.round(2)
 
 # %%
@@ -232,6 +248,8 @@ against.round(2)
 
 # %%
 rows, complexity = data.rows("test"), None
+
+# %%
 if corpus.truth:
     evidence = np.where(test.present, corpus.truth["evidence"][rows], np.nan)
     complexity = np.nanmax(evidence, axis=1) - np.nanmin(evidence, axis=1)  # (n,)
@@ -239,10 +257,17 @@ if corpus.truth:
 elif set(EMOTIONS) <= set(corpus.annotations):
     heard = [corpus.annotations[name][rows] > 0 for name in EMOTIONS]
     complexity, steps = np.sum(heard, axis=0), [-1, 0, 1, 2, 6]  # (n,)
+
+# %%
 if complexity is not None:
     levels = pd.cut(complexity, steps)
-    by_level = pd.DataFrame({"entropy": evenness, "largest weight": alpha.max(axis=1),
-                             "MAE": np.abs(daf.score - test.label).mean(axis=0)})  # fmt: skip
+    by_level = pd.DataFrame(
+        {
+            "entropy": evenness,
+            "largest weight": alpha.max(axis=1),
+            "MAE": np.abs(daf.score - test.label).mean(axis=0),
+        }
+    )
     display(by_level.groupby(levels, observed=True).agg(["mean", "size"]).round(2))
 
 # %% [markdown]
@@ -272,6 +297,8 @@ faithful.round(2)
 if dataset == "synthetic":
     assert (faithful["rank_corr"] > 0.2).all()
 missing = faithful.query("how == 'missing'")
+
+# %%
 print(
     "mean rank correlation of weight and change when hidden:", missing["rank_corr"].mean().round(2)
 )
@@ -287,6 +314,8 @@ most = np.argsort(-disagreement)[:3]
 shown = pd.DataFrame(
     {"label": test.label[most], "score": daf.score.mean(0)[most]}, index=[test.ids[i] for i in most]
 )
+
+# %%
 for k, m in enumerate(data.modalities):
     shown[f"alpha {m}"], shown[f"o {m}"] = alpha[most, k], daf.opinions.mean(0)[most, k]
 if corpus.truth:
@@ -315,16 +344,21 @@ rings[rings].index.tolist()
 
 # %%
 spread = pd.DataFrame({"mean": alpha.mean(axis=0), "sd": alpha.std(axis=0)}, data.modalities)
+
+# %%
 tables = {
     "weights": spread.rename_axis("modality").reset_index(),
     "intensity": interpret.by_bins(np.abs(test.label), alpha, edges).astype({"bin": str}),
     "confidence": pd.DataFrame(summary).T.rename_axis("utterances").reset_index(),
     "entropy": pd.DataFrame({"quantile": [0.1, 0.5, 0.9], "entropy": deciles}),
-    "faithfulness": faithful, "contradicted": against, "diagnosis": report,
-}  # fmt: skip
+    "faithfulness": faithful,
+    "contradicted": against,
+    "diagnosis": report,
+}
+
+# %%
 given = dict(dataset=dataset, modalities=modalities, leak=leak, seeds=seeds, **states)
-results.save([], run, "04_daf_interpretability", parameters=given,
-             checksums=dict(corpus.checksums))  # fmt: skip
+results.save([], run, "04_daf_interpretability", parameters=given, checksums=dict(corpus.checksums))
 for name, table in tables.items():
     results.save_table(table.rename(columns=str), run, f"04_{name}")
 print(f"{len(tables)} tables")
@@ -345,8 +379,10 @@ for name in ("mosi", "mosi-mpnet", "mmmo"):
     known = known[known["model"].isin(["daf", "constant"]) & known["variant"].isin(["ta", "av"])]
     low, high = known.set_index("model").loc["daf", ["ci_low", "ci_high"]]
     base = known.set_index("model").loc["constant", "mean"]
-    print(f"{name}: MAE of DAF [{low:.2f}, {high:.2f}], of the constant {base:.2f};",
-          "better" if high < base else "no better than the constant")  # fmt: skip
+    print(
+        f"{name}: MAE of DAF [{low:.2f}, {high:.2f}], of the constant {base:.2f};",
+        "better" if high < base else "no better than the constant",
+    )
     for kind in ("weights", "faithfulness", "contradicted", "diagnosis"):
         stored = results.load_table(name, f"04_{kind}")
         if len(stored):
@@ -361,12 +397,16 @@ alarms = report.loc[report["alarm"], "signature"].tolist()
 top = data.modalities[int(alpha.mean(axis=0).argmax())]
 print(f"On {dataset}, {seeds} seeds: largest mean weight {top} ({alpha.mean(0).max():.2f}).")
 print(f"Faithfulness (hidden): {missing['rank_corr'].mean():.2f}. Alarms: {alarms or 'none'}.")
+
+# %%
 if corpus.truth:
     print(f"Rank correlation with the truth, pooled: {ranks[:, -1].mean():.2f}.")
     for start in closed.index:
         share = closed.loc[start, "oracle"]
-        print(f"Share of the gap to the oracle closed, from {start}: {share:.0%}; "
-              f"the bar of 70 % is {'met' if share >= 0.7 else 'NOT met'}.")  # fmt: skip
+        print(
+            f"Share of the gap to the oracle closed, from {start}: {share:.0%}; "
+            f"the bar of 70 % is {'met' if share >= 0.7 else 'NOT met'}."
+        )
 
 # %% [markdown]
 # The opinions are what makes the weights readable: without the affine head a large weight could

@@ -100,6 +100,8 @@ shares = natural(corpus)  # where reviews were drawn balanced
 wide = {"as drawn": intensity_table(corpus)}
 wide |= {} if shares is None else {"natural shares": intensity_table(corpus, shares)}
 wide = pd.concat(wide, names=["reviews"])
+
+# %%
 nearest = np.log(wide["sd_to_paper"]).abs().idxmin()
 print("nearest to the paper's:", ", ".join(nearest))
 wide.round(3)
@@ -133,8 +135,14 @@ folders = [made.named(name, words) for name in (encoder_a, encoder_b)]
 data = frozen.states(corpus, *folders, max_length=max_length, dtype=dtype)
 apart = interpret.difference(*(x[rows["valid"], -1] for x in data.x.values()))
 sizes = {name: x.shape[1:] for name, x in data.x.items()}  # (l, d)
-print(f"layers and width: A {sizes['a']}, B {sizes['b']}; CKA {apart.cka:.2f}, "
-      f"distance {apart.distance:.2f}")  # fmt: skip
+
+# %%
+print(
+    f"layers and width: A {sizes['a']}, B {sizes['b']}; CKA {apart.cka:.2f}, "
+    f"distance {apart.distance:.2f}"
+)
+
+# %%
 if apart.cka > 0.95:
     print("the two encoders say the same: a gate has nothing to choose")
 assert dataset != "synthetic_reviews" or encoder_b != "small" or apart.cka < 0.95
@@ -168,6 +176,8 @@ readers = [AutoTokenizer.from_pretrained(folder, trust_remote_code=False) for fo
 a, b = (alignment.read(reader, [example], max_length)[0] for reader in readers)
 places = alignment.align(example, a, b)
 print(len(a.ids), "and", len(b.ids), "tokens,", len(places.spans), "common positions:")
+
+# %%
 print(" | ".join(example[start:end] for start, end in places.spans))
 for reading, owner in ((a, places.a), (b, places.b)):
     for span, place in zip(reading.spans, owner, strict=True):
@@ -195,6 +205,7 @@ x = {name: torch.from_numpy(data.x[name][four][None, :, None]) for name in "ab"}
 out = model(x["a"], x["b"])  # x: (s, b, t, l, d)
 
 
+# %%
 def fuse(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     """alpha (s, b, l) and H_fused (s, b, h) of one encoder."""
     part = model.fusion[name]
@@ -204,6 +215,7 @@ def fuse(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     return alpha, torch.einsum("sbl,sblh->sbh", alpha, H)
 
 
+# %%
 (alpha_a, h_A), (alpha_b, c_B) = fuse("a"), fuse("b")
 assert torch.allclose(alpha_a, out.alpha_a, atol=1e-6)
 assert torch.allclose(alpha_b.sum(-1), torch.ones(1, 4))  # the weights of the layers sum to 1
@@ -223,6 +235,8 @@ h = g * h_A + (1 - g) * c_B
 assert torch.allclose(g, out.gate[:, :, 0], atol=1e-6)
 same, _ = model.join({"a": h_A, "b": h_A})
 assert torch.allclose(same, h_A, atol=1e-6)
+
+# %%
 round(g.mean().item(), 2), tuple(g.shape)
 
 # %% [markdown]
@@ -252,6 +266,8 @@ for part in (model.guide.weight, model.guide.bias):
     part.data = torch.randn(part.shape, generator=draw)
 y_c, y_i = model.coarse(h), torch.sigmoid(model.intensity(h))  # (s, b, 3), (s, b, 1)
 V, v = model.guide.weight[0], model.guide.bias[0, 0]  # (4, h), (h,)
+
+# %%
 guidance = 2 * torch.sigmoid(torch.cat([y_c.softmax(-1), y_i], -1) @ V + v)
 guided = model(x["a"], x["b"])
 assert torch.allclose(guided.guidance, guidance, atol=1e-5)
@@ -277,6 +293,8 @@ L = losses.task_losses(out, truth)  # (s, 3): coarse, fine, intensity
 weigh = losses.weighting("uncertainty")
 weigh.tenth.data = torch.tensor([[0.02, -0.05, 0.1]])  # learned at ten times the other steps
 eta = weigh.log_variance[0]  # (3,)
+
+# %%
 c, f, i = L[0]
 by_hand = torch.exp(-eta) @ torch.stack([c, f, i / 2]) + eta.sum() / 2
 assert torch.allclose(weigh(L), by_hand)
@@ -301,11 +319,16 @@ test = data.take(rows["test"])
 said, known = fit.predict(test), goal.take(rows["test"])
 seen = losses.Targets(*(torch.from_numpy(part[rows["train"]]) for part in goal))
 best = losses.constant_losses(seen).numpy()  # (3,)
+
+# %%
 relative = fit.curves["valid"] / best  # (epochs, s, 3)
-figure = plots.learning({name: relative[..., k] for k, name in enumerate(losses.TASKS)},
-                        best_epoch=fit.best_epoch)  # fmt: skip
+figure = plots.learning(
+    {name: relative[..., k] for k, name in enumerate(losses.TASKS)}, best_epoch=fit.best_epoch
+)
 figure.axes[0].set_ylabel("validation loss, best constant = 1")
 _ = plots.save(figure, "05_curves", run)
+
+# %%
 print("lines: median over seeds; bands: their range")
 
 # %% [markdown]
@@ -318,8 +341,16 @@ bag = bag_of_words.learn(corpus, goal).predict(corpus.take(rows["test"]))
 base = constant(goal.take(rows["train"]), len(test))
 states = linear.of_states(data, goal).predict(test)
 answers = {"dyfulm": said, "logistic": states, "tfidf": bag, "constant": base}
-table = pd.DataFrame({name: {k: np.mean(v) for k, v in all_scores(one, known).items()}
-                      for name, one in answers.items()}).T  # fmt: skip
+
+# %%
+table = pd.DataFrame(
+    {
+        name: {k: np.mean(v) for k, v in all_scores(one, known).items()}
+        for name, one in answers.items()
+    }
+).T
+
+# %%
 table.round(2)
 
 # %%
@@ -340,21 +371,33 @@ place = dict(notebook="05_dyfulm", dataset=dataset, split="test", variant="full"
 weights = {split: natural(corpus.take(rows[split])) for split in ("train", "test")}
 usual = constant(goal.take(rows["train"]), len(test), weights["train"])  # the best constant there
 new = []
+
+# %%
 for name, one in answers.items():
     at = dict(place, model=name, natural=usual if name == "constant" else None)
     new += results.rows(one, known, test.groups, weights=weights["test"], **at)
 paper = {"acc_coarse": 0.8264, "acc_fine": 0.6848, "mae": 0.0674, "mse": 0.0082, "r2": 0.6903}
 shown = pd.DataFrame(new).query("model == 'dyfulm' and metric in @paper").set_index("metric")
+
+# %%
 shown = shown[["mean", "ci_low", "ci_high", "sd", "n_seeds"]].round(2)
 shown.insert(0, "paper, hotel reviews", pd.Series(paper))
 shown
 
 # %%
 used = dict(
-    dataset=dataset, utterances=utterances, train_reviews=train_reviews,
-    encoder_a=encoder_a, encoder_b=encoder_b, intensity=intensity, max_length=max_length,
-    dtype=dtype, seeds=seeds,
-)  # fmt: skip
+    dataset=dataset,
+    utterances=utterances,
+    train_reviews=train_reviews,
+    encoder_a=encoder_a,
+    encoder_b=encoder_b,
+    intensity=intensity,
+    max_length=max_length,
+    dtype=dtype,
+    seeds=seeds,
+)
+
+# %%
 results.save(new, run, "05_dyfulm", parameters=used, checksums=dict(corpus.checksums))
 _, report = encoding.encode(
     corpus.text, folders[0], layers="all", max_length=max_length, dtype=dtype, report=True
@@ -373,8 +416,12 @@ if "hotel" in results.runs():
     full = results.load("hotel").query("notebook == 'finetune'")
     order = ["acc_coarse", "acc_coarse_natural", "acc_fine", "acc_fine_natural", "mae", "r2"]
     line = full["model"].where(full["variant"] == "full", full["model"] + ", " + full["variant"])
-    print(full.assign(model=line).pivot(index="model", columns="metric", values="mean")[order]
-          .sort_values("acc_fine", ascending=False).round(3))  # fmt: skip
+    print(
+        full.assign(model=line)
+        .pivot(index="model", columns="metric", values="mean")[order]
+        .sort_values("acc_fine", ascending=False)
+        .round(3)
+    )
     print("seeds:", full.assign(model=line).groupby("model")["n_seeds"].first().to_dict())
     gains = results.load_comparisons("hotel").query("notebook == 'finetune'")
     print(gains.set_index(["b", "metric"])[["diff", "ci_low", "ci_high", "p_holm"]].round(3))
@@ -386,11 +433,15 @@ if "hotel" in results.runs():
 line = "{}: coarse {acc_coarse:.2f}, fine {acc_fine:.2f}, MAE {mae:.2f}"
 for name in answers:
     print(line.format(f"{dataset}, {name}", **table.loc[name].round(2)))
+
+# %%
 if "hotel" in results.runs():
     for name in ("tfidf", "single_a", "dyfulm:none"):
         one = gains.query("b == @name and metric == 'acc_fine'").iloc[0]
-        print(f"hotel, fine-tuned, minus {name}: fine {one['diff']:+.3f} [{one['ci_low']:+.3f}, "
-              f"{one['ci_high']:+.3f}], p {one['p_holm']:.3f}")  # fmt: skip
+        print(
+            f"hotel, fine-tuned, minus {name}: fine {one['diff']:+.3f} [{one['ci_low']:+.3f}, "
+            f"{one['ci_high']:+.3f}], p {one['p_holm']:.3f}"
+        )
 
 # %% [markdown]
 # **What differs from the paper, and why.** Its encoders are RoBERTa and DeBERTa, fine-tuned; with a

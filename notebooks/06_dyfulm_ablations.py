@@ -63,12 +63,18 @@ corpus = corpus.sample(train_reviews, splits=("train", "valid"))
 goal = targets(corpus, intensity)
 words = [corpus.text[i] for i in corpus.rows("train")]
 folders = [made.named(name, words) for name in (encoder_a, encoder_b)]
+
+# %%
 data = frozen.states(corpus, *folders, max_length=max_length, dtype=dtype)
 test, known = data.take(data.rows("test")), goal.take(data.rows("test"))
 apart = interpret.difference(*(part[data.rows("valid"), -1] for part in data.x.values()))
 a, b = (x.shape[1:] for x in data.x.values())  # (l, d) each
-print(f"A {a}, B {b}, {len(test)} to test on; "
-      f"CKA of A and B {apart.cka:.2f}, distance {apart.distance:.2f}")  # fmt: skip
+
+# %%
+print(
+    f"A {a}, B {b}, {len(test)} to test on; "
+    f"CKA of A and B {apart.cka:.2f}, distance {apart.distance:.2f}"
+)
 
 # %% [markdown]
 # ## 1 · What is switched off, and what takes its place
@@ -87,6 +93,7 @@ tuned = pd.DataFrame(tune.table(dataset, encoder_a, encoder_b))
 print(tuned.T.to_string(header=False) if len(tuned) else "not tuned: the defaults")
 
 
+# %%
 def changed(**settings: object) -> frozen.Settings:
     """The full model's settings, but for those given."""
     return replace(base, **settings)
@@ -95,6 +102,8 @@ def changed(**settings: object) -> frozen.Settings:
 # %%
 LAST, MEAN = {"layer_fusion": "last"}, {"gate": "mean"}  # the last layer; the average of A and B
 ALONE = {"guidance": False}  # a fine head of its own
+
+# %%
 VARIANTS = {
     "full": base,
     "no_layer_fusion": changed(shape=LAST),
@@ -109,6 +118,8 @@ VARIANTS = {
     "dwa": changed(weighting="dwa"),
     "huber": changed(regression="huber"),
 }
+
+# %%
 SINGLE = {f"single_{name}": changed(shape={"gate": name}) for name in "ab"}
 
 # %% [markdown]
@@ -121,10 +132,20 @@ fits = {
 }
 answers = {name: fit.predict(test) for name, fit in fits.items()}
 answers["logistic"] = linear.of_states(data, goal).predict(test)
+
+# %%
 answers["tfidf"] = bag_of_words.learn(corpus, goal).predict(corpus.take(corpus.rows("test")))
 answers["constant"] = constant(goal.take(data.rows("train")), len(test))
-table = pd.DataFrame({name: {metric: np.mean(v) for metric, v in all_scores(one, known).items()}
-                      for name, one in answers.items()}).T  # fmt: skip
+
+# %%
+table = pd.DataFrame(
+    {
+        name: {metric: np.mean(v) for metric, v in all_scores(one, known).items()}
+        for name, one in answers.items()
+    }
+).T
+
+# %%
 table[["acc_coarse", "acc_fine", "f1_fine", "mae", "r2"]].round(2)
 
 # %%
@@ -149,14 +170,22 @@ def model_of(name: str) -> tuple[str, str]:
 
 place = dict(notebook="06_dyfulm_ablations", dataset=dataset, split="test")
 weights = natural(corpus.take(corpus.rows("test")))
-compared = {"dyfulm" if name == "full" else ":".join(model_of(name)) if name in VARIANTS else name:
-            one for name, one in answers.items()}  # fmt: skip
+
+# %%
+compared = {
+    "dyfulm" if name == "full" else ":".join(model_of(name)) if name in VARIANTS else name: one
+    for name, one in answers.items()
+}
 pairs = [("dyfulm", name) for name in compared if name not in ("dyfulm", "constant")]
+
+# %%
 tests = results.comparisons(
     compared, pairs, known, test.groups, weights=weights, variant="full", **place
 )
 print(f"{len(set(test.groups))} groups and {seeds} seeds to test on")
 frame = pd.DataFrame(tests).set_index(["b", "metric"])
+
+# %%
 frame[["diff", "ci_low", "ci_high", "p_holm"]].unstack("metric")[["diff", "p_holm"]].round(2)
 
 # %%
@@ -173,6 +202,8 @@ square = pd.DataFrame(names, index=["layer fusion on", "layer fusion off"])
 square = square.map(lambda name: table.loc[name, "acc_fine"])
 (both, fusion_alone), (gate_alone, neither) = square.to_numpy()
 interaction = both - fusion_alone - gate_alone + neither
+
+# %%
 print(f"interaction of layer fusion and gate: {100 * interaction:+.1f} points")
 square.round(2)
 
@@ -182,8 +213,9 @@ square.round(2)
 # words has no guidance; what it shows lies in the labels.
 
 # %%
-compared_errors = {name: interpret.inherited(answers[name], known)
-                   for name in ("full", "no_guidance", "tfidf")}  # fmt: skip
+compared_errors = {
+    name: interpret.inherited(answers[name], known) for name in ("full", "no_guidance", "tfidf")
+}
 pd.DataFrame(compared_errors).T.round(2)
 
 # %% [markdown]
@@ -195,9 +227,15 @@ pd.DataFrame(compared_errors).T.round(2)
 
 # %%
 layers, dims = zip(a, b, strict=True)
-models = {name: DyFuLM(dims, layers, **one.shape)
-          for name, one in (VARIANTS | SINGLE).items()
-          if name in ("full", "no_layer_fusion", "none", "single_a")}  # fmt: skip
+
+# %%
+models = {
+    name: DyFuLM(dims, layers, **one.shape)
+    for name, one in (VARIANTS | SINGLE).items()
+    if name in ("full", "no_layer_fusion", "none", "single_a")
+}
+
+# %%
 price = cost.fusion_and_heads(models)
 price[["parameters", "weights_mb", "activations_mb"]].round(2)
 
@@ -214,9 +252,12 @@ print("the full model takes", "longer" if slower > 1 else "no longer", "than the
 
 # %%
 valid, said = data.take(data.rows("valid")), goal.take(data.rows("valid"))
-by_valid = {name: np.mean(all_scores(fits[name].predict(valid), said)["acc_fine"])
-            for name in VARIANTS}  # fmt: skip
+by_valid = {
+    name: np.mean(all_scores(fits[name].predict(valid), said)["acc_fine"]) for name in VARIANTS
+}
 chosen = max(by_valid, key=by_valid.get)
+
+# %%
 peeked = table.loc[list(VARIANTS), "acc_fine"].idxmax()
 gain = table.loc[peeked, "acc_fine"] - table.loc[chosen, "acc_fine"]
 print(f"validation names {chosen}, the test split {peeked}: {100 * gain:.1f} points for peeking")
@@ -225,17 +266,35 @@ print(f"validation names {chosen}, the test split {peeked}: {100 * gain:.1f} poi
 train = corpus.rows("train")
 usual = constant(goal.take(train), len(test), natural(corpus.take(train)))  # under natural shares
 new = []
+
+# %%
 for name, one in answers.items():
     model, variant = model_of(name)
     at = dict(place, model=model, variant=variant, natural=usual if name == "constant" else None)
     new += results.rows(one, known, test.groups, weights=weights, **at)
+
+# %%
 used = dict(
-    dataset=dataset, utterances=utterances, train_reviews=train_reviews,
-    encoder_a=encoder_a, encoder_b=encoder_b, intensity=intensity, max_length=max_length,
-    dtype=dtype, seeds=seeds,
-)  # fmt: skip
-results.save(new, run, "06_dyfulm_ablations", comparisons=tests, parameters=used,
-             checksums=dict(corpus.checksums))  # fmt: skip
+    dataset=dataset,
+    utterances=utterances,
+    train_reviews=train_reviews,
+    encoder_a=encoder_a,
+    encoder_b=encoder_b,
+    intensity=intensity,
+    max_length=max_length,
+    dtype=dtype,
+    seeds=seeds,
+)
+
+# %%
+results.save(
+    new,
+    run,
+    "06_dyfulm_ablations",
+    comparisons=tests,
+    parameters=used,
+    checksums=dict(corpus.checksums),
+)
 print(f"{len(new)} rows, {len(tests)} paired tests")
 
 # %% [markdown]
@@ -264,14 +323,22 @@ for name in ("sst5", "hotel-frozen", "hotel", "scope"):
 # %%
 told = pd.DataFrame(filter(results.better, tests), columns=results.COMPARISON)
 fine = table["acc_fine"].round(2)
-print(f"On {dataset}, {seeds} seeds, fine accuracy: full model {fine['full']:.2f}, encoder A alone "
-      f"{fine['single_a']:.2f}, linear models of the states {fine['logistic']:.2f}, "
-      f"a bag of words {fine['tfidf']:.2f}.")  # fmt: skip
+
+# %%
+print(
+    f"On {dataset}, {seeds} seeds, fine accuracy: full model {fine['full']:.2f}, encoder A alone "
+    f"{fine['single_a']:.2f}, linear models of the states {fine['logistic']:.2f}, "
+    f"a bag of words {fine['tfidf']:.2f}."
+)
+
+# %%
 for metric, group in told.groupby("metric"):
     names = ", ".join(sorted(group["b"].str.removeprefix("dyfulm:")))
     print(f"Told apart from the full model after Holm by {metric}: {names}.")
 modules = [f"dyfulm:{name}" for name in VARIANTS if name.startswith("no_") and name != "no_fusion"]
 left = [name.removeprefix("dyfulm:") for name in modules if name not in set(told["b"])]
+
+# %%
 print(f"Modules whose removal no metric tells apart: {', '.join(left) or 'none'}.")
 
 # %% [markdown]

@@ -61,6 +61,8 @@ corpus = corpus.sample(train_reviews, splits=("train", "valid"))
 goal = targets(corpus, intensity)
 words = [corpus.text[i] for i in corpus.rows("train")]
 folders = [made.named(name, words) for name in (encoder_a, encoder_b)]
+
+# %%
 data = frozen.states(corpus, *folders, max_length=max_length, dtype=dtype)
 test, known = data.take(data.rows("test")), goal.take(data.rows("test"))
 {"A": data.x["a"].shape[1:], "B": data.x["b"].shape[1:], "test": len(test)}
@@ -75,6 +77,8 @@ base = tune.settings(dataset, encoder_a, encoder_b)
 full = frozen.fit(data, goal, base, range(seeds), on_step=pull)
 last = frozen.fit(data, goal, replace(base, shape={"layer_fusion": "last"}), range(seeds))
 start = frozen.fit(data, goal, replace(base, lr=1e-8, epochs=1), range(seeds))
+
+# %%
 said, before = full.predict(test), start.predict(test)
 said.gate.shape, said.alpha_a.shape  # (s, n, h), (s, n, l)
 
@@ -87,14 +91,25 @@ said.gate.shape, said.alpha_a.shape  # (s, n, h), (s, n, l)
 # (`sd_inputs`) stands beside that of the units' means (`sd_units`).
 
 # %%
-pd.concat({"trained": interpret.gates(said.gate).mean(),
-           "untrained": interpret.gates(before.gate).mean()}, axis=1).T.round(2)  # fmt: skip
+pd.concat(
+    {
+        "trained": interpret.gates(said.gate).mean(),
+        "untrained": interpret.gates(before.gate).mean(),
+    },
+    axis=1,
+).T.round(2)
 
 # %%
 near, near_start = (interpret.near_half(part.gate) for part in (said, before))
 assert near < near_start or dataset != "synthetic_reviews", "training moves the gate from .5"
-figure = plots.distribution({"untrained": before.gate, "trained": said.gate}, bins=40,
-                            band=(0.45, 0.55), xlabel="gate: 0 all B, 1 all A")  # fmt: skip
+
+# %%
+figure = plots.distribution(
+    {"untrained": before.gate, "trained": said.gate},
+    bins=40,
+    band=(0.45, 0.55),
+    xlabel="gate: 0 all B, 1 all A",
+)
 _ = plots.save(figure, "07_gate", run)
 
 # %% [markdown]
@@ -112,8 +127,8 @@ if dataset == "synthetic_reviews":
     )
     frequent = tuple(word for word, n in count.items() if n >= 20 and word.isalpha())
     many = len(frequent)
-    alone = replace(corpus, ids=frequent, groups=frequent, text=frequent, truth={},
-                    split=np.repeat("test", many), label=np.zeros(many))  # fmt: skip
+    alone = replace(corpus, text=frequent, ids=frequent, groups=frequent, truth={})
+    alone = replace(alone, split=np.repeat("test", many), label=np.zeros(many))
     read = frozen.states(alone, *folders, scaler=data.scaler, max_length=max_length, dtype=dtype)
     opened, chance = (fit.predict(read).gate.mean(axis=(0, 2)) for fit in (full, start))  # (words,)
     table = interpret.by_word(frequent, opened, least=1)
@@ -131,8 +146,12 @@ if dataset == "synthetic_reviews":
 
 # %%
 parts = {"A": (said.alpha_a, before.alpha_a), "B": (said.alpha_b, before.alpha_b)}
-top = {name: [interpret.largest(alpha) for alpha in both] + [1 / both[0].shape[-1]]
-       for name, both in parts.items()}  # fmt: skip
+top = {
+    name: [interpret.largest(alpha) for alpha in both] + [1 / both[0].shape[-1]]
+    for name, both in parts.items()
+}
+
+# %%
 for alpha, _ in parts.values():
     assert np.allclose(alpha.sum(axis=-1), 1, atol=1e-5)
 pd.DataFrame(top, index=["trained", "untrained", "uniform"]).round(2)
@@ -164,8 +183,14 @@ _ = plots.save(figure, "07_cosines", run)
 # %%
 norms = [name for name in course if name.startswith("norm_")]
 third = len(course) // 3
-pd.DataFrame({"first third": course[cosines + norms].iloc[:third].mean(),
-              "last third": course[cosines + norms].iloc[-third:].mean()}).round(2)  # fmt: skip
+
+# %%
+pd.DataFrame(
+    {
+        "first third": course[cosines + norms].iloc[:third].mean(),
+        "last third": course[cosines + norms].iloc[-third:].mean(),
+    }
+).round(2)
 
 # %% [markdown]
 # ## 5 · The guidance
@@ -180,6 +205,8 @@ plain = interpret.unguided(full, test)
 changed = (said.fine != plain.fine).mean()
 right = [(part.fine == known.fine).mean() for part in (said, plain)]
 print(f"gradient at the guidance: {course['guidance'].median():.2f} of the fine head's")
+
+# %%
 print(
     f"it changes {changed:.0%} of the fine classes; accuracy {right[0]:.2f}, at 1: {right[1]:.2f}"
 )
@@ -208,10 +235,15 @@ BROKEN = {
     "untrained": (start, {}, {"gate stuck near .5", "guidance idle"}),
     "gate open to A": (full, {"gate.weight": 0, "gate.bias": 5}, {"gate ignores its input"}),
     "layers alike": (full, {"fusion.a.w.weight": 0}, {"layers of A ignore the input"}),
-    "intensity at .5": (full, {"intensity.weight": 0, "intensity.bias": 0},
-                        {"intensity not learned, classes are"}),
+    "intensity at .5": (
+        full,
+        {"intensity.weight": 0, "intensity.bias": 0},
+        {"intensity not learned, classes are"},
+    ),
     "fine head off": (full, {"fine.weight": 0}, {"coarse far above fine"}),
-}  # fmt: skip
+}
+
+# %%
 for name, (fit, values, expected) in BROKEN.items():
     model = deepcopy(fit.model)
     for parameter, value in values.items():
@@ -223,12 +255,21 @@ for name, (fit, values, expected) in BROKEN.items():
 
 # %%
 used = dict(
-    dataset=dataset, utterances=utterances, train_reviews=train_reviews,
-    encoder_a=encoder_a, encoder_b=encoder_b, intensity=intensity, max_length=max_length,
-    dtype=dtype, seeds=seeds,
-)  # fmt: skip
-results.save([], run, "07_dyfulm_interpretability", parameters=used,
-             checksums=dict(corpus.checksums))  # fmt: skip
+    dataset=dataset,
+    utterances=utterances,
+    train_reviews=train_reviews,
+    encoder_a=encoder_a,
+    encoder_b=encoder_b,
+    intensity=intensity,
+    max_length=max_length,
+    dtype=dtype,
+    seeds=seeds,
+)
+
+# %%
+results.save(
+    [], run, "07_dyfulm_interpretability", parameters=used, checksums=dict(corpus.checksums)
+)
 _ = results.save_table(report, run, "diagnosis")
 
 # %% [markdown]
@@ -250,9 +291,12 @@ lines.pivot(index=["signature", "measure"], columns="run", values="text").fillna
 
 # %%
 found = {name: RUNS / name / "inside.json" for name in ("hotel", "scope")}
-inside = {name: json.loads(path.read_text())["dyfulm"]
-          for name, path in found.items() if path.exists()}  # fmt: skip
+inside = {
+    name: json.loads(path.read_text())["dyfulm"] for name, path in found.items() if path.exists()
+}
 real = {}
+
+# %%
 for name, one in inside.items():
     gate = np.array(one["gate"])  # (s, 20): share in each twentieth of (0, 1)
     real[name] = {
@@ -263,15 +307,24 @@ for name, one in inside.items():
         "largest layer weight, B": np.array(one["largest_b"]),
         "uniform layer weight": np.array([1 / len(one["alpha_a"][0])]),
     }
-pd.DataFrame({name: {measure: f"{v.mean():.2f} [{v.min():.2f}, {v.max():.2f}]"
-                     for measure, v in rows.items()} for name, rows in real.items()})  # fmt: skip
+
+# %%
+pd.DataFrame(
+    {
+        name: {
+            measure: f"{v.mean():.2f} [{v.min():.2f}, {v.max():.2f}]" for measure, v in rows.items()
+        }
+        for name, rows in real.items()
+    }
+)
 
 # %%
 if inside:
     middle = (np.arange(20) + 0.5) / 20
     shares = {name: np.mean(one["gate"], axis=0) for name, one in inside.items()}
-    figure = plots.curves(middle, shares, xlabel="gate of a token: 0 all B, 1 all A",
-                          ylabel="share of a twentieth")  # fmt: skip
+    figure = plots.curves(
+        middle, shares, xlabel="gate of a token: 0 all B, 1 all A", ylabel="share of a twentieth"
+    )
     figure.axes[0].set_ylim(0)
     _ = plots.save(figure, "07_gate_tokens", run)
 
@@ -290,11 +343,19 @@ for name, one in inside.items():
 
 # %%
 alarms = report.loc[report["alarm"], "signature"].tolist()
-print(f"On {dataset}, {seeds} seeds: {near:.0%} of the gate's values are within .05 of one half "
-      f"({near_start:.0%} before training).")  # fmt: skip
-print(f"Largest layer weight: A {top['A'][0]:.2f} (uniform {top['A'][2]:.2f}), B "
-      f"{top['B'][0]:.2f} (uniform {top['B'][2]:.2f}).")  # fmt: skip
+print(
+    f"On {dataset}, {seeds} seeds: {near:.0%} of the gate's values are within .05 of one half "
+    f"({near_start:.0%} before training)."
+)
+
+# %%
+print(
+    f"Largest layer weight: A {top['A'][0]:.2f} (uniform {top['A'][2]:.2f}), B "
+    f"{top['B'][0]:.2f} (uniform {top['B'][2]:.2f})."
+)
 print(f"Alarms: {', '.join(alarms) or 'none'}.")
+
+# %%
 for name, rows in real.items():
     print(f"{name}, fine-tuned:", ", ".join(f"{k} {v.mean():.2f}" for k, v in rows.items()))
 

@@ -65,6 +65,8 @@ work = Path(tempfile.mkdtemp())
 if made:
     files = demo.record(work)
     clip, transcript, faces = map(str, files[:3])
+
+# %%
 media = Path(clip)
 wave = decode.load(media)
 print(f"{media.name}: {len(wave) / decode.RATE:.1f} s")
@@ -82,6 +84,8 @@ skipped = build_corpus([media], folder, transcript or None, faces or None)
 assert skipped.empty, skipped["reason"][0]
 data = load(str(folder))
 rows = pd.read_csv(folder / "utterances.csv").set_index("id").loc[list(data.ids)]
+
+# %%
 data = data.take(np.flatnonzero(rows["clip"] == media.stem))
 rows = rows[rows["clip"] == media.stem]
 print(f"{len(data)} utterances: {', '.join(data.modalities)}")
@@ -102,6 +106,8 @@ facts = judge.about["data"]
 print(f"trained on {facts['name']}: {facts['variant']}; {len(judge.about['members'])} seeds")
 print(f"borrowed from the embedded corpus: {', '.join(apply.borrowed(judge)) or 'nothing'}")
 half = {heard: width for heard, width in facts["halfwidth"].items() if heard}
+
+# %%
 print(f"an interval holds {facts['coverage']:.0%} of the validation errors; half of it:")
 print(", ".join(f"{heard} {width:.2f}" for heard, width in half.items()))
 
@@ -116,6 +122,8 @@ found = apply.verdict(judge, data)
 names = judge.model.modalities
 alpha = found[[f"weight_{m}" for m in names]].to_numpy()  # (n, m)
 opinion = found[[f"opinion_{m}" for m in names]].to_numpy()  # (n, m)
+
+# %%
 found[["heard", "score", "low", "high", *(f"weight_{m}" for m in names)]].set_index(
     rows["text"].str[:40]
 ).round(1)
@@ -130,6 +138,8 @@ assert np.allclose(np.nansum(alpha * opinion, axis=1), found["score"], atol=1e-4
 assert (alpha[np.isnan(opinion)] == 0).all()
 counts = found["heard"].value_counts()
 print({heard: int(n) for heard, n in sorted(counts.items())})
+
+# %%
 if made:
     assert found["heard"].iloc[-1] == "text+vision", "too short for COVAREP: masked, not guessed"
 
@@ -138,6 +148,8 @@ seen = [m for m in names if found[f"weight_{m}"].any()]
 marked = [m for m in seen if m in apply.borrowed(judge)]
 note = "Voice and face are synthetic. " * made
 note += "Vision is known from the embedded corpus only." * bool(marked)
+
+# %%
 figure = timelines.sentiment(
     *(rows[edge].to_numpy() for edge in ("start", "end")),
     *(found[name].to_numpy() for name in ("score", "low", "high")),
@@ -174,6 +186,7 @@ def samples(i: int) -> np.ndarray:
     return wave[start:end]
 
 
+# %%
 def draw(i: int):
     """Wave and opinions of utterance i; the larger a point, the more it weighs."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 2.8), width_ratios=[1.6, 1])
@@ -205,6 +218,8 @@ top = found.loc[found["score"].idxmax()]
 clear = ((found["low"] > 0) | (found["high"] < 0)).sum()
 print(f"{len(found)} utterances, mean sentiment {found['score'].mean():+.2f}.")
 print(f"For {clear} of them the interval lies on one side of zero.")
+
+# %%
 print(
     f"Largest mean weight: {seen[int(alpha[:, [names.index(m) for m in seen]].mean(0).argmax())]}."
 )
