@@ -28,6 +28,16 @@
 # ![DyFuLM: two encoders, mixed layers, a gate, three heads](../figures/models/dyfulm.svg)
 #
 # Below, both learn on data that we generate, so that the truth is known.
+#
+# After: [01_features](01_features.ipynb)
+#
+# **Contents**
+#
+# - [One utterance](#one-utterance)
+# - [One review](#one-review)
+# - [Three findings on real data](#three-findings-on-real-data)
+# - [Where to go next](#where-to-go-next)
+# - [Exercises](#exercises)
 
 # %% tags=["parameters"]
 seeds: int = 2  # models trained at once
@@ -50,6 +60,8 @@ from mmlib.text import made
 plots.style()
 
 # %% [markdown]
+# <a id="one-utterance"></a>
+#
 # ## One utterance
 #
 # In this generated data, each modality of each utterance is clear or noisy, and we know which. DAF
@@ -101,6 +113,8 @@ print(
 )
 
 # %% [markdown]
+# <a id="one-review"></a>
+#
 # ## One review
 #
 # DyFuLM learns on generated hotel reviews, with frozen encoders: MiniLM as A, and as B a small one
@@ -132,6 +146,8 @@ found, true = FINE[said.fine[0, k]], FINE[goal.fine[held[k]]]
 print(f"DyFuLM: {found}; truth: {true}. The words' gates: {gate.min():.2f} to {gate.max():.2f}.")
 
 # %% [markdown]
+# <a id="three-findings-on-real-data"></a>
+#
 # ## Three findings on real data
 #
 # From the stored runs; each has its interval, its command and its data in
@@ -161,6 +177,8 @@ print("3. Its second encoder adds nothing there that we can measure.")
 print(f"   Difference: {second}.")
 
 # %% [markdown]
+# <a id="where-to-go-next"></a>
+#
 # ## Where to go next
 #
 # - [02_daf](02_daf.ipynb): DAF, equation by equation; then [03](03_daf_ablations.ipynb), where the
@@ -171,3 +189,44 @@ print(f"   Difference: {second}.")
 # - [08_results](08_results.ipynb): every stored run, and every published number beside it.
 # - [09_your_clip](09_your_clip.ipynb): a recording of yours.
 # - [How to read a number here](book/intervals.md), and [your own experiment](book/use.md).
+
+# %% [markdown]
+# <a id="exercises"></a>
+#
+# ## Exercises
+#
+# Each takes a few lines below the last cell. The solutions run as they are.
+#
+# **1.** On what share of the test utterances does DAF give its largest weight to the modality that
+# deserves it most?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# agree = (weights.argmax(axis=1) == truth.argmax(axis=1)).mean()
+# print(f"{agree:.0%} of the test utterances")
+# ```
+#
+# </details>
+#
+# **2.** Does the weight of the voice rise with its clarity, as that of the words does?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# clear = corpus.truth["informativeness"][rows, 1]  # of the voice, 0 to 1
+# print(pd.Series(weights[:, 1]).groupby(pd.cut(clear, 4), observed=True).mean().round(2))
+# ```
+#
+# </details>
+#
+# **3.** How much better is DAF than saying 0 for every utterance?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# print(f"always 0: MAE {np.abs(test.label).mean():.2f}")
+# print(f"DAF: MAE {np.abs(seen.score - test.label).mean():.2f}")
+# ```
+#
+# </details>

@@ -26,6 +26,22 @@
 # ours, the text says so. Before this: [`01_features`](01_features.ipynb) (where the vectors come
 # from). After it: [`03_daf_ablations`](03_daf_ablations.ipynb) (other fusion rules, other subsets)
 # and [`04_daf_interpretability`](04_daf_interpretability.ipynb).
+#
+# Paper: [arXiv 2509.22729](https://arxiv.org/abs/2509.22729)
+# · before: [01c_covarep](01c_covarep.ipynb)
+#
+# **Contents**
+#
+# - [The data](#the-data)
+# - [1 · A common width](#1--a-common-width)
+# - [2 · A weight for each modality and utterance](#2--a-weight-for-each-modality-and-utterance)
+# - [3 · Fusion and head](#3--fusion-and-head)
+# - [4 · Training, visible once](#4--training-visible-once)
+# - [5 · Train DAF, fixed weights, and each modality
+#   alone](#5--train-daf-fixed-weights-and-each-modality-alone)
+# - [Paper and this run](#paper-and-this-run)
+# - [Takeaways](#takeaways)
+# - [Exercises](#exercises)
 
 # %% tags=["parameters"]
 dataset: str = "synthetic"  # synthetic | mosi | mosei | mmmo: which corpus to train on
@@ -57,6 +73,8 @@ pd.set_option("display.precision", 3)
 _ = plots.save(architecture.daf(), "daf", "models", "svg")  # the picture above
 
 # %% [markdown]
+# <a id="the-data"></a>
+#
 # ## The data
 #
 # Axis letters: `b` batch, `d` feature, `m` modality, `h` hidden, `s` stack member (seed); `n`
@@ -80,6 +98,8 @@ present = torch.from_numpy(data.present[rows["train"][:4]])[None]  # (s, b, m)
 {m: tuple(v.shape) for m, v in x.items()}, tuple(present.shape)
 
 # %% [markdown]
+# <a id="1--a-common-width"></a>
+#
 # ## 1 · A common width
 #
 # The three vectors have different lengths, so each is projected to the same width (ours: 64, tanh):
@@ -102,6 +122,8 @@ assert torch.allclose(h, model.embed(x, None)[0] * present[0, ..., None], atol=1
 h.shape
 
 # %% [markdown]
+# <a id="2--a-weight-for-each-modality-and-utterance"></a>
+#
 # ## 2 · A weight for each modality and utterance
 #
 # "Dynamic" means that the weights are computed from the utterance itself. Ours: a scorer with one
@@ -136,6 +158,8 @@ if len(data.modalities) > 1:
     assert torch.equal(model(x, gone).score, model(rubbish, gone).score)
 
 # %% [markdown]
+# <a id="3--fusion-and-head"></a>
+#
 # ## 3 · Fusion and head
 #
 # $$z = \sum_m \alpha_m h_m, \qquad \hat y = u \cdot z + u_0$$
@@ -170,6 +194,8 @@ mean.load_state_dict({k: v for k, v in flat.state_dict().items() if not k.starts
 assert torch.allclose(flat(x, present).score, mean(x, present).score, atol=1e-6)
 
 # %% [markdown]
+# <a id="4--training-visible-once"></a>
+#
 # ## 4 · Training, visible once
 #
 # Ours, as the paper names no loss: the absolute error, AdamW, early stopping on the validation
@@ -230,6 +256,8 @@ for seed in range(3):
 f"{steps} steps, 3 seeds: stacked and plain parameters agree to 1e-5"
 
 # %% [markdown]
+# <a id="5--train-daf-fixed-weights-and-each-modality-alone"></a>
+#
 # ## 5 · Train DAF, fixed weights, and each modality alone
 #
 # The test split is read once, here, after training. `static` has one learned weight a modality, the
@@ -289,6 +317,8 @@ if dataset == "synthetic":
     print("MAE:", table["mae"].round(2).to_dict(), "oracle", round(float(oracle), 2))
 
 # %% [markdown]
+# <a id="paper-and-this-run"></a>
+#
 # ## Paper and this run
 #
 # The interval is for other videos and other seeds (`mmlib.scores.stats`). The paper does not say
@@ -344,6 +374,8 @@ full = results.load("mosi").query("notebook == '02_daf' and dataset == 'mosi'")
 full.pivot(index=["model", "variant"], columns="metric", values="mean")[[*paper, "corr"]]
 
 # %% [markdown]
+# <a id="takeaways"></a>
+#
 # ## Takeaways
 
 # %%
@@ -370,3 +402,49 @@ print("\n".join(lines))
 #
 # Next: [`03_daf_ablations`](03_daf_ablations.ipynb) asks whether other fusion rules do as well with
 # the same tuning budget.
+
+# %% [markdown]
+# <a id="exercises"></a>
+#
+# ## Exercises
+#
+# Each takes a few lines below the last cell. The solutions run as they are.
+#
+# **1.** Divide the scores of the modalities by a temperature of .1 and of 10. What becomes of the
+# weights?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# for tau in (0.1, 10):
+#     scaled = (e / tau).masked_fill(~present[0], -torch.inf)
+#     print(tau, torch.softmax(scaled, dim=-1).detach().numpy().round(2).tolist())
+# ```
+#
+# </details>
+#
+# **2.** Is the mean of all seeds' scores better than one seed?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# for name, score in scores.items():
+#     errors = np.abs(score - test.label).mean(), np.abs(score.mean(axis=0) - test.label).mean()
+#     print(name, "one seed {:.3f}, their mean {:.3f}".format(*errors))
+# ```
+#
+# </details>
+#
+# **3.** Take the last modality away at test time. How much does the error of the main model rise?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# used = test.only(data.modalities)
+# there = used.present.copy()
+# there[:, -1] = False
+# without = fits[main].predict(replace(used, present=there)).score
+# print(f"MAE {np.abs(without - test.label).mean():.2f}, before {table.loc[main, 'mae']:.2f}")
+# ```
+#
+# </details>

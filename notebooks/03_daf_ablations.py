@@ -15,6 +15,9 @@
 # %% [markdown]
 # # 03 · Is it the dynamic weights? Ablations of DAF
 #
+# ![Paired differences of DAF and each other model on
+# CMU-MOSI](../figures/mosi-mpnet/03_differences.png)
+#
 # About a minute on a CPU with a third of the embedded corpus. The paper's ablation says that
 # dynamic weighting is what counts. To test that, every rule gets the same projections, head, loss
 # and **the same tuning budget**: 20 candidates each, cross-validated over videos of train + valid
@@ -24,6 +27,23 @@
 #
 # Before this: [`02_daf`](02_daf.ipynb) (the equations). After it:
 # [`04_daf_interpretability`](04_daf_interpretability.ipynb).
+#
+# Paper: [arXiv 2509.22729](https://arxiv.org/abs/2509.22729)
+#
+# **Contents**
+#
+# - [Every rule, the same budget](#every-rule-the-same-budget)
+# - [All subsets of modalities](#all-subsets-of-modalities)
+# - [A modality of pure noise](#a-modality-of-pure-noise)
+# - [Paired tests](#paired-tests)
+# - [Damaged input at test time](#damaged-input-at-test-time)
+# - [What peeking would have gained](#what-peeking-would-have-gained)
+# - [From validation to test](#from-validation-to-test)
+# - [Features that leak](#features-that-leak)
+# - [Cost of each rule](#cost-of-each-rule)
+# - [The stored runs on real data](#the-stored-runs-on-real-data)
+# - [Takeaways](#takeaways)
+# - [Exercises](#exercises)
 
 # %% tags=["parameters"]
 dataset: str = "synthetic"  # synthetic | mosi | mosei | mmmo: which corpus
@@ -74,6 +94,8 @@ full = features.variant(data.modalities)
 {**data.dims, **{split: len(data.rows(split)) for split in ("train", "valid", "test")}}
 
 # %% [markdown]
+# <a id="every-rule-the-same-budget"></a>
+#
 # ## Every rule, the same budget
 #
 # | rule | fusion of the embeddings $h_m$ |
@@ -162,6 +184,8 @@ print(
 )
 
 # %% [markdown]
+# <a id="all-subsets-of-modalities"></a>
+#
 # ## All subsets of modalities
 #
 # Any subset can be trained with DAF, as absent modalities are masked out of the softmax.
@@ -200,6 +224,8 @@ for m in data.modalities if "daf" in fits else ():
 pd.Series(masked, name="MAE", dtype=float).round(2)
 
 # %% [markdown]
+# <a id="a-modality-of-pure-noise"></a>
+#
 # ## A modality of pure noise
 #
 # A weighting that cannot ignore a useless modality is not dynamic. 100 Gaussian columns join the
@@ -297,6 +323,8 @@ if ablated:
     )
 
 # %% [markdown]
+# <a id="paired-tests"></a>
+#
 # ## Paired tests
 #
 # Intervals of two models overlap long before their difference is in doubt, since both were tested
@@ -343,6 +371,8 @@ if dataset == "synthetic" and models == "all":
     assert simpler <= set(worse)
 
 # %% [markdown]
+# <a id="damaged-input-at-test-time"></a>
+#
 # ## Damaged input at test time
 #
 # One modality at a time is missing, noisy, shuffled between utterances, or taken from an utterance
@@ -387,6 +417,8 @@ if "daf" in damage:
     )
 
 # %% [markdown]
+# <a id="what-peeking-would-have-gained"></a>
+#
 # ## What peeking would have gained
 #
 # Several published systems choose their epoch or settings on the test split. Here is the gain of
@@ -404,6 +436,8 @@ assert (gain["gain"] >= 0).all()
 gain.round(3)
 
 # %% [markdown]
+# <a id="from-validation-to-test"></a>
+#
 # ## From validation to test
 #
 # A model's error on held-out training videos should foretell its error on test. Where it does not,
@@ -417,6 +451,8 @@ gap["test - valid"] = gap["test"] - gap["valid"]
 gap.round(3)
 
 # %% [markdown]
+# <a id="features-that-leak"></a>
+#
 # ## Features that leak
 #
 # Visual features made with the labels of the training videos predict sentiment there and nothing on
@@ -439,6 +475,8 @@ for m, v in data.x.items():
 pd.Series(told, name="AUC, train or test?").round(2)
 
 # %% [markdown]
+# <a id="cost-of-each-rule"></a>
+#
 # ## Cost of each rule
 #
 # Parameters, and one pass of one model over one utterance and over a thousand, as multiples of the
@@ -490,6 +528,8 @@ _ = results.save(
 )
 
 # %% [markdown]
+# <a id="the-stored-runs-on-real-data"></a>
+#
 # ## The stored runs on real data
 #
 # 20 seeds on CMU-MOSI, text + audio, with MiniLM (`mosi`) and with MPNet (`mosi-mpnet`; commands
@@ -536,6 +576,8 @@ leaked = results.load("mosi-leak").query("metric == 'mae'").groupby(["model", "v
 leaked.first().round(3).unstack("variant")
 
 # %% [markdown]
+# <a id="takeaways"></a>
+#
 # ## Takeaways
 
 # %%
@@ -557,3 +599,44 @@ print(f"The best of {seeds} seeds on test would have 'gained' up to {gain['gain'
 # %% [markdown]
 # Next: [`04_daf_interpretability`](04_daf_interpretability.ipynb) asks whether the weights mean
 # anything.
+
+# %% [markdown]
+# <a id="exercises"></a>
+#
+# ## Exercises
+#
+# Each takes a few lines below the last cell. The solutions run as they are.
+#
+# **1.** Average the scores of the deep one-modality models. Does DAF beat such a late fusion?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# late = np.mean([scores[f"{m}_deep"] for m in data.modalities], axis=0)
+# print(f"late fusion {error(late, test.label).mean():.3f}, DAF {honest['daf']:.3f}")
+# ```
+#
+# </details>
+#
+# **2.** How many of the paired tests fall below .05 without Holm's correction, and how many with?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# for column in ("p", "p_holm"):
+#     print(column, sum(p[column] < 0.05 for p in pairs), "of", len(pairs))
+# ```
+#
+# </details>
+#
+# **3.** Shuffle each modality at test time. Which one does `concat` need most?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# for m in data.modalities:
+#     shuffled_test = interpret.perturb(test, m, "shuffle")
+#     print(m, round(error(fits["concat"].predict(shuffled_test).score, test.label).mean(), 2))
+# ```
+#
+# </details>

@@ -15,6 +15,9 @@
 # %% [markdown]
 # # 04 · Do DAF's weights mean anything?
 #
+# ![Mean weights on CMU-MOSI by how far the opinions are
+# apart](../figures/mosi-mpnet/04_conflict.png)
+#
 # About a minute on a CPU with the embedded corpus. The paper calls its attention weights
 # interpretable and shows examples. Here each claim gets a number first and a picture second: where
 # the truth is known (the embedded corpus), the rank correlation of weight and informativeness;
@@ -24,6 +27,22 @@
 # Before this: [`02_daf`](02_daf.ipynb), [`03_daf_ablations`](03_daf_ablations.ipynb). After it:
 # [`08_results`](08_results.ipynb). No text of a real data set is shown here, only ids, lengths and
 # scores.
+#
+# Paper: [arXiv 2509.22729](https://arxiv.org/abs/2509.22729) · after: [05_dyfulm](05_dyfulm.ipynb)
+#
+# **Contents**
+#
+# - [1 · Against the known truth](#1--against-the-known-truth)
+# - [2 · Weights by sentiment intensity](#2--weights-by-sentiment-intensity)
+# - [3 · Weights by confidence and by conflict](#3--weights-by-confidence-and-by-conflict)
+# - [4 · Entropy](#4--entropy)
+# - [5 · Faithfulness](#5--faithfulness)
+# - [6 · Single utterances, as a table](#6--single-utterances-as-a-table)
+# - [7 · The paper's failure signatures, as a
+#   diagnosis](#7--the-papers-failure-signatures-as-a-diagnosis)
+# - [8 · Real data](#8--real-data)
+# - [Takeaways](#takeaways)
+# - [Exercises](#exercises)
 
 # %% tags=["parameters"]
 dataset: str = "synthetic"  # synthetic | mosi | mmmo: which corpus, of at least two modalities
@@ -77,6 +96,8 @@ assert np.allclose((daf.weights * daf.opinions).sum(-1), daf.score, atol=1e-4)
 daf.score.shape, daf.weights.shape
 
 # %% [markdown]
+# <a id="1--against-the-known-truth"></a>
+#
 # ## 1 · Against the known truth
 #
 # On the embedded corpus every modality of every utterance has an informativeness $q_m$ that made
@@ -182,6 +203,8 @@ if corpus.truth:
     assert mae["daf"] > mae["static"] - 0.02
 
 # %% [markdown]
+# <a id="2--weights-by-sentiment-intensity"></a>
+#
 # ## 2 · Weights by sentiment intensity
 
 # %%
@@ -195,6 +218,8 @@ interpret.by_bins(np.abs(test.label), alpha, edges).set_axis(
 )
 
 # %% [markdown]
+# <a id="3--weights-by-confidence-and-by-conflict"></a>
+#
 # ## 3 · Weights by confidence and by conflict
 #
 # **Confidence** of an utterance (ours): the seeds agree, i.e. the standard deviation of the score
@@ -271,6 +296,8 @@ if complexity is not None:
     display(by_level.groupby(levels, observed=True).agg(["mean", "size"]).round(2))
 
 # %% [markdown]
+# <a id="4--entropy"></a>
+#
 # ## 4 · Entropy
 #
 # $H(\alpha) / \log M$, 1 for uniform weights, 0 where one modality decides alone.
@@ -282,6 +309,8 @@ print("entropy, 10 / 50 / 90 %:", deciles.round(2))
 dict(zip(np.array(data.modalities)[share_top.index], share_top.round(2), strict=True))
 
 # %% [markdown]
+# <a id="5--faithfulness"></a>
+#
 # ## 5 · Faithfulness
 #
 # A weight that explains the score must be *needed* by it: hide, shuffle or contradict a modality,
@@ -304,6 +333,8 @@ print(
 )
 
 # %% [markdown]
+# <a id="6--single-utterances-as-a-table"></a>
+#
 # ## 6 · Single utterances, as a table
 #
 # What a user gets: score, weights, opinions. The three test utterances with the largest conflict;
@@ -323,6 +354,8 @@ if corpus.truth:
 shown.round(2)
 
 # %% [markdown]
+# <a id="7--the-papers-failure-signatures-as-a-diagnosis"></a>
+#
 # ## 7 · The paper's failure signatures, as a diagnosis
 #
 # A summary of it names three ways in which such a fusion fails: weights that collapse to uniform,
@@ -364,6 +397,8 @@ for name, table in tables.items():
 print(f"{len(tables)} tables")
 
 # %% [markdown]
+# <a id="8--real-data"></a>
+#
 # ## 8 · Real data
 #
 # The same tables from the stored runs, 20 seeds: CMU-MOSI with text and audio (`mosi` with MiniLM,
@@ -390,6 +425,8 @@ for name in ("mosi", "mosi-mpnet", "mmmo"):
             display(stored.round(2))
 
 # %% [markdown]
+# <a id="takeaways"></a>
+#
 # ## Takeaways
 
 # %%
@@ -412,3 +449,42 @@ if corpus.truth:
 # The opinions are what makes the weights readable: without the affine head a large weight could
 # meet an embedding that says nothing. What differs from the paper: it shows examples and no
 # measure, so there is no number of its to reproduce here. Next: [`08_results`](08_results.ipynb).
+
+# %% [markdown]
+# <a id="exercises"></a>
+#
+# ## Exercises
+#
+# Each takes a few lines below the last cell. The solutions run as they are.
+#
+# **1.** Is the error smaller where one weight is large?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# wrong = np.abs(daf.score - test.label).mean(axis=0)  # (n,)
+# print(f"rank correlation {spearmanr(alpha.max(axis=1), wrong).statistic:.2f}")
+# ```
+#
+# </details>
+#
+# **2.** How often does the modality with the strongest opinion also have the largest weight?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# strongest = np.nan_to_num(np.abs(daf.opinions)).mean(axis=0).argmax(axis=1)  # (n,)
+# print(f"{(strongest == alpha.argmax(axis=1)).mean():.0%}")
+# ```
+#
+# </details>
+#
+# **3.** Do two seeds give the same utterances the same weight of text?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# print(np.corrcoef(daf.weights[:2, :, 0])[0, 1].round(2))
+# ```
+#
+# </details>

@@ -28,6 +28,22 @@
 # the effects of modules, losses and encoders are measured in
 # [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb). Before this:
 # [`01_features`](01_features.ipynb). After it: [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb).
+#
+# Paper: [arXiv 2512.01410](https://arxiv.org/abs/2512.01410)
+# · before: [04_daf_interpretability](04_daf_interpretability.ipynb)
+#
+# **Contents**
+#
+# - [1 · Reviews and their three labels](#1--reviews-and-their-three-labels)
+# - [2 · Two encoders, and how far they are apart](#2--two-encoders-and-how-far-they-are-apart)
+# - [3 · A mixture of layers](#3--a-mixture-of-layers)
+# - [4 · The gate](#4--the-gate)
+# - [5 · Three heads, one guiding the next](#5--three-heads-one-guiding-the-next)
+# - [6 · The dynamic loss](#6--the-dynamic-loss)
+# - [7 · Training](#7--training)
+# - [Paper and this run](#paper-and-this-run)
+# - [Takeaways](#takeaways)
+# - [Exercises](#exercises)
 
 # %% tags=["parameters"]
 dataset: str = "synthetic_reviews"  # synthetic_reviews | hotel | sst5 | mosei | mosi: which reviews
@@ -64,6 +80,8 @@ pd.set_option("display.precision", 3, "display.width", 110)
 _ = plots.save(architecture.dyfulm(), "dyfulm", "models", "svg")  # the picture above
 
 # %% [markdown]
+# <a id="1--reviews-and-their-three-labels"></a>
+#
 # ## 1 · Reviews and their three labels
 #
 # Axis letters: `s` stack member (seed), `b` batch, `t` token or position, `l` layer, `d` feature,
@@ -121,6 +139,8 @@ wide.round(3)
 # of .067 a constant's is .11 and .09 there.
 
 # %% [markdown]
+# <a id="2--two-encoders-and-how-far-they-are-apart"></a>
+#
 # ## 2 · Two encoders, and how far they are apart
 #
 # A gate between two encoders that compute the same has nothing to choose. Offline, the second is a
@@ -185,6 +205,8 @@ for reading, owner in ((a, places.a), (b, places.b)):
             assert example[slice(*span)].strip() in example[slice(*places.spans[place])]
 
 # %% [markdown]
+# <a id="3--a-mixture-of-layers"></a>
+#
 # ## 3 · A mixture of layers
 #
 # $$u^{(0)}, \ldots, u^{(L)} = \mathrm{BiLSTM}(H^{(0)}, \ldots, H^{(L)}), \qquad
@@ -222,6 +244,8 @@ assert torch.allclose(alpha_b.sum(-1), torch.ones(1, 4))  # the weights of the l
 alpha_a[0].detach().numpy().round(2)
 
 # %% [markdown]
+# <a id="4--the-gate"></a>
+#
 # ## 4 · The gate
 #
 # $$g = \mathrm{sigmoid}(W [h_A; c_B] + b), \qquad h = g \odot h_A + (1 - g) \odot c_B$$
@@ -240,6 +264,8 @@ assert torch.allclose(same, h_A, atol=1e-6)
 round(g.mean().item(), 2), tuple(g.shape)
 
 # %% [markdown]
+# <a id="5--three-heads-one-guiding-the-next"></a>
+#
 # ## 5 · Three heads, one guiding the next
 #
 # $$y_c = f_\text{coarse}(h), \quad y_i = f_\text{intensity}(h), \quad
@@ -275,6 +301,8 @@ assert torch.allclose(guided.fine, model.fine(h * guidance), atol=1e-5)
 tuple(round(value, 2) for value in (guidance.min().item(), guidance.max().item()))
 
 # %% [markdown]
+# <a id="6--the-dynamic-loss"></a>
+#
 # ## 6 · The dynamic loss
 #
 # Two cross-entropies and a squared error, of quite different size. "Dynamic" has several well-known
@@ -301,6 +329,8 @@ assert torch.allclose(weigh(L), by_hand)
 dict(zip(losses.TASKS, L[0].tolist(), strict=True))
 
 # %% [markdown]
+# <a id="7--training"></a>
+#
 # ## 7 · Training
 #
 # All seeds at once, as in notebook 02, each with random streams of its own; AdamW, dropout of
@@ -359,6 +389,8 @@ if dataset == "synthetic_reviews":
     assert gain["acc_coarse"] > 0.1 and gain["acc_fine"] > 0.1 and gain["mae"] < -0.03
 
 # %% [markdown]
+# <a id="paper-and-this-run"></a>
+#
 # ## Paper and this run
 #
 # The interval is for other hotels and other seeds. The paper does not name its reviews, so another
@@ -427,6 +459,8 @@ if "hotel" in results.runs():
     print(gains.set_index(["b", "metric"])[["diff", "ci_low", "ci_high", "p_holm"]].round(3))
 
 # %% [markdown]
+# <a id="takeaways"></a>
+#
 # ## Takeaways
 
 # %%
@@ -450,3 +484,43 @@ if "hotel" in results.runs():
 # guidance, dynamic loss and hyper-parameters are not in what we worked from; ours are stated above.
 #
 # Next: [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb) switches the modules off one by one.
+
+# %% [markdown]
+# <a id="exercises"></a>
+#
+# ## Exercises
+#
+# Each takes a few lines below the last cell. The solutions run as they are.
+#
+# **1.** On what share of the test reviews do DyFuLM and the bag of words name different classes of
+# five?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# print(f"{(said.fine != answers['tfidf'].fine).mean():.0%}")
+# ```
+#
+# </details>
+#
+# **2.** Which of the five classes are confused? Count them for the first seed.
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# print(pd.crosstab(known.fine, said.fine[0], rownames=["truth"], colnames=["said"]))
+# ```
+#
+# </details>
+#
+# **3.** How often does the class of five contradict the class of three? (0 and 1 are negative, 2 is
+# neutral.)
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# of_three = np.array([0, 0, 1, 2, 2])[said.fine]  # (s, n)
+# print(f"{(of_three != said.coarse).mean():.0%}")
+# ```
+#
+# </details>

@@ -15,6 +15,9 @@
 # %% [markdown]
 # # 06 · Which part of DyFuLM is worth its place?
 #
+# ![Differences of the full model and each variant on hotel
+# reviews](../figures/hotel-frozen/06_gaps.png)
+#
 # Under a minute on a CPU with embedded reviews and frozen encoders. The paper's abstract gives
 # three rows, as points of coarse / fine accuracy lost: all modules removed .91 / .68, only the gate
 # kept .75 / .55, no dynamic loss .78 / .26. Two warnings before ours. At 5,000 test reviews one
@@ -25,6 +28,20 @@
 #
 # Before this: [`05_dyfulm`](05_dyfulm.ipynb). After it:
 # [`07_dyfulm_interpretability`](07_dyfulm_interpretability.ipynb).
+#
+# Paper: [arXiv 2512.01410](https://arxiv.org/abs/2512.01410)
+#
+# **Contents**
+#
+# - [1 · What is switched off, and what takes its
+#   place](#1--what-is-switched-off-and-what-takes-its-place)
+# - [2 · Paired tests](#2--paired-tests)
+# - [3 · What the parts cost](#3--what-the-parts-cost)
+# - [4 · What looking at the test split would have
+#   gained](#4--what-looking-at-the-test-split-would-have-gained)
+# - [5 · The same at full size](#5--the-same-at-full-size)
+# - [Takeaways](#takeaways)
+# - [Exercises](#exercises)
 
 # %% tags=["parameters"]
 dataset: str = "synthetic_reviews"  # synthetic_reviews | hotel | sst5 | mosei | mosi: which reviews
@@ -77,6 +94,8 @@ print(
 )
 
 # %% [markdown]
+# <a id="1--what-is-switched-off-and-what-takes-its-place"></a>
+#
 # ## 1 · What is switched off, and what takes its place
 #
 # "Removed" is no definition: something has to stand where the module stood. Every line names it.
@@ -154,6 +173,8 @@ if dataset == "synthetic_reviews":
     assert table.loc["single_a", "acc_fine"] > table.loc["single_b", "acc_fine"]  # the small one
 
 # %% [markdown]
+# <a id="2--paired-tests"></a>
+#
 # ## 2 · Paired tests
 #
 # Full model minus variant, seed by seed and hotel by hotel: a $t$ test that holds for other hotels
@@ -219,6 +240,8 @@ compared_errors = {
 pd.DataFrame(compared_errors).T.round(2)
 
 # %% [markdown]
+# <a id="3--what-the-parts-cost"></a>
+#
 # ## 3 · What the parts cost
 #
 # The paper reports neither parameters nor time. Fusion and heads alone, at the widths of these
@@ -245,6 +268,8 @@ assert price.loc["full", "parameters"] > price.loc["none", "parameters"]
 print("the full model takes", "longer" if slower > 1 else "no longer", "than the bare one")
 
 # %% [markdown]
+# <a id="4--what-looking-at-the-test-split-would-have-gained"></a>
+#
 # ## 4 · What looking at the test split would have gained
 #
 # The best of all variants by test accuracy, against the one that the validation split names. The
@@ -298,6 +323,8 @@ results.save(
 print(f"{len(new)} rows, {len(tests)} paired tests")
 
 # %% [markdown]
+# <a id="5--the-same-at-full-size"></a>
+#
 # ## 5 · The same at full size
 #
 # Differences of the stored runs, full model minus variant, where Holm's $p$ is below .05: SST-5 (20
@@ -318,6 +345,8 @@ for name in ("sst5", "hotel-frozen", "hotel", "scope"):
             print(sure.pivot(index="b", columns="metric", values="diff").fillna(""))
 
 # %% [markdown]
+# <a id="takeaways"></a>
+#
 # ## Takeaways
 
 # %%
@@ -349,3 +378,43 @@ print(f"Modules whose removal no metric tells apart: {', '.join(left) or 'none'}
 #
 # Next: [`07_dyfulm_interpretability`](07_dyfulm_interpretability.ipynb) looks at what gate, layers
 # and guidance learned.
+
+# %% [markdown]
+# <a id="exercises"></a>
+#
+# ## Exercises
+#
+# Each takes a few lines below the last cell. The solutions run as they are.
+#
+# **1.** Which variant decides most unlike the full model?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# unlike = {name: (answers[name].fine != answers["full"].fine).mean() for name in VARIANTS}
+# print(max(unlike, key=unlike.get), {name: round(share, 2) for name, share in unlike.items()})
+# ```
+#
+# </details>
+#
+# **2.** Do two seeds of the full model differ more than two variants do?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# one, two = answers["full"].fine[:2]
+# print(f"two seeds: {(one != two).mean():.0%}")
+# print(f"full, no gate: {(one != answers['no_gate'].fine[0]).mean():.0%}")
+# ```
+#
+# </details>
+#
+# **3.** How many tests fall below .05 without Holm's correction, and how many with it?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# print((frame["p"] < 0.05).sum(), "without,", (frame["p_holm"] < 0.05).sum(), "with")
+# ```
+#
+# </details>

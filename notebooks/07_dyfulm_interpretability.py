@@ -15,6 +15,8 @@
 # %% [markdown]
 # # 07 · What gate, layers and guidance learned
 #
+# ![Gate values on hotel reviews, before and after training](../figures/hotel-frozen/07_gate.png)
+#
 # Under a minute on a CPU with embedded reviews and frozen encoders. The paper explains its gains by
 # three mechanisms; what we worked from shows no measurement of any. Each claim here has its number
 # first, the same for a model that has not learned (the baseline) wherever such a model has one,
@@ -22,6 +24,20 @@
 #
 # Before this: [`05_dyfulm`](05_dyfulm.ipynb), [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb).
 # After it: [`08_results`](08_results.ipynb).
+#
+# Paper: [arXiv 2512.01410](https://arxiv.org/abs/2512.01410)
+#
+# **Contents**
+#
+# - [1 · Has the gate collapsed?](#1--has-the-gate-collapsed)
+# - [2 · Which words open it](#2--which-words-open-it)
+# - [3 · Which layers](#3--which-layers)
+# - [4 · Three tasks, one trunk](#4--three-tasks-one-trunk)
+# - [5 · The guidance](#5--the-guidance)
+# - [6 · The diagnosis](#6--the-diagnosis)
+# - [7 · Real reviews](#7--real-reviews)
+# - [Takeaways](#takeaways)
+# - [Exercises](#exercises)
 
 # %% tags=["parameters"]
 dataset: str = "synthetic_reviews"  # synthetic_reviews | hotel | sst5 | mosei | mosi: which reviews
@@ -83,6 +99,8 @@ said, before = full.predict(test), start.predict(test)
 said.gate.shape, said.alpha_a.shape  # (s, n, h), (s, n, l)
 
 # %% [markdown]
+# <a id="1--has-the-gate-collapsed"></a>
+#
 # ## 1 · Has the gate collapsed?
 #
 # The claim: the gate blends adaptively. Its break condition: values near .5 everywhere, an average
@@ -113,6 +131,8 @@ figure = plots.distribution(
 _ = plots.save(figure, "07_gate", run)
 
 # %% [markdown]
+# <a id="2--which-words-open-it"></a>
+#
 # ## 2 · Which words open it
 #
 # Each frequent word of the embedded test reviews is read alone, and the mean gate of the trained
@@ -138,6 +158,8 @@ if dataset == "synthetic_reviews":
         print(f"{name}: {many} words from {values.max():.2f} to {values.min():.2f}")
 
 # %% [markdown]
+# <a id="3--which-layers"></a>
+#
 # ## 3 · Which layers
 #
 # The claim: the mixture uses several levels of the encoders. Its failure signature: one layer is
@@ -166,6 +188,8 @@ for name, (alpha, _) in parts.items():
     _ = plots.save(figure, f"07_layers_{name.lower()}", run)
 
 # %% [markdown]
+# <a id="4--three-tasks-one-trunk"></a>
+#
 # ## 4 · Three tasks, one trunk
 #
 # Do the tasks pull the shared parameters the same way? **Measure**: the cosine between their
@@ -193,6 +217,8 @@ pd.DataFrame(
 ).round(2)
 
 # %% [markdown]
+# <a id="5--the-guidance"></a>
+#
 # ## 5 · The guidance
 #
 # The claim: coarse class and intensity recalibrate the fine head. Its break condition: gradients
@@ -212,6 +238,8 @@ print(
 )
 
 # %% [markdown]
+# <a id="6--the-diagnosis"></a>
+#
 # ## 6 · The diagnosis
 #
 # Thresholds are ours and stand in `mmlib.dyfulm.interpret.diagnosis`. The layer-fusion rows compare
@@ -273,6 +301,8 @@ results.save(
 _ = results.save_table(report, run, "diagnosis")
 
 # %% [markdown]
+# <a id="7--real-reviews"></a>
+#
 # ## 7 · Real reviews
 #
 # **Frozen encoders**: the diagnosis of the stored runs, by this notebook (`!` marks an alarm).
@@ -339,6 +369,8 @@ for name, one in inside.items():
         print(f"{name}, to {end.upper()}:", words or "not kept by that run")
 
 # %% [markdown]
+# <a id="takeaways"></a>
+#
 # ## Takeaways
 
 # %%
@@ -365,3 +397,45 @@ for name, rows in real.items():
 # predict.
 #
 # Next: [`08_results`](08_results.ipynb).
+
+# %% [markdown]
+# <a id="exercises"></a>
+#
+# ## Exercises
+#
+# Each takes a few lines below the last cell. The solutions run as they are.
+#
+# **1.** Widen the band around one half. From which width on does training no longer show?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# for width in (0.02, 0.05, 0.1, 0.2):
+#     shares = [(np.abs(part.gate - 0.5) < width).mean().round(2) for part in (before, said)]
+#     print(width, "before and after training:", shares)
+# ```
+#
+# </details>
+#
+# **2.** Does the mean gate differ between the five classes?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# for k, name in enumerate(FINE):
+#     print(name, said.gate[:, known.fine == k].mean().round(3))
+# ```
+#
+# </details>
+#
+# **3.** In which classes does the guidance change the answer?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# moved = (said.fine != plain.fine).mean(axis=0)  # (n,)
+# for k, name in enumerate(FINE):
+#     print(name, f"{moved[known.fine == k].mean():.0%}")
+# ```
+#
+# </details>

@@ -15,15 +15,31 @@
 # %% [markdown]
 # # 09 · Your clip: a verdict, and what it rests on
 #
+# ![A clip as a time line: scores, intervals, weights](../figures/example/09_verdict.png)
+#
 # About twenty seconds on a CPU with the recording it makes itself; name your own in the parameters.
 # A clip, its transcript and, if there is one, a face export become utterances with features
-# (`mmlib.recordings`, shown step by step in [`01_features`](01_features.ipynb)). A DAF trained on
+# (`mmlib.recordings`, shown step by step in [`01c_covarep`](01c_covarep.ipynb)). A DAF trained on
 # CMU-MOSI then says how positive each utterance would be rated, how sure that is, how it weighed
 # words, voice and face, and what it would have said without each of them.
 #
 # Before this: [`02_daf`](02_daf.ipynb) (the model),
 # [`04_daf_interpretability`](04_daf_interpretability.ipynb) (what its weights mean, and what not).
 # Nothing is trained here, and nothing leaves this computer.
+#
+# Paper: [arXiv 2509.22729](https://arxiv.org/abs/2509.22729) · before: [08_results](08_results.ipynb)
+# · after: [10_both_papers](10_both_papers.ipynb)
+#
+# **Contents**
+#
+# - [1 · The recording](#1--the-recording)
+# - [2 · Features](#2--features)
+# - [3 · The model](#3--the-model)
+# - [4 · The verdict](#4--the-verdict)
+# - [5 · What each modality moves](#5--what-each-modality-moves)
+# - [6 · Step through the utterances](#6--step-through-the-utterances)
+# - [Takeaways](#takeaways)
+# - [Exercises](#exercises)
 
 # %% tags=["parameters"]
 clip: str = ""  # your recording (wav, flac, mp3, mp4 ...); "": one is made here
@@ -52,6 +68,8 @@ plots.style()
 pd.set_option("display.precision", 2, "display.width", 110, "display.max_colwidth", 40)
 
 # %% [markdown]
+# <a id="1--the-recording"></a>
+#
 # ## 1 · The recording
 #
 # Without a clip of yours, the project speaks for itself: six sentences of the embedded corpus, a
@@ -72,6 +90,8 @@ wave = decode.load(media)
 print(f"{media.name}: {len(wave) / decode.RATE:.1f} s")
 
 # %% [markdown]
+# <a id="2--features"></a>
+#
 # ## 2 · Features
 #
 # The same as `python -m mmlib.recordings CLIP --transcript ... --faces ... --out FOLDER`: the
@@ -92,6 +112,8 @@ print(f"{len(data)} utterances: {', '.join(data.modalities)}")
 print(*data.notes, sep="\n")
 
 # %% [markdown]
+# <a id="3--the-model"></a>
+#
 # ## 3 · The model
 #
 # Trained on MOSI's words and voices, reduced to what a new recording can give too: lower case
@@ -112,6 +134,8 @@ print(f"an interval holds {facts['coverage']:.0%} of the validation errors; half
 print(", ".join(f"{heard} {width:.2f}" for heard, width in half.items()))
 
 # %% [markdown]
+# <a id="4--the-verdict"></a>
+#
 # ## 4 · The verdict
 #
 # $\hat y = \sum_m \alpha_m o_m$: the score is the weighted mean of what each modality would say
@@ -161,6 +185,8 @@ figure = timelines.sentiment(
 _ = plots.save(figure, "09_verdict", run)
 
 # %% [markdown]
+# <a id="5--what-each-modality-moves"></a>
+#
 # ## 5 · What each modality moves
 #
 # The change of the score when a modality is taken away: mean and largest. A modality may have a
@@ -173,6 +199,8 @@ summary.insert(0, "weight", [found[f"weight_{m}"].mean() for m in seen])
 summary.round(1)
 
 # %% [markdown]
+# <a id="6--step-through-the-utterances"></a>
+#
 # ## 6 · Step through the utterances
 #
 # In a notebook with somebody at it: a slider, and the sound of each utterance to play. Where nobody
@@ -211,6 +239,8 @@ titles = [f"{row.start:.1f} s: {row.text[:30]}" for row in rows.itertuples()]
 browse(titles, draw, samples, decode.RATE, still=[int(apart.argmax())])
 
 # %% [markdown]
+# <a id="takeaways"></a>
+#
 # ## Takeaways
 
 # %%
@@ -232,3 +262,44 @@ print(f"Without audio features: {(~found['heard'].str.contains('audio')).sum()}.
 # weight as a finding about your speaker. A folder of recordings becomes a data set by the same
 # command (README, "Your own recordings"); with labels filled into its `utterances.csv`,
 # `mmlib.data.load` reads it like MOSI.
+
+# %% [markdown]
+# <a id="exercises"></a>
+#
+# ## Exercises
+#
+# Each takes a few lines below the last cell. The solutions run as they are.
+#
+# **1.** What would the score be if every modality that is heard had the same weight?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# even = np.nanmean(opinion, axis=1)  # (n,)
+# print(f"largest change: {np.abs(even - found['score'].to_numpy()).max():.2f}")
+# ```
+#
+# </details>
+#
+# **2.** How many verdicts would be clear if the interval were half as wide?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# half_width = (found["high"] - found["low"]) / 4
+# print((found["score"].abs() > half_width).sum(), "of", len(found))
+# ```
+#
+# </details>
+#
+# **3.** Which modality has the most extreme opinion in each utterance, and is it the heaviest?
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# extreme = np.nanargmax(np.abs(opinion), axis=1)  # (n,)
+# for k, heaviest in zip(extreme, alpha.argmax(axis=1), strict=True):
+#     print(f"extreme: {names[k]}, heaviest: {names[heaviest]}")
+# ```
+#
+# </details>

@@ -80,7 +80,7 @@ def cells(text: str) -> dict[str, list[float]]:
     return {name: [float(value) for value in values] for name, *values in rows}
 
 
-@pytest.mark.parametrize("place", ["notebooks/book/covarep.md", "notebooks/01_features.py"])
+@pytest.mark.parametrize("place", ["notebooks/book/covarep.md", "notebooks/01c_covarep.py"])
 def test_agreement_stands_in_the_texts_as_the_command_prints_it(
     measured, place, monkeypatch, capsys
 ):
