@@ -218,6 +218,8 @@ expected = {name: np.interp(rd, grid, truth[name]) for name in truth}
 assert np.abs(inner["QOQ"] - expected["QOQ"]).median() < 0.03
 assert np.abs(inner["H1H2"] - expected["H1H2"]).median() < 1.5  # dB
 _ = plots.save(figure, "covarep-pulse", run)
+away = {name: np.abs(inner[name] - expected[name]).median() for name in truth}
+print("median distance from the LF model:", {name: round(d, 3) for name, d in away.items()})
 
 # %% [markdown]
 # **PSP, MDQ and peakSlope** have no true value but a direction: the more relaxed the voice, the
@@ -265,6 +267,7 @@ axis.plot(harmonic * 130, made, "k--", label="pulse x formants")
 _ = axis.set(xlabel="Hz", ylabel="ln amplitude", xlim=(0, 5500), ylim=(-14, -1)), axis.legend()
 assert np.abs(curve[at] - made[:25]).mean() < 0.7
 _ = plots.save(figure, "covarep-envelope", run)
+print(f"Mean distance at 25 harmonics: {np.abs(curve[at] - made[:25]).mean():.2f} (ln amplitude).")
 
 # %% [markdown]
 # **HMPDM and HMPDD** are the mean and the deviation of the harmonics' phase differences. Breath

@@ -198,10 +198,10 @@ assert torch.allclose(flat(x, present).score, mean(x, present).score, atol=1e-6)
 #
 # ## 4 · Training, visible once
 #
-# Ours, as the paper names no loss: the absolute error, AdamW, early stopping on the validation
-# split, and three kinds of dropout. The corner of $|e|$ is rounded ($e^2$ below $|e| = 1/2$): at a
-# sharp corner the gradient of an utterance that is predicted well changes its sign with the last
-# bit of its features, and after some hundred steps two machines have trained two models.
+# Ours, as what we worked from names no loss: the absolute error, AdamW, early stopping on the
+# validation split, and three kinds of dropout. The corner of $|e|$ is rounded ($e^2$ below $|e| =
+# 1/2$): at a sharp corner the gradient of an utterance that is predicted well changes its sign with
+# the last bit of its features, and after some hundred steps two machines have trained two models.
 #
 # **Features**: one mask of columns a batch. **Hidden**: the usual. **Modality dropout** hides whole
 # modalities of single utterances, so that no modality is relied on by habit. The encoders stay
@@ -284,9 +284,13 @@ main = list(fits)[-1]
 figure = plots.learning(fits[main].curves, best_epoch=fits[main].best_epoch)
 _ = plots.save(figure, "02_curves", run)
 
+# %%
+epochs = np.asarray(fits[main].best_epoch) + 1  # (s,)
+print(f"{main} is best on validation after {epochs.min()} to {epochs.max()} epochs.")
+
 # %% [markdown]
-# Two scores of a constant stand beside the models: the training median, and "always positive". A
-# model is only as good as its distance from them.
+# Two scores of a constant stand beside the models: the training median, and "always positive" (+1).
+# A model is only as good as its distance from them.
 
 # %%
 constant = np.full(len(test), np.median(data.label[rows["train"]]))
@@ -321,11 +325,11 @@ if dataset == "synthetic":
 #
 # ## Paper and this run
 #
-# The interval is for other videos and other seeds (`mmlib.scores.stats`). The paper does not say
-# which F1 it means, so the two common conventions stand side by side (`mmlib.scores.metrics` has
-# all of them). It reports MOSEI with COVAREP and FACET; another corpus or another encoder is
-# another experiment, and the ledger of [`08_results`](08_results.ipynb) judges only rows that test
-# the claim.
+# The interval is for other videos and other seeds (`mmlib.scores.stats`). What we worked
+# from does not say which F1 it means, so the two common conventions stand side by side
+# (`mmlib.scores.metrics` has all of them). It reports MOSEI with COVAREP and FACET; another corpus
+# or another encoder is another experiment, and the ledger of [`08_results`](08_results.ipynb)
+# judges only rows that test the claim.
 
 # %%
 place = dict(notebook="02_daf", dataset=dataset, split="test")

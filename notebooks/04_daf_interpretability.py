@@ -181,6 +181,8 @@ if corpus.truth:
     figure = plots.heatmap(np.array(grid), data.modalities, data.modalities)
     figure.axes[0].set(xlabel="true precision share of", ylabel="DAF's weight of")
     _ = plots.save(figure, "04_truth", run)
+    own = np.diag(grid)  # each weight with the precision of its own modality
+    print(f"On the diagonal: {own.min():.2f} to {own.max():.2f}.")
 
 # %% [markdown]
 # **Negative control.** The same corpus with the same informativeness in every utterance: a fixed
@@ -211,6 +213,13 @@ if corpus.truth:
 edges = [0, 0.25, 1, 2, 3]
 figure = plots.weights(alpha, np.abs(test.label), data.modalities, bins=edges, xlabel="|label|")
 _ = plots.save(figure, "04_intensity", run)
+by_size = interpret.by_bins(np.abs(test.label), alpha, edges)
+low, *_, high = by_size.iloc[:, 1]  # of the first modality
+way = "rises" if high > low else "falls"
+print(f"From weak to strong sentiment, the weight of {data.modalities[0]} {way}: ", end="")
+print(f"{low:.2f} to {high:.2f}.")
+
+# %%
 
 # %%
 interpret.by_bins(np.abs(test.label), alpha, edges).set_axis(
@@ -255,6 +264,8 @@ figure = plots.weights(
     alpha, disagreement, data.modalities, bins=5, xlabel="conflict: range of opinions"
 )
 _ = plots.save(figure, "04_conflict", run)
+low, high = (summary[f"{end} conflict"]["MAE"] for end in ("low", "high"))
+print(f"The error is {low:.2f} in the quarter of least conflict, {high:.2f} in that of most.")
 
 # %% [markdown]
 # **When the others contradict it.** Utterances in which one modality's opinion has the other sign
@@ -447,8 +458,9 @@ if corpus.truth:
 
 # %% [markdown]
 # The opinions are what makes the weights readable: without the affine head a large weight could
-# meet an embedding that says nothing. What differs from the paper: it shows examples and no
-# measure, so there is no number of its to reproduce here. Next: [`08_results`](08_results.ipynb).
+# meet an embedding that says nothing. What differs from the paper: what we worked from has
+# examples and no measure, so there is no number of its to reproduce here. Next:
+# [`08_results`](08_results.ipynb).
 
 # %% [markdown]
 # <a id="exercises"></a>

@@ -129,6 +129,7 @@ figure = plots.distribution(
     xlabel="gate: 0 all B, 1 all A",
 )
 _ = plots.save(figure, "07_gate", run)
+print(f"Within .05 of one half: {near_start:.0%} before training, {near:.0%} after.")
 
 # %% [markdown]
 # <a id="2--which-words-open-it"></a>
@@ -186,6 +187,8 @@ for name, (alpha, _) in parts.items():
     figure = plots.heatmap(rows.to_numpy(), labels, columns, label="layer weight", limits=limits)
     figure.axes[0].set_title(f"encoder {name}; uniform: {1 / len(columns):.2f}", loc="left")
     _ = plots.save(figure, f"07_layers_{name.lower()}", run)
+    heaviest = columns[int(rows.mean().to_numpy().argmax())]
+    print(f"Encoder {name}: {heaviest} has the largest mean weight, {rows.mean().max():.2f}.")
 
 # %% [markdown]
 # <a id="4--three-tasks-one-trunk"></a>
@@ -203,6 +206,8 @@ lines = {name[4:].replace("_", " and "): course[name] for name in cosines}
 figure = plots.curves(course.index, lines, xlabel="step", ylabel="cosine of the gradients")
 figure.axes[0].axhline(0, color="black", linewidth=1)
 _ = plots.save(figure, "07_cosines", run)
+means = course[cosines].mean()
+print(f"Least together: {means.idxmin()[4:].replace('_', ' and ')}, cosine {means.min():.2f}.")
 
 # %%
 norms = [name for name in course if name.startswith("norm_")]
@@ -357,6 +362,8 @@ if inside:
     )
     figure.axes[0].set_ylim(0)
     _ = plots.save(figure, "07_gate_tokens", run)
+    for name, share in shares.items():
+        print(f"{name}: {share[9:11].sum():.0%} of the gate's values lie within .05 of one half.")
 
 # %% [markdown]
 # **Words in place**: of the words that occur at least 50 times in the test reviews, those with the

@@ -27,7 +27,8 @@
 # [`04_daf_interpretability`](04_daf_interpretability.ipynb) (what its weights mean, and what not).
 # Nothing is trained here, and nothing leaves this computer.
 #
-# Paper: [arXiv 2509.22729](https://arxiv.org/abs/2509.22729) · before: [08_results](08_results.ipynb)
+# Paper: [arXiv 2509.22729](https://arxiv.org/abs/2509.22729)
+# · before: [08_results](08_results.ipynb)
 # · after: [10_both_papers](10_both_papers.ipynb)
 #
 # **Contents**
@@ -72,10 +73,10 @@ pd.set_option("display.precision", 2, "display.width", 110, "display.max_colwidt
 #
 # ## 1 · The recording
 #
-# Without a clip of yours, the project speaks for itself: six sentences of the embedded corpus, a
-# synthetic voice whose pitch and tension follow the sentiment, and the face export that would go
-# with it. It is no human voice, so what follows shows the way, not a finding. One utterance is
-# shorter than .82 s: COVAREP cannot measure it.
+# Without a clip of yours, the project speaks for itself: six sentences of the embedded corpus and
+# a short seventh, a synthetic voice whose pitch and tension follow the sentiment, and the face
+# export that would go with it. It is no human voice, so what follows shows the way, not a finding.
+# One utterance is shorter than .82 s: COVAREP cannot measure it.
 
 # %%
 made = not clip
@@ -153,8 +154,9 @@ found[["heard", "score", "low", "high", *(f"weight_{m}" for m in names)]].set_in
 ).round(1)
 
 # %% [markdown]
-# **Checks.** The weights of an utterance add up to one and give the score; what is missing has no
-# weight; and leaving out a modality that has little weight changes little.
+# An interval may reach beyond the ends of the scale, -3 and 3: its width is that of validation
+# errors. **Checks.** The weights of an utterance add up to one and give the score, and what is
+# missing has no weight.
 
 # %%
 assert np.allclose(alpha.sum(axis=1), 1, atol=1e-5)
@@ -183,6 +185,8 @@ figure = timelines.sentiment(
     interval=f"{facts['coverage']:.0%} interval",
 )
 _ = plots.save(figure, "09_verdict", run)
+sided = ((found["low"] > 0) | (found["high"] < 0)).sum()
+print(f"{sided} of {len(found)} intervals lie on one side of zero.")
 
 # %% [markdown]
 # <a id="5--what-each-modality-moves"></a>
@@ -237,6 +241,10 @@ def draw(i: int):
 apart = np.nanmax(opinion, axis=1) - np.nanmin(opinion, axis=1)  # (n,)
 titles = [f"{row.start:.1f} s: {row.text[:30]}" for row in rows.itertuples()]
 browse(titles, draw, samples, decode.RATE, still=[int(apart.argmax())])
+
+# %%
+most = rows.iloc[int(apart.argmax())]
+print(f"Furthest apart at {most['start']:.1f} s: opinions differ by {apart.max():.1f}.")
 
 # %% [markdown]
 # <a id="takeaways"></a>
