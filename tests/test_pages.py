@@ -12,6 +12,42 @@ PAGES = [ROOT / "README.md", *sorted((NOTEBOOKS / "book").glob("*.md"))]
 SOURCES = sorted(NOTEBOOKS.glob("[0-9]*.py"))
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 LONGEST = 40  # words of a sentence
+GLOSSARY = NOTEBOOKS / "book" / "intervals.md"
+# Names of data sets, programs, models, formats and licences, and what every reader knows.
+NAMES = set(
+    [
+        "ARCTIC",
+        "BERT",
+        "CMU",
+        "COVAREP",
+        "CP1252",
+        "CP1256",
+        "CPU",
+        "DAF",
+        "DyFuLM",
+        "FACET",
+        "GB",
+        "GB18030",
+        "GPU",
+        "H200",
+        "IEMOCAP",
+        "MATLAB",
+        "MB",
+        "MISA",
+        "MIT",
+        "MM",
+        "MMMO",
+        "MMSA",
+        "MOSEI",
+        "MOSI",
+        "NVIDIA",
+        "README",
+        "SIMS",
+        "SLURM",
+        "VADER",
+        "YAML",
+    ]
+)
 
 
 def prose(text: str) -> str:
@@ -36,23 +72,42 @@ def markdown_of(source: Path) -> str:
     )
 
 
+def text_of(page: Path) -> str:
+    """What a page or a notebook's source holds as text."""
+    return page.read_text() if page.suffix == ".md" else markdown_of(page)
+
+
+def abbreviations(text: str) -> set[str]:
+    """Words in capitals, outside code, formulas, tables and links' targets."""
+    text = re.sub(r"`[^`]*`|\$[^$]*\$|https?://\S+", " ", prose(text))
+    return set(re.findall(r"\b[A-Z][A-Z0-9]+\b(?![-/.]\w)", text))
+
+
 def test_the_readme_has_at_most_150_lines():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
 @pytest.mark.parametrize("page", PAGES + SOURCES, ids=lambda page: page.name)
 def test_links_lead_to_files_that_are_there(page):
-    text = page.read_text() if page.suffix == ".md" else markdown_of(page)
+    text = text_of(page)
     links = [link for link in LINK.findall(text) if not link.startswith(("http", "#"))]
     gone = [link for link in links if not (page.parent / link.partition("#")[0]).exists()]
     assert not gone
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES + SOURCES, ids=lambda page: page.name)
 def test_sentences_can_be_read(page):
-    found = sentences(page.read_text())
+    found = sentences(text_of(page))
     assert all(len(words) <= LONGEST for words in found), max(found, key=len)
     assert sum(map(len, found)) / len(found) < 20
+
+
+@pytest.mark.parametrize("page", PAGES + SOURCES, ids=lambda page: page.name)
+def test_no_abbreviation_is_undefined(page):
+    """Each is in the glossary's tables, which the README's section on where to begin links."""
+    defined = set(re.findall(r"^\| ([A-Z][A-Z0-9]+) \| \S", GLOSSARY.read_text(), flags=re.M))
+    assert {"MAE", "CKA"} <= defined and "intervals.md" in (ROOT / "README.md").read_text()
+    assert abbreviations(text_of(page)) - NAMES - defined == set()
 
 
 def test_the_page_on_scores_lists_them_as_they_are_defined():
