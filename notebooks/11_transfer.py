@@ -471,6 +471,19 @@ def view(target, name: str):
     return words.transform(target.text)
 
 
+def draws(target, n: int) -> list[list[int]]:
+    """Rows of n labelled texts, `seeds` times; a draw without a class counts for nothing."""
+    place, found = {one: i for i, one in enumerate(target.ids)}, []
+    for seed in range(10 * seeds):
+        try:
+            found.append([place[i] for i in few(target, n, seed).ids])
+        except DataError as error:
+            reason = error
+        if len(found) == seeds:
+            return found
+    raise reason
+
+
 def curve(a: str, b: str, name: str) -> dict:
     """AUC on b's test split, by learner and number of labels."""
     target = corpus_of(b, most_of(name))
@@ -481,10 +494,9 @@ def curve(a: str, b: str, name: str) -> dict:
         sparse.hstack([data, column]).tocsr() if name == "tfidf" else np.hstack([data, column])
     )
     found = {("zero-shot", 0): two(tested(target), np.tile(score[test], (seeds, 1)))[0]}
-    place = {one: i for i, one in enumerate(target.ids)}
     for n in SIZES:
         try:
-            drawn = [[place[i] for i in few(target, n, seed).ids] for seed in range(seeds)]
+            drawn = draws(target, n)
         except DataError as error:
             print(error)
             continue
