@@ -90,7 +90,8 @@ display(
 # draws (`mmlib.scores.stats`), so it answers "other videos, other seeds"; the deviation answers
 # "other seeds" alone. `text_deep` and `text_gated` are text alone at the depth of the fusion rules,
 # `ridge` is a linear model. DAF's `variant` names the modalities (`ta`: text and audio; `n`: a
-# modality of pure noise; `a>b`: trained on a, tested on b), DyFuLM's what is switched off
+# modality of pure noise; `a>b`: trained on a, tested on b; `t_mpnet`: text by that encoder),
+# DyFuLM's what is switched off
 # ([`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb) has the list); `single_a` and `single_b` are
 # DyFuLM with one encoder. `_natural`: reviews weighted to the shares that the stars have where they
 # were drawn from. `constant` is the training median and the most frequent class: the base rate of
@@ -135,7 +136,7 @@ for name, frame in frames.items():
     base = shown_rows.loc[shown_rows["model"] == "constant", "mean"].max()
     best = shown_rows["mean"].max() if metric == "acc_fine" else shown_rows["mean"].min()
     near = shown_rows[~((shown_rows["mean"] - best).abs() > abs(base - best) / 2)]
-    if len(near) > 1:
+    if len(near) > 1 and near["dataset"].nunique() == 1:  # a picture of one data set
         peer = ledger.query("dataset == 'mosi' and metric == 'mae' and system == 'MulT'")
         line = {"MulT": peer["reported"].item()} if name == "mosi" else {}
         order = near.sort_values("mean", ascending=metric == "mae")

@@ -494,6 +494,25 @@ if not kept:
     print("none stored yet")
 
 # %% [markdown]
+# ### Where text says next to nothing: MUStARD++
+#
+# How much room is there for sound? The valence of MUStARD++'s utterances, lines of comedy shows and
+# half of them sarcastic, is the limit case: what the same frozen encoders make of the words alone,
+# as stored by notebook 11 (`transfer`; MiniLM is `t`, MPNet `t_mpnet`). Its voices and faces are
+# not at hand.
+
+# %%
+if "transfer" in results.runs():
+    frame = results.load("transfer").query("dataset == 'mustardpp' or dataset == 'mosi'")
+    print(results.table(frame, ("mae", "corr"), ("dataset", "variant", "model")))
+    corr = frame.query("metric == 'corr' and model == 'text_deep' and variant == 't'")
+    corr = corr.set_index("dataset")["mean"]
+    print(f"\nshare of the variance that the text explains: MUStARD++ "
+          f"{corr['mustardpp'] ** 2:.2f}, CMU-MOSI {corr['mosi'] ** 2:.2f}")  # fmt: skip
+else:
+    print("none stored yet")
+
+# %% [markdown]
 # ## 11 · The verdict on open question 1
 #
 # *Can DyFuLM take in voice and face?* As a construction, yes: the joint model is both papers at its
@@ -536,5 +555,24 @@ print(f"3. The text's weight and its doubt: rank correlation {tied:+.2f}.")
 # **What differs from the papers, and why.** Neither has this model; every equation of section 2
 # that joins the two is ours. Encoders are frozen, as in DAF; DyFuLM tunes its own. States and
 # sequences are pooled to one vector an utterance.
+#
+# ## Exercises
+#
+# 1. `both:strangers` learns and is tested with voices of other utterances. Why is it a better
+#    yardstick for the use of a voice than DyFuLM, which has none?
+# 2. DAF's weights sum to one. An utterance has no face: what happens to the weights of text and
+#    voice, and what would happen if the missing face were a vector of zeros?
+# 3. Text loses weight where DyFuLM is in doubt. Does that prove that the model weighs by doubt?
+#
+# <details><summary>Solutions</summary>
+#
+# 1. It has the same parameters, depth and noise as `both`; only the match of voice and words is
+#    gone. A gap to DyFuLM mixes the voice's content with a larger model.
+# 2. The softmax runs over what is present, so text and voice share the whole. A vector of zeros
+#    would still get a weight, and would pull the sum towards 0, a neutral sentiment.
+# 3. No: both may follow a third thing, such as the length of the text. Section 8 intervenes: it
+#    swaps the text and looks at the error. On the embedded corpus the informativeness is known too.
+#
+# </details>
 #
 # Next: [`08_results`](08_results.ipynb) lists every stored run.
