@@ -7,7 +7,29 @@ from types import SimpleNamespace
 import numpy as np
 
 GOOD, BAD = {"good", "great", "clean", "friendly", "lovely"}, {"bad", "dirty", "rude", "noisy"}
-KNOWN = set("the a an room rooms was were is and very but staff of bed in we hotel for our".split())
+KNOWN = set(
+    [
+        "the",
+        "a",
+        "an",
+        "room",
+        "rooms",
+        "was",
+        "were",
+        "is",
+        "and",
+        "very",
+        "but",
+        "staff",
+        "of",
+        "bed",
+        "in",
+        "we",
+        "hotel",
+        "for",
+        "our",
+    ]
+)
 
 
 class Model:

@@ -69,7 +69,11 @@ def test_order_and_columns_are_kept_and_ours_follow(model):
     assert set(scored["coarse"][::2]) == {"positive"} and set(scored["fine"][1::2]) == {"1"}
     sums = scored[["p_negative", "p_neutral", "p_positive"]].astype(float).sum(axis=1)
     assert abs(sums - 1).max() < 2e-4
-    assert len(model.asked) == 3000 and sorted(os.listdir()) == ["mine.csv", "scored.csv", "weights"]
+    assert len(model.asked) == 3000 and sorted(os.listdir()) == [
+        "mine.csv",
+        "scored.csv",
+        "weights",
+    ]
 
 
 def test_what_cannot_be_read_gets_a_note_and_no_guess(model, capsys):
@@ -148,7 +152,9 @@ def test_chinese_of_a_spreadsheet_and_a_named_encoding(model):
     Path("a.csv").write_bytes(f"text,n\n{chinese},1\n{LONG[0]},2\n".encode("gb18030"))
     assert run("a.csv") == 0
     assert rows()["text"].tolist() == [chinese, LONG[0]]
-    Path("b.csv").write_bytes(f"text,n\nчистый номер и хороший вид,1\n{LONG[0]},2\n".encode("cp1251"))
+    Path("b.csv").write_bytes(
+        f"text,n\nчистый номер и хороший вид,1\n{LONG[0]},2\n".encode("cp1251")
+    )
     assert run("b.csv", "--force", "--encoding", "cp1251") == 0
     assert rows()["text"][0] == "чистый номер и хороший вид"
 
@@ -163,7 +169,7 @@ def test_quotes_line_ends_and_ragged_rows_as_in_other_tables(model):
 
 
 def test_standard_input_is_a_text_a_line(model, monkeypatch):
-    raw = io.TextIOWrapper(io.BytesIO(f"{LONG[0]}\n\n\"{LONG[1]}\r\n".encode()))
+    raw = io.TextIOWrapper(io.BytesIO(f'{LONG[0]}\n\n"{LONG[1]}\r\n'.encode()))
     monkeypatch.setattr(sys, "stdin", raw)
     assert run("-") == 0
     assert rows()["text"].tolist() == [LONG[0], "", f'"{LONG[1]}']
@@ -173,15 +179,23 @@ def test_lines_of_json_may_lack_names(model):
     lines = [{"text": LONG[0], "id": 7}, {"text": LONG[1], "tags": ["a", "b"], "ok": True}]
     Path("a.jsonl").write_text("\n".join(map(json.dumps, lines)))
     assert run("a.jsonl") == 0
-    assert rows()[["id", "tags", "ok"]].to_numpy().tolist() == [["7", "", ""], ["", '["a", "b"]', "true"]]
+    assert rows()[["id", "tags", "ok"]].to_numpy().tolist() == [
+        ["7", "", ""],
+        ["", '["a", "b"]', "true"],
+    ]
 
 
 # Bounded memory, kill and resume
 
 
+class Forgetful(list):
+    def __iadd__(self, texts):
+        return self
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
 def test_memory_does_not_grow_with_the_table(model, monkeypatch, suffix):
-    model.read = Model.read.__get__(Model())
+    model.asked = Forgetful()
     monkeypatch.setattr(stream, "ROWS", 100)
     monkeypatch.setattr(stream, "BLOCK", 2**14)
     peaks = []
@@ -257,10 +271,10 @@ def test_a_changed_table_is_read_anew_where_it_changed(model, monkeypatch):
 
 def test_a_column_that_is_missing_or_not_the_only_one(model, capsys):
     Path("a.csv").write_text(f"id,body,stars\n1,{LONG[0]},5\n")
-    refused(capsys, "a.csv: no column text or review or", "a.csv")
-    refused(capsys, "name it: --text, one of id, body, stars", "a.csv", "--text", "Bodi")
+    refused(capsys, "a.csv: no columns are called text or review or", "a.csv")
+    refused(capsys, "--text, one of id, body, stars", "a.csv", "--text", "Bodi")
     Path("b.csv").write_text(f"text,Review\n{LONG[0]},{LONG[1]}\n")
-    refused(capsys, "2 columns may hold the text; name it: --text, one of text, Review", "b.csv")
+    refused(capsys, "name the texts' column by --text, one of text, Review", "b.csv")
     assert run("b.csv", "--text", "review") == 0
     assert rows()["coarse"].tolist() == ["negative"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from mmlib.data import DataError
-from mmlib.data.readers.stream import STDIN, opened
+from mmlib.data.readers import stream
 from mmlib.dyfulm import kept, score
 from mmlib.files import expanded, sha256
 
@@ -61,18 +61,18 @@ def _write(given: argparse.Namespace) -> None:
     out = expanded(given.out)
     if out.suffix not in (".csv", ".tsv") or out.is_dir():
         raise DataError(f"{out}: cannot be written; name a file .csv or .tsv with --out")
-    if given.table != STDIN and out.resolve() == expanded(given.table).resolve():
+    if out.resolve() == Path(given.table).resolve():
         raise DataError(f"{out}: is the table itself; name another file with --out")
     if out.exists() and not given.force:
         raise DataError(f"{out}: exists; name another file with --out, or use --force")
     model = kept.load(given.weights)
-    with opened(given.table if given.table == STDIN else expanded(given.table), given.encoding) as stream:
-        column = score.text_column(stream, given.text)
+    with stream.opened(given.table, given.encoding) as table:
+        column = score.text_column(table, given.text)
         weights = [sha256(path) for path in sorted(given.weights.iterdir()) if path.is_file()]
-        about = {"table": stream.name, "column": column, "columns": stream.columns}
-        about |= {"weights": weights, "rows": score.ROWS, "version": 1}
-        notes = score.run(stream, column, model, out, about, given.force)
-        print(f"{stream.rows} texts of column {column} in {out}")
+        about = {"table": table.name, "columns": table.columns, "text": column, "weights": weights}
+        about |= {"out": out.suffix, "rules": [score.FEWEST, score.MOST_UNKNOWN, stream.ROWS]}
+        notes = score.run(table, column, model, out, about, given.force)
+        print(f"{table.rows} texts of column {column} in {out}")
     for note, texts, row in notes.itertuples(index=False):
         print(f"  {texts} {note}, first in row {row}: {REMEDY[note]}")
 

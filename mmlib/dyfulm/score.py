@@ -3,19 +3,20 @@
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from mmlib.data.corpus import DataError
-from mmlib.data.readers.stream import ROWS, Stream
+from mmlib.data.readers import stream
 from mmlib.data.readers.texts import DATAFINITI, NAMES, plain
 from mmlib.data.targets import COARSE
+from mmlib.dyfulm.kept import Kept, Reading
 from mmlib.files import is_watched, locked, write_whole
 
 EMPTY, SHORT = "empty", "too short to say"
@@ -29,13 +30,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _FOREIGN = re.compile(r"[^\W\d_A-Za-zªºÀ-ɏḀ-ỿ]")  # letters of another script than Latin
 
 
-class Reader(Protocol):
-    """A `mmlib.dyfulm.kept.Kept`, or whatever reads as it does."""
-
-    def read(self, texts: Sequence[str], batch: int = 64): ...
-
-
-def predictions(model: Reader, texts: Sequence[str]) -> pd.DataFrame:
+def predictions(model: Kept, texts: Sequence[str]) -> pd.DataFrame:
     """What a model makes of texts: `COLUMNS`, a row a text, in their order.
 
     coarse: a word of `COARSE`; fine: 1..5 stars; intensity in [0, 1]; calibrated probabilities p_;
@@ -68,7 +63,7 @@ def _why_not(text: str) -> str:
     return SHORT if len(words) < FEWEST else ""
 
 
-def _values(reading) -> np.ndarray:
+def _values(reading: Reading) -> np.ndarray:
     """The columns but for the note, (n, 12) of objects."""
     coarse = np.array(COARSE)[reading.coarse.argmax(axis=1)]
     fine = reading.fine.argmax(axis=1) + 1
@@ -77,56 +72,56 @@ def _values(reading) -> np.ndarray:
     return np.hstack([part.astype(object) for part in parts])
 
 
-def text_column(stream: Stream, given: str | None) -> str:
+def text_column(table: stream.Stream, given: str | None) -> str:
     """The column that holds the texts: the given one, the only one, or the only usual name."""
-    usual = (*NAMES["text"], DATAFINITI)
-    wanted = (given.strip().lower(),) if given is not None else usual
-    found = [name for name in stream.columns if name.lower() in wanted]
-    if given is None and len(stream.columns) == 1:
-        return stream.columns[0]
-    if len(found) == 1 or given in found:
-        return found[0] if len(found) == 1 else given
-    known = ", ".join(found or stream.columns[:30])
-    what = f"{len(found)} columns may hold the text" if found else f"no column {' or '.join(wanted)}"
-    raise DataError(f"{stream.name}: {what}; name it: --text, one of {known}")
+    names = (given,) if given is not None else (*NAMES["text"], DATAFINITI)
+    found = [name for name in table.columns if name.lower() in map(str.lower, names)]
+    if given is None and len(table.columns) == 1:
+        found = list(table.columns)
+    if len(found) != 1 and given not in found:
+        what = f"{len(found) or 'no'} columns are called {' or '.join(names)}"
+        known = ", ".join(found or table.columns[:30])
+        raise DataError(f"{table.name}: {what}; name the texts' column by --text, one of {known}")
+    return found[0] if len(found) == 1 else given
 
 
 def run(
-    stream: Stream, column: str, model: Reader, out: Path, about: Mapping, force: bool = False
+    table: stream.Stream, column: str, model: Kept, out: Path, about: Mapping, force: bool = False
 ) -> pd.DataFrame:
-    """Write a table with what a model makes of its texts; returns note -> texts and the first row.
+    """Write a table with what a model makes of its texts; returns note, texts, row (the first).
 
-    Finished chunks lie in `<out>.part`, by their own contents, until `out` appears whole: the same
-    run (`about`: what makes it the same) goes on there. DataError, one line, where another one left
-    its chunks or another process writes; NotWrittenError where the disk is full.
+    Finished chunks lie in `<out>.part`, named by what they are made of, until `out` appears whole:
+    the same run (`about` says what makes it the same) goes on there. DataError where another one
+    left its chunks; filelock.Timeout where another process writes; NotWrittenError where the disk
+    is full.
     """
     part = out.with_name(f"{out.name}.part")
     _claim(part, about, force)
+    ours = list(COLUMNS)
+    while set(ours) & set(table.columns):
+        ours = [f"dyfulm_{name}" for name in ours]
+    form = {"sep": "\t" if out.suffix == ".tsv" else ",", "index": False}
     with locked(part / "lock", 0):
-        names, separator = _header(stream), "\t" if out.suffix == ".tsv" else ","
-        files = []
-        with tqdm(total=stream.rows, unit="text", disable=not is_watched()) as bar:
-            for i, chunk in enumerate(stream.chunks()):
-                digest = sha256(chunk.to_csv().encode()).hexdigest()[:16]
-                files.append(part / f"{i:06}-{digest}{out.suffix}")
-                if not files[-1].exists():
-                    table = pd.concat([chunk, predictions(model, list(chunk[column]))], axis=1)
-                    words = table.to_csv(sep=separator, index=False, header=False)
-                    write_whole(files[-1], words)
-                bar.update(len(chunk))
-        head = pd.DataFrame(columns=names).to_csv(sep=separator, index=False)
+        files = list(_chunks(table, column, model, part, form))
+        head = pd.DataFrame(columns=[*table.columns, *ours]).to_csv(**form)
         write_whole(out, lambda path: _join(path, head, files))
-        summary = _summary(files, separator)
+        summary = _summary(files, form["sep"])
     shutil.rmtree(part, ignore_errors=True)
     return summary
 
 
-def _header(stream: Stream) -> list[str]:
-    """All columns; ours get a prefix where the table has one of their names."""
-    ours = list(COLUMNS)
-    while set(ours) & set(stream.columns):
-        ours = [f"dyfulm_{name}" for name in ours]
-    return [*stream.columns, *ours]
+def _chunks(
+    table: stream.Stream, column: str, model: Kept, part: Path, form: Mapping
+) -> Iterator[Path]:
+    """Files of the chunks in their order; those that are not there yet are made."""
+    with tqdm(total=table.rows, unit="text", disable=not is_watched()) as bar:
+        for i, chunk in enumerate(table.chunks()):
+            file = part / f"{i:06}-{sha256(chunk.to_csv().encode()).hexdigest()[:16]}.csv"
+            if not file.exists():
+                scored = pd.concat([chunk, predictions(model, list(chunk[column]))], axis=1)
+                write_whole(file, scored.to_csv(header=False, **form))
+            bar.update(len(chunk))
+            yield file
 
 
 def _claim(part: Path, about: Mapping, force: bool) -> None:
@@ -150,11 +145,13 @@ def _join(path: Path, head: str, files: Sequence[Path]) -> None:
 
 
 def _summary(files: Sequence[Path], separator: str) -> pd.DataFrame:
-    """Texts without predictions or cut: columns note, texts, row (the first one, from 1)."""
-    rows = []
+    """Texts with a note, or cut: columns note, texts, row (the first one, counted from 1)."""
+    counts, first = Counter(), {}
     for i, file in enumerate(files):
         table = pd.read_csv(file, sep=separator, header=None, dtype=str, keep_default_na=False)
-        for k, (cut, note) in enumerate(table.iloc[:, -2:].to_numpy()):
-            rows += [(what, i * ROWS + k + 1) for what in (*note.split("; "), "cut" * (cut == "True")) if what]
-    found = pd.DataFrame(rows, columns=["note", "row"]).groupby("note", sort=False)["row"]
-    return found.agg(texts="size", row="min").reset_index()
+        for row, (cut, notes) in enumerate(table.iloc[:, -2:].to_numpy(), i * stream.ROWS + 1):
+            for note in filter(None, (*notes.split("; "), "cut" * (cut == "True"))):
+                counts[note] += 1
+                first.setdefault(note, row)
+    rows = [(note, counts[note], row) for note, row in first.items()]
+    return pd.DataFrame(rows, columns=["note", "texts", "row"])

@@ -7,17 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mmlib.dyfulm.score import Reader
-
-STARS = np.arange(1, 6)
+from mmlib.dyfulm.kept import STARS, Kept
 
 
-def stars(model: Reader, texts: Sequence[str]) -> np.ndarray:
+def stars(model: Kept, texts: Sequence[str]) -> np.ndarray:
     """Expected stars of texts, 1..5, by the calibrated probabilities, (n,)."""
     return model.read(list(texts)).fine @ STARS
 
 
-def occlusion(model: Reader, text: str) -> tuple[list[str], np.ndarray]:
+def occlusion(model: Kept, text: str) -> tuple[list[str], np.ndarray]:
     """The words of a text, by spaces, and the effect of each on the expected stars, (w,).
 
     An effect is the score of the whole text minus its score without that word: above 0 the word
@@ -32,7 +30,7 @@ def occlusion(model: Reader, text: str) -> tuple[list[str], np.ndarray]:
 
 
 def deletion(
-    model: Reader, words: Sequence[str], order: Sequence[int], shares: Sequence[float]
+    model: Kept, words: Sequence[str], order: Sequence[int], shares: Sequence[float]
 ) -> np.ndarray:
     """Expected stars after the first words of an order are deleted, a value a share of them, (k,).
 

@@ -8,7 +8,6 @@ import errno
 import gzip
 import io
 import json
-import shutil
 import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,10 +23,10 @@ import pandas as pd
 from mmlib.data.corpus import DataError
 from mmlib.data.readers.border import check_size, most, readable
 from mmlib.data.readers.cells import decoded, header_of, is_gzip, is_utf8, needed, quoting
+from mmlib.files import expanded
 
 ROWS = 1024  # of a chunk
 BLOCK = 2**22  # bytes that are decoded at once
-STDIN = "-"
 Reader = Callable[[], Iterator[pd.DataFrame]]
 
 
@@ -51,18 +50,19 @@ def opened(table: Path | str, encoding: str | None = None) -> Iterator[Stream]:
 
     Of txt and standard input each line is a text, in the column "text". Of xlsx the first sheet is
     read. `encoding` of the words is told from the bytes if None. While it is open there is a copy
-    of a table of words in the folder for temporary files. DataError, one line, for what cannot be
-    read.
+    of its words in the folder for temporary files. DataError, one line, for what cannot be read.
     """
     with TemporaryDirectory(prefix="mmlib-") as folder:
-        path = Path(folder) / "standard input" if table == STDIN else Path(table)
-        if table == STDIN:
+        path = Path(folder) / "standard input" if table == "-" else expanded(table)
+        if table == "-":
             _copy(path, path, iter(lambda: sys.stdin.buffer.read(BLOCK), b""))
         read = _reader(path, Path(folder) / "copy", encoding)
         columns: dict[str, None] = {}
         rows = 0
         with readable(path, "cannot be read", "mend it, or fetch it again"):
             for chunk in read():
+                if twice := [*chunk.columns[chunk.columns.duplicated()]]:
+                    raise DataError(f"two columns are called {twice[0]}; rename one")
                 columns |= dict.fromkeys(chunk.columns)
                 rows += len(chunk)
         if not rows:
@@ -211,10 +211,10 @@ def _of_sheet(path: Path) -> Reader:
             with zipfile.ZipFile(path) as archive:
                 check_size(path, sum(part.file_size for part in archive.infolist()))
             with closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as book:
-                filled = (row for row in book.worksheets[0].values if any(c is not None for c in row))
-                header = next(filled, ())
-                names = [_cell(c).strip() or f"column {i}" for i, c in enumerate(header, 1)]
-                yield from _frames(names, (map(_cell, row) for row in filled))
+                cells = (list(map(_cell, row)) for row in book.worksheets[0].values)
+                filled = filter(any, cells)
+                names = [c.strip() or f"column {i}" for i, c in enumerate(next(filled, ()), 1)]
+                yield from _frames(names, filled)
 
     return read
 
@@ -233,11 +233,9 @@ def _of_parquet(path: Path) -> Reader:
     return read
 
 
-def _frames(names: Sequence[str], rows: Iterable[Iterable[str]]) -> Iterator[pd.DataFrame]:
-    width = len(names)
-    for batch in _batches([*islice(row, width)] for row in rows):
-        whole = [row + [""] * (width - len(row)) for row in batch]
-        yield pd.DataFrame(whole, columns=list(names), dtype=object)
+def _frames(names: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[pd.DataFrame]:
+    for batch in _batches(rows):
+        yield pd.DataFrame(batch, columns=list(names), dtype=object).fillna("")
 
 
 def _batches(rows: Iterable) -> Iterator[list]:
