@@ -28,7 +28,7 @@ BLOCK, MASKED = 64, 0.15  # tokens of a training text, share of them to be guess
 def named(encoder: str | Path, texts: Sequence[str]) -> Path:
     """Folder of an encoder: "small" (made from `texts`), "carried", or what `locate` finds.
 
-    "minilm:3", or another name so, is the first three layers of that encoder; 0: its embeddings.
+    "minilm:3", or another name so, is the first three layers of that encoder.
     """
     if encoder == "small":
         return small(texts)
@@ -48,8 +48,8 @@ def shortened(encoder: str | Path, layers: int) -> Path:
     def make(folder: Path) -> None:
         model, tokenizer = load(source)
         has = model.config.num_hidden_layers
-        if not layers <= has or not hasattr(getattr(model, "encoder", None), "layer"):
-            raise ValueError(f"{encoder} cannot be cut to {layers} layers; name a BERT, 0 to {has}")
+        if not 1 <= layers <= has or not hasattr(getattr(model, "encoder", None), "layer"):
+            raise ValueError(f"{encoder} cannot be cut to {layers} layers; name a BERT, 1 to {has}")
         model.encoder.layer = model.encoder.layer[:layers]
         model.config.num_hidden_layers, model.pooler = layers, None
         with quiet():
