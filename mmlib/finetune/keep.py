@@ -26,7 +26,7 @@ from mmlib.text import vocabulary
 from mmlib.text.encoder import WEIGHTS
 
 READ = ((128, 127), (128, 32), (256, 64))  # tokens of a text, and of its beginning where it is cut
-SAMPLE = 1200  # reviews of the validation split
+SAMPLE = 600  # reviews of the validation split
 SHAPE = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
     "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "hidden_act", "pad_token_id",
