@@ -28,7 +28,7 @@ BLOCK, MASKED = 64, 0.15  # tokens of a training text, share of them to be guess
 def named(encoder: str | Path, texts: Sequence[str]) -> Path:
     """Folder of an encoder: "small" (made from `texts`), "carried", or what `locate` finds.
 
-    "minilm:3", or another name so, is the first three layers of that encoder (`shortened`).
+    "minilm:3", or another name so, is the first three layers of that encoder.
     """
     if encoder == "small":
         return small(texts)

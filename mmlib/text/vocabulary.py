@@ -1,4 +1,4 @@
-"""An encoder with the words that many texts of many groups have, and no others.
+"""A vocabulary of the words that many texts of many groups have, and no others.
 
 A vocabulary is published with a model's weights. What stands in the texts of few groups, a guest's
 name say, must not be in it: a token stays if it occurs in at least 20 texts of at least 5 groups.
@@ -7,11 +7,6 @@ name say, must not be in it: a token stays if it occurs in at least 20 texts of 
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
-
-import torch
-
-from mmlib.text.encoder import load, quiet
 
 TEXTS, GROUPS = 20, 5  # in which a token must occur, at the least
 ASCII = tuple(map(chr, range(33, 127)))
@@ -56,28 +51,3 @@ def pruned_tokenizer(description: str, kept: Sequence[str]) -> str:
     for token in special.values():
         token["ids"] = [number[name] for name in token["tokens"]]
     return json.dumps(tokenizer, ensure_ascii=False)
-
-
-def prune(encoder: Path, texts: Sequence[str], groups: Sequence[str], into: Path) -> Path:
-    """The folder `into`: the BERT in folder `encoder` with the vocabulary of those texts."""
-    from transformers import PreTrainedTokenizerFast
-
-    model, tokenizer = load(encoder)
-    backend = tokenizer.backend_tokenizer
-    ids = tokenizer(list(texts), verbose=False)["input_ids"]
-    before = tokenizer.get_vocab()
-    kept = kept_tokens(before, tokenizer.all_special_tokens, ids, groups)
-    rows = torch.tensor([before[token] for token in kept])
-    table = torch.nn.Embedding.from_pretrained(model.get_input_embeddings().weight[rows])
-    model.set_input_embeddings(table)
-    model.config.vocab_size = len(kept)
-    fast = type(backend).from_str(pruned_tokenizer(backend.to_str(), kept))
-    named = {k: v for k, v in tokenizer.special_tokens_map.items() if isinstance(v, str)}
-    short = PreTrainedTokenizerFast(
-        tokenizer_object=fast, model_max_length=tokenizer.model_max_length, **named
-    )
-    model.config.pad_token_id = short.pad_token_id
-    with quiet():
-        model.save_pretrained(into)
-        short.save_pretrained(into)
-    return into
