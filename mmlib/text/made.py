@@ -26,10 +26,37 @@ BLOCK, MASKED = 64, 0.15  # tokens of a training text, share of them to be guess
 
 
 def named(encoder: str | Path, texts: Sequence[str]) -> Path:
-    """Folder of an encoder: "small" (made from `texts`), "carried", or what `locate` finds."""
+    """Folder of an encoder: "small" (made from `texts`), "carried", or what `locate` finds.
+
+    "minilm:3", or another name so, is the first three layers of that encoder.
+    """
     if encoder == "small":
         return small(texts)
+    name, _, layers = str(encoder).rpartition(":")
+    if name and layers.isdecimal():
+        return shortened(name, int(layers))
     return carried() if encoder == "carried" else locate(encoder)
+
+
+def shortened(encoder: str | Path, layers: int) -> Path:
+    """Folder of an encoder's embeddings and first `layers` layers, with its tokenizer.
+
+    ValueError, one line, where it has fewer layers, or keeps them elsewhere than a BERT does.
+    """
+    source = locate(encoder)
+
+    def make(folder: Path) -> None:
+        model, tokenizer = load(source)
+        has = model.config.num_hidden_layers
+        if not 1 <= layers <= has or not hasattr(getattr(model, "encoder", None), "layer"):
+            raise ValueError(f"{encoder} cannot be cut to {layers} layers; name a BERT, 1 to {has}")
+        model.encoder.layer = model.encoder.layer[:layers]
+        model.config.num_hidden_layers, model.pooler = layers, None
+        with quiet():
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+
+    return _kept("shortened", {"shortened": identity(source, encoder), "layers": layers}, make)
 
 
 def carried(encoder: str | Path = "minilm", buckets: int = 32, seed: int = 0) -> Path:

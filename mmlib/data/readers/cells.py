@@ -7,7 +7,10 @@ import io
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
+from mmap import mmap
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -90,14 +93,14 @@ def _separated(
 ) -> pd.DataFrame:
     with readable(path, "not a readable csv", "mend it, or fetch it again"):
         text, encoding = decoded(path, _unpacked(path), encoding)
-        separator, columns, text = _header(text, "\t" if ".tsv" in path.suffixes else ",")
+        separator, columns, text = header_of(text, "\t" if ".tsv" in path.suffixes else ",")
         check_size(path, CELL * columns * max(text.count("\n"), text.count("\r")))
         if header and columns != len(header):
             raise DataError(f"{columns} cells in line 1; expected {', '.join(header)}")
         names = {"names": list(header), "header": None} if header else {}
         rows = pd.read_csv(
             io.StringIO(text), sep=separator, dtype=str, keep_default_na=False,
-            **names, **_quoting(text, separator),
+            **names, **quoting(text, separator),
         )  # fmt: skip
         rows.attrs["encoding"] = encoding
     if not isinstance(rows.index, pd.RangeIndex):  # pandas takes what is too much for names of rows
@@ -116,13 +119,18 @@ def _json_lines(path: Path, encoding: str | None) -> pd.DataFrame:
     return rows.rename(columns=str).astype(object).where(rows.notna(), "").astype(str)
 
 
-def _unpacked(path: Path) -> bytes:
-    """The bytes of a file or, where they are a gzip's whatever its name, of what that holds."""
+def is_gzip(path: Path) -> bool:
+    """Whether a file is a gzip, whatever its name; DataError for a spreadsheet or an archive."""
     with open(path, "rb") as file:
         mark = file.read(4)
     if mark in SPREADSHEETS:
         raise DataError(f"{path.name}: a spreadsheet or an archive; save its table as csv")
-    if not mark.startswith(b"\x1f\x8b"):
+    return mark.startswith(b"\x1f\x8b")
+
+
+def _unpacked(path: Path) -> bytes:
+    """The bytes of a file or, where they are a gzip's, of what that holds."""
+    if not is_gzip(path):
         return path.read_bytes()
     with gzip.open(path) as file:
         content = file.read(most(path) + 1)
@@ -130,14 +138,20 @@ def _unpacked(path: Path) -> bytes:
     return content
 
 
-def _parquet(path: Path) -> pd.DataFrame:
+def needed(path: Path, module: str, extra: str) -> ModuleType:
+    """A module of one of the project's extras; DataError, with its name, where it is missing."""
     try:
-        from pyarrow import parquet
+        return import_module(module)
     except ImportError:
+        kind, package = path.suffix[1:], module.partition(".")[0]
         raise DataError(
-            f"{path.name}: reading parquet needs pyarrow; pip install 'mmlib[parquet]', or save "
+            f"{path.name}: reading {kind} needs {package}; pip install 'mmlib[{extra}]', or save "
             "the table as csv"
         ) from None
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    parquet = needed(path, "pyarrow.parquet", "parquet")
     with readable(path, "not a readable parquet"), parquet.ParquetFile(path) as file:
         about, columns = file.metadata, [file.schema.column(i) for i in range(len(file.schema))]
         flat = [column for column in columns if column.path == column.name]  # one value a row
@@ -153,7 +167,7 @@ def _parquet(path: Path) -> pd.DataFrame:
     return rows.astype(object).where(rows.notna(), "").astype(str)
 
 
-def _header(text: str, usual: str) -> tuple[str, int, str]:
+def header_of(text: str, usual: str) -> tuple[str, int, str]:
     """The separator of a table, its number of columns, and it without Excel's line `sep=;`.
 
     The usual separator, unless another cuts the header into more columns.
@@ -165,17 +179,20 @@ def _header(text: str, usual: str) -> tuple[str, int, str]:
     return separator, header.count(separator) + 1, text
 
 
-def _quoting(text: str, separator: str) -> dict[str, object]:
-    """How the quotes of a table are to be read, for pandas.
+def quoting(text: str | mmap, separator: str) -> dict[str, object]:
+    """How the quotes of a table, or of a file in UTF-8, are to be read, for pandas.
 
     Where a quote is closed inside a cell, either those of the text have a backslash before them, or
     quotes are plain letters: taken for more, one that nobody closes swallows the rows behind it.
     """
     edge = rf"[{re.escape(separator)}\r\n]"
-    quoted = re.finditer(rf'(?:(?<={edge})|^)"(?:[^"]|"")*+"', text)
-    if all(re.match(rf" *(?:{edge}|$)", text[cell.end() : cell.end() + 9]) for cell in quoted):
+    patterns = (rf'(?:(?<={edge})|^)"(?:[^"]|"")*+"', rf" *(?:{edge}|$)", r'\\"')
+    if not isinstance(text, str):
+        patterns = [pattern.encode() for pattern in patterns]
+    cell, end, escaped = map(re.compile, patterns)
+    if all(end.match(text[found.end() : found.end() + 9]) for found in cell.finditer(text)):
         return {}
-    return {"escapechar": "\\"} if '\\"' in text else {"quoting": csv.QUOTE_NONE}
+    return {"escapechar": "\\"} if escaped.search(text) else {"quoting": csv.QUOTE_NONE}
 
 
 def decoded(path: Path, raw: bytes, encoding: str | None = None) -> tuple[str, str]:
@@ -215,7 +232,7 @@ def _of_script(path: Path, raw: bytes) -> tuple[str, str]:
     to letters that are rare or of several scripts. DataError for these, and for lines in UTF-8
     among the others.
     """
-    is_mixed = any(map(_is_utf8, raw.splitlines()))
+    is_mixed = any(map(is_utf8, raw.splitlines()))
     for encoding, (script, frequent, share) in SCRIPTS.items():
         with suppress(UnicodeDecodeError):
             text = raw.decode(encoding)
@@ -230,7 +247,7 @@ def _of_script(path: Path, raw: bytes) -> tuple[str, str]:
     )
 
 
-def _is_utf8(line: bytes) -> bool:
+def is_utf8(line: bytes) -> bool:
     """Whether a line is UTF-8 with four letters that are not plain: by chance none is."""
     with suppress(UnicodeDecodeError):
         return sum(map(str.isalpha, re.sub(r"[\0-\x7f]", "", line.decode()))) > 3

@@ -1,0 +1,244 @@
+"""Tables of any length, a thousand rows at a time: every cell a string, as in `cells`.
+
+A table is gone through twice. The first time counts its rows and meets whatever cannot be read, so
+that nothing is computed of a table whose end is damaged.
+"""
+
+import errno
+import gzip
+import io
+import json
+import sys
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import islice
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import pandas as pd
+
+from mmlib.data.corpus import DataError
+from mmlib.data.readers.border import check_size, most, readable
+from mmlib.data.readers.cells import decoded, header_of, is_gzip, is_utf8, needed, quoting
+from mmlib.files import expanded
+
+ROWS = 1024  # of a chunk
+BLOCK = 2**22  # bytes that are decoded at once
+Reader = Callable[[], Iterator[pd.DataFrame]]
+
+
+class Stream(NamedTuple):
+    """A table that can be gone through again and again."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: int
+    read: Reader
+
+    def chunks(self) -> Iterator[pd.DataFrame]:
+        """Its rows in their order, `ROWS` at a time, with all columns; "" where a cell is empty."""
+        for chunk in self.read():
+            yield chunk.reindex(columns=self.columns, fill_value="")
+
+
+@contextmanager
+def opened(table: Path | str, encoding: str | None = None) -> Iterator[Stream]:
+    """A csv, tsv, jsonl or txt (each also .gz), xlsx or parquet; "-" is standard input.
+
+    Of txt and standard input each line is a text, in the column "text". Of xlsx the first sheet is
+    read. `encoding` of the words is told from the bytes if None. While it is open there is a copy
+    of its words in the folder for temporary files. DataError, one line, for what cannot be read.
+    """
+    with TemporaryDirectory(prefix="mmlib-") as folder:
+        path = Path(folder) / "standard input" if table == "-" else expanded(table)
+        if table == "-":
+            _copy(path, path, iter(lambda: sys.stdin.buffer.read(BLOCK), b""))
+        read = _reader(path, Path(folder) / "copy", encoding)
+        columns: dict[str, None] = {}
+        rows = 0
+        with readable(path, "cannot be read", "mend it, or fetch it again"):
+            for chunk in read():
+                if twice := [*chunk.columns[chunk.columns.duplicated()]]:
+                    raise DataError(f"two columns are called {twice[0]}; rename one")
+                columns |= dict.fromkeys(chunk.columns)
+                rows += len(chunk)
+        if not rows:
+            raise DataError(f"{path.name}: no row; name a table that has some")
+        yield Stream(path.name, tuple(columns), rows, read)
+
+
+def _reader(path: Path, copy: Path, encoding: str | None) -> Reader:
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    if suffix in (".xlsx", ".parquet"):
+        return {".xlsx": _of_sheet, ".parquet": _of_parquet}[suffix](path)
+    kinds = {"": _of_lines, ".txt": _of_lines, ".jsonl": _of_json_lines}
+    if suffix not in (".csv", ".tsv", *kinds):
+        known = ".csv, .tsv, .jsonl, .txt, .xlsx or .parquet"
+        raise DataError(f"{path.name}: not a table that is read here; save it as {known}")
+    with readable(path, "not readable as text", "mend it, or fetch it again"):
+        texts = _texts(path, encoding or _encoding(path))
+        _copy(path, copy, (text.encode() for text in texts))
+    return kinds[suffix](path, copy) if suffix in kinds else _of_cells(path, copy, suffix)
+
+
+# A copy of the words in UTF-8
+
+
+def _copy(path: Path, copy: Path, blocks: Iterable[bytes]) -> None:
+    try:
+        with copy.open("wb") as file:
+            file.writelines(blocks)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise DataError(
+            f"{path.name}: no space for a copy in {copy.parent.parent}; free some, or set TMPDIR "
+            "to another folder"
+        ) from error
+
+
+def _opened(path: Path) -> io.BufferedIOBase:
+    return gzip.open(path) if is_gzip(path) else path.open("rb")
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, unpacked, in blocks of whole lines."""
+    total = 0
+    with _opened(path) as file:
+        while block := file.read(BLOCK):
+            block += file.readline(most(path))
+            total += len(block)
+            check_size(path, total)
+            yield block
+
+
+def _encoding(path: Path) -> str:
+    """What `cells.decoded` says of the blocks that are not plain UTF-8; they have to agree."""
+    found, is_mixed = set(), False
+    for block in _blocks(path):
+        encoding = decoded(path, block)[1]
+        if encoding == "UTF-16":
+            return encoding
+        if encoding != "UTF-8":
+            found.add(encoding)
+        elif not block.isascii():
+            is_mixed = is_mixed or any(map(is_utf8, block.splitlines()))
+    if len(found) > 1 or (found and is_mixed):
+        names = ", ".join(sorted(found | ({"UTF-8"} if is_mixed else set())))
+        raise DataError(f"{path.name}: its words are partly in {names}; save all as UTF-8")
+    return next(iter(found), "UTF-8")
+
+
+def _texts(path: Path, encoding: str) -> Iterator[str]:
+    if encoding == "UTF-8":
+        yield from (decoded(path, block)[0] for block in _blocks(path))
+        return
+    decoded(path, b"", encoding)  # refuses a name that nobody knows
+    with io.TextIOWrapper(_opened(path), encoding=encoding, newline="") as file:
+        while text := file.read(BLOCK):
+            yield text.replace("\0", "")
+
+
+# Chunks, by kind
+
+
+def _of_cells(path: Path, copy: Path, suffix: str) -> Reader:
+    with copy.open("rb") as file:
+        head = file.read(BLOCK).decode(errors="ignore")
+    separator, columns, rest = header_of(head, "\t" if suffix == ".tsv" else ",")
+    how = {"sep": separator, "dtype": str, "keep_default_na": False, "chunksize": ROWS}
+    if head:
+        with copy.open("rb") as file, closing(mmap(file.fileno(), 0, access=ACCESS_READ)) as whole:
+            how |= quoting(whole, separator)
+
+    def read() -> Iterator[pd.DataFrame]:
+        with copy.open("rb") as file:
+            file.seek(len(head.encode()) - len(rest.encode()))
+            for rows in pd.read_csv(file, skip_blank_lines=columns > 1, **how):
+                if not isinstance(rows.index, pd.RangeIndex):
+                    raise DataError(
+                        f"{path.name}: the rows have more cells than the header names columns; put "
+                        "texts that hold a separator in quotes, and name every column"
+                    )
+                yield rows.fillna("").rename(columns=str.strip).reset_index(drop=True)
+
+    return read
+
+
+def _of_lines(path: Path, copy: Path) -> Reader:
+    def read() -> Iterator[pd.DataFrame]:
+        with copy.open(encoding="utf-8") as file:
+            yield from _frames(["text"], ([line.rstrip("\n")] for line in file))
+
+    return read
+
+
+def _of_json_lines(path: Path, copy: Path) -> Reader:
+    def read() -> Iterator[pd.DataFrame]:
+        with copy.open(encoding="utf-8") as file:
+            for rows in _batches(_objects(path, file)):
+                names = dict.fromkeys(name for row in rows for name in row)
+                yield pd.DataFrame(rows, columns=list(names), dtype=object).fillna("")
+
+    return read
+
+
+def _objects(path: Path, lines: Iterable[str]) -> Iterator[dict[str, str]]:
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                row = dict(json.loads(line).items())
+            except (ValueError, AttributeError, RecursionError):
+                words = f"{path.name}: line {number} is no JSON object; mend it, or fetch it again"
+                raise DataError(words) from None
+            yield {name.strip(): _cell(value) for name, value in row.items()}
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return "" if value is None else str(value)
+
+
+def _of_sheet(path: Path) -> Reader:
+    openpyxl = needed(path, "openpyxl", "excel")
+
+    def read() -> Iterator[pd.DataFrame]:
+        with readable(path, "not a readable xlsx", "save it again, or as csv"):
+            with zipfile.ZipFile(path) as archive:
+                check_size(path, sum(part.file_size for part in archive.infolist()))
+            with closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as book:
+                cells = (list(map(_cell, row)) for row in book.worksheets[0].values)
+                filled = filter(any, cells)
+                names = [c.strip() or f"column {i}" for i, c in enumerate(next(filled, ()), 1)]
+                yield from _frames(names, filled)
+
+    return read
+
+
+def _of_parquet(path: Path) -> Reader:
+    parquet = needed(path, "pyarrow.parquet", "parquet")
+
+    def read() -> Iterator[pd.DataFrame]:
+        with readable(path, "not a readable parquet"), parquet.ParquetFile(path) as file:
+            columns = [file.schema.column(i) for i in range(len(file.schema))]
+            flat = [column.path for column in columns if column.path == column.name]
+            for batch in file.iter_batches(ROWS, columns=flat):
+                rows = batch.to_pandas().rename(columns=str.strip)
+                yield rows.astype(object).where(rows.notna(), "").astype(str)
+
+    return read
+
+
+def _frames(names: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[pd.DataFrame]:
+    for batch in _batches(rows):
+        yield pd.DataFrame(batch, columns=list(names), dtype=object).fillna("")
+
+
+def _batches(rows: Iterable) -> Iterator[list]:
+    rows = iter(rows)
+    while batch := list(islice(rows, ROWS)):
+        yield batch

@@ -1,0 +1,81 @@
+"""python -m mmlib.dyfulm TABLE --text COLUMN --out scored.csv: what DyFuLM makes of your texts.
+
+TABLE: .csv, .tsv, .jsonl, .txt (a text a line; each also .gz), .xlsx, .parquet, or - for standard
+input, a text a line. All its columns are kept. The same command goes on where it was stopped.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+from filelock import Timeout
+
+from mmlib.data import DataError
+from mmlib.data.readers import stream
+from mmlib.dyfulm import kept, score
+from mmlib.files import expanded, sha256
+
+REMEDY = {
+    score.EMPTY: "no prediction",
+    score.SHORT: f"no prediction under {score.FEWEST} words",
+    score.SCRIPT: "no prediction; translate them",
+    score.UNKNOWN: "no prediction; translate them",
+    score.HTML: "the words between were read",
+    "cut": "longer than what is read: split them",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    flags = argparse.ArgumentParser(prog="python -m mmlib.dyfulm", description=__doc__)
+    flags.add_argument("table", help="your texts; - is standard input")
+    flags.add_argument("--text", metavar="COLUMN", help="the column of the texts, if not plain")
+    flags.add_argument("--out", type=Path, required=True, help=".csv or .tsv to write")
+    flags.add_argument("--encoding", help="of the words, if not told from the bytes: cp1251, say")
+    flags.add_argument("--weights", type=Path, default=kept.WEIGHTS, help="folder of a kept model")
+    flags.add_argument("--force", action="store_true", help="replace --out if it exists")
+    return flags
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0: the table is written; 2: it is not, and one line says why."""
+    given = parser().parse_args(arguments)
+    try:
+        _write(given)
+    except Timeout:
+        print(f"{given.out}: another process writes it; wait for that one", file=sys.stderr)
+    except (ValueError, OSError) as error:  # DataError among them, and a full disk
+        print(error, file=sys.stderr)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)  # so that a shell ends the loop this stands in
+    else:
+        return 0
+    return 2
+
+
+def _write(given: argparse.Namespace) -> None:
+    out = expanded(given.out)
+    if out.suffix not in (".csv", ".tsv") or out.is_dir():
+        raise DataError(f"{out}: cannot be written; name a file .csv or .tsv with --out")
+    if out.resolve() == Path(given.table).resolve():
+        raise DataError(f"{out}: is the table itself; name another file with --out")
+    if out.exists() and not given.force:
+        raise DataError(f"{out}: exists; name another file with --out, or use --force")
+    model = kept.load(given.weights)
+    with stream.opened(given.table, given.encoding) as table:
+        column = score.text_column(table, given.text)
+        weights = [sha256(path) for path in sorted(given.weights.iterdir()) if path.is_file()]
+        about = {"table": table.name, "columns": table.columns, "text": column, "weights": weights}
+        about |= {"out": out.suffix, "rules": [score.FEWEST, score.MOST_UNKNOWN, stream.ROWS]}
+        notes = score.run(table, column, model, out, about, given.force)
+        print(f"{table.rows} texts of column {column} in {out}")
+    for note, texts, row in notes.itertuples(index=False):
+        print(f"  {texts} {note}, first in row {row}: {REMEDY[note]}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""A kept DyFuLM reads texts of yours: predictions beside them, and a note in their place."""
+
+import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from mmlib.data.corpus import DataError
+from mmlib.data.readers import stream
+from mmlib.data.readers.texts import DATAFINITI, NAMES, plain
+from mmlib.data.targets import COARSE
+from mmlib.dyfulm.kept import Kept, Reading
+from mmlib.files import is_watched, locked, write_whole
+
+EMPTY, SHORT = "empty", "too short to say"
+SCRIPT, UNKNOWN = "another script", "mostly unknown words: another language?"
+HTML = "HTML taken out"
+FEWEST = 4  # words of a text that is read; our choice
+MOST_UNKNOWN = 0.5  # share of words; above it a text is not read
+PROBABILITIES = (*(f"p_{name}" for name in COARSE), *(f"p_{stars}" for stars in range(1, 6)))
+COLUMNS = ("coarse", "fine", "intensity", *PROBABILITIES, "cut", "note")
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_FOREIGN = re.compile(r"[^\W\d_A-Za-zªºÀ-ɏḀ-ỿ]")  # letters of another script than Latin
+
+
+def predictions(model: Kept, texts: Sequence[str]) -> pd.DataFrame:
+    """What a model makes of texts: `COLUMNS`, a row a text, in their order.
+
+    coarse: a word of `COARSE`; fine: 1..5 stars; intensity in [0, 1]; calibrated probabilities p_;
+    cut: whether the text is longer than what is read. `note` says why a text has no predictions:
+    it is empty, too short (fewer than `FEWEST` words), in another script, or more than
+    `MOST_UNKNOWN` of its words are unknown. HTML is taken out, which is noted, too.
+    """
+    bare = [plain(text) for text in texts]
+    table = pd.DataFrame(index=range(len(texts)), columns=list(COLUMNS), dtype=object)
+    table["note"] = [_why_not(text) for text in bare]
+    read = np.flatnonzero(table["note"] == "")
+    if len(read):
+        reading = model.read([bare[i] for i in read])
+        unknown = reading.unknown > MOST_UNKNOWN  # (n,)
+        table.loc[read[unknown], "note"] = UNKNOWN
+        table.iloc[read[~unknown], :-1] = _values(reading)[~unknown]
+    with_html = [b != t and "<" in t for b, t in zip(bare, texts, strict=True)]
+    table.loc[with_html, "note"] = [f"{n}; {HTML}".strip("; ") for n in table["note"][with_html]]
+    kinds = dict.fromkeys(("intensity", *PROBABILITIES), float)
+    return table.astype(kinds | {"fine": "Int64", "cut": "boolean"})
+
+
+def _why_not(text: str) -> str:
+    """Why a text is not read; "" if it is."""
+    words = _WORD.findall(text)
+    if not text.strip():
+        return EMPTY
+    if 2 * len(_FOREIGN.findall(text)) > sum(map(len, words)):
+        return SCRIPT
+    return SHORT if len(words) < FEWEST else ""
+
+
+def _values(reading: Reading) -> np.ndarray:
+    """The columns but for the note, (n, 12) of objects."""
+    coarse = np.array(COARSE)[reading.coarse.argmax(axis=1)]
+    fine = reading.fine.argmax(axis=1) + 1
+    numbers = np.column_stack([reading.intensity, reading.coarse, reading.fine]).round(4)
+    parts = (coarse[:, None], fine[:, None], numbers, reading.cut[:, None])
+    return np.hstack([part.astype(object) for part in parts])
+
+
+def text_column(table: stream.Stream, given: str | None) -> str:
+    """The column that holds the texts: the given one, the only one, or the only usual name."""
+    names = (given,) if given is not None else (*NAMES["text"], DATAFINITI)
+    found = [name for name in table.columns if name.lower() in map(str.lower, names)]
+    if given is None and len(table.columns) == 1:
+        found = list(table.columns)
+    if len(found) != 1 and given not in found:
+        what = f"{len(found) or 'no'} columns are called {' or '.join(names)}"
+        known = ", ".join(found or table.columns[:30])
+        raise DataError(f"{table.name}: {what}; name the texts' column by --text, one of {known}")
+    return found[0] if len(found) == 1 else given
+
+
+def run(
+    table: stream.Stream, column: str, model: Kept, out: Path, about: Mapping, force: bool = False
+) -> pd.DataFrame:
+    """Write a table with what a model makes of its texts; returns note, texts, row (the first).
+
+    Finished chunks lie in `<out>.part`, named by what they are made of, until `out` appears whole:
+    the same run (`about` says what makes it the same) goes on there. DataError where another one
+    left its chunks; filelock.Timeout where another process writes; NotWrittenError where the disk
+    is full.
+    """
+    part = out.with_name(f"{out.name}.part")
+    _claim(part, about, force)
+    ours = list(COLUMNS)
+    while set(ours) & set(table.columns):
+        ours = [f"dyfulm_{name}" for name in ours]
+    form = {"sep": "\t" if out.suffix == ".tsv" else ",", "index": False}
+    with locked(part / "lock", 0):
+        files = list(_chunks(table, column, model, part, form))
+        head = pd.DataFrame(columns=[*table.columns, *ours]).to_csv(**form)
+        write_whole(out, lambda path: _join(path, head, files))
+        summary = _summary(files, form["sep"])
+    shutil.rmtree(part, ignore_errors=True)
+    return summary
+
+
+def _chunks(
+    table: stream.Stream, column: str, model: Kept, part: Path, form: Mapping
+) -> Iterator[Path]:
+    """Files of the chunks in their order; those that are not there yet are made."""
+    with tqdm(total=table.rows, unit="text", disable=not is_watched()) as bar:
+        for i, chunk in enumerate(table.chunks()):
+            file = part / f"{i:06}-{sha256(chunk.to_csv().encode()).hexdigest()[:16]}.csv"
+            if not file.exists():
+                scored = pd.concat([chunk, predictions(model, list(chunk[column]))], axis=1)
+                write_whole(file, scored.to_csv(header=False, **form))
+            bar.update(len(chunk))
+            yield file
+
+
+def _claim(part: Path, about: Mapping, force: bool) -> None:
+    """Make the folder of chunks, or find it made by the same run."""
+    same = json.dumps(dict(about), indent=1, sort_keys=True)
+    note = part / "run.json"
+    if note.exists() and note.read_text() != same:
+        if not force:
+            raise DataError(f"{part}: left by a run of other options; finish that, or use --force")
+        shutil.rmtree(part)
+    if not note.exists():
+        write_whole(note, same)
+
+
+def _join(path: Path, head: str, files: Sequence[Path]) -> None:
+    with path.open("wb") as whole:
+        whole.write(head.encode())
+        for file in files:
+            with file.open("rb") as chunk:
+                shutil.copyfileobj(chunk, whole)
+
+
+def _summary(files: Sequence[Path], separator: str) -> pd.DataFrame:
+    """Texts with a note, or cut: columns note, texts, row (the first one, counted from 1)."""
+    counts, first = Counter(), {}
+    for i, file in enumerate(files):
+        table = pd.read_csv(file, sep=separator, header=None, dtype=str, keep_default_na=False)
+        for row, (cut, notes) in enumerate(table.iloc[:, -2:].to_numpy(), i * stream.ROWS + 1):
+            for note in filter(None, (*notes.split("; "), "cut" * (cut == "True"))):
+                counts[note] += 1
+                first.setdefault(note, row)
+    rows = [(note, counts[note], row) for note, row in first.items()]
+    return pd.DataFrame(rows, columns=["note", "texts", "row"])

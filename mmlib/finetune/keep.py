@@ -1,0 +1,108 @@
+"""A fine-tuned run as a folder that reads texts: `python -m mmlib.finetune.keep`.
+
+    python -m mmlib.finetune.keep data/finetuned/compression-3 mmlib/dyfulm/weights
+
+Prunes the vocabulary to the words of many hotels' training reviews and rounds the best weights of
+the run to float16. Then it chooses how many tokens are read, and calibrates the probabilities, both
+on the validation split.
+"""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from mmlib.data import Corpus, load
+from mmlib.data.targets import targets
+from mmlib.dyfulm import kept
+from mmlib.finetune import checkpoint, pair
+from mmlib.finetune.config import Config, read_config
+from mmlib.scores import calibration
+from mmlib.text import vocabulary
+from mmlib.text.encoder import WEIGHTS
+
+READ = ((128, 127), (128, 32), (256, 64))  # tokens of a text, and of its beginning where it is cut
+SAMPLE = 600  # reviews of the validation split
+SHAPE = (
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+    "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "hidden_act", "pad_token_id",
+)  # fmt: skip
+FUSION = ("width", "layer_fusion", "guidance", "scope")
+HEADS = ("coarse", "fine")  # that give probabilities
+TABLE = "encoder.embeddings.word_embeddings.weight"
+TOLD = (  # of the training, in the card
+    "encoders", "dataset", "utterances", "max_length", "truncation", "epochs", "batch", "lr",
+    "head_lr", "weighting", "seed",
+)  # fmt: skip
+
+
+def keep(run: Path, folder: Path, corpus: Corpus | None = None) -> kept.Kept:
+    """Write the model of a finished run to `folder`; the model as it will be loaded.
+
+    corpus: what it was trained on, if not the data set that its configuration names. ValueError
+    where the run has two encoders, or one that is no BERT.
+    """
+    config = read_config(run / checkpoint.CONFIG)
+    if len(config.encoders) != 1:
+        raise ValueError(f"{run} has two encoders; a kept model has one")
+    corpus = load(config.dataset) if corpus is None else corpus
+    student, tokenizer, card = _student(run, config, corpus.take(corpus.rows("train")))
+    valid = corpus.take(corpus.rows("valid")).sample(SAMPLE)
+    known, best = targets(valid, config.intensity), (-1.0, card, None)
+    for length, head in READ:
+        model = kept.Kept(student.eval(), tokenizer, card | {"max_length": length, "head": head})
+        reading = model.read(valid.text)
+        right = [float(np.mean(getattr(reading, name).argmax(axis=1) == getattr(known, name)))
+                 for name in HEADS]  # fmt: skip
+        print(f"{length} tokens, {head} of them from the beginning: coarse {right[0]:.4f}, "
+              f"fine {right[1]:.4f} on {len(valid)} reviews of the valid split")  # fmt: skip
+        best = max(best, (sum(right), model.card, reading), key=lambda entry: entry[0])
+    _, card, reading = best  # of equals the cheapest
+    heat = {name: calibration.temperature(getattr(reading, name), getattr(known, name))
+            for name in HEADS}  # fmt: skip
+    kept.save(folder, student, tokenizer, card | {"temperature": heat})
+    return kept.load(folder)
+
+
+def _student(
+    run: Path, config: Config, train: Corpus
+) -> tuple[kept.Student, Tokenizer, dict[str, Any]]:
+    """The model of a run with a pruned vocabulary, its tokenizer, a card without temperatures."""
+    trained, (tokenizer,) = pair.build(config)
+    trained.load_state_dict(checkpoint.load_weights(run, trained))
+    backend, before = tokenizer.backend_tokenizer, tokenizer.get_vocab()
+    ids = tokenizer(list(train.text), verbose=False)["input_ids"]
+    words = vocabulary.kept_tokens(before, tokenizer.all_special_tokens, ids, train.groups)
+    pruned = Tokenizer.from_str(vocabulary.pruned_tokenizer(backend.to_str(), words))
+    encoder = {name: getattr(trained.encoders[0].config, name) for name in SHAPE}
+    encoder |= {"vocab_size": len(words), "pad_token_id": pruned.token_to_id(tokenizer.pad_token)}
+    state = {n.replace("encoders.0.", "encoder."): x for n, x in trained.state_dict().items()}
+    state[TABLE] = state[TABLE][torch.tensor([before[word] for word in words])]
+    fusion = {name: getattr(config, name) for name in FUSION}
+    student = kept.Student(encoder, fusion)
+    student.load_state_dict({name: x.half().float() for name, x in state.items()})
+    settings = asdict(config) | {"encoders": [Path(config.encoders[0]).name]}
+    card = {"encoder": encoder, "fusion": fusion, "temperature": dict.fromkeys(HEADS, 1.0),
+            "trained": {name: settings[name] for name in TOLD},
+            "minilm": WEIGHTS["minilm"]}  # fmt: skip
+    return student, pruned, card
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m mmlib.finetune.keep", description=__doc__,
+                                     formatter_class=argparse.RawTextHelpFormatter)  # fmt: skip
+    parser.add_argument("run", type=Path, help="folder of a finished run of one encoder")
+    parser.add_argument("folder", type=Path, help="folder that receives the model")
+    given = parser.parse_args()
+    try:
+        keep(given.run, given.folder)
+    except (ValueError, OSError) as problem:
+        raise SystemExit(f"mmlib.finetune.keep: {problem}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Whether probabilities can be taken at their word, and the one number that helps.
+
+Temperature scaling and the expected calibration error are those of Guo et al. (2017).
+Axes: n text, k class.
+"""
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize_scalar
+
+BINS = 10  # of equal width over (0, 1]
+
+
+def cooled(p: np.ndarray, temperature: float) -> np.ndarray:
+    """softmax(log p / temperature) of probabilities (n, k)."""
+    x = np.log(np.clip(p, 1e-12, 1)) / temperature
+    x = np.exp(x - x.max(axis=1, keepdims=True))
+    return x / x.sum(axis=1, keepdims=True)
+
+
+def temperature(p: np.ndarray, known: np.ndarray) -> float:
+    """The temperature with the least negative log likelihood of the classes `known` (n,)."""
+
+    def loss(log_t: float) -> float:
+        chosen = cooled(p, np.exp(log_t))[np.arange(len(known)), known]
+        return -float(np.log(np.clip(chosen, 1e-12, 1)).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+
+
+def reliability(p: np.ndarray, known: np.ndarray) -> pd.DataFrame:
+    """A line a bin of the largest probability: `confidence`, `accuracy` (means) and `share`.
+
+    Bins without a text are left out.
+    """
+    top, right = p.max(axis=1), p.argmax(axis=1) == known
+    which = np.clip(np.ceil(top * BINS).astype(int) - 1, 0, BINS - 1)
+    frame = pd.DataFrame({"bin": which, "confidence": top.astype(float), "accuracy": right})
+    table = frame.groupby("bin").mean()
+    return table.assign(share=frame.groupby("bin").size() / len(frame)).reset_index()
+
+
+def ece(p: np.ndarray, known: np.ndarray) -> float:
+    """Mean distance of accuracy from confidence over the bins, by their shares; 0 is best."""
+    table = reliability(p, known)
+    return float((table["share"] * (table["accuracy"] - table["confidence"]).abs()).sum())

@@ -1,0 +1,378 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 12 · How small may a reader be?
+#
+# ![DyFuLM: two encoders, mixed layers, a gate, three heads](../figures/models/dyfulm.svg)
+#
+# Under a minute on a CPU with embedded reviews. DyFuLM reads a review with two encoders. The paper
+# reports no latency and no memory, and whether compression keeps the accuracy is its open question
+# 3. Here one of the two encoders is left, then its upper layers go, then the rare words. What does
+# each step cost, and where does the curve bend?
+#
+# Layers, vocabulary and 16-bit numbers are **our choice** of compression: the paper names none.
+#
+# Before this: [`05_dyfulm`](05_dyfulm.ipynb), [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb).
+
+# %% tags=["parameters"]
+dataset: str = "synthetic_reviews"  # synthetic_reviews | hotel | sst5: which reviews
+utterances: int = 600  # at most so many; 0: all of them
+encoder: str = "small"  # small (made here), minilm, a hub id or a folder
+depths: str = "1 2 3"  # how many of its layers are left
+epochs: int = 3  # of fine-tuning
+max_length: int = 64  # tokens; longer texts are cut
+stored: str = "compression-hotel"  # the stored run that is shown below
+run: str = "interactive"  # folder under papermill_runs that receives the rows
+
+# %%
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import BertConfig, BertModel
+
+from mmlib.data import load
+from mmlib.data.targets import Targets, constant, targets
+from mmlib.dyfulm import bag_of_words
+from mmlib.figures import plots
+from mmlib.finetune.config import Config
+from mmlib.finetune.run import finetune
+from mmlib.scores import calibration, results
+from mmlib.scores.metrics import all_scores
+from mmlib.text import made, vocabulary
+from mmlib.text.encoder import load as load_encoder
+
+plots.style()
+pd.set_option("display.precision", 3, "display.width", 120)
+
+# %% [markdown]
+# ## 1 · What a layer costs
+#
+# A text of $t$ tokens passes $k$ layers of width $d$, whose inner width is $f$. Each layer has four
+# maps of $d$ to $d$, two between $d$ and $f$, and two products of attention:
+#
+# $$C(k) = 2\,k\,t\,(4 d^2 + 2 d f + 2 t d)$$
+#
+# operations, a multiplication and an addition being two. The cost is linear in $k$. Embeddings are
+# looked up, not multiplied: they cost memory and no time.
+
+
+# %%
+def operations(k: int, t: int, d: int, f: int) -> int:
+    """C(k): operations of k transformer layers on one text of t tokens."""
+    return 2 * k * t * (4 * d * d + 2 * d * f + 2 * t * d)
+
+
+def counted(k: int, t: int, d: int, f: int) -> int:
+    """The same, counted in a model of random numbers."""
+    shape = dict(num_hidden_layers=k, hidden_size=d, intermediate_size=f, num_attention_heads=4)
+    model = BertModel(BertConfig(vocab_size=10, **shape), add_pooling_layer=False).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(1, t, dtype=torch.long))
+    return counter.get_total_flops()
+
+
+for k, t in ((1, 32), (3, 32), (3, 128)):
+    assert abs(counted(k, t, 64, 256) / operations(k, t, 64, 256) - 1) < 0.01, (k, t)
+print("a review of 128 tokens, MiniLM's width, in millions of operations:")
+print({k: round(operations(k, 128, 384, 1536) / 1e6) for k in (1, 2, 3, 4, 6)})
+
+# %% [markdown]
+# ## 2 · The frontier in small
+#
+# The encoder's first layers are trained under DyFuLM's layer fusion, guidance and three heads, each
+# depth alike. The bag of words is the reader that costs least; it is **not** cut.
+
+# %%
+corpus = load(dataset).sample(utterances)
+goal = targets(corpus)
+words = [corpus.text[i] for i in corpus.rows("train")]
+source = made.named(encoder, words)
+valid, test = (corpus.take(corpus.rows(split)) for split in ("valid", "test"))
+known = {split: goal.take(corpus.rows(split)) for split in ("valid", "test")}
+
+
+# %%
+def trained(k: int) -> dict[str, dict[str, np.ndarray]]:
+    """What the encoder's first k layers predict of both splits, after fine-tuning."""
+    config = Config([f"{source}:{k}"], dataset, max_length=max_length, epochs=epochs,
+                    lr=1e-3, precision="float32")  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        finetune(config, Path(folder), corpus)
+        return {split: dict(np.load(Path(folder) / f"{split}.npz")) for split in ("valid", "test")}
+
+
+predictions = {f"{k} layers": trained(k) for k in map(int, depths.split())}
+
+# %%
+shape = load_encoder(source)[0].config
+cost = {name: operations(int(name.split()[0]), max_length, shape.hidden_size,
+                         shape.intermediate_size) / 1e6 for name in predictions}  # fmt: skip
+answers = {name: Targets(*(found["test"][n] for n in Targets._fields))
+           for name, found in predictions.items()}  # fmt: skip
+answers["tfidf"] = bag_of_words.learn(corpus, goal).predict(test)
+answers["constant"] = constant(goal.take(corpus.rows("train")), len(test))
+table = pd.DataFrame({name: {m: np.mean(v) for m, v in all_scores(one, known["test"]).items()}
+                      for name, one in answers.items()}).T  # fmt: skip
+table.insert(0, "mega_operations", pd.Series(cost))
+table[["mega_operations", "acc_coarse", "acc_fine", "mae"]].round(2)
+
+# %% [markdown]
+# The **knee** is the point that lies farthest above the straight line from the cheapest reader to
+# the dearest, both axes scaled to 0..1 (Satopää et al. 2011). Below it each layer that goes costs
+# much; above it each layer that comes brings little.
+
+
+# %%
+def knee(cost: np.ndarray, accuracy: np.ndarray) -> int | None:
+    """Index of the knee of an increasing curve; None where no point lies above the line."""
+    x, y = ((v - v[0]) / (v[-1] - v[0]) if v[-1] != v[0] else v * 0 for v in (cost, accuracy))
+    above = y - x
+    return int(above.argmax()) if above.max() > 1e-9 and accuracy[-1] > accuracy[0] else None
+
+
+assert knee(np.arange(5.0), np.array([0, 0.8, 0.9, 0.95, 1.0])) == 1  # bends at the second point
+assert knee(np.arange(5.0), np.arange(5.0)) is None  # a straight line has none
+
+
+def frontier(x: np.ndarray, accuracies: dict[str, np.ndarray], names: list[str], xlabel: str):
+    """Accuracy against cost, a line a task; the names stand at the points of the first."""
+    figure = plots.curves(x, accuracies, xlabel=xlabel, ylabel="accuracy")
+    first = next(iter(accuracies.values()))
+    for at, y, name in zip(x, first if first.ndim == 1 else first[:, 0], names, strict=True):
+        figure.axes[0].annotate(name, (at, y), (0, 7), textcoords="offset points", ha="center")
+    return figure
+
+
+# %%
+depth_names = list(predictions)
+x = np.array([cost[name] for name in depth_names])
+lines = {head: table.loc[depth_names, f"acc_{head}"].to_numpy(float) for head in ("coarse", "fine")}
+figure = frontier(x, lines, depth_names, "millions of operations a review")
+_ = plots.save(figure, "12_frontier", run)
+
+# %%
+bend = knee(x, lines["coarse"] + lines["fine"])
+gain = lines["fine"][-1] - lines["fine"][0]
+print(f"From {depth_names[0]} to {depth_names[-1]}, {x[-1] / x[0]:.0f} times the operations, "
+      f"fine accuracy changes by {gain:+.2f}; the bag of words has "
+      f"{table.loc['tfidf', 'acc_fine']:.2f}.")  # fmt: skip
+print(f"Knee: {depth_names[bend]}." if bend is not None else "No knee: no point above the line.")
+print(f"{len(test)} test reviews: differences below {1 / len(test) ** 0.5:.2f} are noise.")
+
+# %% [markdown]
+# ## 3 · The words that stay
+#
+# More than half of a small MiniLM's numbers are word vectors. A vocabulary is published with the
+# weights, so it must hold no guest's name: a token stays if it occurs in at least 20 training
+# reviews of at least 5 hotels. Special tokens and single characters of ASCII stay in any case, so
+# other words are spelled.
+
+# %%
+tokenizer = load_encoder(made.named("minilm", words))[1]
+train = corpus.take(corpus.rows("train"))
+ids = tokenizer(list(train.text))["input_ids"]
+kept_words = vocabulary.kept_tokens(tokenizer.get_vocab(), tokenizer.all_special_tokens, ids,
+                                    train.groups)  # fmt: skip
+token_texts = [set(of_text) for of_text in ids]
+always = {*tokenizer.all_special_tokens, *vocabulary.ASCII, *(f"##{c}" for c in vocabulary.ASCII)}
+for token in set(kept_words) - always:  # the rule, from its words
+    n = [i for i, some in enumerate(token_texts) if tokenizer.get_vocab()[token] in some]
+    assert len(n) >= 20 and len({train.groups[i] for i in n}) >= 5, token
+print(f"{len(kept_words)} of {len(tokenizer)} tokens stay for {len(train)} embedded reviews: "
+      f"{384 * 2 * len(kept_words) / 1e6:.1f} MB of word vectors in 16 bits, "
+      f"not {384 * 4 * len(tokenizer) / 1e6:.1f} MB in 32.")  # fmt: skip
+
+# %% [markdown]
+# ## 4 · Can its probabilities be taken at their word?
+#
+# Of all reviews that a model is 80 % sure of, 80 % should be right. The expected calibration error
+# is the mean distance from that over bins $B$ of the largest probability (Guo et al. 2017):
+#
+# $$\mathrm{ECE} = \sum_B \frac{|B|}{n}\,\bigl|\mathrm{acc}(B) - \mathrm{conf}(B)\bigr|$$
+#
+# One number $T$, chosen on the validation split, divides the logits: $p \propto e^{z / T}$. It
+# changes no class, only how sure the model is.
+
+# %%
+last = predictions[depth_names[-1]]
+heat = calibration.temperature(last["valid"]["p_fine"], known["valid"].fine)
+sure = {
+    "as trained": last["test"]["p_fine"],
+    "cooled": calibration.cooled(last["test"]["p_fine"], heat),
+}
+assert (sure["cooled"].argmax(1) == sure["as trained"].argmax(1)).all()
+
+
+def reliability(tables: dict[str, pd.DataFrame], title: str):
+    """Accuracy against confidence, a line a kind of probability; the diagonal is honest."""
+    figure, ax = plt.subplots(figsize=(4.6, 3.8))
+    ax.plot([0, 1], [0, 1], color="black", lw=1, ls=":")
+    for (name, one), mark in zip(tables.items(), "oD^s", strict=False):
+        ax.plot(one["confidence"], one["accuracy"], marker=mark, label=name)
+    ax.set(xlabel="confidence", ylabel="share that is right", title=title, xlim=(0.2, 1))
+    ax.legend()
+    return figure
+
+
+figure = reliability({name: calibration.reliability(p, known["test"].fine)
+                      for name, p in sure.items()}, "fine")  # fmt: skip
+_ = plots.save(figure, "12_reliability", run)
+
+# %%
+errors = {name: calibration.ece(p, known["test"].fine) for name, p in sure.items()}
+print(f"T = {heat:.2f}: ECE {errors['as trained']:.2f} as trained, {errors['cooled']:.2f} cooled.")
+
+# %%
+place = dict(notebook="12_compression", dataset=dataset, split="test")
+rows = []
+for name, one in answers.items():
+    model, variant = (name, "full") if name in ("tfidf", "constant") else ("single_a", name)
+    rows += results.rows(one, known["test"], test.groups, model=model, variant=variant, **place)
+used = dict(dataset=dataset, utterances=utterances, encoder=encoder, depths=depths, epochs=epochs,
+            max_length=max_length)  # fmt: skip
+_ = results.save(rows, run, "12_compression", parameters=used, checksums=dict(corpus.checksums))
+
+# %% [markdown]
+# ## 5 · The same on hotel reviews
+#
+# The stored run `compression-hotel`. The selection stage trains MiniLM's first layers for one epoch
+# on the first 8,000 training reviews, at 128 tokens, with one seed, and looks at the validation
+# split only (3,416 reviews of 26 hotels):
+#
+# ```
+# python -m mmlib.finetune papermill_runs/finetune/compression-3.yaml --out DIR/compression-3
+# python tests/benchmarks/compression.py frontier DIR
+# python tests/benchmarks/compression.py cost
+# python -m mmlib.finetune.keep DIR/compression-3 mmlib/dyfulm/weights
+# python tests/benchmarks/compression.py kept
+# ```
+#
+# `word vectors` is the mean of MiniLM's token vectors, trained for up to five epochs. The bag of
+# words has learnt from the same reviews, but reads them whole. One seed: an interval covers other
+# hotels, and not another training.
+
+# %%
+METRICS = ["acc_coarse", "acc_fine", "mae"]
+is_stored = stored in results.runs()
+lines_stored = results.load(stored) if is_stored else pd.DataFrame(columns=list(results.ROW))
+selected = lines_stored.query("split == 'valid'")
+if len(selected):
+    text = [f"{r.mean:.3f} [{r.ci_low:.3f}, {r.ci_high:.3f}]"
+            for r in selected[["mean", "ci_low", "ci_high"]].itertuples()]  # fmt: skip
+    wide = selected.assign(text=text).pivot(index=["model", "variant"], columns="metric",
+                                            values="text")  # fmt: skip
+    print(wide[METRICS].to_string())
+
+# %%
+prices = results.load_table(stored, "cost") if is_stored else pd.DataFrame()
+if len(prices):
+    print(prices.drop(columns="mb_float32").to_string(index=False))
+
+# %% [markdown]
+# CPU time on one core, in milliseconds; `times_faster` is the median ratio to the pair in the same
+# round, `a_cpu_second` the reviews in one second of CPU in batches of 8.
+
+# %%
+deep = selected[selected["variant"].str.endswith(" layers")]
+by_depth = {m: deep[deep["metric"] == m].sort_values("variant") for m in METRICS}
+if by_depth["acc_fine"]["variant"].nunique() > 1:
+    names = by_depth["acc_fine"]["variant"].tolist()
+    x = np.array([operations(int(name.split()[0]), 128, 384, 1536) / 1e6 for name in names])
+    three = {m.removeprefix("acc_"): by_depth[m][["mean", "ci_low", "ci_high"]].to_numpy()
+             for m in METRICS[:2]}  # fmt: skip
+    figure = frontier(x, three, names, "millions of operations a review of 128 tokens")
+    beside = selected.query("metric == 'acc_fine' and model != 'constant'")
+    for name, style in (("word vectors", "--"), ("full", ":")):  # full: the bag of words
+        for value in beside.loc[beside["variant"] == name, "mean"]:
+            figure.axes[0].axhline(value, color="black", lw=1, ls=style)
+    _ = plots.save(figure, "12_frontier_stored", run)
+
+# %%
+if by_depth["acc_fine"]["variant"].nunique() > 1:
+    both = by_depth["acc_coarse"]["mean"].to_numpy() + by_depth["acc_fine"]["mean"].to_numpy()
+    bend = knee(x, both)
+    fine = dict(zip(names, by_depth["acc_fine"]["mean"], strict=True))
+    print("Fine accuracy on validation: " + ", ".join(f"{n} {v:.3f}" for n, v in fine.items()))
+    print(f"Knee among what was trained: {names[bend]}." if bend else "No knee among these points.")
+
+# %% [markdown]
+# **The kept model.** Three layers, the pruned vocabulary and float16. Only this one has read the
+# test split (5,531 reviews of 35 hotels), once. `_natural` weighs the stars as guests give them:
+# 3.6, 4.2, 10.9, 30.0 and 51.2 %.
+
+# %%
+final = lines_stored.query("split == 'test'")
+if len(final):
+    natural = [f"{m}_natural" for m in METRICS]
+    print(results.table(final, METRICS, ("model", "variant")).to_string())
+    print(results.table(final, natural, ("model", "variant")).to_string())
+    pairs = results.load_comparisons(stored).query("split == 'test'")
+    print(pairs[["b", "metric", "diff", "ci_low", "ci_high", "p_holm"]].to_string(index=False))
+
+# %%
+bins = results.load_table(stored, "reliability") if is_stored else pd.DataFrame()
+if len(bins):
+    figure = reliability(dict(iter(bins.query("head == 'fine'").groupby("kind"))), "fine, test")
+    _ = plots.save(figure, "12_reliability_stored", run)
+    print(bins.groupby(["head", "kind"])["ece"].first().round(3).to_string())
+
+# %% [markdown]
+# **Not measured yet**: distillation from a fine-tuned teacher, the fine-tuned pair as that teacher,
+# the switches (guidance, layer fusion) of a student, half the width by low-rank factors, 8-bit
+# weights, throughput on two threads, more than one seed, students trained on all 31,053 reviews or
+# on more than 128 tokens, and SST-5.
+
+# %% [markdown]
+# ## Takeaways
+
+# %%
+print(f"1. In small, on {dataset}: {len(depth_names)} depths, "
+      f"fine accuracy {gain:+.2f} from the shallowest to the deepest.")  # fmt: skip
+if len(prices):
+    at = prices.query("tokens == 128").set_index("reader")["times_faster"]
+    ratios = ", ".join(f"{name} {value:.1f}" for name, value in at.items() if name != "pair")
+    print(f"2. At 128 tokens, times faster than the pair on one core: {ratios}.")
+if len(final):
+    best = final.query("metric == 'acc_fine'").set_index("model")["mean"]
+    print(f"3. On the test split the kept student has fine accuracy {best['single_a']:.3f}, "
+          f"a bag of words of the same reviews {best['tfidf']:.3f}.")  # fmt: skip
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. How many operations does the pair of two six-layer encoders need for 384 tokens, against three
+#    layers for 128?
+# 2. Why does a temperature change no accuracy, and the natural share of stars the calibration?
+# 3. Which is larger in the kept model, the word vectors or the layers?
+#
+# <details><summary>Solutions</summary>
+#
+# 1. $2 \cdot C(6)$ at $t = 384$ against $C(3)$ at $t = 128$: four times by depth and number, three
+#    times by length, and more by attention: `2 * operations(6, 384, 384, 1536) / operations(3, 128,
+#    384, 1536)` is 13.3.
+# 2. Dividing all logits of a text by one number keeps their order. Calibration speaks of the share
+#    that is right among texts of one confidence, and that share moves when easy five-star reviews
+#    become more frequent.
+# 3. A layer has $12 d^2 = 1.77$ million numbers, so three have 5.3; some 7,000 word vectors of 384
+#    have 2.7. Unpruned they would have 11.7.
+#
+# </details>
+#
+# Next: [`08_results`](08_results.ipynb).

@@ -1,0 +1,203 @@
+"""A kept model: what it reads, what it refuses, and that its card tells the truth."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from mmlib.dyfulm import kept
+from mmlib.files import sha256
+from mmlib.scores import calibration
+from mmlib.text import vocabulary
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "room", "was", "good", "bad", "##ly"]
+ENCODER = {
+    "vocab_size": len(WORDS), "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "intermediate_size": 32, "max_position_embeddings": 16, "pad_token_id": 0,
+}  # fmt: skip
+FUSION = {"width": 8, "layer_fusion": "bilstm", "guidance": True, "scope": "utterance"}
+CARD = {
+    "encoder": ENCODER, "fusion": FUSION, "max_length": 8, "head": 2,
+    "temperature": {"coarse": 2.0, "fine": 0.5},
+}  # fmt: skip
+TEXTS = ["the room was good", "bad", "", "the room was badly bad , the room was good . the room"]
+is_there = pytest.mark.skipif(
+    not (kept.WEIGHTS / kept.CARD).exists(), reason="no weights are kept here"
+)
+
+
+def tokenizer() -> Tokenizer:
+    made = Tokenizer(models.WordPiece({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer()
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    made.add_special_tokens(WORDS[:5])
+    return made
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    torch.manual_seed(0)
+    student = kept.Student(ENCODER, FUSION)
+    student.fusion.reset([np.random.default_rng(0)])
+    return kept.save(tmp_path_factory.mktemp("kept"), student, tokenizer(), CARD)
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def test_shapes_and_ranges(folder):
+    reading = kept.load(folder).read(TEXTS)
+    assert reading.coarse.shape == (4, 3) and reading.fine.shape == (4, 5)
+    for p in (reading.coarse, reading.fine, reading.layers):
+        np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
+    assert ((reading.intensity >= 0) & (reading.intensity <= 1)).all()
+    assert reading.layers.shape == (4, 3)
+
+
+def test_what_was_read_is_counted(folder):
+    reading = kept.load(folder).read(TEXTS)
+    assert reading.tokens.tolist() == [6, 3, 2, 8]
+    assert reading.cut.tolist() == [False, False, False, True]
+    assert reading.unknown.tolist() == [0, 0, 1, pytest.approx(1 / 11)]  # "badly" is two tokens
+
+
+def test_a_cut_text_keeps_its_beginning_and_its_end(folder):
+    model = kept.load(folder)
+    ids, _, cut = model._tokens(model.tokenizer.encode_batch([TEXTS[3]]))
+    read = [WORDS[i] for i in ids[0]]
+    assert read[:2] == ["[CLS]", "the"] and read[-3:] == ["the", "room", "[SEP]"] and cut[0]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+def test_a_reading_does_not_depend_on_its_batch(folder, batch):
+    model = kept.load(folder)
+    texts = [" ".join(WORDS[5 + (i * k) % 5] for k in range(i % 5 + 1)) for i in range(12)]
+    together = model.read(texts)
+    for one, other in zip(together, model.read(texts, batch), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_temperature_cools_and_heats(folder):
+    model = kept.load(folder)
+    plain = kept.Kept(model.student, model.tokenizer, {**model.card,
+                      "temperature": {"coarse": 1.0, "fine": 1.0}}).read(TEXTS)  # fmt: skip
+    reading = model.read(TEXTS)
+    for name in ("coarse", "fine"):
+        cooled = calibration.cooled(getattr(plain, name), CARD["temperature"][name])
+        np.testing.assert_allclose(getattr(reading, name), cooled, atol=1e-5)
+
+
+def test_no_texts_give_no_rows(folder):
+    assert [len(values) for values in kept.load(folder).read([])] == [0] * 7
+
+
+@pytest.mark.parametrize("texts", ["a single string", ["good", None], ["good", 1.5]])
+def test_what_is_no_list_of_strings_is_refused(folder, texts):
+    with pytest.raises(ValueError, match="list of strings"):
+        kept.load(folder).read(texts)
+
+
+def refused(folder) -> str:
+    with pytest.raises(ValueError) as error:
+        kept.load(folder)
+    message = str(error.value)
+    assert "\n" not in message and kept.REMEDY in message
+    return message
+
+
+@pytest.mark.parametrize("name", [kept.NUMBERS, kept.WORDS, kept.CARD])
+def test_a_missing_file_is_named(copy, name):
+    (copy / name).unlink()
+    assert name in refused(copy)
+
+
+@pytest.mark.parametrize("name", [kept.NUMBERS, kept.WORDS])
+def test_a_changed_byte_is_noticed(copy, name):
+    blob = bytearray((copy / name).read_bytes())
+    blob[len(blob) // 2] ^= 1
+    (copy / name).write_bytes(blob)
+    assert "SHA-256" in refused(copy)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"sha256": {}}'])
+def test_a_damaged_card_is_refused(copy, text):
+    (copy / kept.CARD).write_text(text)
+    refused(copy)
+
+
+def test_another_models_weights_are_refused(copy):
+    card = json.loads((copy / kept.CARD).read_text())
+    card["encoder"]["num_hidden_layers"] = 3
+    (copy / kept.CARD).write_text(json.dumps(card))
+    refused(copy)
+
+
+def test_vocabulary_keeps_what_many_texts_of_many_groups_have():
+    words = {word: i for i, word in enumerate(["[UNK]", "common", "rare", "local", "a", "##a"])}
+    texts = [[1, 2] if i < 19 else [1, 3] for i in range(40)]  # "rare" in 19 texts
+    groups = [str(i % 8) if i < 19 else str(i % 4) for i in range(40)]  # "local" in 4 groups
+    kept_words = vocabulary.kept_tokens(words, ["[UNK]"], texts, groups)
+    assert kept_words == ["[UNK]", "common", "a", "##a"]
+    more = [*texts, [2], [3]], [*groups, "0", "7"]  # the twentieth text, the fifth group
+    assert vocabulary.kept_tokens(words, ["[UNK]"], *more) == list(words)
+
+
+def test_a_pruned_tokenizer_reads_what_is_left_alike():
+    before = tokenizer()
+    left = [word for word in WORDS if word != "room"]
+    after = Tokenizer.from_str(vocabulary.pruned_tokenizer(before.to_str(), left))
+    assert after.encode("the good").tokens == before.encode("the good").tokens
+    ids = after.encode("the room was badly").ids
+    assert [left[i] for i in ids] == ["[CLS]", "the", "[UNK]", "was", "bad", "##ly", "[SEP]"]
+
+
+def test_calibration_finds_the_temperature_that_was_taken_away():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet([1, 1, 1], 20_000)
+    known = np.array([rng.choice(3, p=row) for row in p])
+    sharp = calibration.cooled(p, 0.5)
+    assert calibration.temperature(sharp, known) == pytest.approx(2, rel=0.05)
+    assert calibration.ece(p, known) < 0.02 < calibration.ece(sharp, known)
+    assert calibration.reliability(p, known)["share"].sum() == pytest.approx(1)
+
+
+# The weights of the project
+
+
+@is_there
+def test_the_kept_weights_are_small_and_those_of_their_card():
+    paths = [path for path in kept.WEIGHTS.iterdir() if path.is_file()]
+    assert sum(path.stat().st_size for path in paths) < 25e6
+    card = json.loads((kept.WEIGHTS / kept.CARD).read_text())
+    for name in (kept.NUMBERS, kept.WORDS):
+        assert card["sha256"][name] == sha256(kept.WEIGHTS / name)
+    assert card["sha256"][kept.NUMBERS] in (kept.WEIGHTS / "README.md").read_text()
+
+
+@is_there
+def test_the_kept_model_tells_praise_from_blame():
+    praise = [
+        "Wonderful stay. The staff were kind, the room spotless and the breakfast superb.",
+        "We loved it and will certainly be back. Perfect location, very comfortable bed.",
+        "One of the best hotels we have ever stayed in, beautiful and quiet.",
+    ]
+    blame = [
+        "Terrible. The room was filthy, the staff were rude and nobody helped us.",
+        "Worst hotel ever. Bed bugs, mould in the bathroom, and no refund. Avoid!",
+        "Dirty sheets, a broken shower and noise all night. We left after one night.",
+    ]
+    reading = kept.load().read([*praise, *blame])
+    assert reading.coarse.argmax(axis=1).tolist() == [2] * 3 + [0] * 3
+    assert reading.intensity[:3].min() > 0.7 and reading.intensity[3:].max() < 0.3
+    assert reading.unknown.max() < 0.2
+    german = kept.load().read(["Das Zimmer war schmutzig und das Personal unfreundlich."])
+    assert german.unknown[0] > 0.5

@@ -1,0 +1,402 @@
+"""A kept DyFuLM on texts of one's own: the command, its notes, and the words that moved a score."""
+
+import gzip
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from own_model import Model
+
+from mmlib import files
+from mmlib.data import DataError
+from mmlib.data.readers import stream
+from mmlib.dyfulm import kept, score, words
+from mmlib.dyfulm.__main__ import main
+
+LONG = ["the room was clean and very good", "a noisy room, and the staff was rude"]
+SCRIPT = Path(__file__).with_name("own_model.py")
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    """The stand-in in the place of the kept model, whose folder has a file."""
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "model.safetensors").write_bytes(b"numbers")
+    model = Model()
+    monkeypatch.setattr(kept, "load", lambda folder: model)
+    monkeypatch.chdir(tmp_path)
+    return model
+
+
+def rows(path="scored.csv", **options) -> pd.DataFrame:
+    return pd.read_csv(path, dtype=str, keep_default_na=False, **options)
+
+
+def run(*arguments: str) -> int:
+    return main([*arguments, "--out", "scored.csv", "--weights", "weights"])
+
+
+def refused(capsys, words: str, *arguments: str) -> None:
+    assert run(*arguments) == 2
+    said = capsys.readouterr().err.strip()
+    assert words in said and "\n" not in said, said
+
+
+def many(n: int) -> pd.DataFrame:
+    texts = [f"{LONG[i % 2]} number {i}" for i in range(n)]
+    return pd.DataFrame({"id": range(n), "Review": texts, "town": "Köln"})
+
+
+# Rows, columns, notes
+
+
+def test_order_and_columns_are_kept_and_ours_follow(model):
+    table = many(3000)
+    table.to_csv("mine.csv", index=False)
+    assert run("mine.csv") == 0
+    scored = rows()
+    assert list(scored) == ["id", "Review", "town", *score.COLUMNS]
+    assert scored[["id", "Review", "town"]].equals(table.astype(str))
+    assert set(scored["coarse"][::2]) == {"positive"} and set(scored["fine"][1::2]) == {"1"}
+    sums = scored[["p_negative", "p_neutral", "p_positive"]].astype(float).sum(axis=1)
+    assert abs(sums - 1).max() < 2e-4
+    assert len(model.asked) == 3000 and sorted(os.listdir()) == [
+        "mine.csv",
+        "scored.csv",
+        "weights",
+    ]
+
+
+def test_what_cannot_be_read_gets_a_note_and_no_guess(model, capsys):
+    texts = {
+        LONG[0]: "",
+        "": score.EMPTY,
+        "  \t": score.EMPTY,
+        "<br><br/>": f"{score.EMPTY}; {score.HTML}",
+        "room very good": score.SHORT,
+        "10/10 !!! 5 * 5": score.SHORT,
+        "房间很干净，工作人员非常友好，我们还会再来": score.SCRIPT,
+        "Номер был чистым, персонал очень приветлив": score.SCRIPT,
+        "Das Zimmer war sauber und das Personal sehr freundlich": score.UNKNOWN,
+        "<p>the room was <b>clean</b> &amp; very good</p>": score.HTML,
+        "the room was bad < the staff was good": "",
+        "the hotel was good; " * 5000: "",
+    }
+    pd.DataFrame({"text": list(texts)}).to_csv("mine.csv", index=False)
+    assert run("mine.csv", "--text", "text") == 0
+    scored = rows()
+    assert scored["note"].tolist() == list(texts.values())
+    silent = scored[~scored["note"].isin(["", score.HTML])]
+    assert (silent[list(score.COLUMNS[:-1])] == "").all(axis=None) and len(silent) == 8
+    assert scored["cut"].iloc[-1] == "True" and len(scored["text"].iloc[-1]) == 100_000
+    assert "the room was clean & very good" in model.asked
+    said = capsys.readouterr().out
+    assert "1 cut, first in row 12: longer than what is read" in said
+    assert "3 empty, first in row 2: no prediction" in said
+
+
+def test_a_table_that_has_our_columns_keeps_its_own(model):
+    pd.DataFrame({"text": LONG, "note": ["mine", "too"]}).to_csv("mine.csv", index=False)
+    assert run("mine.csv") == 0
+    assert rows()["note"].tolist() == ["mine", "too"]
+    assert rows()["dyfulm_coarse"].tolist() == ["positive", "negative"]
+
+
+# Formats
+
+
+def expected() -> pd.DataFrame:
+    return pd.DataFrame({"text": [*LONG, ""], "n": ["1,5", "2", "é"]})
+
+
+def as_bytes(kind: str) -> bytes:
+    table, buffer = expected(), io.BytesIO()
+    if kind == "parquet":
+        table.to_parquet(buffer)
+    elif kind == "xlsx":
+        pytest.importorskip("openpyxl")
+        table.to_excel(buffer, index=False)
+    elif kind == "jsonl":
+        lines = table.astype(object).where(table != "", None).to_dict("records")
+        buffer.write("\n".join(json.dumps(line) for line in lines).encode())
+    else:
+        separator, encoding = {"european": (";", "cp1252"), "utf16": ("\t", "utf-16")}.get(
+            kind, (",", "utf-8-sig")
+        )
+        buffer.write(table.to_csv(index=False, sep=separator).encode(encoding))
+    return gzip.compress(buffer.getvalue()) if kind == "gz" else buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "name, kind",
+    [("a.csv", "plain"), ("a.csv", "european"), ("a.tsv", "utf16"), ("a.csv.gz", "gz"),
+     ("a.jsonl", "jsonl"), ("a.parquet", "parquet"), ("a.xlsx", "xlsx")],
+)  # fmt: skip
+def test_every_format_gives_the_same_rows(model, name, kind):
+    Path(name).write_bytes(as_bytes(kind))
+    assert run(name) == 0
+    assert rows()[["text", "n"]].equals(expected())
+
+
+def test_chinese_of_a_spreadsheet_and_a_named_encoding(model):
+    chinese = "房间很干净，我们都很喜欢这个地方，服务人员也非常好"
+    Path("a.csv").write_bytes(f"text,n\n{chinese},1\n{LONG[0]},2\n".encode("gb18030"))
+    assert run("a.csv") == 0
+    assert rows()["text"].tolist() == [chinese, LONG[0]]
+    Path("b.csv").write_bytes(
+        f"text,n\nчистый номер и хороший вид,1\n{LONG[0]},2\n".encode("cp1251")
+    )
+    assert run("b.csv", "--force", "--encoding", "cp1251") == 0
+    assert rows()["text"][0] == "чистый номер и хороший вид"
+
+
+def test_quotes_line_ends_and_ragged_rows_as_in_other_tables(model):
+    Path("a.csv").write_text('text,n\n"the room, it was good\nand clean",1\n"""good"" room",2\nx\n')
+    assert run("a.csv") == 0
+    assert rows()["text"].tolist() == ["the room, it was good\nand clean", '"good" room', "x"]
+    Path("b.tsv").write_text('text\tn\n"good" was the room\t1\n"bad was the bed\t2\nx\t3\n')
+    assert run("b.tsv", "--force") == 0
+    assert rows()["text"].tolist() == ['"good" was the room', '"bad was the bed', "x"]
+
+
+def test_standard_input_is_a_text_a_line(model, monkeypatch):
+    raw = io.TextIOWrapper(io.BytesIO(f'{LONG[0]}\n\n"{LONG[1]}\r\n'.encode()))
+    monkeypatch.setattr(sys, "stdin", raw)
+    assert run("-") == 0
+    assert rows()["text"].tolist() == [LONG[0], "", f'"{LONG[1]}']
+
+
+def test_lines_of_json_may_lack_names(model):
+    lines = [{"text": LONG[0], "id": 7}, {"text": LONG[1], "tags": ["a", "b"], "ok": True}]
+    Path("a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert run("a.jsonl") == 0
+    assert rows()[["id", "tags", "ok"]].to_numpy().tolist() == [
+        ["7", "", ""],
+        ["", '["a", "b"]', "true"],
+    ]
+
+
+# Bounded memory, kill and resume
+
+
+class Forgetful(list):
+    def __iadd__(self, texts):
+        return self
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_memory_does_not_grow_with_the_table(model, monkeypatch, suffix):
+    model.asked = Forgetful()
+    monkeypatch.setattr(stream, "ROWS", 100)
+    monkeypatch.setattr(stream, "BLOCK", 2**14)
+    peaks = []
+    for n in (1000, 5000):
+        table = pd.DataFrame({"text": [f"{LONG[i % 2]} {i} " + "good " * 300 for i in range(n)]})
+        if suffix == "csv":
+            table.to_csv("mine.csv", index=False)
+        else:
+            table.to_json("mine.jsonl", orient="records", lines=True)
+        del table
+        model.asked.clear()
+        tracemalloc.start()
+        assert run(f"mine.{suffix}", "--force") == 0
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert len(rows()) == n
+    assert peaks[1] < 1.5 * peaks[0], peaks  # five times the rows
+
+
+def start(pause: float, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, str(SCRIPT), str(pause), *arguments, "--weights", "weights"]
+    here = {"PYTHONPATH": os.pathsep.join([str(files.ROOT), *sys.path])}
+    return subprocess.Popen(
+        command, stdout=-1, stderr=-1, text=True, env=files.child_environment(here)
+    )
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_run_goes_on_where_it_was(model, how):
+    many(6000).to_csv("mine.csv", index=False)
+    assert run("mine.csv", "--force") == 0
+    whole = Path("scored.csv").read_bytes()
+    Path("scored.csv").unlink()
+    first = start(0.7, "mine.csv", "--out", "scored.csv")
+    while not list(Path().glob("scored.csv.part/*.csv")):
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.02)
+    first.send_signal(how)
+    said = first.communicate()[1]
+    assert first.returncode == -how and not Path("scored.csv").exists()
+    assert how == signal.SIGKILL or said.strip().endswith("the same command goes on from here")
+    second = start(0, "mine.csv", "--out", "scored.csv")
+    said = second.communicate()
+    assert second.returncode == 0, said
+    asked = int(said[0].split()[-1])
+    assert 0 < asked < 6000 and asked % stream.ROWS == 6000 % stream.ROWS
+    assert Path("scored.csv").read_bytes() == whole and not Path("scored.csv.part").exists()
+
+
+def test_a_changed_table_is_read_anew_where_it_changed(model, monkeypatch):
+    monkeypatch.setattr(stream, "ROWS", 10)
+    table = many(40)
+    table.to_csv("mine.csv", index=False)
+    real, calls = files.write_whole, []
+
+    def full(path, content):
+        calls.append(path.name)
+        if path.name == "scored.csv":
+            raise files.NotWrittenError(f"cannot write {path} (no space); free space")
+        real(path, content)
+
+    monkeypatch.setattr(score, "write_whole", full)
+    assert run("mine.csv") == 2 and len(model.asked) == 40
+    table.loc[25, "Review"] = "the hotel was bad for us"
+    table.to_csv("mine.csv", index=False)
+    monkeypatch.setattr(score, "write_whole", real)
+    assert run("mine.csv") == 0 and len(model.asked) == 50
+    assert rows()["Review"].equals(table["Review"]) and rows()["coarse"][25] == "negative"
+
+
+# Bad input
+
+
+def test_a_column_that_is_missing_or_not_the_only_one(model, capsys):
+    Path("a.csv").write_text(f"id,body,stars\n1,{LONG[0]},5\n")
+    refused(capsys, "a.csv: no columns are called text or review or", "a.csv")
+    refused(capsys, "--text, one of id, body, stars", "a.csv", "--text", "Bodi")
+    Path("b.csv").write_text(f"text,Review\n{LONG[0]},{LONG[1]}\n")
+    refused(capsys, "name the texts' column by --text, one of text, Review", "b.csv")
+    assert run("b.csv", "--text", "review") == 0
+    assert rows()["coarse"].tolist() == ["negative"]
+
+
+def test_output_that_exists_or_cannot_be(model, capsys):
+    Path("a.csv").write_text(f"text\n{LONG[0]}\n")
+    Path("scored.csv").write_text("mine")
+    refused(capsys, "scored.csv: exists; name another file with --out, or use --force", "a.csv")
+    assert Path("scored.csv").read_text() == "mine"
+    assert run("a.csv", "--force") == 0 and len(rows()) == 1
+    assert main(["a.csv", "--out", "a.csv", "--weights", "weights", "--force"]) == 2
+    assert "a.csv: is the table itself" in capsys.readouterr().err
+    assert main(["a.csv", "--out", "scored.xlsx", "--weights", "weights"]) == 2
+    assert "name a file .csv or .tsv with --out" in capsys.readouterr().err
+
+
+def test_the_unfinished_output_of_another_run(model, capsys):
+    Path("a.csv").write_text(f"text,review\n{LONG[0]},{LONG[1]}\n")
+    Path("scored.csv.part").mkdir()
+    Path("scored.csv.part/run.json").write_text("{}")
+    refused(capsys, "scored.csv.part: left by a run of other options", "a.csv", "--text", "text")
+    assert run("a.csv", "--text", "text", "--force") == 0 and len(rows()) == 1
+
+
+def test_a_full_disk_loses_nothing(model, capsys, monkeypatch):
+    many(30).to_csv("a.csv", index=False)
+    monkeypatch.setattr(stream, "ROWS", 10)
+    part = Path("scored.csv.part")
+    replace = os.replace
+
+    def full(source, target):
+        if len(list(part.glob("*.csv"))) == 2:
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    refused(capsys, "free space or choose another folder", "a.csv")
+    assert len(list(part.iterdir())) == 3 and not Path("scored.csv").exists()
+    monkeypatch.setattr(os, "replace", replace)
+    model.asked.clear()
+    assert run("a.csv") == 0 and len(model.asked) == 10 and len(rows()) == 30
+
+
+def test_no_space_for_the_copy(model, capsys, monkeypatch):
+    many(3).to_csv("a.csv", index=False)
+    monkeypatch.setattr(Path, "open", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(DataError, match="no space for a copy in .*; free some, or set TMPDIR"):
+        stream._copy(Path("a.csv"), Path("b"), [b""])
+
+
+def test_two_processes_do_not_write_one_output(model, capsys):
+    Path("a.csv").write_text(f"text\n{LONG[0]}\n")
+    with files.locked(Path("scored.csv.part/lock")):
+        refused(capsys, "scored.csv: another process writes it", "a.csv")
+    assert run("a.csv") == 0
+
+
+@pytest.mark.parametrize(
+    "name, raw, words",
+    [
+        ("a.csv", b"", "a.csv: cannot be read"),
+        ("a.csv", b"text,n\n", "a.csv: no row"),
+        ("a.csv", b"PK\x03\x04" + bytes(99), "a spreadsheet or an archive; save its table as csv"),
+        ("a.csv", b"<!doctype html><p>x", "a web page"),
+        ("a.csv", b"text,n\na,b\na,b,c\n", "line 3"),
+        ("a.csv", b"text,n\na,b,c\na,b,c\n", "more cells than the header names columns"),
+        ("a.csv.gz", gzip.compress(b"text\nx\n" * 99)[:-9], "a.csv.gz: not readable as text"),
+        ("a.jsonl", b'{"text": "x"}\n[1]\n', "a.jsonl: line 2 is no JSON object"),
+        ("a.xlsx", b"PK\x03\x04" + bytes(99), "a.xlsx: not a readable xlsx"),
+        ("a.xlsx", b"text\nx\n", "a.xlsx: not a readable xlsx"),
+        ("a.parquet", b"PAR1" + bytes(99), "a.parquet: not a readable parquet"),
+        ("a.docx", b"PK\x03\x04", "not a table that is read here; save it as .csv"),
+        ("a.csv", "text,n\nчистый номер и вид\n".encode("cp1251"), "--encoding"),
+        ("a.csv", "text,n\n这是一个很好的地方\n".encode() + b"\n" * 40 +
+         "我们都很喜欢这里的服务\n".encode("gb18030"), "UTF-8"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_named(model, capsys, monkeypatch, name, raw, words):
+    if name.endswith("xlsx"):
+        pytest.importorskip("openpyxl")
+    monkeypatch.setattr(stream, "BLOCK", 2**6)
+    Path(name).write_bytes(raw)
+    refused(capsys, words, name)
+    refused(capsys, "missing.csv", "missing.csv")
+    assert not Path("scored.csv").exists() and not Path("scored.csv.part").exists()
+
+
+def test_a_table_damaged_at_its_end_is_refused_before_anything_is_read(model, capsys):
+    many(5000).to_csv("a.csv", index=False)
+    with open("a.csv", "a") as file:
+        file.write("1,2,3,4,5\n")
+    refused(capsys, "line 5002", "a.csv")
+    assert model.asked == []
+
+
+def test_two_columns_of_one_name(model, capsys):
+    Path("a.csv").write_text(f"text,n,n \n{LONG[0]},1,2\n")
+    refused(capsys, "a.csv: two columns are called n; rename one", "a.csv")
+
+
+# Words
+
+
+def test_a_word_s_effect_is_what_its_absence_takes_away(model):
+    text = "the clean room was noisy and the staff was friendly"
+    said, effect = words.occlusion(model, text)
+    assert said == text.split()
+    by_word = dict(zip(said, effect, strict=True))
+    assert by_word["clean"] == by_word["friendly"] > 0.1 and by_word["noisy"] < -0.1
+    assert all(by_word[word] == 0 for word in ("the", "room", "was", "and", "staff"))
+    without = words.stars(model, ["the room was noisy and the staff was friendly"])
+    assert by_word["clean"] == words.stars(model, [text])[0] - without[0]
+    with pytest.raises(ValueError, match="one word cannot be left out"):
+        words.occlusion(model, "good")
+
+
+def test_deleting_by_effect_moves_the_score_faster_than_at_random(model):
+    said, effect = words.occlusion(model, "the clean room and a lovely bed for our friendly hotel")
+    shares = [0, 0.1, 0.2, 0.3]
+    by_effect = words.deletion(model, said, np.argsort(-effect), shares)
+    rng = np.random.default_rng(0)
+    random = [words.deletion(model, said, rng.permutation(len(said)), shares) for _ in range(20)]
+    assert by_effect[0] == np.mean(random, axis=0)[0] and (np.diff(by_effect) < 0).all()
+    assert by_effect[-1] < np.min(random, axis=0)[-1] + 1e-9
+    assert abs(by_effect[-1] - 3) < 1e-9  # no word of opinion is left
