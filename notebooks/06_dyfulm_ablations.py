@@ -396,7 +396,7 @@ print(f"Modules whose removal no metric tells apart: {', '.join(left) or 'none'}
 #
 # ```python
 # unlike = {name: (answers[name].fine != answers["full"].fine).mean() for name in VARIANTS}
-# print(max(unlike, key=unlike.get), {name: round(share, 2) for name, share in unlike.items()})
+# print(max(unlike, key=unlike.get), pd.Series(unlike).round(2).to_dict())
 # ```
 #
 # </details>
