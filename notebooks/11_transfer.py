@@ -454,7 +454,8 @@ if encoder == "minilm" and targets == "made_up":
 # the source's score as one more feature beside the states, so wide that it is hardly penalised.
 # Each n is drawn `seeds` times. The test split is the same, so the gaps are paired. The same curve
 # serves domains in one language and languages, and TF-IDF stands beside the encoder: its words are
-# those of the target's training texts, whose labels it does not see.
+# those of the target's training texts, whose labels it does not see. It splits at spaces, which
+# Chinese does not write: there it sees clauses, not words, and is no fair rival.
 
 # %%
 SIZES = (50, 200, 1000)
@@ -599,7 +600,9 @@ for name in kept:
 # %%
 def domains_line(name: str, pairs: pd.DataFrame) -> None:
     """How many carried models are told apart from training in place, and from a constant."""
-    for kind, own in pairs[pairs["a"].str.startswith("text_deep")].groupby("variant", sort=False):
+    is_carried = pairs["b"].str.startswith("text_deep")
+    for kind in pairs.loc[is_carried, "variant"].unique():
+        own = pairs[pairs["a"].str.startswith("text_deep") & pairs["variant"].eq(kind)]
         word = pd.Series([results.better(pair) for _, pair in own.iterrows()], own.index)
         away = own["b"].str.startswith("text_deep")
         over = own["b"].eq("constant")
@@ -624,7 +627,18 @@ for name, found in read_pairs.items():
     languages_line(name, read_zero[name])
 
 # %% [markdown]
-# @VERDICT@
+# **Domains: in part.** Between CMU-MOSI, CMU-MOSEI, SST-5 and hotel reviews a carried MiniLM model
+# keeps most of its order; Corr falls by .06 to .25. Hotel reviews carry least well of these four,
+# and MELD's and MUStARD++'s short lines of shows less. On MUStARD++ itself even training in place
+# says little. MPNet loses less in most pairs, with a third of the texts. Numbers travel worse than
+# order: from hotels to MOSEI the MAE is 1.75, worse than a constant's .82, and 50 labels bring it
+# to .79. A second layer is no gain on frozen states: it beats ridge in no cell of 72.
+#
+# **Languages: yes, with an encoder that reads them.** By `use`, English hotel reviews are enough to
+# rank all seven foreign targets above chance, German best, Arabic least. With 50 labels of the
+# target the source still adds .04 to .10 AUC to them; with 1,000 it adds next to nothing. MiniLM
+# fails, as it must: at or below chance in German, Chinese and Arabic. What little it and TF-IDF
+# rank in Spanish shares words with English.
 #
 # **Where it breaks.** An encoder that has not seen a language has no state for its words; whatever
 # it still ranks it ranks by names, loan words and word pieces. A score keeps its source's scale, so
