@@ -321,7 +321,7 @@ def test_a_full_disk_loses_nothing(model, capsys, monkeypatch):
 def test_no_space_for_the_copy(model, capsys, monkeypatch):
     many(3).to_csv("a.csv", index=False)
     monkeypatch.setattr(Path, "open", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
-    with pytest.raises(DataError, match="no space for a copy in .*; free some, or set TMPDIR"):
+    with pytest.raises(DataError, match=r"no space for a copy in .*; free some, or set TMPDIR"):
         stream._copy(Path("a.csv"), Path("b"), [b""])
 
 

@@ -20,10 +20,10 @@ from mmlib.dyfulm.kept import Kept, Reading
 from mmlib.files import is_watched, locked, write_whole
 
 EMPTY, SHORT = "empty", "too short to say"
-SCRIPT, UNKNOWN = "another script", "mostly unknown words: another language?"
+SCRIPT, UNKNOWN = "another script", "many unknown words: another language?"
 HTML = "HTML taken out"
 FEWEST = 4  # words of a text that is read; our choice
-MOST_UNKNOWN = 0.5  # share of words; above it a text is not read
+MOST_UNKNOWN = 0.35  # of a text's words: notebooks/book/own_texts.md says how it was chosen
 PROBABILITIES = (*(f"p_{name}" for name in COARSE), *(f"p_{stars}" for stars in range(1, 6)))
 COLUMNS = ("coarse", "fine", "intensity", *PROBABILITIES, "cut", "note")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")

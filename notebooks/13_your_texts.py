@@ -1,0 +1,282 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 13 · Your texts: what does DyFuLM say of them?
+#
+# About twenty seconds on a CPU with the texts it holds itself; paste yours, or name a table, in the
+# parameters. A small DyFuLM that was trained on hotel reviews gives each text a class, stars and an
+# intensity. It also says which words moved the score, and what it cannot read.
+#
+# Before this: [`05_dyfulm`](05_dyfulm.ipynb) (the model). Nothing is trained here, and nothing
+# leaves this computer. All texts below are made up.
+
+# %% tags=["parameters"]
+texts: str = ""  # your texts, one a line; "": seven made-up reviews
+table: str = ""  # in their place a table: .csv, .tsv, .jsonl, .txt, .xlsx or .parquet
+column: str = ""  # its column of texts; "": the one that is called text, review or so
+model: str = ""  # folder of a kept model; "": the one kept in mmlib/dyfulm/weights
+most: int = 12  # how many texts of yours are shown and explained, from the first on
+run: str = "interactive"  # folder under figures that receives the pictures
+
+# %%
+from itertools import islice
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from mmlib.data.readers import stream
+from mmlib.dyfulm import kept, score, words
+from mmlib.figures import cards, plots
+
+plots.style()
+pd.set_option("display.precision", 2, "display.width", 110, "display.max_colwidth", 40)
+reader = kept.load(Path(model)) if model else kept.load()
+
+# %% [markdown]
+# ## 1 · The texts
+
+# %%
+MADE = (
+    "We stayed for three nights and loved it. The room was bright and clean, the bed was very "
+    "comfortable, and the staff at the front desk were friendly and helpful.",
+    "The worst night of our trip. The carpet was dirty, the bathroom smelled of smoke, and when we "
+    "complained the manager was rude and refused to give us another room.",
+    "The location is excellent, close to the train station and many good restaurants. Sadly our "
+    "room was small and noisy, and the breakfast was cold every morning.",
+    "It is an ordinary hotel near the airport. The room was fine for one night, the price was "
+    "average, and the breakfast was neither good nor bad.",
+    "Great pool, great view and a wonderful dinner on the terrace. Our children did not want to "
+    "leave, and we will certainly come back next summer.",
+    "The photos on the website are not honest. The pool was closed, the air conditioning did not "
+    "work, and nobody told us before we paid for five nights.",
+    "At first we were disappointed because our room was not ready, but the staff gave us a free "
+    "drink and a better room with a balcony. In the end we were very happy.",
+)
+yours = bool(table or texts.strip())
+if table:
+    with stream.opened(table) as rows:
+        name = score.text_column(rows, column or None)
+        given = [text for chunk in islice(rows.chunks(), 1) for text in chunk[name][:most]]
+else:
+    given = [line for line in texts.splitlines() if line.strip()][:most] or list(MADE)
+print(f"{len(given)} texts, {sum(len(text.split()) for text in given)} words")
+
+# %% [markdown]
+# ## 2 · What the model makes of them
+#
+# Three answers a text, as in the paper: a coarse class, one to five stars, an intensity in
+# $[0, 1]$. The probabilities are calibrated: a temperature $T$, chosen on validation reviews,
+# divides the logits,
+#
+# $$p_k = \frac{\exp(z_k / T)}{\sum_j \exp(z_j / T)}.$$
+#
+# The expected stars $\sum_k k\, p_k$ move with every word, where the most probable class does not.
+
+# %%
+found = score.predictions(reader, given)
+is_read = found["intensity"].notna().to_numpy()
+found["stars"] = found[[f"p_{k}" for k in kept.STARS]].to_numpy() @ np.array(kept.STARS)
+shown = found[["coarse", "stars", "intensity", "p_negative", "p_neutral", "p_positive", "note"]]
+shown = shown.set_index(pd.Index([text[:40] for text in given], name="text"))
+shown.round(2)
+
+# %%
+LOOK = {"cmap": "PuOr_r", "axis": None}
+coloured = (
+    shown.reset_index()
+    .style.format(precision=2, na_rep="")
+    .background_gradient(subset=["stars"], vmin=0, vmax=6, **LOOK)
+    .background_gradient(subset=["intensity"], vmin=-0.3, vmax=1.3, **LOOK)
+    .hide(axis="index")
+)
+coloured
+
+# %% [markdown]
+# **Checks.** The probabilities of a text add up to one. A text's row does not depend on the texts
+# it is read with.
+
+# %%
+sums = found.loc[is_read, [f"p_{name}" for name in reader.coarse]].sum(axis=1)
+assert np.allclose(sums, 1, atol=1e-3)
+alone = score.predictions(reader, given[:1])
+assert np.allclose(alone["intensity"], found["intensity"][:1], atol=1e-3, equal_nan=True)
+print({name: int(n) for name, n in found["coarse"].value_counts().sort_index().items()})
+
+# %% [markdown]
+# ## 3 · The words that moved a score
+#
+# Leave one word out and read again. With $s$ the expected stars, the effect of word $w$ is
+#
+# $$e_w = s(\text{text}) - s(\text{text without } w).$$
+#
+# Above zero the word raised the score, below zero it lowered it. This asks the model alone, so it
+# works for any model; its price is one reading a word.
+
+# %%
+legible = [given[i] for i in np.flatnonzero(is_read)]
+effects = [words.occlusion(reader, text) for text in legible]  # (words, (w,)) a text
+strongest = int(np.argmax([np.ptp(effect) for _, effect in effects]))
+tokens, effect = effects[strongest]
+figure = cards.words(tokens, effect, "lowered the stars", "raised the stars")
+_ = plots.save(figure, "13_words", run)
+
+# %%
+figure, axes = plt.subplots(figsize=(7, 3.2))
+order = np.argsort(-np.abs(effect))[:10][::-1]
+colours = [plots.look("daf" if effect[i] > 0 else "text").colour for i in order]
+axes.barh(range(len(order)), effect[order], color=colours)
+axes.set_yticks(range(len(order)), [f"{tokens[i]} ({i + 1})" for i in order])
+axes.axvline(0, color="black", lw=1)
+axes.set(xlabel="effect on the expected stars", title="word and its place in the text")
+_ = plots.save(figure, "13_effects", run)
+
+# %%
+top = tokens[order[-1]].strip(".,")
+whole = words.stars(reader, [legible[strongest]])[0]
+print(f"Finding: of this text ({whole:.1f} stars) the word '{top}' moved most, "
+      f"{effect[order[-1]]:+.2f} stars.")  # fmt: skip
+largest = [np.abs(e).max() for _, e in effects]
+print(f"Largest effect of a single word, by text: {', '.join(f'{x:.2f}' for x in largest)}")
+
+# %% [markdown]
+# ## 4 · Are these words faithful?
+#
+# An explanation is faithful if the model needs what it names. Delete words in the order of their
+# effect, those first that pushed the score where it is: it should fall back faster than with words
+# in random order (Petsiuk and others 2018, for pictures). The measure is the change towards the
+# other side, a mean over texts; the baseline is the mean of five random orders a text.
+#
+# The first word deleted was chosen by this very measure, so the start of the curve proves little.
+# The rest does: effects were measured one word at a time, and words also act together.
+
+# %%
+shares, rng = np.linspace(0, 0.5, 6), np.random.default_rng(0)
+
+
+def falls(text: str, effect: np.ndarray) -> np.ndarray:
+    """How far the stars fall back, by effect and at random, (2, k)."""
+    parts = text.split()
+    side = np.sign(words.stars(reader, [text])[0] - 3)  # 1: above three stars
+    orders = [np.argsort(-side * effect), *(rng.permutation(len(parts)) for _ in range(5))]
+    curves = np.array([words.deletion(reader, parts, order, shares) for order in orders])
+    change = side * (curves[:, :1] - curves)  # (orders, k)
+    return np.stack([change[0], change[1:].mean(axis=0)])
+
+
+change = np.array([falls(t, e) for t, (_, e) in zip(legible, effects, strict=True)])  # (n, 2, k)
+lines = {"by effect": change[:, 0].mean(axis=0), "at random": change[:, 1].mean(axis=0)}
+figure = plots.curves(shares, lines, xlabel="share of words deleted", ylabel="stars fallen back")
+_ = plots.save(figure, "13_deletion", run)
+
+# %%
+area = change.mean(axis=-1)  # (n, 2), mean height of each curve
+faster = int((area[:, 0] > area[:, 1]).sum())
+print(f"Finding: by effect the score falls back by {area[:, 0].mean():.2f} stars on average, "
+      f"at random by {area[:, 1].mean():.2f};")  # fmt: skip
+print(f"by effect it falls faster for {faster} of {len(area)} texts.")
+if not yours:
+    assert area[:, 0].mean() > area[:, 1].mean(), "the words are no better than random ones"
+
+# %% [markdown]
+# ## 5 · What it cannot read
+#
+# Such a text gets a note and no guess. Fewer than four words are too short to say: our choice. A
+# text is taken for another language where more than 35 % of its words are no whole words of the
+# vocabulary. HTML is taken out and the rest is read.
+
+# %%
+ODD = (
+    "Das Zimmer war sauber, das Personal sehr freundlich, und wir kommen gerne wieder.",
+    "房间很干净，工作人员也非常友好，我们还会再来。",
+    "Great hotel, thanks!",
+    "",
+    "<p>The room was <b>very clean</b> and the staff were friendly &amp; helpful.</p>",
+    "The room was clean and the staff were friendly. " * 60,
+)
+odd = score.predictions(reader, ODD)
+odd.index = pd.Index(["German", "Chinese", "three words", "empty", "HTML", "very long"])
+odd[["coarse", "intensity", "cut", "note"]].round(2)
+
+# %%
+silent = ["German", "Chinese", "three words", "empty"]
+assert odd.loc[silent, "intensity"].isna().all() and (odd.loc[silent, "note"] != "").all()
+assert odd.loc["HTML", "note"] == score.HTML and odd.loc["HTML", "coarse"] == "positive"
+assert odd.loc["very long", "cut"] and not odd.loc["HTML", "cut"]
+print(f"Finding: {len(silent)} of {len(odd)} odd texts get a note and no guess.")
+
+# %% [markdown]
+# ## 6 · How reliable it is
+#
+# As the model's card says, from hotel reviews that it was not trained on. Of other texts, film
+# reviews say, nobody has measured it.
+
+# %%
+print(f"reads {reader.max_length} tokens of a text")
+for target, heat in reader.card["temperature"].items():
+    print(f"temperature of {target}: {heat:.2f}")
+scores = reader.card.get("scores") or {}
+pd.json_normalize(scores, sep=" ").T.rename(columns={0: "on validation"}).round(3)
+
+# %% [markdown]
+# ## Takeaways
+
+# %%
+print(f"1. {int(is_read.sum())} of {len(given)} texts are read; expected stars from "
+      f"{found['stars'].min():.1f} to {found['stars'].max():.1f}.")  # fmt: skip
+print(f"2. The word that moved most: '{top}', {effect[order[-1]]:+.2f} stars.")
+print(f"   Deletion by effect: {area[:, 0].mean():.2f} stars; at random: {area[:, 1].mean():.2f}.")
+print(f"3. {len(silent)} of {len(odd)} odd texts get a note and no guess.")
+
+# %% [markdown]
+# A table of any length takes one command, which goes on where it was stopped:
+#
+# ```
+# python -m mmlib.dyfulm reviews.csv --text COLUMN --out scored.csv
+# ```
+#
+# What differs from the paper: it has two large encoders and no model that is kept.
+#
+# ## Exercises
+#
+# 1. Write one review with "not" in it, such as "the room was not clean at all". Which effect has
+#    "not", and which has the word behind it?
+#
+# <details><summary>Solution</summary>
+#
+# `words.occlusion(reader, "The room was not clean at all, and the staff were not friendly.")`. If
+# the model reads negation, "not" has an effect below zero, and that of "clean" is smaller than it
+# is in "the room was clean".
+#
+# </details>
+#
+# 2. Explain the intensity in place of the expected stars. Are the words the same?
+#
+# <details><summary>Solution</summary>
+#
+# In `words.stars` return `model.read(list(texts)).intensity`, then compare both effects by
+# `scipy.stats.spearmanr`. Both heads read one vector, so the order of the words is much alike.
+#
+# </details>
+#
+# 3. Delete the words that pushed the other way first. What should the curve do?
+#
+# <details><summary>Solution</summary>
+#
+# `np.argsort(side * effect)`. The score moves away from the middle first, so the curve goes below
+# zero; it comes back when the supporting words go, too.
+#
+# </details>
