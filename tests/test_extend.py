@@ -105,7 +105,7 @@ def test_a_modality_of_one_s_own_is_used_and_has_a_letter():
 
 def test_a_metric_of_one_s_own_reaches_rows_intervals_and_tests():
     truth = rng.uniform(-3, 3, 60)
-    good, poor = truth + rng.normal(0, 0.3, (3, 60)), truth + rng.normal(0, 2, (3, 60))
+    good, poor = truth + rng.normal(0, 0.7, (3, 60)), truth + rng.normal(0, 2, (3, 60))
     groups = [f"g{i // 5}" for i in range(60)]
     metrics.add("far", lambda p, y: abs(p - y) > 1, better="lower")
     (row,) = [r for r in results.rows(good, truth, groups, model="daf", **PLACE)

@@ -190,7 +190,7 @@ def _check(entries: list[dict], keys: tuple[str, ...], place: tuple[str, ...], n
             raise ValueError(f"{where}: the row stands twice")
         seen.add(at)
         _check_names(entry, notebook, where)
-        numbers = [v for k, v in entry.items() if k not in (*place, "per_seed")]
+        numbers = [v for k, v in entry.items() if k not in (*place, "per_seed", "direction")]
         if not all(math.isfinite(x) for x in (*numbers, *entry.get("per_seed", []))):
             raise ValueError(f"{where}: NaN or infinity among {numbers}")
         if entry["ci_low"] > entry["ci_high"]:
