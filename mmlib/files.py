@@ -169,6 +169,40 @@ def refuse_unknown(
             raise error(f"{where and where + ': '}unknown {what} {name!r}; choose one of {choices}")
 
 
+class Names(dict):
+    """A table of what mmlib has built in, by name, to which a user may add in this process.
+
+    A cell that is run again replaces what it added. ValueError, one line, for a name that is built
+    in, that another source has added, or that no row or file can have.
+    """
+
+    def __init__(self, what: str, built_in: Mapping[str, object]) -> None:
+        super().__init__(built_in)
+        self.what, self.built_in = what, frozenset(built_in)
+        self._sources: dict[str, tuple[str, str]] = {}
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Names that are not built in."""
+        return tuple(name for name in self if name not in self.built_in)
+
+    def register(self, name: str, thing: object, source: object) -> None:
+        """Add a thing; `source`, a function or class, says by module and name who adds it."""
+        plain_name(self.what, name)
+        if name.lower() in self.built_in:
+            raise ValueError(f"{self.what} {name!r} is built in; choose another name")
+        place = (source.__module__, source.__qualname__)
+        if self._sources.setdefault(name, place) != place:
+            raise ValueError(f"{self.what} {name!r} is of {'.'.join(self._sources[name])}; "
+                             "unregister it first, or choose another name")  # fmt: skip
+        self[name] = thing
+
+    def unregister(self, name: str) -> None:
+        """Take out what was added; ValueError for any other name."""
+        refuse_unknown(f"added {self.what}", [name], self.added)
+        del self[name], self._sources[name]
+
+
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 LONGEST = 200  # bytes, of the 255 that a folder's name can have: others are made from it
 

@@ -47,6 +47,9 @@
 
 # %% tags=["parameters"]
 dataset: str = "synthetic_reviews"  # synthetic_reviews | hotel | sst5 | mosei | mosi: which reviews
+text_column: str = ""  # of a table of one's own (dataset: its path); "": found by its usual name
+label_column: str = ""  # likewise; numbers, or words such as negative and positive
+group_column: str = ""  # whose rows stay in one split (a hotel, say); "": each row is alone
 utterances: int = 1000  # at most so many; 0: all of them
 train_reviews: int = 0  # at most so many of train + valid, at random; 0: all of them
 encoder_a: str = "minilm"  # the first encoder: minilm, a hub id or a folder
@@ -64,6 +67,7 @@ import torch
 from transformers import AutoTokenizer
 
 from mmlib.data import load
+from mmlib.data.load import columns
 from mmlib.data.readers.reviews import natural
 from mmlib.data.targets import PAPER_SD, constant, intensity_table, targets
 from mmlib.dyfulm import bag_of_words, frozen, interpret, linear, losses, tune
@@ -90,7 +94,8 @@ _ = plots.save(architecture.dyfulm(), "dyfulm", "models", "svg")  # the picture 
 # no hotel is in two splits.
 
 # %%
-corpus = load(dataset).sample(utterances)
+own = columns(text=text_column, label=label_column, group=group_column)
+corpus = load(dataset, **own).sample(utterances)
 corpus = corpus.sample(train_reviews, splits=("train", "valid"))
 goal = targets(corpus, intensity)
 rows = {split: corpus.rows(split) for split in ("train", "valid", "test")}
@@ -401,7 +406,7 @@ if dataset == "synthetic_reviews":
 # the source's natural shares of stars are stored too (`_natural`).
 
 # %%
-place = dict(notebook="05_dyfulm", dataset=dataset, split="test", variant="full")
+place = dict(notebook="05_dyfulm", dataset=corpus.name, split="test", variant="full")
 weights = {split: natural(corpus.take(rows[split])) for split in ("train", "test")}
 usual = constant(goal.take(rows["train"]), len(test), weights["train"])  # the best constant there
 new = []
@@ -429,6 +434,7 @@ used = dict(
     max_length=max_length,
     dtype=dtype,
     seeds=seeds,
+    **own,
 )
 
 # %%

@@ -41,6 +41,9 @@
 
 # %% tags=["parameters"]
 dataset: str = "synthetic_reviews"  # synthetic_reviews | hotel | sst5 | mosei | mosi: which reviews
+text_column: str = ""  # of a table of one's own (dataset: its path); "": found by its usual name
+label_column: str = ""  # likewise; numbers, or words such as negative and positive
+group_column: str = ""  # whose rows stay in one split (a hotel, say); "": each row is alone
 utterances: int = 1000  # at most so many; 0: all of them
 train_reviews: int = 0  # at most so many of train + valid, at random; 0: all of them
 encoder_a: str = "minilm"  # the first encoder: minilm, a hub id or a folder
@@ -61,6 +64,7 @@ import numpy as np
 import pandas as pd
 
 from mmlib.data import load
+from mmlib.data.load import columns
 from mmlib.data.targets import FINE, targets
 from mmlib.dyfulm import bag_of_words, frozen, interpret, tune
 from mmlib.figures import plots
@@ -72,7 +76,8 @@ plots.style()
 pd.set_option("display.precision", 3, "display.width", 110)
 
 # %%
-corpus = load(dataset).sample(utterances)
+own = columns(text=text_column, label=label_column, group=group_column)
+corpus = load(dataset, **own).sample(utterances)
 corpus = corpus.sample(train_reviews, splits=("train", "valid"))
 goal = targets(corpus, intensity)
 words = [corpus.text[i] for i in corpus.rows("train")]
@@ -297,6 +302,7 @@ used = dict(
     max_length=max_length,
     dtype=dtype,
     seeds=seeds,
+    **own,
 )
 
 # %%

@@ -70,7 +70,7 @@ def test_every_model_and_modality_has_a_look_of_its_own():
     for group in (MODALITIES, TASKS, results.FUSION, (*results.DYFULM, "tfidf")):
         for a, b in combinations(map(plots.look, group), 2):  # each sign alone tells them apart
             assert all(one != other for one, other in zip(a, b, strict=True))
-    assert plots.look("mine", 0) != plots.look("yours", 1)
+    assert plots.look("mine") != plots.look("yours")
 
 
 def test_a_figure_is_written_whole_and_the_same_each_time(folder):

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from mmlib import files
+from mmlib.data.load import is_table
 from mmlib.data.readers.documents import Document, named
 from mmlib.files import refuse_unknown
 
@@ -76,6 +77,12 @@ def choices(parameters: Mapping[str, dict]) -> list[str]:
     return [name.strip() for name in listed.split("|")]
 
 
+def _takes(parameters: Mapping[str, dict], dataset: object) -> bool:
+    """Whether a notebook takes a data set: a table of one's own where it asks for the columns."""
+    is_own = "text_column" in parameters and is_table(dataset)
+    return is_own or dataset in choices(parameters)
+
+
 def cells(notebook: Path) -> list:
     """The notebook's cells, as nbformat has them."""
     return imported("nbformat").read(notebook, as_version=4).cells
@@ -121,7 +128,7 @@ def check(where: str, parameters: Mapping[str, dict], name: str, value: object) 
         raise ValueError(
             f"{where}: {name} takes {kind}, not {reprlib.repr(value)}{_hint(kind, value)}"
         )
-    if name == "dataset":
+    if name == "dataset" and not _takes(parameters, value):
         refuse_unknown("dataset", [value], choices(parameters), where=where)
 
 
@@ -152,8 +159,9 @@ def plan(run: str, dataset: str | None, given: Mapping, only: list[str]) -> list
     known = sorted({name for names in every.values() for name in names})
     refuse_unknown("parameter", shared, known, where="any notebook")
     dataset = dataset or shared.pop("dataset", None)
-    listed = sorted({c for names in chosen.values() if "dataset" in names for c in choices(names)})
-    if dataset and dataset not in listed:
+    asking = [names for names in chosen.values() if "dataset" in names]
+    listed = sorted({c for names in asking for c in choices(names)})
+    if dataset and not any(_takes(names, dataset) for names in asking):
         raise ValueError(f"no notebook takes data set {dataset!r}; they take {', '.join(listed)}")
     return [_planned(path, chosen[path], run, dataset, shared, given) for path in chosen]
 
@@ -165,6 +173,6 @@ def _planned(notebook: Path, parameters, run, dataset, shared, given) -> Point:
     values = {name: value for name, value in shared.items() if name in parameters} | own
     if "run" in parameters:
         values["run"] = run
-    if "dataset" in parameters and dataset in choices(parameters):
+    if "dataset" in parameters and _takes(parameters, dataset):
         values["dataset"] = dataset
     return point(notebook, parameters, values)

@@ -5,6 +5,7 @@ Axes: n utterances, t frame, d feature, m modality.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from string import ascii_lowercase
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from mmlib.stack.vectors import Features, Scaler
 from mmlib.text import encoding
 
 CONSTANT = "constant"  # the modality of `with_constant`
+LETTERS = {"t": "text", "a": "audio", "v": "vision", "c": CONSTANT}  # of `variant`
 
 
 def pool(sequences: Sequences) -> np.ndarray:
@@ -99,5 +101,15 @@ def with_constant(data: Features) -> Features:
 
 
 def variant(modalities: Sequence[str]) -> str:
-    """Short name of a set of modalities: ("text", "audio") is "ta"."""
-    return "".join(m[0] for m in modalities)
+    """Short name of a set of modalities: ("text", "audio") is "ta".
+
+    t, a, v and c are those of `LETTERS`; another modality has the first letter of its name that is
+    still free, else of the alphabet. DataError where none is left.
+    """
+    letters: dict[str, str] = {m: letter for letter, m in LETTERS.items()}
+    for m in (m for m in modalities if m not in letters):
+        free = (x for x in m.lower() + ascii_lowercase if x not in letters.values())
+        letters[m] = next((x for x in free if x in ascii_lowercase), "")
+        if not letters[m]:
+            raise DataError(f"no letter is left for modality {m!r}; name fewer of them")
+    return "".join(letters[m] for m in modalities)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmlib.files import refuse_unknown
+from mmlib.files import Names, refuse_unknown
 from mmlib.stack.layers import Linear, Noise, Stacked
 
 NEVER = -1e9  # the score of an absent modality: its softmax weight is exactly zero
@@ -202,7 +202,7 @@ class CrossModal(Fusion):
         return weighted(torch.zeros_like(h[..., 0]), h + heard, present)[0], None
 
 
-RULES: dict[str, type[Fusion]] = {
+BUILT_IN: dict[str, type[Fusion]] = {
     "mean": Mean,
     "static": Static,
     "concat": Concat,
@@ -211,6 +211,22 @@ RULES: dict[str, type[Fusion]] = {
     "crossmodal": CrossModal,
     "daf": DAF,
 }
+RULES = Names("fusion rule", BUILT_IN)
+
+
+def register(name: str, rule: type[Fusion]) -> None:
+    """A fusion rule of one's own, by name wherever mmlib's are, in this process.
+
+    rule: a subclass of `Fusion` with its own `fuse`. ValueError as in `mmlib.files.Names`.
+    """
+    if not (isinstance(rule, type) and issubclass(rule, Fusion) and rule.fuse is not Fusion.fuse):
+        raise ValueError(f"rule {name!r}: give a subclass of daf.Fusion that defines fuse")
+    RULES.register(name, rule, rule)
+
+
+def unregister(name: str) -> None:
+    """Forget a rule that `register` added; ValueError for any other."""
+    RULES.unregister(name)
 
 
 def create(rule: str, dims: Mapping[str, int], s: int = 1, **shape: float) -> Fusion:

@@ -14,8 +14,10 @@ from torch import Tensor
 from torch.nn.functional import smooth_l1_loss
 
 from mmlib.daf import fusion
+from mmlib.daf.features import build
 from mmlib.daf.fusion import Fusion, Noise
 from mmlib.data import DataError
+from mmlib.data.corpus import of_texts
 from mmlib.stack import task, training
 from mmlib.stack.loop import OnStep
 from mmlib.stack.task import Member, Streams, noise
@@ -76,8 +78,19 @@ def predict(model: Fusion, features: Features) -> Prediction:
     return training.predict(model, features, lambda model, *x: Prediction(*model(*x)))
 
 
+def read_texts(texts: Sequence[str], seen: Features) -> Features:
+    """Features of new texts, made as `seen`; DataError unless these are of text alone."""
+    how = seen.origin.get("encoder")
+    if seen.modalities != ("text",) or not how:
+        read = ", ".join(seen.modalities)
+        raise DataError(f"the model reads {read} of {seen.name}; train one on texts: "
+                        'features.build(corpus, ["text"])')  # fmt: skip
+    return build(of_texts(texts), ["text"], seen.scaler, **how)
+
+
 class _Task(task.Task):
     predict = staticmethod(predict)
+    read_texts = staticmethod(read_texts)
 
     def __init__(self, features: Features, settings: Settings | Sequence[Settings], device: str):
         super().__init__(features, settings, device)

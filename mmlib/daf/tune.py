@@ -22,6 +22,7 @@ from mmlib.daf.features import CONSTANT, variant
 from mmlib.daf.fusion import RULES
 from mmlib.daf.train import Settings
 from mmlib.data import load
+from mmlib.data.load import columns
 from mmlib.files import refuse_unknown
 from mmlib.stack import choices
 from mmlib.stack.vectors import Features
@@ -72,12 +73,26 @@ def settings(
     """The stored settings of a rule on a data set and a text encoder.
 
     Those of MiniLM where the encoder was not tuned for; the plain `Settings(rule)` where nothing is
-    stored.
+    stored. Either is said in a line that names the command. ValueError for an unknown rule.
     """
-    for key in (place(dataset, encoder), dataset):
+    refuse_unknown("fusion rule", [rule], RULES)
+    for key in (own := place(dataset, encoder), dataset):
         if entry := choices.stored(key).get(variant(modalities), {}).get(rule):
+            if key != own:
+                _missing(dataset, modalities, rule, encoder, "the choice for minilm is used")
             return Settings(**entry["settings"])
+    _missing(dataset, modalities, rule, encoder, "the defaults are used")
     return Settings(rule)
+
+
+def _missing(dataset, modalities: Sequence[str], rule: str, encoder: str | Path, used: str) -> None:
+    seen = [m for m in modalities if m != CONSTANT]
+    command = f"python -m mmlib.daf.tune --dataset {dataset} --modalities {' '.join(seen)}"
+    command += f" --encoder {encoder}" * (encoder != MINILM)
+    if is_own := rule in RULES.added:  # no other process knows it
+        command = f"entry = tune.tune(data, {rule!r}); train.Settings(**entry['settings'])"
+    what = f"rule {rule!r}" if is_own else "+".join(seen)
+    choices.missing(place(dataset, encoder), what, used, command)
 
 
 def place(dataset: str, encoder: str | Path) -> str:
@@ -93,6 +108,8 @@ def table(dataset: str, encoder: str | Path = MINILM) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m mmlib.daf.tune", description=__doc__)
     parser.add_argument("--dataset", required=True)
+    for role in ("text", "label", "group"):
+        parser.add_argument(f"--{role}", default="", help="its column in a table of one's own")
     parser.add_argument("--modalities", nargs="+", help="default: all that the data set has")
     parser.add_argument("--utterances", type=int, help="only the first so many")
     parser.add_argument("--encoder", default=MINILM, help="of the text: minilm, mpnet, a folder")
@@ -106,7 +123,8 @@ def main() -> None:
 
 
 def _tune_all(given: argparse.Namespace) -> None:
-    corpus, key = load(given.dataset), place(given.dataset, given.encoder)
+    asked = columns(text=given.text, label=given.label, group=given.group)
+    corpus, key = load(given.dataset, **asked), place(given.dataset, given.encoder)
     corpus = corpus.take(np.arange(len(corpus))[: given.utterances])
     data = features.build(corpus, given.modalities, encoder=given.encoder)
     known = models(data.modalities)

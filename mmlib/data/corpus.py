@@ -123,6 +123,10 @@ class Corpus:
         for name in ("sequences", "truth", "annotations", "checksums"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
+        for name in self.sequences:
+            if not name.isidentifier() or name in ("constant", "a", "b"):
+                raise DataError(f"modality {name!r}: choose another name, of letters, digits, '_'")
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -133,9 +137,10 @@ class Corpus:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The modalities present, in the order text, audio, vision."""
-        have = {"text"} if self.text is not None else set()
-        return tuple(m for m in ("text", "audio", "vision") if m in have | set(self.sequences))
+        """The modalities present: text, audio, vision, then any other, as `sequences` has them."""
+        have = [*self.sequences, *["text"] * (self.text is not None)]
+        usual = [m for m in ("text", "audio", "vision") if m in have]
+        return (*usual, *(m for m in self.sequences if m not in usual))
 
     def rows(self, split: str) -> np.ndarray:
         """Row numbers of one split."""
@@ -165,6 +170,18 @@ class Corpus:
             truth={name: values[rows] for name, values in self.truth.items()},
             annotations={name: values[rows] for name, values in self.annotations.items()},
         )
+
+
+def of_texts(texts: Sequence[str]) -> Corpus:
+    """Texts without labels as a corpus; DataError for one string, no text, or an empty one."""
+    if isinstance(texts, str) or not len(texts := list(texts)):
+        raise DataError("pass a list of one text or more")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(f"text {i} is {text!r}; leave it out, or give it as words")
+    ids = tuple(f"text {i}" for i in range(len(texts)))
+    none, split = np.full(len(ids), np.nan), np.full(len(ids), "test")
+    return Corpus("texts", "texts", ids, ids, split, none, tuple(texts))
 
 
 def noted(counts: Mapping[str, int]) -> list[str]:

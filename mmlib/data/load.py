@@ -77,6 +77,11 @@ def is_table(name: object) -> bool:
     return str(name).lower().endswith(OWN)
 
 
+def columns(**given: str) -> dict[str, str]:
+    """Options of `load` for one's own table, role -> column; "" leaves a column to be found."""
+    return {role: column for role, column in given.items() if column}
+
+
 def _texts(path: Path, options: dict) -> Corpus:
     _known(path.name, read_texts, options)
     corpus = _checked(read_texts, path, **options)

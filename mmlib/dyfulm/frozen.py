@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mmlib.data import Corpus, DataError
+from mmlib.data.corpus import of_texts
 from mmlib.data.targets import Targets
 from mmlib.dyfulm import losses
 from mmlib.dyfulm.losses import ClassWeights
@@ -123,10 +124,20 @@ def as_tensors(targets: Targets, device: str = "cpu") -> Targets:
     return Targets(*(torch.as_tensor(values, device=device) for values in targets))
 
 
+def read_texts(texts: Sequence[str], seen: Features) -> Features:
+    """States of new texts, made as `seen`; DataError unless these are of both encoders alone."""
+    how = dict(seen.origin.get("encoders", {}))
+    if seen.modalities != ENCODERS or not how:
+        read = ", ".join(seen.modalities)
+        raise DataError(f"the model reads {read} of {seen.name}; train one on frozen.states")
+    return states(of_texts(texts), how.pop("a"), how.pop("b"), seen.scaler, **how)
+
+
 class Task(task.Task):
     """A DyFuLM and the weighting of its losses, on frozen states."""
 
     predict = staticmethod(predict)
+    read_texts = staticmethod(read_texts)
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ import torch
 from scipy.stats import loguniform, uniform
 
 from mmlib.data import load
+from mmlib.data.load import columns
 from mmlib.data.targets import Targets, targets
 from mmlib.dyfulm import frozen
 from mmlib.dyfulm.frozen import Settings
@@ -56,9 +57,15 @@ def place(dataset: str, a: str, b: str) -> str:
 
 
 def settings(dataset: str, a: str, b: str) -> Settings:
-    """The stored settings for a data set and a pair of encoders, or the plain `Settings()`."""
-    entry = choices.stored(place(dataset, a, b)).get(VARIANT, {}).get(MODEL)
-    return Settings(**entry["settings"]) if entry else Settings()
+    """The stored settings for a data set and a pair of encoders, or the plain `Settings()`.
+
+    The latter is said in a line that names the command.
+    """
+    if entry := choices.stored(key := place(dataset, a, b)).get(VARIANT, {}).get(MODEL):
+        return Settings(**entry["settings"])
+    command = f"python -m mmlib.dyfulm.tune --dataset {dataset} --encoders {a} {b}"
+    choices.missing(key, MODEL, "the defaults are used", command)
+    return Settings()
 
 
 def table(dataset: str, a: str, b: str) -> list[dict]:
@@ -69,6 +76,8 @@ def table(dataset: str, a: str, b: str) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m mmlib.dyfulm.tune", description=__doc__)
     parser.add_argument("--dataset", required=True)
+    for role in ("text", "label", "group"):
+        parser.add_argument(f"--{role}", default="", help="its column in a table of one's own")
     parser.add_argument("--encoders", nargs=2, default=["minilm", "small"], metavar=("A", "B"))
     parser.add_argument("--max-length", type=int, default=128, help="tokens")
     parser.add_argument("--dtype", default="float32", help="of the encoders")
@@ -82,7 +91,8 @@ def main() -> None:
 
 
 def _tune(given: argparse.Namespace) -> None:
-    corpus = load(given.dataset)
+    asked = columns(text=given.text, label=given.label, group=given.group)
+    corpus = load(given.dataset, **asked)
     texts = [corpus.text[i] for i in corpus.rows("train")] if corpus.text else []
     pair = [made.named(name, texts) for name in given.encoders]
     corpus = corpus.sample(given.rows, splits=KNOWN)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
 from typing import NamedTuple
+from zlib import crc32
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,8 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mmlib import files
-from mmlib.scores.metrics import named
-from mmlib.scores.results import better
+from mmlib.scores.results import better, direction
 
 DPI = 150
 FORMS = {"png": "Software", "svg": "Date"}  # and what would make equal figures differ
@@ -67,9 +67,20 @@ for m in ("text", "audio", "vision"):  # the same modality, seen by a deeper mod
     LOOKS[f"{m}_gated"] = LOOKS[m]._replace(marker="d", line=(0, (2, 1)))
 
 
-def look(name: str, i: int = 0) -> Look:
-    """How `name` (a modality or a model) is drawn; a name not in LOOKS takes the i-th look."""
-    return LOOKS.get(name) or list(LOOKS.values())[i % len(LOOKS)]
+COLOURS = ("#332288", "#117733", "#AA4499", "#999933", "#6699CC", "#661100", "#44AA99")
+SIGNS = (("8", "//"), (">", "xx"), ("X", "oo"), ("<", "++"), ("p", ".."))
+DASHES = ((0, (3, 2)), (0, (8, 2)), (0, (2, 3)), (0, (5, 1, 1, 1, 1, 1)), (0, (9, 3, 2, 3)))
+
+
+def look(name: str) -> Look:
+    """How a modality or model is drawn: by LOOKS, else by its name alone, the same in all runs.
+
+    A name of one's own has one of 175 looks, none of which is in LOOKS.
+    """
+    at = crc32(name.encode())
+    colour, dash = COLOURS[at % len(COLOURS)], DASHES[at // len(COLOURS) % len(DASHES)]
+    marker, hatch = SIGNS[at // (len(COLOURS) * len(DASHES)) % len(SIGNS)]
+    return LOOKS.get(name) or Look(colour, marker, hatch, dash)
 
 
 def style() -> None:
@@ -143,7 +154,7 @@ def differences(tests: pd.DataFrame, metric: str, ax: Axes | None = None) -> Fig
     ax.axvline(0, color="black", lw=1)
     ahead, behind = (rows["b"][winners == who].tolist() for who in (model, rows["b"]))
     found = f"{model} is better than {_listed(ahead)}; worse than {_listed(behind)}"
-    side = "left" if named(metric).better == "low" else "right"
+    side = "left" if direction(rows.iloc[0]) == "low" else "right"
     ax.set_title("\n".join(wrap(found, 58)), fontsize="medium")
     ax.set_yticks(range(len(rows)), rows["b"])
     ax.set(ylim=(len(rows) - 0.5, -0.5))
@@ -204,8 +215,8 @@ def curves(
     x (k,); lines[name] (k, 3): mean and the ends of its interval, or (k,) for a bare line.
     """
     ax = ax or _axes()
-    for i, (name, values) in enumerate(lines.items()):
-        at, values = look(name, i), np.asarray(values, dtype=float)
+    for name, values in lines.items():
+        at, values = look(name), np.asarray(values, dtype=float)
         mean = values if values.ndim == 1 else values[:, 0]
         some = max(1, len(mean) // 20)  # markers of so many that a line can still be seen
         drawn = {"color": at.colour, "marker": at.marker, "ls": at.line, "markevery": some}
@@ -256,9 +267,9 @@ def distribution(
     ax = ax or _axes()
     if band is not None:
         ax.axvspan(*band, color="black", alpha=0.1, lw=0)
-    for i, (name, numbers) in enumerate(values.items()):
+    for name, numbers in values.items():
         counts, edges = np.histogram(np.ravel(numbers), bins, limits)
-        at = look(name, i)
+        at = look(name)
         ax.stairs(counts / max(1, np.size(numbers)), edges, color=at.colour, ls=at.line, lw=1.8,
                   label=name)  # fmt: skip
     ax.set(xlim=limits, xlabel=xlabel, ylabel="share")

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mmlib.files import refuse_unknown
+from mmlib.files import Names, refuse_unknown
 
 Parts = Callable[[np.ndarray, np.ndarray], np.ndarray]  # pred (..., n), truth (n,) -> (..., n, k)
 Rule = Callable[[np.ndarray], np.ndarray]
@@ -31,6 +31,8 @@ class Metric:
     definition: str  # of a prediction p for a label y
     whose: str
     better: str = "high"  # or "low"
+    of: str = "sentiment"  # of a metric of one's own; those of `REVIEW` are built in
+    is_bounded: bool = True  # by 1, or 0 where low is better
 
     def __call__(
         self, pred: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None
@@ -172,7 +174,7 @@ _MMSA, _MAG, _NOT_MAG = "MMSA, Self-MM, ALMT", "MAG-BERT", "all but MAG-BERT"
 _SDK, _MULT = f"{_MMSA}, CMU SDK", f"{_MMSA}, MulT"
 _R2 = "1 - MSE / variance of y; 0 if y is constant"
 
-METRICS: dict[str, Metric] = {
+METRICS: dict[str, Metric] = Names("metric", {
     "mae": Metric(_distance(_everything), _mean, "mean of |p - y|", _NOT_MAG, "low"),
     "corr": Metric(_moments(_everything), _pearson, "Pearson; 0 for a constant", _NOT_MAG),
     "acc2_non0": Metric(_agreement(_positive, _non0), _mean, _SIGN, _MULT),
@@ -204,7 +206,7 @@ METRICS: dict[str, Metric] = {
     "f1_fine": Metric(_classes(5), _macro_f1, _MACRO, "scikit-learn"),
     "mse": Metric(_squares, _mean, "mean of (p - y)^2", "DyFuLM", "low"),
     "r2": Metric(_squares, _r2, _R2, "DyFuLM"),
-}
+})  # fmt: skip
 
 # Which target of `Reviews` a score is about; `mae` is the same score as for sentiment.
 REVIEW = {
@@ -219,6 +221,37 @@ REVIEW = {
 SENTIMENT = tuple(name for name in METRICS if name == "mae" or name not in REVIEW)
 CLASSES = {"coarse": 3, "fine": 5}
 NATURAL = "_natural"  # ends the name of a score whose reviews are weighted to natural shares
+
+
+def add(
+    name: str, function: Callable[..., np.ndarray], better: str = "lower", of: str = "sentiment"
+) -> None:
+    """A metric of one's own: it enters rows, intervals and paired tests of this process.
+
+    function(pred, truth) gives each utterance's value, shaped like pred, (s, n), for truth (n,);
+    the score is their mean. better: "lower" or "higher". of: "sentiment", or of reviews "coarse",
+    "fine" or "intensity". ValueError, one line, as in `mmlib.files.Names`, and for a function that
+    gives another shape; `METRICS.unregister(name)` forgets it.
+    """
+    refuse_unknown("better", [better], ("lower", "higher"))
+    refuse_unknown("of", [of], ("sentiment", "coarse", "fine", "intensity"))
+    probe = np.arange(6.0).reshape(2, 3)
+    if np.shape(function(probe, probe[1])) != probe.shape:
+        raise ValueError(f"metric {name!r}: give each utterance's value, (s, n); its mean is taken")
+
+    def parts(p: np.ndarray, y: np.ndarray) -> np.ndarray:
+        values = np.asarray(function(p, y), float)
+        if not np.isfinite(values).all():
+            raise ValueError(f"metric {name!r} gives NaN or infinity; correct its function")
+        return _stack(values, counted=_everything(y))
+
+    metric = Metric(parts, _mean, "added", "one's own", better.removesuffix("er"), of, False)
+    METRICS.register(name, metric, function)
+
+
+def added(are_reviews: bool = False) -> tuple[str, ...]:
+    """Names of the metrics that `add` knows, of sentiment or of reviews."""
+    return tuple(n for n in METRICS.added if (METRICS[n].of != "sentiment") == are_reviews)
 
 
 def named(name: str) -> Metric:
@@ -243,8 +276,9 @@ def compared(name: str, pred: Values, truth: Values) -> tuple[np.ndarray, np.nda
         return _checked(pred, truth)
     if not are_reviews(pred):
         raise ValueError("the labels are reviews': give predictions with coarse, fine, intensity")
-    refuse_unknown("score of reviews", [name.removesuffix(NATURAL)], REVIEW)
-    target = REVIEW[name.removesuffix(NATURAL)]
+    name = name.removesuffix(NATURAL)
+    refuse_unknown("score of reviews", [name], [*REVIEW, *added(are_reviews=True)])
+    target = REVIEW.get(name) or METRICS[name].of
     p, y = _checked(getattr(pred, target), getattr(truth, target))
     if target in CLASSES:
         _check_classes(target, predictions=p, labels=y)
@@ -291,7 +325,7 @@ def score(
 
 
 def all_scores(pred: Values, truth: Values, weights: np.ndarray | None = None) -> Scores:
-    """All scores of sentiment on [-3, 3] (`SENTIMENT`), or of reviews (`REVIEW`).
+    """All scores of sentiment on [-3, 3] (`SENTIMENT`), or of reviews (`REVIEW`), and `added`.
 
     pred: (n,), or (s, n) for s seeds at once, truth: (n,); of reviews coarse, fine and intensity
     have these shapes. weights (n,) of the utterances, say `mmlib.data.readers.reviews.natural`.
@@ -300,7 +334,7 @@ def all_scores(pred: Values, truth: Values, weights: np.ndarray | None = None) -
     labels of sentiment that are all 0. The first eight of sentiment are MMSA's (its
     utils/metricsTop.py, regression on MOSI and MOSEI).
     """
-    names = REVIEW if are_reviews(truth) else SENTIMENT
+    names = (*(REVIEW if are_reviews(truth) else SENTIMENT), *added(are_reviews(truth)))
     return {name: score(name, pred, truth, weights) for name in names}
 
 

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mmlib.files import refuse_unknown
+from mmlib.files import plain_name, refuse_unknown
 from mmlib.scores import provenance, stats
 from mmlib.scores.metrics import (
     METRICS,
     NATURAL,
     Values,
+    added,
     all_scores,
     are_reviews,
     compared,
@@ -111,13 +112,14 @@ def comparisons(
 
     predictions: as in `rows`, by model name (`daf`, or `daf:tav` where a table holds several
     variants); those of shape (n,) have no randomness and are paired with every seed. metrics:
-    `TESTED`, or `TESTED_REVIEWS`, unless others are given; `acc_fine_natural` and the like take the
-    weights (n,). seeds: those of each model's predictions, if models differ in them; a pair takes
+    `TESTED`, or `TESTED_REVIEWS`, and added ones, unless others are given; `acc_fine_natural` and
+    the like take the weights (n,). seeds: those of each model, if they differ; a pair takes
     those that both have. place: notebook, dataset, variant, split. ValueError for a weighted metric
     without weights, and for a pair without a common seed.
     """
     groups, table = list(groups), []
-    metrics = list(metrics or (TESTED_REVIEWS if are_reviews(truth) else TESTED))
+    usual = TESTED_REVIEWS if are_reviews(truth) else TESTED
+    metrics = list(metrics or (*usual, *added(are_reviews(truth))))
     if weights is None and (natural := [name for name in metrics if name.endswith(NATURAL)]):
         raise ValueError(f"{natural[0]} needs weights: pass those of the reviews, (n,)")
     for a, b in pairs:
@@ -130,7 +132,8 @@ def comparisons(
                 x, z = np.broadcast_arrays(x, z)
             given = weights if name.endswith(NATURAL) else None
             test = stats.compare(named(name), x, z, y, groups, weights=given)._asdict()
-            table.append({**place, "a": a, "b": b, "metric": name, **test})
+            own = {"direction": named(name).better} if name in METRICS.added else {}
+            table.append({**place, "a": a, "b": b, "metric": name, **test, **own})
     return _with_holm(table)
 
 
@@ -149,7 +152,8 @@ def _with_holm(table: list[dict]) -> list[dict]:
     for line, p in zip(table, stats.holm([line["p"] for line in table]), strict=True):
         line["p_holm"] = float(p)
     numbers = set(COMPARISON) - set(PAIR)
-    return [{k: round(t[k], 6) if k in numbers else t[k] for k in COMPARISON} for t in table]
+    keys = (*COMPARISON, "direction")
+    return [{k: round(t[k], 6) if k in numbers else t[k] for k in keys if k in t} for t in table]
 
 
 def better(pair: Mapping[str, object]) -> str:
@@ -160,8 +164,14 @@ def better(pair: Mapping[str, object]) -> str:
     """
     if not (pair["p_holm"] < 0.05 and pair["ci_low"] * pair["ci_high"] > 0):
         return ""
-    is_a = (pair["diff"] < 0) == (named(pair["metric"]).better == "low")
+    is_a = (pair["diff"] < 0) == (direction(pair) == "low")
     return pair["a"] if is_a else pair["b"]
+
+
+def direction(pair: Mapping[str, object]) -> str:
+    """Whether "low" or "high" is better: as stored with a metric that was added, else by name."""
+    stored = pair.get("direction")
+    return stored if stored in ("low", "high") else named(pair["metric"]).better
 
 
 # Checks before anything is written
@@ -171,7 +181,7 @@ def _check(entries: list[dict], keys: tuple[str, ...], place: tuple[str, ...], n
     """ValueError in one line unless the entries can be stored as they are."""
     seen = set()
     for entry in entries:
-        if set(entry) != set(keys):
+        if set(entry) - {"direction"} != set(keys):
             odd = sorted(set(entry) ^ set(keys))
             raise ValueError(f"a row needs the keys {', '.join(keys)}; missing or unknown: {odd}")
         at = tuple(entry[key] for key in place)
@@ -180,7 +190,7 @@ def _check(entries: list[dict], keys: tuple[str, ...], place: tuple[str, ...], n
             raise ValueError(f"{where}: the row stands twice")
         seen.add(at)
         _check_names(entry, notebook, where)
-        numbers = [v for k, v in entry.items() if k not in (*place, "per_seed")]
+        numbers = [v for k, v in entry.items() if k not in (*place, "per_seed", "direction")]
         if not all(math.isfinite(x) for x in (*numbers, *entry.get("per_seed", []))):
             raise ValueError(f"{where}: NaN or infinity among {numbers}")
         if entry["ci_low"] > entry["ci_high"]:
@@ -189,11 +199,16 @@ def _check(entries: list[dict], keys: tuple[str, ...], place: tuple[str, ...], n
             raise ValueError(f"{where}: n_seeds is not the number of values in per_seed")
 
 
+def _plain_model(name: str) -> str:
+    """A model's name, free but for its form; ValueError as in `mmlib.files.plain_name`."""
+    return plain_name("model", name)
+
+
 def _check_names(entry: dict, notebook: str, where: str) -> None:
     models = [str(entry[key]).split(":")[0] for key in ("model", "a", "b") if key in entry]
     for what, names, known in (
         ("notebook", [entry["notebook"]], [notebook]),
-        ("model", models, MODELS),
+        ("model", [m for m in map(_plain_model, models) if m.lower() in MODELS], MODELS),
         ("metric", [entry["metric"].removesuffix(NATURAL)], METRICS),
         ("split", [entry["split"]], SPLITS),
     ):
@@ -251,7 +266,9 @@ def load(run: str) -> pd.DataFrame:
 
 def load_comparisons(run: str) -> pd.DataFrame:
     """The paired tests of a run, one line each; ValueError as in `load`."""
-    return pd.DataFrame(Store(run).load(PAIRS_FILE), columns=list(COMPARISON))
+    pairs = Store(run).load(PAIRS_FILE)
+    extra = ["direction"] if any("direction" in pair for pair in pairs) else []
+    return pd.DataFrame(pairs, columns=[*COMPARISON, *extra])
 
 
 def origins(run: str) -> dict[str, dict]:
@@ -261,10 +278,11 @@ def origins(run: str) -> dict[str, dict]:
 
 def table(
     frame: pd.DataFrame,
-    metrics=TESTED,
+    metrics=None,
     line=("notebook", "dataset", "model", "variant"),
 ) -> pd.DataFrame:
     """Test scores as text, `mean [low, high]`: a line a model and variant, a column a metric."""
+    metrics = metrics or (*TESTED, *added())
     test = frame[(frame["split"] == "test") & frame["metric"].isin(metrics)]
     text = [f"{m:.3f} [{a:.3f}, {b:.3f}]" for m, a, b in test[["mean", "ci_low", "ci_high"]].values]
     wide = test.assign(text=text).pivot(index=list(line), columns="metric", values="text")

@@ -115,6 +115,8 @@ def interval(metric: Metric, pred, truth, groups, *, weights=None) -> Interval:
     sums = _video_sums(metric, pred, truth, groups, weights)  # (s, g, k)
     scores, without = _without_each(metric, sums)
     mean, half = float(scores.mean()), _spread(scores, without, sums[0, :, -1]).halfwidth
+    if not metric.is_bounded:
+        return Interval(mean - half, mean + half)
     if metric.better == "low":
         return Interval(max(mean - half, 0.0), mean + half)
     return Interval(mean - half, min(mean + half, 1.0))

@@ -8,6 +8,7 @@ paper; the notebooks read what was chosen.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,12 @@ def place(dataset: str, *encoders: str | Path, default: Sequence[str | Path] = (
 def stored(dataset: str) -> dict[str, dict[str, dict]]:
     """The entries of a data set, by variant and model; none if nothing was tuned."""
     return everything().get(dataset, {})
+
+
+@lru_cache
+def missing(dataset: str, what: str, used: str, command: str) -> None:
+    """Print in one line that nothing was tuned, and what would tune it; once in a process."""
+    print(f"{dataset}: {what} is not tuned, {used}; to tune: {command}")
 
 
 def store(dataset: str, variant: str, model: str, entry: dict) -> None:

@@ -94,6 +94,7 @@ class Task:
     """What a stack learns from which features, on a device."""
 
     predict: Callable[[Any, Features], Any]  # what a trained model says of features
+    read_texts: Callable[[Sequence[str], Features], Features]  # made as those of training
 
     def __init__(
         self, features: Features, settings: Settings | Sequence[Settings], device: str = "cpu"

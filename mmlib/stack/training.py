@@ -32,10 +32,19 @@ class Fit:
     curves: dict[str, np.ndarray]  # "train", "valid": (epochs, s), or (epochs, s, k) of k losses
     scaler: Scaler
     predictor: Callable[[Any, Features], Any]
+    reader: Callable[[Sequence[str], Features], Features]
+    seen: Features  # no utterance: how the features of training were made
 
     def predict(self, features: Features) -> Any:
         """The task's prediction for every utterance; `features` as for training."""
         return self.predictor(self.model, features)
+
+    def predict_texts(self, texts: Sequence[str]) -> Any:
+        """As `predict`, of new texts: same encoders, layers and scaling as in training.
+
+        DataError, one line, where the model reads more than texts, or a text is empty.
+        """
+        return self.predict(self.reader(texts, self.seen))
 
 
 def fit(
@@ -67,8 +76,9 @@ def fit(
     learner = task.create(members).reset([own.weights for own in streams]).to(task.device)
     best = loop.run(task, learner, members, streams, on_step)
     curves = {n: v[..., 0] if v.shape[-1] == 1 else v for n, v in best.curves.items()}
+    none = data.take(np.zeros(0, int))
     return Fit(task.trained(learner), members, best.loss, best.epoch, curves, data.scaler,
-               task.predict)  # fmt: skip
+               task.predict, task.read_texts, none)  # fmt: skip
 
 
 def _folds(features: Features, k: int) -> list[tuple[np.ndarray, np.ndarray]]:

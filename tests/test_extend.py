@@ -1,0 +1,191 @@
+"""What a reader adds from a cell: rule, modality, table, metric; misspelt names are refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from torch import Tensor
+
+from mmlib import daf, files
+from mmlib.daf import features, fusion, train, tune
+from mmlib.daf.features import variant
+from mmlib.data import Corpus, DataError, Sequences, load
+from mmlib.data.targets import targets
+from mmlib.dyfulm import frozen
+from mmlib.dyfulm import tune as dyfulm_tune
+from mmlib.figures import plots
+from mmlib.scores import metrics, results, stats
+from mmlib.stack import choices
+
+rng = np.random.default_rng(0)
+PLACE = {"notebook": "14_extend", "dataset": "mine", "variant": "ap", "split": "test"}
+TINY = {"shape": {"width": 4}, "epochs": 2, "patience": 2, "batch": 16}
+
+
+class Product(daf.Fusion):
+    """z = h_1 * ... * h_M."""
+
+    def fuse(self, h: Tensor, present: Tensor) -> tuple[Tensor, None]:
+        return h.prod(dim=2), None
+
+
+@pytest.fixture(autouse=True)
+def alone(tmp_path, monkeypatch):
+    """Files of its own, and nothing that stays registered."""
+    monkeypatch.setattr(files, "RUNS", tmp_path)
+    monkeypatch.setattr(choices, "FILE", tmp_path / "settings.json")
+    choices.missing.cache_clear()
+    yield
+    for table in (fusion.RULES, metrics.METRICS):
+        for name in table.added:
+            table.unregister(name)
+
+
+def corpus(*modalities, n=60):
+    label = rng.uniform(-3, 3, n)
+    sequences = {m: Sequences(label[:, None] + rng.normal(size=(n, 3)), np.ones(n, int),
+                              tuple("xyz")) for m in modalities}  # fmt: skip
+    ids, split = tuple(f"u{i}" for i in range(n)), np.resize(["train", "valid", "test"], n)
+    return Corpus("mine", "toy", ids, ids, split, label, sequences=sequences)
+
+
+def scores(rule, data):
+    test = data.take(data.rows("test"))
+    fit = train.fit(data, train.Settings(rule, **TINY), range(2))
+    return fit.predict(test).score, test
+
+
+def test_a_rule_of_one_s_own_trains_and_reaches_rows_tests_and_figures():
+    daf.register("product", Product)
+    assert tune.models(("audio", "vision"))["product"] == ("product", ("audio", "vision"))
+    data = features.build(corpus("audio", "vision"))
+    (own, test), (theirs, _) = scores("product", data), scores("daf", data)
+    new = results.rows(own, test.label, test.groups, model="product", **PLACE)
+    pair = results.comparisons({"product": own, "daf": theirs}, [("product", "daf")], test.label,
+                               test.groups, **PLACE)  # fmt: skip
+    results.save(new, "own", "14_extend", comparisons=pair)
+    assert set(results.load("own")["model"]) == {"product"}
+    assert plots.differences(results.load_comparisons("own"), "mae").axes[0].get_title()
+
+
+def test_a_cell_run_again_replaces_and_another_source_does_not():
+    daf.register("product", Product)
+    again = type("Product", (Product,), {"__module__": __name__, "__qualname__": "Product"})
+    daf.register("product", again)
+    assert fusion.RULES["product"] is again
+    other = type("Other", (Product,), {})
+    with pytest.raises(ValueError, match=r"'product' is of .*Product; unregister it first"):
+        daf.register("product", other)
+    daf.unregister("product")
+    with pytest.raises(ValueError, match="unknown fusion rule 'product'; choose one of mean"):
+        fusion.create("product", {"audio": 3})
+    for name in ("daf", "DAF"):
+        with pytest.raises(ValueError, match="is built in; choose another name"):
+            daf.register(name, Product)
+    with pytest.raises(ValueError, match="use letters"):
+        daf.register("my:rule", Product)
+    with pytest.raises(ValueError, match=r"give a subclass of daf\.Fusion that defines fuse"):
+        daf.register("none", daf.Fusion)
+
+
+def test_a_misspelt_rule_is_refused_where_settings_are_asked_for():
+    with pytest.raises(ValueError, match="unknown fusion rule 'dfa'"):
+        tune.settings("synthetic", ("text",), "dfa")
+
+
+def test_a_modality_of_one_s_own_is_used_and_has_a_letter():
+    data = features.build(corpus("physio", "audio"))
+    assert data.modalities == ("audio", "physio") and variant(data.modalities) == "ap"
+    assert scores("daf", data)[0].shape == (2, 20)
+    assert variant(("text", "audio", "vision", "constant")) == "tavc"
+    assert variant(("text", "touch")) == "to" and variant(("touch",)) == "o"
+    for name in ("constant", "a", "skin.temperature", ""):
+        with pytest.raises(DataError, match="choose another name"):
+            corpus(name)
+
+
+def test_a_metric_of_one_s_own_reaches_rows_intervals_and_tests():
+    truth = rng.uniform(-3, 3, 60)
+    good, poor = truth + rng.normal(0, 0.7, (3, 60)), truth + rng.normal(0, 2, (3, 60))
+    groups = [f"g{i // 5}" for i in range(60)]
+    metrics.add("far", lambda p, y: abs(p - y) > 1, better="lower")
+    (row,) = [r for r in results.rows(good, truth, groups, model="daf", **PLACE)
+              if r["metric"] == "far"]  # fmt: skip
+    assert row["mean"] == pytest.approx((abs(good - truth) > 1).mean(), abs=1e-6)
+    assert row["ci_low"] < row["mean"] < row["ci_high"]
+    tests = results.comparisons({"daf": good, "mine": poor}, [("daf", "mine")], truth, groups,
+                                **PLACE)  # fmt: skip
+    results.save([row], "own", "14_extend", comparisons=tests)
+    metrics.METRICS.unregister("far")  # as who reads the run in another process
+    stored = results.load_comparisons("own").set_index("metric", drop=False).loc["far"]
+    assert stored["diff"] < 0 and results.better(stored) == "daf"
+    assert "far" not in metrics.all_scores(good, truth)
+
+
+def test_a_metric_may_leave_the_bounds_of_the_built_in_ones():
+    truth = np.zeros(40)
+    metrics.add("bias", lambda p, y: p - y, better="higher")
+    ends = stats.interval(metrics.METRICS["bias"], truth + 5, truth, np.arange(40))
+    assert ends.low <= 5 <= ends.high
+    with pytest.raises(ValueError, match="give each utterance's value"):
+        metrics.add("mean_error", lambda p, y: np.mean(p - y))
+    with pytest.raises(ValueError, match="unknown better 'low'; choose one of lower, higher"):
+        metrics.add("bias2", lambda p, y: p - y, better="low")
+
+
+@pytest.mark.parametrize("labels", [(1, 2, 3, 4, 5), ("very negative", "negative", "neutral",
+                                                      "positive", "very positive")])  # fmt: skip
+def test_a_table_of_one_s_own_trains_both_and_reads_new_texts(labels, tmp_path):
+    say = ("dreadful", "poor", "average", "good", "wonderful")
+    rows = [(f"the stay number {i} was {say[i % 5]}", labels[i % 5], f"h{i // 5}")
+            for i in range(100)]  # fmt: skip
+    pd.DataFrame(rows, columns=["Comment", "Stars", "Place"]).to_csv(tmp_path / "mine.csv")
+    mine = load(str(tmp_path / "mine.csv"), text="Comment", label="Stars", group="Place")
+    data, new = features.build(mine, ["text"], layers="last"), mine.text[:3]
+    fit = train.fit(data, train.Settings("mean", **TINY), [0, 1])
+    again = fit.predict_texts(new).score
+    assert np.allclose(again, fit.predict(data.take(np.arange(3))).score, atol=1e-5)
+    states = frozen.states(mine, "minilm", "minilm")
+    both = frozen.fit(states, targets(mine), frozen.Settings(**TINY), [0])
+    known = both.predict(states.take(np.arange(3))).intensity
+    assert np.allclose(both.predict_texts(new).intensity, known, atol=1e-5)
+    for wrong in ("one text", [], ["good", " "]):
+        with pytest.raises(DataError, match=r"^(pass a list|text 1 is)"):
+            fit.predict_texts(wrong)
+
+
+def test_texts_alone_are_not_enough_for_a_model_that_hears():
+    data = features.build(corpus("audio"))
+    fit = train.fit(data, train.Settings("daf", **TINY), [0])
+    with pytest.raises(DataError, match=r'the model reads audio of mine; .*\["text"\]'):
+        fit.predict_texts(["good"])
+
+
+def test_what_is_not_tuned_is_said_once_with_the_command(capsys):
+    for _ in range(2):
+        assert tune.settings("mine", ("text", "constant"), "daf") == train.Settings("daf")
+    dyfulm_tune.settings("mine", "minilm", "small")
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("python -m mmlib.daf.tune --dataset mine --modalities text")
+    assert second.endswith("python -m mmlib.dyfulm.tune --dataset mine --encoders minilm small")
+    daf.register("product", Product)
+    tune.settings("mine", ("text",), "product")
+    assert "entry = tune.tune(data, 'product')" in capsys.readouterr().out
+
+
+def test_a_look_of_one_s_own_is_stable_and_no_built_in_one():
+    names = [f"model{i}" for i in range(10)]
+    assert len({plots.look(name) for name in names}) > 5
+    assert plots.look("bilinear") == plots.look("bilinear") not in plots.LOOKS.values()
+
+
+def test_a_model_s_name_is_free_but_for_its_form():
+    row = results.rows(rng.normal(size=(2, 20)), rng.uniform(1, 2, 20), range(20), model="mine",
+                       **PLACE)[0]  # fmt: skip
+    results.save([row], "own", "14_extend")
+    for name, message in (("DAF", "unknown model 'DAF'"), ("my model", "use letters")):
+        with pytest.raises(ValueError, match=message):
+            results.save([replace_in(row, name)], "own", "14_extend")
+
+
+def replace_in(row, name):
+    return {**row, "model": name}
