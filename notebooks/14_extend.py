@@ -96,8 +96,10 @@ _ = plots.save(plots.differences(pd.DataFrame(tests), "mae"), "14_rule", run)
 
 # %%
 for pair in (t for t in tests if t["metric"] == "mae"):
-    print(f"MAE of bilinear minus {pair['b']}: {pair['diff']:+.3f} "
-          f"[{pair['ci_low']:+.3f}, {pair['ci_high']:+.3f}]")  # fmt: skip
+    print(
+        f"MAE of bilinear minus {pair['b']}: {pair['diff']:+.3f} "
+        f"[{pair['ci_low']:+.3f}, {pair['ci_high']:+.3f}]"
+    )
 
 # %% [markdown]
 # A name that is misspelt later is refused in one line:
@@ -117,8 +119,11 @@ except ValueError as error:
 
 # %%
 metrics.add("far", lambda p, y: np.abs(p - y) > 1, better="lower")
-rows = [row for rule, score in answers.items()
-        for row in results.rows(score, test.label, test.groups, model=rule, **place)]  # fmt: skip
+rows = [
+    row
+    for rule, score in answers.items()
+    for row in results.rows(score, test.label, test.groups, model=rule, **place)
+]
 tests = results.comparisons(answers, pairs, test.label, test.groups, **place)
 assert {"far", "mae"} <= {row["metric"] for row in rows} & {test["metric"] for test in tests}
 _ = plots.save(plots.intervals(pd.DataFrame(rows), "far"), "14_metric", run)
@@ -132,8 +137,8 @@ _ = results.save(rows, run, "14_extend", comparisons=tests)
 # ## 3 · A modality
 #
 # A corpus holds any modality: the frames of all utterances one after the other, how many belong to
-# each utterance, and a name for each column. This one is called `pulse`. It is generated: the label and noise, so that DAF should learn
-# to trust it beside the text. Voice and face are left out here.
+# each utterance, and a name for each column. This one is called `pulse`. It is generated: the label
+# and noise, so that DAF should learn to trust it beside the text. Voice and face are left out here.
 
 # %%
 rng = np.random.default_rng(0)
@@ -167,8 +172,12 @@ folder = tempfile.TemporaryDirectory()
 path = Path(folder.name) / "mine.csv"
 words = {1: "dreadful", 2: "poor", 3: "average", 4: "pleasant", 5: "wonderful"}
 things = ("room", "breakfast", "staff", "view", "bed", "price")
-lines = [{"Comment": f"On day {day} the {thing} was {word}.", "Stars": stars, "Place": f"h{day}"}
-         for day in range(12) for thing in things for stars, word in words.items()]  # fmt: skip
+lines = [
+    {"Comment": f"On day {day} the {thing} was {word}.", "Stars": stars, "Place": f"h{day}"}
+    for day in range(12)
+    for thing in things
+    for stars, word in words.items()
+]
 pd.DataFrame(lines).to_csv(path, index=False)
 mine = load(str(path), text="Comment", label="Stars", group="Place", name="mine")
 {split: len(mine.rows(split)) for split in ("train", "valid", "test")}, mine.scale
@@ -199,8 +208,10 @@ folder.cleanup()
 # ## Takeaways
 
 # %%
-print(f"1. A rule of {len(fits['bilinear'].model.beta[0, 0])} parameters of its own was trained, "
-      "tested and drawn from one cell.")  # fmt: skip
+print(
+    f"1. A rule of {len(fits['bilinear'].model.beta[0, 0])} parameters of its own was trained, "
+    "tested and drawn from one cell."
+)
 print(f"2. A metric of one line stands in {sum(t['metric'] == 'far' for t in tests)} paired tests.")
 print(f"3. A table of {len(mine)} made-up texts trained both papers' models.")
 
