@@ -634,9 +634,9 @@ if "languages" in kept:
 # **Domains: in part.** Between CMU-MOSI, CMU-MOSEI, SST-5 and hotel reviews a carried MiniLM model
 # keeps most of its order; Corr falls by .06 to .25. Hotel reviews carry least well of these four,
 # and MELD's and MUStARD++'s short lines of shows less. On MUStARD++ itself even training in place
-# says little. MPNet loses less in 28 of 30 pairs, with a third of the texts. Numbers travel worse than
-# order: from hotels to MOSEI the MAE is 1.75, worse than a constant's .82, and 50 labels bring it
-# to .79. A second layer is no gain on frozen states: it beats ridge in no cell of 72.
+# says little. MPNet loses less in 28 of 30 pairs, with a third of the texts. Numbers travel worse
+# than order: from hotels to MOSEI the MAE is 1.75, worse than a constant's .82, and 50 labels bring
+# it to .79. A second layer is no gain on frozen states: it beats ridge in no cell of 72.
 #
 # **Languages: yes, with an encoder that reads them.** By `use`, English hotel reviews are enough to
 # rank all seven foreign targets above chance; of real reviews German best, Arabic least. With 50
