@@ -84,7 +84,7 @@ def code_cells(source: Path):
 def test_notebooks_are_numbered_in_reading_order():
     numbers = [path.stem[:3] for path in SOURCES]
     assert len(set(numbers)) == len(numbers)
-    assert all(re.fullmatch(r"\d\d_[a-z_]+", path.stem) for path in SOURCES)
+    assert all(re.fullmatch(r"\d\d[a-z]?_[a-z_]+", path.stem) for path in SOURCES)
     assert {p.stem for p in NOTEBOOKS.glob("*.ipynb")} == {p.stem for p in SOURCES}
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mmlib import files
 from mmlib.files import refuse_unknown
 from mmlib.scores import provenance, stats
 from mmlib.scores.metrics import (
@@ -242,6 +243,13 @@ def save_table(frame: pd.DataFrame, run: str, name: str) -> Path:
 def load_table(run: str, name: str) -> pd.DataFrame:
     """What `save_table` stored; empty where nothing is."""
     return pd.DataFrame(Store(run).read(f"{name}.json", []))
+
+
+def save_csv(frame: pd.DataFrame, run: str, name: str) -> Path:
+    """Write a table for other programs beside a run's rows, as `<name>.csv`; returns its path."""
+    path = Store(run).into / f"{files.plain_name('table', name)}.csv"
+    files.write_whole(path, frame.to_csv(index=False))
+    return path
 
 
 def load(run: str) -> pd.DataFrame:
