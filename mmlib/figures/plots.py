@@ -186,7 +186,7 @@ def published(lines: pd.DataFrame, metric: str, ax: Axes | None = None) -> Figur
     ax.set_yticks(range(len(rows)), [f"{r.system}\n({r.run})" for r in rows.itertuples()])
     ax.set(ylim=(len(rows) - 0.5, -0.5))
     ax.set_xlabel(
-        f"{metric}, {direction({"metric": metric})}er is better\n"
+        f"{metric}, {direction({'metric': metric})}er is better\n"
         "diamond: published, filled where inside; dot and line: ours, 95 % interval"
     )
     ax.grid(axis="y", visible=False)
