@@ -217,8 +217,8 @@ def read_test(reviews: int) -> None:
     frame = pd.concat(lines)
     results.save_table(frame, RUN, "reliability")
     print(frame.groupby(["head", "kind"])["ece"].first().to_string())
-    about = pd.DataFrame([{"reviews": len(test), "cut": reading.cut.mean(), "unknown": reading.unknown.mean(),
-                           "tokens": reading.tokens.mean()}])  # fmt: skip
+    means = {name: float(getattr(reading, name).mean()) for name in ("cut", "unknown", "tokens")}
+    about = pd.DataFrame([{"reviews": len(test), **means}])
     results.save_table(about, RUN, "read")
     print(about.to_string(index=False))
 
