@@ -266,7 +266,8 @@ _ = results.save(rows, run, "12_compression", parameters=used, checksums=dict(co
 # ```
 #
 # `word vectors` is the mean of MiniLM's token vectors, trained for up to three epochs. The bag of
-# words has learnt from the same reviews, but reads them whole. One seed: an interval covers other
+# words has learnt from the same reviews, but reads them whole. Both chose on this very split (an
+# epoch, a strength), which favours them a little. One seed: an interval covers other
 # hotels, and not another training.
 
 # %%
@@ -314,7 +315,9 @@ if by_depth["acc_fine"]["variant"].nunique() > 1:
     print(f"Knee among what was trained: {names[bend]}." if bend else "No knee among these points.")
 
 # %% [markdown]
-# **The kept model.** Three layers, the pruned vocabulary and float16. Only this one has read the
+# **The kept model.** Three layers (fixed before the frontier was known), the pruned vocabulary and
+# float16. It reads 256 tokens: on 600 validation reviews that was .008 better than 128, in both
+# accuracies, which is within noise. Only this one has read the
 # test split, once: 2,000 of its 5,531 reviews, drawn at random. `_natural` weighs the stars as
 # guests give them: 3.6, 4.2, 10.9, 30.0 and 51.2 %.
 
