@@ -189,12 +189,13 @@ print(f"{len(test)} test reviews: differences below {1 / len(test) ** 0.5:.2f} a
 tokenizer = load_encoder(made.named("minilm", words))[1]
 train = corpus.take(corpus.rows("train"))
 ids = tokenizer(list(train.text))["input_ids"]
-kept_words = vocabulary.kept_tokens(tokenizer.get_vocab(), tokenizer.all_special_tokens, ids,
+number = tokenizer.get_vocab()
+kept_words = vocabulary.kept_tokens(number, tokenizer.all_special_tokens, ids,
                                     train.groups)  # fmt: skip
 token_texts = [set(of_text) for of_text in ids]
 always = {*tokenizer.all_special_tokens, *vocabulary.ASCII, *(f"##{c}" for c in vocabulary.ASCII)}
 for token in set(kept_words) - always:  # the rule, from its words
-    n = [i for i, some in enumerate(token_texts) if tokenizer.get_vocab()[token] in some]
+    n = [i for i, some in enumerate(token_texts) if number[token] in some]
     assert len(n) >= 20 and len({train.groups[i] for i in n}) >= 5, token
 print(f"{len(kept_words)} of {len(tokenizer)} tokens stay for {len(train)} embedded reviews: "
       f"{384 * 2 * len(kept_words) / 1e6:.1f} MB of word vectors in 16 bits, "

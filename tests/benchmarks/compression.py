@@ -136,7 +136,7 @@ def word_vectors(corpus, goal: Targets) -> Targets:
     ids = [[torch.tensor(x) for x in tokenizer([corpus.text[i] for i in part], truncation=True,
             max_length=128)["input_ids"]] for part in rows]  # fmt: skip
     vectors = encoder.get_input_embeddings().weight.detach()
-    bag = nn.EmbeddingBag.from_pretrained(vectors, freeze=False, mode="mean")
+    bag = nn.EmbeddingBag(*vectors.shape, mode="mean", _weight=vectors.clone())
     heads = DyFuLM((384, 384), (1, 1), layer_fusion="last", gate="a")
     heads.reset([np.random.default_rng(0)])
     weigh = weighting("uncertainty")
