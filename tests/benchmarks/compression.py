@@ -124,8 +124,9 @@ def frontier(folder: Path) -> None:
     without_test = corpus.take(np.flatnonzero(corpus.split != "test"))
     rest = goal.take(np.flatnonzero(corpus.split != "test"))
     answers["tfidf:full"] = bag_of_words.learn(without_test, rest).predict(valid)
-    answers["constant:full"] = constant(goal.take(corpus.rows("train")), len(valid))
-    store("frontier", answers, known, valid.groups, weights, "valid", corpus.checksums)
+    plain, usual = constants(corpus, goal, len(valid))
+    answers["constant:full"] = plain
+    store("frontier", answers, known, valid.groups, weights, usual, "valid", corpus.checksums)
 
 
 def word_vectors(corpus, goal: Targets) -> Targets:
@@ -165,17 +166,28 @@ def word_vectors(corpus, goal: Targets) -> Targets:
     return best[1]
 
 
+def constants(corpus, goal: Targets, n: int) -> list[Targets]:
+    """The best constants for n reviews, from the training split: plain, under natural shares."""
+    rows = corpus.rows("train")
+    weights = natural(corpus.take(rows))
+    return [constant(goal.take(rows), n, w) for w in (None, weights)]
+
+
 def store(
-    kind: str, answers: dict[str, Targets], known: Targets, groups, weights, split, checksums
+    kind: str, answers: dict[str, Targets], known: Targets, groups, weights, usual, split, checksums
 ) -> None:
-    """Rows and paired tests of the first answer against every other one."""
+    """Rows and paired tests of the three layers against every other answer.
+
+    usual: the best constant under natural shares, which is another one.
+    """
     place = {"notebook": f"{NOTEBOOK}-{kind}", "dataset": "hotel", "split": split}
     rows, named = [], {}
     for name, answer in answers.items():
         model, _, variant = name.partition(":")
         named[name.removesuffix(":full")] = answer
-        rows += results.rows(answer, known, groups, weights=weights, model=model, variant=variant,
-                             **place)  # fmt: skip
+        best = usual if model == "constant" else None
+        rows += results.rows(answer, known, groups, weights=weights, natural=best, model=model,
+                             variant=variant, **place)  # fmt: skip
     leading = "single_a:3 layers"
     pairs = [(leading, other) for other in named if other not in (leading, "constant")]
     tests = results.comparisons(named, pairs, known, groups, weights=weights, variant="full",
@@ -202,11 +214,11 @@ def read_test(reviews: int) -> None:
     answer = Targets(reading.coarse.argmax(1)[None], reading.fine.argmax(1)[None],
                      reading.intensity[None])  # fmt: skip
     goal = targets(seen)
-    train = goal.take(seen.rows("train"))
+    plain, usual = constants(seen, goal, len(test))
     answers = {"single_a:3 layers": answer,
                "tfidf:full": bag_of_words.learn(seen, goal).predict(test),
-               "constant:full": constant(train, len(test))}  # fmt: skip
-    store("kept", answers, known, test.groups, weights, "test", corpus.checksums)
+               "constant:full": plain}  # fmt: skip
+    store("kept", answers, known, test.groups, weights, usual, "test", corpus.checksums)
     lines = []
     for head in ("coarse", "fine"):
         p, y = getattr(reading, head).astype(float), getattr(known, head)
