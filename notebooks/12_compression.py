@@ -364,9 +364,9 @@ if len(prices):
 
 # %% [markdown]
 # **Verdict, within what was measured: open.** Three layers that learnt from 8,000 reviews are not
-# told apart from a bag of words, and lie below the fine-tuned pair. Two points of a frontier have no
-# knee. Is depth to blame, or the short training? The six-layer reader of the same 8,000 reviews
-# would say; it is not trained yet.
+# told apart from a bag of words, and lie below the fine-tuned pair. Two points have no knee.
+# Is depth to blame, or the short training? The six-layer reader of the same 8,000 reviews would
+# say; it is not trained yet.
 
 # %% [markdown]
 # **Not measured yet**: distillation from a fine-tuned teacher, the fine-tuned pair as that teacher,
