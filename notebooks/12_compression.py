@@ -29,9 +29,9 @@
 # %% tags=["parameters"]
 dataset: str = "synthetic_reviews"  # synthetic_reviews | hotel | sst5: which reviews
 utterances: int = 600  # at most so many; 0: all of them
-encoder: str = "small"  # small (made here), minilm, a hub id or a folder
+encoder: str = "minilm"  # minilm, a hub id or a folder: what is made shallower
 depths: str = "1 2 3"  # how many of its layers are left
-epochs: int = 3  # of fine-tuning
+epochs: int = 2  # of fine-tuning
 max_length: int = 64  # tokens; longer texts are cut
 stored: str = "compression-hotel"  # the stored run that is shown below
 run: str = "interactive"  # folder under papermill_runs that receives the rows
@@ -80,9 +80,10 @@ def operations(k: int, t: int, d: int, f: int) -> int:
 
 
 def counted(k: int, t: int, d: int, f: int) -> int:
-    """The same, counted in a model of random numbers."""
+    """The same, counted in a model of random numbers; fused attention would not be counted."""
     shape = dict(num_hidden_layers=k, hidden_size=d, intermediate_size=f, num_attention_heads=4)
-    model = BertModel(BertConfig(vocab_size=10, **shape), add_pooling_layer=False).eval()
+    config = BertConfig(vocab_size=10, attn_implementation="eager", **shape)
+    model = BertModel(config, add_pooling_layer=False).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.zeros(1, t, dtype=torch.long))
     return counter.get_total_flops()
@@ -111,8 +112,8 @@ known = {split: goal.take(corpus.rows(split)) for split in ("valid", "test")}
 # %%
 def trained(k: int) -> dict[str, dict[str, np.ndarray]]:
     """What the encoder's first k layers predict of both splits, after fine-tuning."""
-    config = Config([f"{source}:{k}"], dataset, max_length=max_length, epochs=epochs,
-                    lr=1e-3, precision="float32")  # fmt: skip
+    config = Config([f"{source}:{k}"], dataset, max_length=max_length, epochs=epochs, batch=8,
+                    lr=3e-4, head_lr=3e-3, precision="float32")  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         finetune(config, Path(folder), corpus)
         return {split: dict(np.load(Path(folder) / f"{split}.npz")) for split in ("valid", "test")}
@@ -188,12 +189,13 @@ print(f"{len(test)} test reviews: differences below {1 / len(test) ** 0.5:.2f} a
 tokenizer = load_encoder(made.named("minilm", words))[1]
 train = corpus.take(corpus.rows("train"))
 ids = tokenizer(list(train.text))["input_ids"]
-kept_words = vocabulary.kept_tokens(tokenizer.get_vocab(), tokenizer.all_special_tokens, ids,
+number = tokenizer.get_vocab()
+kept_words = vocabulary.kept_tokens(number, tokenizer.all_special_tokens, ids,
                                     train.groups)  # fmt: skip
 token_texts = [set(of_text) for of_text in ids]
 always = {*tokenizer.all_special_tokens, *vocabulary.ASCII, *(f"##{c}" for c in vocabulary.ASCII)}
 for token in set(kept_words) - always:  # the rule, from its words
-    n = [i for i, some in enumerate(token_texts) if tokenizer.get_vocab()[token] in some]
+    n = [i for i, some in enumerate(token_texts) if number[token] in some]
     assert len(n) >= 20 and len({train.groups[i] for i in n}) >= 5, token
 print(f"{len(kept_words)} of {len(tokenizer)} tokens stay for {len(train)} embedded reviews: "
       f"{384 * 2 * len(kept_words) / 1e6:.1f} MB of word vectors in 16 bits, "
@@ -261,11 +263,12 @@ _ = results.save(rows, run, "12_compression", parameters=used, checksums=dict(co
 # python tests/benchmarks/compression.py frontier DIR
 # python tests/benchmarks/compression.py cost
 # python -m mmlib.finetune.keep DIR/compression-3 mmlib/dyfulm/weights
-# python tests/benchmarks/compression.py kept
+# python tests/benchmarks/compression.py kept --reviews 2000
 # ```
 #
-# `word vectors` is the mean of MiniLM's token vectors, trained for up to five epochs. The bag of
-# words has learnt from the same reviews, but reads them whole. One seed: an interval covers other
+# `word vectors` is the mean of MiniLM's token vectors, trained for up to three epochs. The bag of
+# words has learnt from the same reviews, but reads them whole. Both chose on this very split (an
+# epoch, a strength), which favours them a little. One seed: an interval covers other
 # hotels, and not another training.
 
 # %%
@@ -313,9 +316,11 @@ if by_depth["acc_fine"]["variant"].nunique() > 1:
     print(f"Knee among what was trained: {names[bend]}." if bend else "No knee among these points.")
 
 # %% [markdown]
-# **The kept model.** Three layers, the pruned vocabulary and float16. Only this one has read the
-# test split (5,531 reviews of 35 hotels), once. `_natural` weighs the stars as guests give them:
-# 3.6, 4.2, 10.9, 30.0 and 51.2 %.
+# **The kept model.** Three layers (fixed before the frontier was known), the pruned vocabulary and
+# float16. It reads 256 tokens: on 600 validation reviews that was .008 better than 128, in both
+# accuracies, which is within noise. Only this one has read the
+# test split, once: 2,000 of its 5,531 reviews, drawn at random. `_natural` weighs the stars as
+# guests give them: 3.6, 4.2, 10.9, 30.0 and 51.2 %.
 
 # %%
 final = lines_stored.query("split == 'test'")
@@ -334,10 +339,40 @@ if len(bins):
     print(bins.groupby(["head", "kind"])["ece"].first().round(3).to_string())
 
 # %% [markdown]
+# ## 6 · Open question 3: does compression keep the accuracy?
+#
+# The goal was a student at most .005 below the fine-tuned pair in both accuracies, 8 times faster
+# on one core, at most 25 MB. The pair (stored run `hotel`) learnt from 31,053 reviews at 384
+# tokens, the student from 8,000 at 128. So the gap below is that of layers, vocabulary, data and
+# length together, and does not isolate compression. It is not paired: the student read 2,000 of the
+# pair's 5,531 test reviews.
+
+# %%
+if len(final) and "hotel" in results.runs():
+    whole = results.load("hotel").query(
+        "split == 'test' and model == 'dyfulm' and variant == 'full'"
+    )
+    student = final[final["model"] == "single_a"].set_index("metric")["mean"]
+    gaps = student - whole.set_index("metric")["mean"]
+    print("student minus pair, test: " + ", ".join(f"{m} {gaps[m]:+.3f}" for m in METRICS))
+    reached = min(gaps["acc_coarse"], gaps["acc_fine"]) >= -0.005
+    print("goal for accuracy: " + ("reached" if reached else "not reached"))
+if len(prices):
+    ratio = prices.query("reader == '3 layers'").set_index("tokens")["times_faster"]
+    print(f"times faster at equal length: {ratio.to_dict()}; goal 8: "
+          + ("reached" if ratio.min() >= 8 else "not reached"))  # fmt: skip
+
+# %% [markdown]
+# **Verdict, within what was measured: open.** Three layers that learnt from 8,000 reviews are not
+# told apart from a bag of words, and lie below the fine-tuned pair. Two points have no knee.
+# Is depth to blame, or the short training? The six-layer reader of the same 8,000 reviews would
+# say; it is not trained yet.
+
+# %% [markdown]
 # **Not measured yet**: distillation from a fine-tuned teacher, the fine-tuned pair as that teacher,
 # the switches (guidance, layer fusion) of a student, half the width by low-rank factors, 8-bit
-# weights, throughput on two threads, more than one seed, students trained on all 31,053 reviews or
-# on more than 128 tokens, and SST-5.
+# weights, six and four layers on these 8,000 reviews, throughput on two threads, a second seed,
+# students trained on all 31,053 reviews or on more than 128 tokens, and SST-5.
 
 # %% [markdown]
 # ## Takeaways
@@ -351,8 +386,11 @@ if len(prices):
     print(f"2. At 128 tokens, times faster than the pair on one core: {ratios}.")
 if len(final):
     best = final.query("metric == 'acc_fine'").set_index("model")["mean"]
+    coarse = final.query("metric == 'acc_coarse_natural'").set_index("model")["mean"]
     print(f"3. On the test split the kept student has fine accuracy {best['single_a']:.3f}, "
-          f"a bag of words of the same reviews {best['tfidf']:.3f}.")  # fmt: skip
+          f"a bag of words of the same reviews {best['tfidf']:.3f}. With stars as guests give them "
+          f"its coarse accuracy is {coarse['single_a']:.3f}, that of the bag of words "
+          f"{coarse['tfidf']:.3f}, that of the constant {coarse['constant']:.3f}.")  # fmt: skip
 
 # %% [markdown]
 # ## Exercises

@@ -1,16 +1,24 @@
 """A kept model: what it reads, what it refuses, and that its card tells the truth."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from mmlib.data import load
 from mmlib.dyfulm import kept
 from mmlib.files import sha256
+from mmlib.finetune import keep
+from mmlib.finetune.config import Config
+from mmlib.finetune.run import finetune
 from mmlib.scores import calibration
+from mmlib.text import made as made_module
 from mmlib.text import vocabulary
+from mmlib.text.encoder import load as load_encoder
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "room", "was", "good", "bad", "##ly"]
 ENCODER = {
@@ -168,6 +176,58 @@ def test_calibration_finds_the_temperature_that_was_taken_away():
     assert calibration.temperature(sharp, known) == pytest.approx(2, rel=0.05)
     assert calibration.ece(p, known) < 0.02 < calibration.ece(sharp, known)
     assert calibration.reliability(p, known)["share"].sum() == pytest.approx(1)
+
+
+def saved_bert(folder, words):
+    """A BERT of two layers with random weights and those words, as a folder."""
+    words = list(dict.fromkeys(words))
+    made = Tokenizer(models.WordPiece({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+    made.normalizer, made.pre_tokenizer = tokenizer().normalizer, tokenizer().pre_tokenizer
+    made.post_processor = tokenizer().post_processor
+    torch.manual_seed(0)
+    size = ENCODER | {"vocab_size": len(words), "max_position_embeddings": 300}
+    transformers.BertModel(transformers.BertConfig(**size)).save_pretrained(folder)
+    marks = {f"{name}_token": mark for name, mark in made_module.MARKS.items()}
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=made, **marks)
+    fast.save_pretrained(folder)
+    return folder
+
+
+def test_a_run_that_is_kept_reads_as_it_was_trained(tmp_path):
+    """Rounding to float16 apart: words that are pruned do not occur in the reviews compared."""
+    corpus = load("synthetic_reviews").sample(300)
+    common = sorted({w for text in corpus.text for w in re.findall(r"[a-z]+", text.lower())})
+    letters = [f"{mark}{c}" for c in map(chr, range(97, 123)) for mark in ("", "##")]
+    folder = saved_bert(tmp_path / "bert", [*WORDS[:5], *letters, *".,;:!?'-", *common, "zzyzx"])
+    config = Config([f"{folder}:1"], "synthetic_reviews", max_length=128, precision="float32")
+    run = finetune(config, tmp_path / "run", corpus)
+    model = keep.keep(run, tmp_path / "kept", corpus)
+    assert len(model.card["encoder"]) and model.student.encoder.config.num_hidden_layers == 1
+    left = set(model.tokenizer.get_vocab())
+    assert "room" in left and "zzyzx" not in left
+    with np.load(run / "valid.npz") as arrays:
+        valid = corpus.take(corpus.rows("valid"))
+        assert arrays["ids"].tolist() == list(valid.ids)
+        words = [set(re.findall(r"[a-z]+", text.lower())) for text in valid.text]
+        alike = [i for i, some in enumerate(words) if some <= left]
+        assert len(alike) >= 1
+        reading = model.read([valid.text[i] for i in alike])
+        np.testing.assert_allclose(reading.intensity, arrays["intensity"][alike], atol=5e-3)
+        cooled = calibration.cooled(arrays["p_fine"][alike], model.card["temperature"]["fine"])
+        np.testing.assert_allclose(reading.fine, cooled, atol=2e-2)
+
+
+def test_a_shortened_encoder_is_the_first_layers(tmp_path):
+    folder = saved_bert(tmp_path / "bert", WORDS)
+    ids = torch.tensor([[2, 5, 6, 7, 8, 3]])
+    whole, _ = load_encoder(folder)
+    short, _ = load_encoder(made_module.named(f"{folder}:1", []))
+    with torch.no_grad():
+        expected = whole(ids, output_hidden_states=True).hidden_states[1]
+        torch.testing.assert_close(short(ids).last_hidden_state, expected)
+    for layers in (0, 3):
+        with pytest.raises(ValueError, match="1 to 2"):
+            made_module.named(f"{folder}:{layers}", [])
 
 
 # The weights of the project

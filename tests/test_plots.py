@@ -44,9 +44,18 @@ TESTS = comparisons_of(
 )
 
 
+LEDGER = pd.DataFrame(
+    {"system": ["MulT", "LMF", "TFN"], "run": "mosi", "metric": "mae",
+     "reported": [0.88, 0.97, 0.9], "mean": [0.89, 0.9, np.nan],
+     "ci_low": [0.8, 0.85, np.nan], "ci_high": [0.95, 0.95, np.nan],
+     "verdict": ["inside", "outside", "not testable here"]}
+)  # fmt: skip
+
+
 def draw_all():
     yield plots.intervals(TABLE, "mae", reference={"MulT": 0.88})
     yield plots.differences(TESTS, "mae")
+    yield plots.published(LEDGER, "mae")
     yield architecture.daf()
     yield architecture.dyfulm()
     yield architecture.both()
@@ -63,6 +72,18 @@ def draw_all():
     table = (time, strip, tuple("abcd"))
     for units in (table, None):
         yield timelines.recording(BY, 200, tracks, table, units, [("word", 0.1, 0.3)])
+
+
+def test_published_values_are_drawn_beside_ours_and_those_inside_are_counted():
+    axes = plots.published(LEDGER, "mae").axes[0]
+    assert "1 of 2 published values" in axes.get_title()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["MulT\n(mosi)", "LMF\n(mosi)"]
+    diamonds = [line for line in axes.lines if line.get_marker() == "D"]
+    assert [line.get_xdata()[0] for line in diamonds] == [0.88, 0.97]
+    assert [line.get_markerfacecolor() == "white" for line in diamonds] == [False, True]
+    assert "lower is better" in axes.get_xlabel()
+    with pytest.raises(ValueError, match="no published 'corr'"):
+        plots.published(LEDGER, "corr")
 
 
 def test_every_model_and_modality_has_a_look_of_its_own():

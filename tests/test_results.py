@@ -10,7 +10,7 @@ import pytest
 from mmlib import files
 from mmlib.data.readers.reviews import natural_weights
 from mmlib.data.targets import Targets
-from mmlib.scores import results, stats
+from mmlib.scores import results, runs, stats
 from mmlib.scores.ledger import judged
 from mmlib.scores.metrics import METRICS, REVIEW, SENTIMENT, all_scores
 
@@ -104,6 +104,41 @@ def test_a_row_may_not_stand_twice():
 def test_a_run_is_a_plain_folder_name(run):
     with pytest.raises(ValueError, match="use letters"):
         results.save(rows(), run, "02_daf")
+
+
+def test_kept_runs_are_those_that_a_parameter_file_made(runs_folder):
+    for name in ("mosi", "hotel", "mine"):
+        results.save(rows(), name, "02_daf")
+    for name in ("params/mosi.yaml", "params/sst5.yaml", "finetune/hotel-dyfulm.yaml"):
+        files.write_whole(runs_folder / name, "")
+    assert runs.kept() == ["hotel", "mosi"]
+
+
+def test_the_fullest_test_row_counts():
+    few = pd.DataFrame(rows(GOOD[:2]) + rows(split="valid"))
+    many = pd.DataFrame(rows(GOOD))
+    table = runs.fullest(pd.concat([few, many]))
+    assert set(table["n_seeds"]) == {len(GOOD)} and len(table) == len(SENTIMENT)
+
+
+def test_tests_of_several_runs_come_with_their_verdicts():
+    results.save(rows(), "mosi", "02_daf", comparisons=against())
+    results.save(rows(), "other", "02_daf", comparisons=against(b=GOOD))
+    results.save(rows(), "bare", "02_daf")
+    pairs = runs.tested(["mosi", "other", "bare"]).query("metric == 'mae'")
+    assert dict(zip(pairs["run"], pairs["verdict"], strict=True)) == {
+        "mosi": "daf better",
+        "other": "not told apart",
+    }
+    assert len(runs.tested([])) == 0 and "verdict" in runs.tested([])
+
+
+def test_a_table_is_written_as_csv_beside_the_rows(runs_folder):
+    path = results.save_csv(pd.DataFrame({"a": [1], "b": ["x, y"]}), "mosi", "08_pairs")
+    assert path == runs_folder / "mosi" / "08_pairs.csv"
+    assert path.read_text() == 'a,b\n1,"x, y"\n'
+    with pytest.raises(ValueError, match="use letters"):
+        results.save_csv(pd.DataFrame(), "mosi", "../x")
 
 
 def test_an_unknown_run_names_those_there_are():
@@ -288,7 +323,7 @@ def test_dyfulms_numbers_stand_under_both_distributions_and_in_every_reading(run
     full = found[found["system"] == "DyFuLM"].set_index("metric")["reported"]
     assert full["acc_coarse"] == full["acc_coarse_natural"] == 0.8264 and len(full) == 10
     gaps = (full["acc_coarse"] - found.query("metric == 'acc_coarse'")["reported"]).round(4)
-    assert sorted(gaps * 100) == pytest.approx([0, 0.73, 0.75, 0.75, 0.78, 0.91, 0.91])
+    assert sorted(gaps * 100) == pytest.approx([0, 0, 0.73, 0.75, 0.75, 0.78, 0.91, 0.91])
     rows = results.rows(guesses(0.6), REAL, GROUPS, weights=SHARES, **HOTEL)
     results.save(rows, "hotel", "02_daf")
     tested = judged().query("system == 'DyFuLM'").set_index("metric")

@@ -166,6 +166,33 @@ def differences(tests: pd.DataFrame, metric: str, ax: Axes | None = None) -> Fig
     return ax.figure
 
 
+def published(lines: pd.DataFrame, metric: str, ax: Axes | None = None) -> Figure:
+    """Forest plot of published values (diamonds) beside our means and intervals (dots and lines).
+
+    lines: those of `mmlib.scores.ledger.judged`; drawn are those of the metric that a stored row
+    tests. A filled diamond: inside our interval; the title counts them. ValueError if none is.
+    """
+    rows = lines[(lines["metric"] == metric) & lines[["reported", "mean"]].notna().all(axis=1)]
+    if rows.empty:
+        raise ValueError(f"no published {metric!r} is tested by a stored row")
+    ax = ax or _axes(height=1.6 + 0.35 * len(rows))
+    for y, row in enumerate(rows.itertuples()):
+        fill = look("daf").colour if row.verdict == "inside" else "white"
+        ax.plot([row.ci_low, row.ci_high], [y, y], color="#666666", lw=2.5, ls="-")
+        ax.plot(row.mean, y, "o", color="#666666", ms=8)
+        ax.plot(row.reported, y, "D", color=fill, mec=look("daf").colour, mew=1.5, ms=8)
+    count = f"{rows['verdict'].eq('inside').sum()} of {len(rows)}"
+    ax.set_title(f"{count} published values lie inside our intervals", fontsize="medium")
+    ax.set_yticks(range(len(rows)), [f"{r.system}\n({r.run})" for r in rows.itertuples()])
+    ax.set(ylim=(len(rows) - 0.5, -0.5))
+    ax.set_xlabel(
+        f"{metric}, {direction({'metric': metric})}er is better\n"
+        "diamond: published, filled where inside; dot and line: ours, 95 % interval"
+    )
+    ax.grid(axis="y", visible=False)
+    return ax.figure
+
+
 def weights(
     alpha: np.ndarray,
     by: np.ndarray,

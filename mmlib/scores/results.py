@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mmlib.files import plain_name, refuse_unknown
+from mmlib import files
+from mmlib.files import refuse_unknown
 from mmlib.scores import provenance, stats
 from mmlib.scores.metrics import (
     METRICS,
@@ -201,7 +202,7 @@ def _check(entries: list[dict], keys: tuple[str, ...], place: tuple[str, ...], n
 
 def _plain_model(name: str) -> str:
     """A model's name, free but for its form; ValueError as in `mmlib.files.plain_name`."""
-    return plain_name("model", name)
+    return files.plain_name("model", name)
 
 
 def _check_names(entry: dict, notebook: str, where: str) -> None:
@@ -257,6 +258,13 @@ def save_table(frame: pd.DataFrame, run: str, name: str) -> Path:
 def load_table(run: str, name: str) -> pd.DataFrame:
     """What `save_table` stored; empty where nothing is."""
     return pd.DataFrame(Store(run).read(f"{name}.json", []))
+
+
+def save_csv(frame: pd.DataFrame, run: str, name: str) -> Path:
+    """Write a table for other programs beside a run's rows, as `<name>.csv`; returns its path."""
+    path = Store(run).into / f"{files.plain_name('table', name)}.csv"
+    files.write_whole(path, frame.to_csv(index=False))
+    return path
 
 
 def load(run: str) -> pd.DataFrame:

@@ -5,7 +5,7 @@ counts.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,38 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
+from mmlib import files
 from mmlib.scores import results, stats
 from mmlib.scores.results import PLACE, ROW
 from mmlib.scores.store import FILES, ORIGINS_FILE, ROWS_FILE, Store, folder, read
 
+FULL = ["dataset", "model", "variant", "metric"]  # what a line of a table of scores stands for
 RECORDS = ("versions", "data", "code", "encoders")  # of a manifest: what a result was made from
+
+
+def kept() -> list[str]:
+    """The runs that come with the project, by name: those that a parameter file of it made."""
+    made = {path.stem for path in files.RUNS.glob("params/*.yaml")}
+    made |= {path.stem.partition("-")[0] for path in files.RUNS.glob("finetune/*.yaml")}
+    return [name for name in results.runs() if name in made]
+
+
+def fullest(table: pd.DataFrame) -> pd.DataFrame:
+    """Test rows, one a data set, model, variant and metric: that with the most seeds."""
+    test = table[table["split"] == "test"]
+    return test.sort_values("n_seeds", ascending=False, kind="stable").drop_duplicates(FULL)
+
+
+def tested(names: Iterable[str]) -> pd.DataFrame:
+    """The paired tests of several runs, with the columns `run` and `verdict`.
+
+    verdict: "daf better" and the like, or "not told apart", by `mmlib.scores.results.better`.
+    """
+    empty = pd.DataFrame(columns=[*results.COMPARISON, "run"])
+    pairs = [results.load_comparisons(name).assign(run=name) for name in names]
+    pairs = pd.concat([pair for pair in pairs if len(pair)] or [empty], ignore_index=True)
+    winners = [results.better(pair) for _, pair in pairs.iterrows()]
+    return pairs.assign(verdict=[f"{w} better" if w else "not told apart" for w in winners])
 
 
 def manifests(run: str) -> dict[Path, dict]:

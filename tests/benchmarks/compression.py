@@ -2,7 +2,7 @@
 
     python tests/benchmarks/compression.py cost
     python tests/benchmarks/compression.py frontier FOLDER   # with compression-2, -3, -4, -6
-    python tests/benchmarks/compression.py kept
+    python tests/benchmarks/compression.py kept --reviews 2000
 
 `cost` needs no data: reviews are made of random tokens, every reader runs in each round, and what
 counts is CPU time of the process and its ratio to that of the pair in the same round. `frontier`
@@ -36,7 +36,7 @@ from mmlib.text.encoder import load as load_encoder
 
 RUN, NOTEBOOK = "compression-hotel", "compression"
 LAYERS, LENGTHS, ROUNDS, BATCH = (2, 3, 4, 6), (32, 128, 384), 9, 8
-EPOCHS, RATE = 5, 3e-3  # of the word vectors
+EPOCHS, RATE = 3, 3e-3  # of the word vectors
 
 
 # What a reader costs
@@ -124,8 +124,9 @@ def frontier(folder: Path) -> None:
     without_test = corpus.take(np.flatnonzero(corpus.split != "test"))
     rest = goal.take(np.flatnonzero(corpus.split != "test"))
     answers["tfidf:full"] = bag_of_words.learn(without_test, rest).predict(valid)
-    answers["constant:full"] = constant(goal.take(corpus.rows("train")), len(valid))
-    store("frontier", answers, known, valid.groups, weights, "valid", corpus.checksums)
+    plain, usual = constants(corpus, goal, len(valid))
+    answers["constant:full"] = plain
+    store("frontier", answers, known, valid.groups, weights, usual, "valid", corpus.checksums)
 
 
 def word_vectors(corpus, goal: Targets) -> Targets:
@@ -136,7 +137,7 @@ def word_vectors(corpus, goal: Targets) -> Targets:
     ids = [[torch.tensor(x) for x in tokenizer([corpus.text[i] for i in part], truncation=True,
             max_length=128)["input_ids"]] for part in rows]  # fmt: skip
     vectors = encoder.get_input_embeddings().weight.detach()
-    bag = nn.EmbeddingBag.from_pretrained(vectors, freeze=False, mode="mean")
+    bag = nn.EmbeddingBag(*vectors.shape, mode="mean", _weight=vectors.clone())
     heads = DyFuLM((384, 384), (1, 1), layer_fusion="last", gate="a")
     heads.reset([np.random.default_rng(0)])
     weigh = weighting("uncertainty")
@@ -165,17 +166,28 @@ def word_vectors(corpus, goal: Targets) -> Targets:
     return best[1]
 
 
+def constants(corpus, goal: Targets, n: int) -> list[Targets]:
+    """The best constants for n reviews, from the training split: plain, under natural shares."""
+    rows = corpus.rows("train")
+    weights = natural(corpus.take(rows))
+    return [constant(goal.take(rows), n, w) for w in (None, weights)]
+
+
 def store(
-    kind: str, answers: dict[str, Targets], known: Targets, groups, weights, split, checksums
+    kind: str, answers: dict[str, Targets], known: Targets, groups, weights, usual, split, checksums
 ) -> None:
-    """Rows and paired tests of the first answer against every other one."""
+    """Rows and paired tests of the three layers against every other answer.
+
+    usual: the best constant under natural shares, which is another one.
+    """
     place = {"notebook": f"{NOTEBOOK}-{kind}", "dataset": "hotel", "split": split}
     rows, named = [], {}
     for name, answer in answers.items():
         model, _, variant = name.partition(":")
         named[name.removesuffix(":full")] = answer
-        rows += results.rows(answer, known, groups, weights=weights, model=model, variant=variant,
-                             **place)  # fmt: skip
+        best = usual if model == "constant" else None
+        rows += results.rows(answer, known, groups, weights=weights, natural=best, model=model,
+                             variant=variant, **place)  # fmt: skip
     leading = "single_a:3 layers"
     pairs = [(leading, other) for other in named if other not in (leading, "constant")]
     tests = results.comparisons(named, pairs, known, groups, weights=weights, variant="full",
@@ -186,12 +198,15 @@ def store(
     print(wide[["acc_coarse", "acc_fine", "mae"]].round(4).to_string())
 
 
-def read_test() -> None:
-    """Rows of the test split by the kept model, and its reliability before and after cooling."""
+def read_test(reviews: int) -> None:
+    """Rows of the test split by the kept model, and its reliability before and after cooling.
+
+    reviews: only so many of the split, drawn at random; 0: all.
+    """
     model, corpus = kept.load(), load("hotel")
     utterances = model.card["trained"]["utterances"]
     seen = first(corpus, utterances)
-    test = corpus.take(corpus.rows("test"))
+    test = corpus.take(corpus.rows("test")).sample(reviews)
     known, weights = targets(test), natural(test)
     start = time.process_time()
     reading = model.read(test.text)
@@ -199,11 +214,11 @@ def read_test() -> None:
     answer = Targets(reading.coarse.argmax(1)[None], reading.fine.argmax(1)[None],
                      reading.intensity[None])  # fmt: skip
     goal = targets(seen)
-    train = goal.take(seen.rows("train"))
+    plain, usual = constants(seen, goal, len(test))
     answers = {"single_a:3 layers": answer,
                "tfidf:full": bag_of_words.learn(seen, goal).predict(test),
-               "constant:full": constant(train, len(test))}  # fmt: skip
-    store("kept", answers, known, test.groups, weights, "test", corpus.checksums)
+               "constant:full": plain}  # fmt: skip
+    store("kept", answers, known, test.groups, weights, usual, "test", corpus.checksums)
     lines = []
     for head in ("coarse", "fine"):
         p, y = getattr(reading, head).astype(float), getattr(known, head)
@@ -214,8 +229,8 @@ def read_test() -> None:
     frame = pd.concat(lines)
     results.save_table(frame, RUN, "reliability")
     print(frame.groupby(["head", "kind"])["ece"].first().to_string())
-    about = pd.DataFrame([{"cut": reading.cut.mean(), "unknown": reading.unknown.mean(),
-                           "tokens": reading.tokens.mean()}])  # fmt: skip
+    means = {name: float(getattr(reading, name).mean()) for name in ("cut", "unknown", "tokens")}
+    about = pd.DataFrame([{"reviews": len(test), **means}])
     results.save_table(about, RUN, "read")
     print(about.to_string(index=False))
 
@@ -224,12 +239,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("cost", "frontier", "kept"))
     parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("--reviews", type=int, default=0, help="of the test split; 0: all")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    if given.what == "frontier":
-        frontier(given.folder)
+    if given.what == "cost":
+        cost()
     else:
-        {"cost": cost, "kept": read_test}[given.what]()
+        frontier(given.folder) if given.what == "frontier" else read_test(given.reviews)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,404 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 08b · Every table behind the results
+#
+# **Where is the full number behind a sentence of [08](08_results.ipynb)?** Seconds; nothing is
+# trained or scored here. The numbers were stored by the notebooks 02 to 11 and by
+# `python -m mmlib.finetune.rows`, when they were run at full size, by the commands below.
+# A run leaves `papermill_runs/<run>/metrics.json`, `comparisons.json` and `provenance.json`; this
+# notebook reads those files and `mmlib/scores/reported.toml`, which holds what the papers and their
+# peers report. `n_seeds` says how many seeds a row rests on. DAF's rules had spent the same budget
+# each before (`python -m mmlib.daf.tune`).
+#
+# The long tables are also written as CSV beside the run: `08_scores.csv`, `08_pairs.csv` and
+# `08_ledger.csv`, in `papermill_runs/<run>/`.
+#
+# 1. [Runs](#runs): which, by which command, from which files
+# 2. [Scores](#scores): every model of every run, as tables and pictures
+# 3. [Pairs](#pairs): who beats whom
+# 4. [Tuning](#tuning): what it cost
+# 5. [Ledger](#ledger): each published number and claim
+# 6. [Beside](#beside): published systems on CMU-MOSI, beside ours
+# 7. [Claims](#claims): confirmed or not, comparison by comparison
+# 8. [Grid](#grid): one table from a grid, and two runs side by side
+# 9. [Peers](#peers): MMSA's own code, in the same run
+#
+# Before this: [`08_results`](08_results.ipynb), the same on one page. After it:
+# [`09_your_clip`](09_your_clip.ipynb).
+
+# %% tags=["parameters", "reads-results"]
+metrics: str = "mae corr acc2_non0 f1_non0 f1_has0 acc7"  # columns of the tables of sentiment
+reviews: str = "acc_coarse acc_coarse_natural acc_fine acc_fine_natural mae r2"  # of reviews
+run: str = "interactive"  # a run to show besides the stored ones; interactive: none
+
+# %%
+import pandas as pd
+from IPython.display import Markdown, display
+
+from mmlib.daf import tune
+from mmlib.figures import plots
+from mmlib.scores import results, runs
+from mmlib.scores.ledger import judged
+
+plots.style()
+pd.set_option("display.max_rows", None, "display.max_columns", None, "display.width", 240)
+pd.set_option("display.max_colwidth", None, "display.precision", 3)
+
+# %% [markdown]
+# <a id="runs"></a>
+# ## Runs
+#
+# A run is kept with the project if a parameter file of it is. `dirty` would mean that the code had
+# changes which no commit holds; `seconds` are the notebook's, and for `finetune` the sum over all
+# trainings, each from its last start, though they may have run side by side.
+
+# %%
+kept = runs.kept()
+shown = kept + [run] * (run in results.runs() and run not in (*kept, "interactive"))
+frames = {name: results.load(name) for name in shown}
+print("runs:", ", ".join(shown) or "none yet; the commands above make them")
+
+# %%
+origins = [
+    {"run": name, "notebook": notebook, **origin}
+    for name in shown
+    for notebook, origin in results.origins(name).items()
+]
+columns = ["run", "notebook", "commit", "dirty", "device", "seconds"]
+facts = pd.DataFrame(origins, columns=columns)
+facts.assign(commit=facts["commit"].str[:9]).set_index(["run", "notebook"])
+
+# %% [markdown]
+# The command of each. `make run RUN=mosi PARAMS=papermill_runs/params/mosi.yaml` is the same as
+# `python -m mmlib.batch --run mosi --params ...`.
+
+# %%
+for command, run_of in {o["command"]: o["run"] for o in origins}.items():
+    print(f"{run_of}: {command}\n")
+
+# %%
+versions = pd.DataFrame([{"run": o["run"], **o["versions"]} for o in origins])
+versions.drop_duplicates(ignore_index=True)
+
+# %%
+data = {(o["run"], file): sha[:16] for o in origins for file, sha in o["data"].items()}
+pd.Series(data, name="sha256, first 16", dtype=str).to_frame()
+
+# %% [markdown]
+# <a id="scores"></a>
+# ## Scores
+#
+# On the test split: mean over seeds [95 % interval] ± standard deviation over seeds. The interval
+# counts seeds and whole groups, that is videos, hotels, or sentences where nothing groups them, as
+# draws (`mmlib.scores.stats`), so it answers "other videos, other seeds"; the deviation answers
+# "other seeds" alone. `text_deep` and `text_gated` are text alone at the depth of the fusion rules,
+# `ridge` is a linear model. DAF's `variant` names the modalities (`ta`: text and audio; `n`: a
+# modality of pure noise; `a>b`: trained on a, tested on b; `t_mpnet`: text by that encoder),
+# DyFuLM's what is switched off
+# ([`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb) has the list); `single_a` and `single_b` are
+# DyFuLM with one encoder. `_natural`: reviews weighted to the shares that the stars have where they
+# were drawn from. `constant` is the training median and the most frequent class: the base rate of
+# each table.
+
+
+# %%
+def wide(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Scores as text, best MAE first within a data set."""
+    line = ["dataset", "model", "variant", "n_seeds"]
+    order = table[table["metric"] == "mae"].sort_values(["dataset", "mean"])[line]
+    form = "{:.3f} [{:.3f}, {:.3f}] ± {:.3f}".format
+    text = [form(*row) for row in table[["mean", "ci_low", "ci_high", "sd"]].values]
+    cells = table.assign(text=text).pivot(index=line, columns="metric", values="text")
+    return cells.loc[pd.MultiIndex.from_frame(order), columns]
+
+
+# %%
+for name, frame in frames.items():
+    display(Markdown(f"**{name}**"))
+    columns = (reviews if frame["metric"].eq("acc_fine").any() else metrics).split()
+    columns = [metric for metric in columns if metric in set(frame["metric"])]
+    display(wide(runs.fullest(frame), columns))
+
+# %% [markdown]
+# Every row of every run, all metrics and splits, with the score of each seed:
+
+# %%
+empty = pd.DataFrame(columns=["run", *results.ROW])
+every = [frame.assign(run=name) for name, frame in frames.items()]
+path = results.save_csv(pd.concat(every or [empty]), run, "08_scores")
+print(f"{path.name}: {sum(map(len, every))} rows")
+
+# %% [markdown]
+# The same as pictures: MAE, or accuracy of five classes. Models that are nearer to the constant
+# than to the best one are in the table only, so that the others can be told apart. The dotted line
+# in `mosi` is the best published system with frozen text (MulT in MMSA's table).
+
+
+# %%
+def near(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Test rows of a metric that are nearer to the best than to the constant; the best first."""
+    rows = runs.fullest(frame).query("metric == @metric and not dataset.str.contains('>')")
+    rows = rows.sort_values("mean", ascending=metric == "mae")
+    base, best = rows.loc[rows["model"] == "constant", "mean"].max(), rows["mean"].iloc[0]
+    return rows[~((rows["mean"] - best).abs() > abs(base - best) / 2)]
+
+
+# %%
+ledger = judged()
+mult = ledger.query("dataset == 'mosi' and metric == 'mae' and system == 'MulT'")["reported"]
+for name, frame in frames.items():
+    metric = "acc_fine" if frame["metric"].eq("acc_fine").any() else "mae"
+    rows = near(frame, metric)
+    if len(rows) > 1 and rows["dataset"].nunique() == 1:  # a picture of one data set
+        line = {"MulT": mult.item()} if name == "mosi" else {}
+        figure = plots.intervals(rows, metric, reference=line)
+        figure.axes[0].set_title(f"{name}, test split", loc="left")
+        _ = plots.save(figure, f"08_{name}", run)
+        best = rows.iloc[0]
+        print(f"{name}: the best is {best['model']} ({best['variant']}), {best['mean']:.3f}")
+
+# %% [markdown]
+# <a id="pairs"></a>
+# ## Pairs
+#
+# Two intervals may overlap where the difference is in no doubt, since both models saw the same
+# videos or hotels. So each pair is tested as a pair, seed by seed and group by group, and Holm's
+# correction is over all of a run's pairs. A model is called better if the interval excludes zero
+# and Holm's $p$ is below .05.
+
+# %%
+pairs = runs.tested(shown)
+columns = ["run", "a", "b", "metric", "diff", "ci_low", "ci_high", "p", "p_holm", "verdict"]
+path = results.save_csv(pairs, run, "08_pairs")
+print(f"{path.name}: {len(pairs)} rows")
+pairs[columns].set_index(columns[:4])
+
+# %% [markdown]
+# <a id="tuning"></a>
+# ## Tuning
+#
+# A comparison is worth as much as the care given to the loser. Every model but `ridge`, which has a
+# penalty of its own, chose among the same candidates by cross-validation over the videos of
+# training and validation. `worst` is the error of the worst candidate, `near` counts those within
+# .005 of the best. Every trial stands in `papermill_runs/settings.json`. CMU-MOSEI and the leaking
+# split were not tuned: there all models have one default. The commands:
+#
+#     python -m mmlib.daf.tune --dataset mosi --modalities text audio
+#     python -m mmlib.daf.tune --dataset mosi --modalities text audio --encoder mpnet
+#     python -m mmlib.daf.tune --dataset mmmo
+#     python -m mmlib.daf.tune --dataset synthetic --utterances 1000
+#
+# The budget was not always this one. An audit found in this project's history that test rows had
+# been stored with 12 candidates, then with 6, 8 and 6 again. DAF's error on CMU-MOSI with the last
+# three was .8374, .8395 and .8336, that of concatenation .8359, .8326 and .8367: the order of the
+# two flipped. The present budget was fixed before the stored runs were trained with it, but their
+# test rows had been seen under those others.
+
+# %%
+keys = ("mosi", "mosi-mpnet", "mosi-leak", "mosei", "mmmo", "synthetic")
+budget = pd.DataFrame([{"data": key, **line} for key in keys for line in tune.table(key)])
+if len(budget):
+    assert budget.groupby(["data", "variant"])["candidates"].nunique().eq(1).all()
+    budget = budget.set_index(["data", "variant", "rule"])
+budget
+
+# %% [markdown]
+# <a id="ledger"></a>
+# ## Ledger
+#
+# A line for each published number and claim. A number is `inside` if it lies in our 95 % interval;
+# a claim "a beats b" is `inside` if our difference goes that way, excludes zero and survives Holm.
+# `outside` is no accusation: `reason` says what differs. `run` and `tested_on` say on which stored
+# run and data; `constant` is the base rate there. A value whose convention is not stated has a line
+# for each.
+
+# %%
+rates = {
+    (name, row.dataset, row.metric): row.mean
+    for name in kept
+    for row in runs.fullest(frames[name]).query("model == 'constant'").itertuples()
+}
+rows = zip(ledger["run"], ledger["tested_on"], ledger["metric"], strict=True)
+ledger["constant"] = [rates.get(row, float("nan")) for row in rows]
+assert set(ledger["verdict"]) <= {"inside", "outside", "not testable here"}
+path = results.save_csv(ledger, run, "08_ledger")
+print(f"{path.name}: {len(ledger)} rows")
+ledger.groupby(["paper", "verdict"]).size().unstack(fill_value=0)
+
+# %%
+ledger["n_seeds"] = ledger["n_seeds"].astype("Int64")
+first = ["system", "dataset", "metric", "reported", "mean", "ci_low", "ci_high", "constant"]
+rest = ["n_seeds", "verdict", "reason", "run", "tested_on", "hardware", "source"]
+entries = ledger[[*first, *rest]].round(3).astype(object)
+entries = entries.where(entries.notna(), "")
+for paper in ledger["paper"].unique():
+    display(Markdown(f"**{paper}**"), entries[ledger["paper"] == paper].set_index("system"))
+
+# %% [markdown]
+# <a id="beside"></a>
+# ## Beside
+#
+# MMSA's table (means of 5 seeds) and our runs `mosi` and `mosi-mpnet` on the same split. **The
+# encoders differ**: the peers read BERT's token sequences, audio and vision; ours read pooled
+# states of MiniLM or MPNet and utterance means of COVAREP, no vision. Some peers chose their epoch
+# on the test split. So this compares systems, not fusion rules; within a run of ours the encoder is
+# the same for all.
+#
+# MPNet's test rows had been seen once, untuned, before its budget was frozen: DAF .704, text .723.
+
+# %%
+peers = ledger[ledger["paper"].eq("MMSA") & ledger["dataset"].eq("mosi")]
+beside = [peers.pivot(index=["system", "source"], columns="metric", values="reported")]
+for name, encoder in (("mosi", "MiniLM"), ("mosi-mpnet", "MPNet")):
+    rows = runs.fullest(frames.get(name, empty))
+    rows = rows.query("dataset == 'mosi' and variant in ['t', 'a', 'ta']")
+    rows = rows.assign(source=f"here, {encoder}, " + rows["variant"], system=rows["model"])
+    beside.append(rows.pivot_table(index=["system", "source"], columns="metric", values="mean"))
+pd.concat(beside).reindex(columns=metrics.split()).sort_values("mae").round(3)
+
+# %% [markdown]
+# <a id="claims"></a>
+# ## Claims
+#
+# Every claim of the papers, comparison by comparison: what came out, what did not, and every rule
+# that DAF did not beat.
+
+# %%
+claims = ledger[ledger["reported"].isna() & ledger["mean"].notna()]
+for line in claims.sort_values("verdict", kind="stable").itertuples():
+    state = "confirmed" if line.verdict == "inside" else "not confirmed"
+    interval = f"[{line.ci_low:+.3f}, {line.ci_high:+.3f}]"
+    print(f"{state}: {line.system}, {line.metric} = {line.mean:+.3f} {interval} in {line.run}")
+
+# %%
+of_daf = pairs[pairs["a"].eq("daf") & pairs["metric"].eq("mae")]
+for (name, verdict), group in of_daf.groupby(["run", "verdict"]):
+    if verdict != "daf better":
+        print(f"{name}: DAF and {', '.join(group['b'])}, MAE: {verdict}")
+
+# %% [markdown]
+# <a id="grid"></a>
+# ## Grid
+#
+# `python -m mmlib.batch daf-table` trains each model of each data set as a point of its own
+# (`papermill_runs/grids/daf-table.yaml`). `collect` makes one table of all points; below, the MAE
+# [95 % interval] on the test split, 20 seeds.
+
+# %%
+grids = [name for name in ("daf-table",) if runs.manifests(name)]
+for name in grids:
+    found = runs.scores(runs.collect(name), metrics=["mae"])
+    found = found.drop_duplicates(["dataset", "model", "variant"])
+    display(found.pivot(index="model", columns="dataset", values="mae").fillna(""))
+
+# %% [markdown]
+# `compare_runs` pairs the rows that two runs share, seed by seed: the difference of the means, a
+# paired $t$ test over the common seeds, Holm over all rows. And it says what the runs were made
+# from where that differs. Here the run `mosi` and the grid, which trained the same models apart.
+
+# %%
+if grids and "mosi" in kept:
+    pair = runs.compare_runs("mosi", "daf-table")
+    common = pair[~pair["verdict"].str.startswith("only in")]
+    print(common["verdict"].value_counts().to_dict())
+    line = ["model", "variant", "mean_a", "mean_b", "diff", "seeds", "p", "p_holm", "verdict"]
+    display(common.query("split == 'test' and metric == 'mae'")[line].round(4).set_index(line[:2]))
+    origin = runs.differences("mosi", "daf-table")
+    display(origin[~origin["what"].isin(["device"])].set_index(["notebook", "what"]))
+
+# %% [markdown]
+# <a id="peers"></a>
+# ## Peers
+#
+# Section [Beside](#beside) compares with published numbers of other systems. Here MMSA's own code
+# (2.2.1) trains its models beside ours, on one thread of one processor, in the run `peers`.
+#
+# | variant | whose | what is read |
+# |---|---|---|
+# | `vectors` | both | MiniLM's states of all layers, pooled, and mean COVAREP; nothing is tuned |
+# | `vectors-tuned` | ours | the same numbers, tuned settings |
+# | `tokens` | theirs | MiniLM's last layer, at most 50 tokens, padded in front; mean COVAREP |
+# | `last` | ours | the mean of that layer over all tokens, and mean COVAREP; nothing is tuned |
+#
+# Fair: the same split, the same seeds, our definition of each score, and early stopping on the
+# validation split on both sides. MMSA keeps the epoch with the lowest validation loss and gives up
+# 8 epochs later; only then it reads the test split.
+#
+# Not fair: our tuned settings were chosen on folds of training and validation. MMSA's models run
+# with the settings that it stores for MOSI, which were chosen for BERT, COVAREP and FACET. So our
+# rows without tuning stand beside them. And there is no vision here, for which MMSA's models were
+# made: they read a column of zeros. MISA does not run: it is written around a BERT that it trains.
+
+# %%
+has_peers = "peers" in results.runs()
+table = results.load("peers") if has_peers else pd.DataFrame(columns=results.ROW)
+means = table[table["metric"] == "mae"].set_index(["model", "variant"])["mean"].sort_values()
+columns = ["mae", "corr", "acc2_non0", "f1_non0"]
+wide(runs.fullest(table), columns).droplevel("dataset") if has_peers else "no run `peers` is stored"
+
+# %% [markdown]
+# What a seed costs: CPU seconds of its training and validation (median, and the range over seeds)
+# and the peak memory of its process, libraries included. `times` is relative to a seed of
+# `daf`, `vectors-tuned`, trained alone. A stack trains our five seeds at once, as the notebooks do.
+# NaN: not measured. Other work ran on the same cores, which lengthens CPU seconds a little.
+
+# %%
+cost = results.load_table("peers", "cost")
+if len(cost):
+    cost = cost.set_index(["model", "variant", "trained"])
+    cost["times"] = cost["cpu_seconds"] / cost["cpu_seconds"]["daf", "vectors-tuned", "alone"]
+    digits = {"times": 1, "epochs": 0, "mib": 0}
+    cost = cost.sort_values("times").round(digits)
+cost
+
+# %% [markdown]
+# Paired tests of DAF against each of MMSA's models. Videos and seeds both count, and Holm's
+# correction is over all pairs of this run.
+
+# %%
+none = pd.DataFrame(columns=results.COMPARISON)
+against = results.load_comparisons("peers") if has_peers else none
+winners = [results.better(pair) for _, pair in against.iterrows()]
+against["verdict"] = [f"{name} better" if name else "not told apart" for name in winners]
+numbers = ["diff", "ci_low", "ci_high", "p", "p_holm", "verdict"]
+against.set_index(["a", "b", "metric"])[numbers].round(4)
+
+# %%
+for (a, said), group in against[against["metric"] == "mae"].groupby(["a", "verdict"], sort=False):
+    others = ", ".join(f"{b} {means[tuple(b.split(':'))]:.3f}" for b in group["b"])
+    print(f"{a}, MAE {means[tuple(a.split(':'))]:.3f}; {said}: {others}")
+
+# %%
+for row in table[table["metric"].eq("mae") & table["sd"].gt(0.05)].itertuples():
+    print(f"{row.model}:{row.variant} depends on its seed; MAE of each:", *row.per_seed)
+for row in table[table["metric"].eq("corr") & table["mean"].abs().lt(0.01)].itertuples():
+    print(f"{row.model}:{row.variant} learns nothing but a constant, with any of its seeds")
+for row in results.load_table("peers", "missing").itertuples():
+    print(f"not in this run: {row.model}:{row.variant}, seeds {row.seeds}, {row.reason}")
+
+# %%
+if has_peers:
+    is_theirs = cost.index.get_level_values("model").str.startswith("mmsa")
+    low, high = cost.loc[is_theirs, "times"].agg(["min", "max"])
+    print(f"A seed of those that ran takes {low:.0f} to {high:.0f} times the CPU time of DAF's.")
+    print("made by:", results.origins("peers")["peers"]["command"])
+
+# %% [markdown]
+# To add a number that is published elsewhere, or a row that would test one, edit
+# `mmlib/scores/reported.toml`. To see a run of your own here: `make run DATASET=mosi RUN=mine`, and
+# its table and its pairs stand beside the stored ones.
+#
+# Back to the page: [`08_results`](08_results.ipynb). Next: [`09_your_clip`](09_your_clip.ipynb).
