@@ -369,10 +369,12 @@ if len(prices):
 # say; it is not trained yet.
 
 # %% [markdown]
-# **Not measured yet**: distillation from a fine-tuned teacher, the fine-tuned pair as that teacher,
-# the switches (guidance, layer fusion) of a student, half the width by low-rank factors, 8-bit
-# weights, six and four layers on these 8,000 reviews, throughput on two threads, a second seed,
-# students trained on all 31,053 reviews or on more than 128 tokens, and SST-5.
+# **Not measured yet**:
+#
+# - distillation from a fine-tuned teacher, such as the pair;
+# - a student without guidance or layer fusion, with half the width, or with 8-bit weights;
+# - throughput on two threads;
+# - a second seed, texts of more than 128 tokens in training, and SST-5.
 
 # %% [markdown]
 # ## Takeaways

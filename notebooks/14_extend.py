@@ -21,8 +21,8 @@
 # time in one cell of at most 15 lines. Copy the cell, change it, and run it again: it replaces what
 # it added before. What a cell adds holds in its own process only.
 #
-# [1 A fusion rule](#1-a-fusion-rule) · [2 A metric](#2-a-metric) ·
-# [3 A modality](#3-a-modality) · [4 A table of texts](#4-a-table-of-texts) ·
+# [1 A fusion rule](#a-fusion-rule) · [2 A metric](#a-metric) ·
+# [3 A modality](#a-modality) · [4 A table of texts](#a-table) ·
 # [Takeaways](#takeaways) · [Exercises](#exercises)
 #
 # Half a minute on a CPU. All texts and numbers here are generated or made up. Before this:
@@ -60,6 +60,8 @@ test = data.take(data.rows("test"))
 data.modalities, {split: len(data.rows(split)) for split in ("train", "valid", "test")}
 
 # %% [markdown]
+# <a id="a-fusion-rule"></a>
+#
 # ## 1 · A fusion rule
 #
 # A rule is a subclass of `daf.Fusion` with its own `fuse`. It gets the embeddings $h_m$ of all
@@ -111,6 +113,8 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
+# <a id="a-metric"></a>
+#
 # ## 2 · A metric
 #
 # `metrics.add` takes a function that gives each utterance's value; the score is their mean. From
@@ -134,6 +138,8 @@ print("wrong by more than 1:", {rule: f"{share:.2f}" for rule, share in far.item
 _ = results.save(rows, run, "14_extend", comparisons=tests)
 
 # %% [markdown]
+# <a id="a-modality"></a>
+#
 # ## 3 · A modality
 #
 # A corpus holds any modality: the frames of all utterances one after the other, how many belong to
@@ -161,6 +167,8 @@ assert error < np.abs(answers["mean"] - test.label).mean()
 print(f"text + pulse: MAE {error:.2f}; mean weight of pulse {weight[1]:.2f}")
 
 # %% [markdown]
+# <a id="a-table"></a>
+#
 # ## 4 · A table of texts
 #
 # Any table with a column of texts and a column of labels is a data set: numbers, or words such as
@@ -205,6 +213,8 @@ folder.cleanup()
 #
 # `mine.yaml` holds `text_column: Comment`, `label_column: Stars` and `group_column: Place`.
 #
+# <a id="takeaways"></a>
+#
 # ## Takeaways
 
 # %%
@@ -216,6 +226,8 @@ print(f"2. A metric of one line stands in {sum(t['metric'] == 'far' for t in tes
 print(f"3. A table of {len(mine)} made-up texts trained both papers' models.")
 
 # %% [markdown]
+# <a id="exercises"></a>
+#
 # ## Exercises
 #
 # 1. Write a rule that takes the largest value of each unit over the modalities. Is it better than

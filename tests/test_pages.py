@@ -15,14 +15,15 @@ LONGEST = 40  # words of a sentence
 GLOSSARY = NOTEBOOKS / "book" / "intervals.md"
 # Names of data sets, programs, models, formats and licences, and what every reader knows.
 NAMES = """
-ARCTIC BERT CMU COVAREP CP1252 CP1256 CPU DAF FACET GB GB18030 GPU H200 IEMOCAP MATLAB
-MB MISA MIT MM MMMO MMSA MOSEI MOSI NVIDIA README SIMS SLURM VADER YAML
+ARCTIC ASCII BERT CMU COVAREP CP1252 CP1256 CPU CSV DAF FACET GB GB18030 GPU H200 IEMOCAP MATLAB
+HTML MB MELD MISA MIT MM MMMO MMSA MOSEI MOSI NVIDIA README SIMS SLURM VADER YAML
 """
 
 
 def prose(text: str) -> str:
     """A page's running text: no code, tables, headings, links' targets."""
     text = re.sub(r"```.*?```", "", text, flags=re.S)
+    text = re.sub(r"</?[a-z]+\b[^>]*>", " ", text)  # HTML
     lines = [line for line in text.splitlines() if not line.startswith(("|", "#", "!", "- ["))]
     return re.sub(r"\]\([^)]*\)", "]", "\n".join(lines))
 
@@ -91,3 +92,11 @@ def test_the_page_on_scores_lists_them_as_they_are_defined():
 def test_every_notebook_is_in_the_readme():
     text = (ROOT / "README.md").read_text()
     assert [n.stem for n in SOURCES if f"(notebooks/{n.stem}.ipynb)" not in text] == []
+
+
+def test_answers_to_the_ten_questions_still_stand():
+    text = (ROOT / "tests" / "ten_questions.md").read_text()
+    keys = re.findall(r"`([^`]+)` in (README\.md|notebooks/\w+\.ipynb)", text)
+    assert len(keys) >= 10 == len(re.findall(r"^\d+\. \*\*", text, re.MULTILINE))
+    words = {name: " ".join((ROOT / name).read_text().split()) for _, name in keys}
+    assert [(key, name) for key, name in keys if key not in words[name]] == []

@@ -3,6 +3,9 @@
 Nothing is executed, and no page asks another machine for anything: MathJax comes with its package.
 """
 
+import sys
+from pathlib import Path
+
 project = "DAF and DyFuLM, a companion that you can run"
 author = copyright = "the mmlib authors"
 html_title = "DAF and DyFuLM"
@@ -21,3 +24,11 @@ html_extra_path = ["extra"]  # what opens first
 html_css_files = ["wide.css"]
 html_show_sphinx = False
 root_doc = "book/index"
+
+
+def setup(app) -> None:
+    """The reference is made from the source before the pages are read."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    import reference
+
+    reference.write()
