@@ -200,7 +200,7 @@ def test_memory_does_not_grow_with_the_table(model, monkeypatch, suffix):
     monkeypatch.setattr(stream, "BLOCK", 2**14)
     peaks = []
     for n in (1000, 5000):
-        table = pd.DataFrame({"text": [f"{LONG[i % 2]} {i} " + "good " * 300 for i in range(n)]})
+        table = pd.DataFrame({"text": [f"{LONG[i % 2]} {i} " + "good " * 100 for i in range(n)]})
         if suffix == "csv":
             table.to_csv("mine.csv", index=False)
         else:
@@ -273,7 +273,7 @@ def test_a_column_that_is_missing_or_not_the_only_one(model, capsys):
     Path("a.csv").write_text(f"id,body,stars\n1,{LONG[0]},5\n")
     refused(capsys, "a.csv: no columns are called text or review or", "a.csv")
     refused(capsys, "--text, one of id, body, stars", "a.csv", "--text", "Bodi")
-    Path("b.csv").write_text(f"text,Review\n{LONG[0]},{LONG[1]}\n")
+    Path("b.csv").write_text(f'text,Review\n{LONG[0]},"{LONG[1]}"\n')
     refused(capsys, "name the texts' column by --text, one of text, Review", "b.csv")
     assert run("b.csv", "--text", "review") == 0
     assert rows()["coarse"].tolist() == ["negative"]
@@ -292,7 +292,7 @@ def test_output_that_exists_or_cannot_be(model, capsys):
 
 
 def test_the_unfinished_output_of_another_run(model, capsys):
-    Path("a.csv").write_text(f"text,review\n{LONG[0]},{LONG[1]}\n")
+    Path("a.csv").write_text(f'text,review\n{LONG[0]},"{LONG[1]}"\n')
     Path("scored.csv.part").mkdir()
     Path("scored.csv.part/run.json").write_text("{}")
     refused(capsys, "scored.csv.part: left by a run of other options", "a.csv", "--text", "text")
