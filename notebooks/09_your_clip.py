@@ -28,7 +28,7 @@
 # Nothing is trained here, and nothing leaves this computer.
 #
 # Paper: [arXiv 2509.22729](https://arxiv.org/abs/2509.22729)
-# · before: [08_results](08_results.ipynb)
+# · before: [08_results](08_results.ipynb), [08b_tables](08b_tables.ipynb)
 # · after: [10_both_papers](10_both_papers.ipynb)
 #
 # **Contents**

@@ -230,27 +230,38 @@ print(f"3. A table of {len(mine)} made-up texts trained both papers' models.")
 #
 # ## Exercises
 #
-# 1. Write a rule that takes the largest value of each unit over the modalities. Is it better than
-#    the mean?
-# 2. Add a metric whose higher value is better: the share within half a point.
-# 3. Make `pulse` pure noise. What weight does DAF leave it?
+# **1.** Write a rule that takes the largest value of each unit over the modalities. Is it better
+# than the mean?
 #
-# <details><summary>Solutions</summary>
+# <details><summary>Solution</summary>
 #
 # ```python
 # class Largest(daf.Fusion):
 #     def fuse(self, h, present):
 #         return h.max(2).values, None
 #
+#
 # daf.register("largest", Largest)
 # fit = train.fit(data, train.Settings("largest"), range(seeds))
 # print(np.abs(fit.predict(test).score - test.label).mean())
 # ```
 #
+# </details>
+#
+# **2.** Add a metric whose higher value is better: the share within half a point.
+#
+# <details><summary>Solution</summary>
+#
 # ```python
 # metrics.add("near", lambda p, y: np.abs(p - y) <= 0.5, better="higher")
 # print(metrics.all_scores(answers["daf"], test.label)["near"])
 # ```
+#
+# </details>
+#
+# **3.** Make `pulse` pure noise. What weight does DAF leave it?
+#
+# <details><summary>Solution</summary>
 #
 # ```python
 # noise = Sequences(rng.normal(size=frames.shape), five, ("rate", "change"))

@@ -59,9 +59,14 @@ def test_the_chapters_have_exercises():
 @each_notebook
 def test_each_exercise_has_a_solution(source):
     (cell,) = [c.source for c in cells(source) if "## Exercises" in c.source]
-    asked = re.findall(r"^\*\*(\d)\.\*\* \S", cell, flags=re.M)
-    assert 3 <= len(asked) <= 5
-    assert len(SOLUTION.findall(cell)) == cell.count("<details>") == len(asked)
+    folded = re.findall(r"<details>.*?</details>", cell, flags=re.S)
+    asked = re.findall(
+        r"^(?:\*\*)?(\d)\.", re.sub(r"<details>.*?</details>", "", cell, flags=re.S), re.M
+    )
+    assert asked == [str(k + 1) for k in range(len(asked))] and 3 <= len(asked) <= 5
+    in_one = [re.findall(r"^(\d)\.", fold, flags=re.M) for fold in folded]
+    assert len(folded) == len(asked) or in_one == [asked]
+    assert sum("```python" in fold for fold in folded) == len(SOLUTION.findall(cell))
 
 
 @each_notebook
