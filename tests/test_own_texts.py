@@ -370,6 +370,10 @@ def test_a_table_damaged_at_its_end_is_refused_before_anything_is_read(model, ca
     assert model.asked == []
 
 
+def test_a_table_that_is_not_there(model, capsys):
+    refused(capsys, "nope.csv: no such file; give the path of a table", "nope.csv")
+
+
 def test_two_columns_of_one_name(model, capsys):
     Path("a.csv").write_text(f"text,n,n \n{LONG[0]},1,2\n")
     refused(capsys, "a.csv: two columns are called n; rename one", "a.csv")

@@ -67,7 +67,8 @@ def _values(reading: Reading) -> np.ndarray:
     """The columns but for the note, (n, 12) of objects."""
     coarse = np.array(COARSE)[reading.coarse.argmax(axis=1)]
     fine = reading.fine.argmax(axis=1) + 1
-    numbers = np.column_stack([reading.intensity, reading.coarse, reading.fine]).round(4)
+    numbers = np.column_stack([reading.intensity, reading.coarse, reading.fine])
+    numbers = numbers.astype(float).round(4)
     parts = (coarse[:, None], fine[:, None], numbers, reading.cut[:, None])
     return np.hstack([part.astype(object) for part in parts])
 

@@ -56,6 +56,8 @@ def opened(table: Path | str, encoding: str | None = None) -> Iterator[Stream]:
         path = Path(folder) / "standard input" if table == "-" else expanded(table)
         if table == "-":
             _copy(path, path, iter(lambda: sys.stdin.buffer.read(BLOCK), b""))
+        elif not path.is_file():
+            raise DataError(f"{table}: no such file; give the path of a table")
         read = _reader(path, Path(folder) / "copy", encoding)
         columns: dict[str, None] = {}
         rows = 0
