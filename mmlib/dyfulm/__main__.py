@@ -25,6 +25,8 @@ REMEDY = {
     score.HTML: "the words between were read",
     "cut": "longer than what is read: split them",
 }
+# What the readers advise in a notebook, and what to do here.
+ENCODING = "load the file by its path with encoding='cp1251'", "add --encoding cp1251"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Timeout:
         print(f"{given.out}: another process writes it; wait for that one", file=sys.stderr)
     except (ValueError, OSError) as error:  # DataError among them, and a full disk
-        print(error, file=sys.stderr)
+        print(str(error).replace(*ENCODING), file=sys.stderr)
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         signal.signal(signal.SIGINT, signal.SIG_DFL)

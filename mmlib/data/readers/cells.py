@@ -242,8 +242,8 @@ def _of_script(path: Path, raw: bytes) -> tuple[str, str]:
                 return text.replace("\0", ""), encoding.upper()
     words = "partly UTF-8 and partly not" if is_mixed else "neither UTF-8 nor Western"
     raise DataError(
-        f"{path.name}: its words are {words}; save as UTF-8, or name their encoding: "
-        "load(path, encoding='cp1251'), say, or --encoding cp1251"
+        f"{path.name}: its words are {words}; save as UTF-8, or load the file by its path with "
+        "encoding='cp1251', say"
     )
 
 
