@@ -366,8 +366,8 @@ if len(prices):
 # **Verdict, within what was measured: not kept.** Three layers lose .027 of coarse and .039 of fine
 # accuracy against the pair. In both classes they are not told apart from a bag of words, which
 # learnt from the same reviews. Their intensity has the lower error: -.005 [-.007, -.002] in MAE.
-# On validation, after 8,000 reviews, the frontier bends at four layers, and six layers gain .02 more
-# of coarse accuracy and none of fine. What would change the verdict: a student that learns from the
+# On validation, after 8,000 reviews, the frontier bends at four layers: six layers gain .01 of
+# coarse accuracy and none of fine. What would change the verdict: a student that learns from the
 # pair's soft answers.
 
 # %% [markdown]

@@ -37,10 +37,11 @@ class Arrow(NamedTuple):
 def draw(boxes: Mapping[str, Box], arrows: Sequence[Arrow], height: float = 3.4) -> Figure:
     """A picture of named boxes and arrows between them; height in inches, 8.6 wide."""
     figure, axes = plt.subplots(figsize=(8.6, height))
+    tall = max(TALL, 0.45 / height)  # room for two lines of text
     for x, y, text, fill, width in boxes.values():
-        corner = (x - width / 2, y - TALL / 2)
+        corner = (x - width / 2, y - tall / 2)
         shape = FancyBboxPatch(
-            corner, width, TALL, "round,pad=0,rounding_size=0.015", fc=fill, ec="black", lw=0.8
+            corner, width, tall, "round,pad=0,rounding_size=0.015", fc=fill, ec="black", lw=0.8
         )
         axes.add_patch(shape)
         axes.text(x, y, text, ha="center", va="center", fontsize=FONT)
