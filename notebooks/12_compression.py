@@ -37,7 +37,9 @@ stored: str = "compression-hotel"  # the stored run that is shown below
 run: str = "interactive"  # folder under papermill_runs that receives the rows
 
 # %%
+import sys
 import tempfile
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -115,7 +117,8 @@ def trained(k: int) -> dict[str, dict[str, np.ndarray]]:
     config = Config([f"{source}:{k}"], dataset, max_length=max_length, epochs=epochs, batch=8,
                     lr=3e-4, head_lr=3e-3, precision="float32")  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        finetune(config, Path(folder), corpus)
+        with redirect_stderr(sys.stdout):  # how many texts were cut
+            finetune(config, Path(folder), corpus)
         return {split: dict(np.load(Path(folder) / f"{split}.npz")) for split in ("valid", "test")}
 
 

@@ -201,7 +201,8 @@ def test_bad_files_and_options_are_refused_in_one_line(tmp_path, monkeypatch):
     with pytest.raises(DataError, match=r"a\.parquet: not a readable parquet") as error:
         load("hotel", tmp_path)
     assert "\n" not in str(error.value)
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for module in ("pyarrow", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(DataError, match=r"pip install 'mmlib\[parquet\]'"):
         load("hotel", tmp_path)
     written(tmp_path, reviews())
