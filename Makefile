@@ -67,7 +67,7 @@ fuzz: setup  ## minutes: 4,000 damaged files of every format; each gets a result
 	$(BIN)/python tests/fuzz.py
 
 drill: setup  ## minutes: workers and driver killed in a grid, 500 clips, 09 in a browser if there is one
-	$(BIN)/python -m pytest tests -m slow -rs
+	$(BIN)/python -m pytest tests -m slow -rs -n 2 --dist loadscope
 
 book: .book/.installed  ## the notebooks and pages as a website, site/html/index.html; nothing is executed
 	rm -rf site

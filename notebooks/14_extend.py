@@ -22,7 +22,7 @@
 # it added before. What a cell adds holds in its own process only.
 #
 # [1 A fusion rule](#a-fusion-rule) · [2 A metric](#a-metric) ·
-# [3 A modality](#a-modality) · [4 A table of texts](#a-table) ·
+# [3 A modality](#a-modality) · [4 A table of texts](#a-table-of-texts) ·
 # [Takeaways](#takeaways) · [Exercises](#exercises)
 #
 # Half a minute on a CPU. All texts and numbers here are generated or made up. Before this:
@@ -167,7 +167,7 @@ assert error < np.abs(answers["mean"] - test.label).mean()
 print(f"text + pulse: MAE {error:.2f}; mean weight of pulse {weight[1]:.2f}")
 
 # %% [markdown]
-# <a id="a-table"></a>
+# <a id="a-table-of-texts"></a>
 #
 # ## 4 · A table of texts
 #
