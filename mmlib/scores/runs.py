@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats as scipy_stats
+import scipy
 
 from mmlib import files
 from mmlib.scores import results, stats
@@ -134,7 +134,7 @@ def _paired(a: list | float, b: list | float) -> tuple[float, float, float]:
     if n < 2 or np.ptp(gap) == 0:
         p = 1.0 if not gap.any() else np.nan if n < 2 else 0.0
         return float(gap.mean()), n, p
-    return float(gap.mean()), n, float(scipy_stats.ttest_1samp(gap, 0).pvalue)
+    return float(gap.mean()), n, float(scipy.stats.ttest_1samp(gap, 0).pvalue)
 
 
 def _verdict(row: pd.Series) -> str:

@@ -17,8 +17,7 @@ than 19 of 20 cases where its few seeds differ by a bias: in 83 % with three suc
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats as scipy_stats
-from statsmodels.stats.multitest import multipletests
+import scipy  # its parts load when they are first used; a grid's workers need none
 
 from mmlib.scores.metrics import Metric
 
@@ -83,7 +82,7 @@ class _Spread(NamedTuple):
     @property
     def halfwidth(self) -> float:
         """Half of the interval at LEVEL."""
-        return float(scipy_stats.t.ppf((1 + LEVEL) / 2, self.freedom)) * self.error
+        return float(scipy.stats.t.ppf((1 + LEVEL) / 2, self.freedom)) * self.error
 
 
 def _spread(scores: np.ndarray, without: np.ndarray, counts: np.ndarray) -> _Spread:
@@ -146,12 +145,14 @@ def difference(gaps: np.ndarray, without: np.ndarray, counts: np.ndarray) -> Dif
     diff, spread = float(gaps.mean()), _spread(gaps, without, counts)
     if spread.error < 1e-12:  # rounding: there is nothing that other draws would change
         return Difference(diff, diff, diff, float(abs(diff) < 1e-12))
-    p = 2 * float(scipy_stats.t.sf(abs(diff) / spread.error, spread.freedom))
+    p = 2 * float(scipy.stats.t.sf(abs(diff) / spread.error, spread.freedom))
     return Difference(diff, diff - spread.halfwidth, diff + spread.halfwidth, p)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
     """p values adjusted for having looked at all of them (Holm 1979), in the same order."""
+    from statsmodels.stats.multitest import multipletests
+
     return multipletests(np.asarray(p, float), method="holm")[1]
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import ParameterSampler
 
 from mmlib.files import RUNS, locked, write_whole
 
@@ -23,6 +22,8 @@ NEAR = 0.005  # a candidate whose error exceeds the best one's by less is as goo
 
 def draw(ranges: Mapping[str, object], n: int) -> list[dict[str, float]]:
     """n candidates at random from the ranges, the same in every call."""
+    from sklearn.model_selection import ParameterSampler  # half of a worker's start
+
     draws = ParameterSampler(ranges, n, random_state=0)
     return [{name: round(float(value), 5) for name, value in one.items()} for one in draws]
 

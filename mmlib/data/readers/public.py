@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+import scipy
 
 from mmlib.data.corpus import Corpus, DataError, noted
 from mmlib.data.readers.cells import table
@@ -80,5 +79,6 @@ def _linked(scenes: pd.Series, sentences: pd.Series) -> np.ndarray:
     scene, link = pd.factorize(scenes)[0], pd.factorize(pd.concat([shared, episodes]))[0]
     n, m = scene.max(initial=-1) + 1, link.max(initial=-1) + 1
     pairs = (np.tile(scene, 2), n + link)
-    _, part = connected_components(coo_array((np.ones(len(link)), pairs), shape=(n + m, n + m)))
+    graph = scipy.sparse.coo_array((np.ones(len(link)), pairs), shape=(n + m, n + m))
+    _, part = scipy.sparse.csgraph.connected_components(graph)
     return np.char.add("scenes ", part[scene].astype(str))
