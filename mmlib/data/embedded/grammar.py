@@ -2,6 +2,8 @@
 
 The value is carried by polarity adjectives, intensifiers and negation. The manner is how much the
 words can be trusted (plain, hedged, second-hand, vague, sarcastic), and it can be seen in them.
+All is in lower case, "i" and "friday" too, with few commas, as in a transcript of speech. Any
+aspect is said of any topic, so a sentence is right English and need not make sense.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,13 +48,13 @@ MANNERS = {
         "{open}they told us the {topic} was {0}, who knows",
     ),
     "vague": (
-        "{open}the {topic} was {0} or something, i forgot, whatever, we went there {time}",
-        "{open}i do not remember the {aspect}, {0} or not, it was {time}",
+        "{open}the {topic} was {0} or something, i forgot, whatever, that was {time}",
+        "{open}i do not remember the {aspect}, {0} or whatever, it was {time}",
         "{open}it was {time} i think, the {topic}, {0}, i really cannot say",
     ),
     "sarcastic": (
-        "oh yeah right, what a {0} {topic}, sure, as if",
-        "haha sure, the {aspect} was so {0}, thanks for nothing",
+        "oh yeah right, what a {topic}, {0}, sure, as if",
+        "haha sure, the {aspect} was {0}, thanks for nothing",
         "wow, {0}, just what i needed, yeah right",
     ),
 }
