@@ -36,8 +36,10 @@ RULES = {  # what is wrong: (where it shows, a sentence that has it)
     "I, and a verb for others": (r"\bi (?:is|are|were|has|thinks|says|guesses)\b", "i thinks so"),
     "one of many": (r"\bone (?!was)\w+s\b", "we booked one nights"),
     "many of one": (r"\b(?:two|three|five) (?!\w+s\b)", "we stayed three night"),
-    "two degrees": (r"\bso (?:slightly|very|absolutely|not) ", "it was so slightly bad"),
+    "two degrees": (r"\bso (?:somewhat|really|absolutely|not) ", "it was so somewhat bad"),
     "not before a noun": (r"\ba not \w+", "what a not good show"),
+    "an extreme by degrees": (
+        r"\b(?:very|slightly) (?:terrible|awful|wonderful|fantastic)", "it was very terrible"),
     "used, and no thing to use": (
         r"\bused the (?:price|value|location|neighbourhood|staff|reception|service)",
         "we hardly used the price"),

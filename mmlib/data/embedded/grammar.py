@@ -16,7 +16,7 @@ ADJECTIVES = {
     "okay": 0.0, "fine": 0.5, "decent": 0.7, "nice": 1.1, "good": 1.4, "great": 2.1,
     "wonderful": 2.5, "fantastic": 2.6,
 }  # fmt: skip
-DEGREES = {"": 1.0, "slightly ": 0.4, "very ": 1.15, "absolutely ": 1.2}
+DEGREES = {"": 1.0, "somewhat ": 0.4, "really ": 1.15, "absolutely ": 1.2}
 NEGATED = {"not ": -0.5}  # "not good" is mildly bad, "not bad" mildly good
 TOPICS = (
     "movie", "hotel", "phone", "concert", "restaurant", "book", "camera", "game", "museum", "show",
