@@ -59,7 +59,7 @@ def record(folder: Path | str, utterances: int = 6, seed: int = 0) -> Demo:
     folder, rng = Path(folder), np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     corpus = _chosen(utterances, seed)
-    sentences = [*(f"{text.capitalize()}." for text in corpus.text), SHORT]
+    sentences = [*(f"{text.capitalize()}.".replace(" i ", " I ") for text in corpus.text), SHORT]
     evidence = np.vstack([corpus.truth["evidence"], np.ones(3)])
     waves, tracks, segments, now = [], [], [], 0.0
     for sentence, voice in zip(sentences, evidence[:, 1], strict=True):

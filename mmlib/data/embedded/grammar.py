@@ -2,6 +2,8 @@
 
 The value is carried by polarity adjectives, intensifiers and negation. The manner is how much the
 words can be trusted (plain, hedged, second-hand, vague, sarcastic), and it can be seen in them.
+All is in lower case, "i" and "friday" too, with few commas, as in a transcript of speech. Any
+aspect is said of any topic, so a sentence is right English and need not make sense.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +16,7 @@ ADJECTIVES = {
     "okay": 0.0, "fine": 0.5, "decent": 0.7, "nice": 1.1, "good": 1.4, "great": 2.1,
     "wonderful": 2.5, "fantastic": 2.6,
 }  # fmt: skip
-DEGREES = {"": 1.0, "slightly ": 0.4, "very ": 1.15, "absolutely ": 1.2}
+DEGREES = {"": 1.0, "somewhat ": 0.4, "really ": 1.15, "absolutely ": 1.2}
 NEGATED = {"not ": -0.5}  # "not good" is mildly bad, "not bad" mildly good
 TOPICS = (
     "movie", "hotel", "phone", "concert", "restaurant", "book", "camera", "game", "museum", "show",
@@ -46,13 +48,13 @@ MANNERS = {
         "{open}they told us the {topic} was {0}, who knows",
     ),
     "vague": (
-        "{open}the {topic} was {0} or something, i forgot, whatever, we went there {time}",
-        "{open}i do not remember the {aspect}, {0} or not, it was {time}",
+        "{open}the {topic} was {0} or something, i forgot, whatever, that was {time}",
+        "{open}i do not remember the {aspect}, {0} or whatever, it was {time}",
         "{open}it was {time} i think, the {topic}, {0}, i really cannot say",
     ),
     "sarcastic": (
-        "oh yeah right, what a {0} {topic}, sure, as if",
-        "haha sure, the {aspect} was so {0}, thanks for nothing",
+        "oh yeah right, what a {topic}, {0}, sure, as if",
+        "haha sure, the {aspect} was {0}, thanks for nothing",
         "wow, {0}, just what i needed, yeah right",
     ),
 }

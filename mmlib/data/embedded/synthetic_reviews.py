@@ -2,7 +2,7 @@
 
     m        the guest's mood in [-3, 3]: the hotel's quality and her own luck
     v_k      what she says of aspect k: around m, or around its opposite where she concedes a point
-    w_k      how much it counts: the words say so ("matters most", "but", "hardly used", "others")
+    w_k      how much it counts: the words say so ("matters most", "but", "hardly cared", "others")
     verdict  = clip(GAIN * sum(w v) / sum(w), -3, 3), of the words alone
     stars    = 3 + 2/3 * clip(verdict + NOISE * normal, -3, 3), the label, in [1, 5] with fractions
 
@@ -64,7 +64,7 @@ FORMS: tuple[tuple[str, tuple[Opinion, ...]], ...] = (
     ("the {} was {}, even if the {} was {}.", (_HELD, _CONCEDED)),
     ("nobody would call the {} {}.", (Opinion(1, turn=grammar.NEGATED["not "]),)),
     ("what matters most to us is the {}, and it was {}.", (Opinion(3),)),
-    ("we hardly used the {}, which was {}.", (Opinion(0.25, -1),)),
+    ("we hardly cared about the {}, which was {}.", (Opinion(0.25, -1),)),
     ("other guests had called the {} {}.", (Opinion(0, -1),)),
     ("on our first visit the {} was still {}.", (Opinion(0, -1),)),
 )
