@@ -21,10 +21,8 @@ NEGATED = {"not ": -0.5}  # "not good" is mildly bad, "not bad" mildly good
 TOPICS = (
     "movie", "hotel", "phone", "concert", "restaurant", "book", "camera", "game", "museum", "show",
 )  # fmt: skip
-ASPECTS = (
-    "story", "service", "design", "sound", "staff", "price", "picture", "pace", "location",
-    "ending",
-)  # fmt: skip
+ASPECTS = ("story", "service", "design", "sound", "staff", "price", "picture", "pace", "location",
+           "ending")  # fmt: skip
 OPENINGS = ("", "so ", "well ", "okay so ", "and ", "you know ", "to be honest ", "overall ")
 TIMES = ("last week", "yesterday", "on friday", "this summer", "last month", "in the morning")
 
