@@ -334,10 +334,8 @@ print(f"HMPDD_0 rises with the noise, from {rise.iloc[0]:.2f} to {rise.iloc[-1]:
 # | HMPDD_1..4 | 4e-3 | 2e-2 | 0.99997 | 6e-3 | 0.99994 | 3e-2 | 2e-1 | 0.99488 |
 # | HMPDD_5..12 | 5e-3 | 2e-2 | 0.99995 | 7e-3 | 0.99992 | 5e-2 | 2e-1 | 0.99427 |
 #
-# Cost: 0.04 s of one core for a second of speech at 16 kHz, on a core that does 50 GFLOP/s and a
-# real FFT of 4096 in 13 us (0.07 s on one of 38 and 30); the original takes 1.9 s at best. Memory
-# beyond wave and table stays under 300 MB. `python tests/benchmarks/covarep.py` measures it, the
-# share of each stage and the core's own speed beside it.
+# Cost: 0.04 s of one core for a second of speech at 16 kHz. [Benchmarks](book/benchmarks.md) has the
+# share of each stage, memory, and the command that measures them.
 
 # %%
 again = extract(voice.wave, rate)
