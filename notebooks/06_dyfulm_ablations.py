@@ -103,7 +103,7 @@ print(
 #
 # ## 1 · What is switched off, and what takes its place
 #
-# "Removed" is no definition: something has to stand where the module stood. Every line names it.
+# "Removed" is no definition: something has to take the module's place. Every line names it.
 # The first six are the paper's rows and those of its summary, the others ours. `no_fusion`
 # completes a 2 x 2: layer fusion and gate each on and off, all else on.
 #
@@ -212,7 +212,12 @@ print(f"{len(set(test.groups))} groups and {seeds} seeds to test on")
 frame = pd.DataFrame(tests).set_index(["b", "metric"])
 
 # %%
-frame[["diff", "ci_low", "ci_high", "p_holm"]].unstack("metric")[["diff", "p_holm"]].round(2)
+ends = frame[["diff", "ci_low", "ci_high"]].values
+frame["difference"] = [f"{d:+.2f} [{low:+.2f}, {high:+.2f}]" for d, low, high in ends]
+frame["difference"].unstack("metric")
+
+# %%
+frame["p_holm"].unstack("metric").round(2)
 
 # %%
 figure = plots.differences(pd.DataFrame(tests), "acc_fine")
