@@ -204,9 +204,9 @@ assert torch.allclose(flat(x, present).score, mean(x, present).score, atol=1e-6)
 # ## 4 · Training, visible once
 #
 # What we worked from names no loss. Ours: the absolute error, AdamW, early stopping on the
-# validation split, and three kinds of dropout. The loss is smooth: $e^2$ below $|e| = 1/2$, $|e| -
-# 1/4$ above. With the plain absolute error, rounding flips gradients near zero, and machines
-# diverge.
+# validation split, and three kinds of dropout. The loss is smooth: $e^2$ below $|e| = 1/2$, and
+# $|e| - 1/4$ above. With the plain absolute error, rounding flips gradients near zero, and
+# machines diverge.
 #
 # **Features**: one mask of columns a batch. **Hidden**: the usual. **Modality dropout** hides whole
 # modalities of single utterances, so that no modality is relied on by habit. The encoders stay

@@ -18,13 +18,19 @@
 # ![Differences of the full model and each variant on hotel
 # reviews](../figures/hotel-frozen/06_gaps.png)
 #
-# Under a minute on a CPU with embedded reviews and frozen encoders. The paper's abstract gives
-# three rows, as points of coarse / fine accuracy lost: all modules removed .91 / .68, only the gate
-# kept .75 / .55, no dynamic loss .78 / .26. Two warnings before ours. At 5,000 test reviews one
-# accuracy's 95 % half-width is about a point, and more if reviews of one hotel are alike, so only
-# *paired* tests over seeds and reviews can tell such rows apart. And a summary of the paper reads
-# the rows otherwise: .91 and .75 / .55 as the loss without layer fusion, and .73 for the gate. The
-# ledger of [`08_results`](08_results.ipynb) has a line for each reading.
+# Under a minute on a CPU with embedded reviews and frozen encoders. The paper's abstract and a
+# summary of it read the same points of lost accuracy (coarse / fine) in different ways:
+#
+# | points lost | by the abstract | by the summary |
+# |---|---|---|
+# | .91 / .68 | all modules removed | .91: no layer fusion |
+# | .75 / .55 | only the gate kept | no layer fusion |
+# | .78 / .26 | no dynamic loss | no dynamic loss |
+# | .73 | - | no gate |
+#
+# The ledger of [`08_results`](08_results.ipynb) has a line for each reading. At 5,000 test reviews
+# one accuracy's 95 % half-width is about a point, and more if reviews of one hotel are alike. So
+# only *paired* tests over seeds and reviews can tell such rows apart.
 #
 # Before this: [`05_dyfulm`](05_dyfulm.ipynb). After it:
 # [`07_dyfulm_interpretability`](07_dyfulm_interpretability.ipynb).
