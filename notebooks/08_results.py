@@ -127,6 +127,16 @@ for line in ledger.query("paper == 'MMSA' and metric == 'mae' and mean.notna()")
     )
 
 # %% [markdown]
+# ICT-MMMO has voice and face and no text, and 80 videos to test on. There the rival is a constant,
+# the median of the training labels:
+
+# %%
+voice_and_face = frames.get("mmmo", none).query("metric == 'mae' and variant == 'av'")
+for row in voice_and_face.sort_values("mean").itertuples():
+    if row.model in ("concat", "daf", "constant"):
+        print(f"MMMO, {row.model}: MAE {row.mean:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]")
+
+# %% [markdown]
 # The paper's own scores are on CMU-MOSEI. We could not test them:
 
 # %%
