@@ -1,10 +1,10 @@
 """Where the time of training DAF goes: OMP_NUM_THREADS=1 python tests/benchmarks/shares.py
 
 Twenty seeds learn on 2,000 utterances of the embedded corpus (three modalities, all layers of
-MiniLM), in turn with one seed. All times are `time.process_time`: others on a shared machine count
-less. Each operator of torch is timed where it is dispatched, forward and backward; NumPy's random
-bytes are timed apart. The rest of a run that is not watched is Python, autograd's and torch's own
-administration; below 0 where watching slowed the operators. COVAREP's stages have `covarep.py`.
+MiniLM), in turn with one seed. All times are `time.process_time`: others on the machine count less.
+Each operator of torch is timed where it is dispatched, forward and backward, and NumPy's random
+bytes apart. The rest of an unwatched run is Python, autograd and torch's administration; below 0
+where watching slowed the operators. COVAREP's stages have `covarep.py`.
 """
 
 import time
