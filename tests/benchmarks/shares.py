@@ -21,11 +21,9 @@ from mmlib.stack.layers import Masks
 
 N, SEEDS, ROUNDS = 2000, 20, 3
 SETTINGS = train.Settings(epochs=5, patience=5)  # every seed does the same work
-KINDS = {  # what an operator's name begins with
-    "matrix products": ("mm", "bmm", "baddbmm", "addmm"),
+KINDS = {"matrix products": ("mm", "bmm", "baddbmm", "addmm"),  # how operators' names begin
     "AdamW's kernel": ("_fused_adamw",),
-    "gathering rows": ("index", "gather"),
-}
+    "gathering rows": ("index", "gather")}  # fmt: skip
 RANDOM, ELSE, REST = "random numbers", "element-wise, sums, copies", "Python, administration"
 KEEP = Masks.keep
 
