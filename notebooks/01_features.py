@@ -82,8 +82,8 @@ _ = plots.save(architecture.draw(boxes, arrows, height=1.2), "data", "models", "
 # ## 1 · The passport
 #
 # Before any model: which file is this, how large are its splits, what would a constant score, which
-# columns hold NaN, clipped or constant values, does any speaker or video stand in two splits? All
-# of it is one call. It holds counts and ids, never an utterance.
+# columns hold NaN, clipped or constant values, is any speaker or video in two splits? All of it is
+# one call. It holds counts and ids, never an utterance.
 #
 # The base rates deserve a look. Whoever calls everything positive already has a respectable F1,
 # and whoever always says the training median a respectable error: each score in the later
@@ -205,8 +205,8 @@ assert fixed_control - oracle_control < 0.1 * (fixed - oracle)
 #
 # Every feature is shifted and scaled by its mean and standard deviation over the *training*
 # utterances that have the modality, then clipped to ±5 (COVAREP's tails reach hundreds). A missing
-# modality is zero and `present` says so. Check: whatever stands in the other splits, the scale is
-# the same.
+# modality is zero and `present` says so. Check: whatever the other splits hold, the scale is the
+# same.
 
 # %%
 frozen = {"encoder": encoder, "max_length": max_length}

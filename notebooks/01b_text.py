@@ -113,7 +113,7 @@ assert states.dtype == np.float32 and np.isfinite(states).all()
 
 # %% [markdown]
 # **Check: this is the equation.** Four texts of different lengths, padded into one batch, through
-# the plain model. Averaging over the padded length instead is not a small slip:
+# the plain model. Averaging over the padded length gives another vector:
 
 # %%
 chatter.set_verbosity_error()
@@ -277,10 +277,10 @@ print(f"All layers end to end: {together:.3f}.")
 
 # %% [markdown]
 # The states of all layers end to end are read better than the last layer, so that is our default
-# (`layers="all"`); the paper names no layer. The choice was made by cross-validation on purpose.
-# The standard validation split of CMU-MOSI has ten videos, and those ten prefer the last layer,
-# against all the other videos: with `dataset=mosi` the table above shows both. Ten videos cannot
-# settle a choice; this is also why `mmlib.daf.tune` cross-validates.
+# (`layers="all"`); what we worked from names no layer. The choice was made by cross-validation. The
+# standard validation split of CMU-MOSI has ten videos, and those ten prefer the last layer, against
+# all the other videos: with `dataset=mosi` the table above shows both. Ten videos cannot settle a
+# choice; this is also why `mmlib.daf.tune` cross-validates.
 #
 # How sure is each of the two? The same utterances are predicted both ways, so the difference has
 # an interval of its own, over videos.

@@ -109,9 +109,9 @@ print(table.shape, {group: len(names) for group, names in GROUPS.items()})
 
 # %% [markdown]
 # **Pitch** (SRH) sums the harmonics of the linear-prediction residual, which has no formants left
-# to be mistaken for harmonics. The estimate is a whole number of Hz per 100 ms frame, and
-# amplitudes are read 1 Hz low, so 0.5 Hz is what can be hoped for. At the ends there is no frame:
-# 0.
+# to be mistaken for harmonics. The estimate is a whole number of Hz for each frame of 100 ms, and
+# amplitudes are read 1 Hz low. So we expect errors of about 0.5 Hz. At the ends there is no frame,
+# and the pitch is 0.
 
 # %%
 inner = table.iloc[15:-15]  # the phase features need 0.14 s on either side
@@ -120,10 +120,10 @@ assert np.abs(inner["F0"] - f0).max() < 2 and (inner["VUV"] == 1).all()
 
 # %% [markdown]
 # **Rd** asks for which LF pulse the harmonics' phases are nearest to minimum phase (MSP). The
-# papers divide the measured spectrum by the pulse's; the original program lacks one conjugation
-# and so *adds* the pulse's phase. The data sets hold the original's numbers, so these are the
-# default. On a voice of known shape one sees what that costs: the published form is right, the
-# original's only rises.
+# papers divide the measured spectrum by the pulse's; the original program lacks one conjugation and
+# so *adds* the pulse's phase. The data sets hold the original's numbers, so these are the default.
+# The voice of known shape shows the difference: the published form is right, the original's only
+# rises.
 
 # %%
 stages = Stages(voice.wave, rate, set(), seed=0)
@@ -304,12 +304,11 @@ print(f"HMPDD_0 rises with the noise, from {rise.iloc[0]:.2f} to {rise.iloc[-1]:
 # ### Are these the original's numbers?
 #
 # Against the original's own output on 17 recordings (arctic and EmoDB, 16 to 32 kHz): median
-# difference and 95 % point in standard deviations, and correlation; beside them what the original
-# does to itself when it is run again and when the recording is delayed by one sample. HMPDM_24
-# and HMPDD differ because the original's random phases are not seeded. VUV is equal in every row,
-# and creak is 0 in both (it needs a commercial MATLAB toolbox). The table is what
-# `python -m mmlib.covarep --agreement FOLDER` prints for a folder of `.wav` files with the
-# original's `.csv` beside each.
+# difference and 95 % point in standard deviations, and correlation. Two columns give a scale: the
+# original run again, and the original on the recording delayed by one sample. HMPDM_24 and HMPDD
+# differ because the original's random phases are not seeded. VUV is equal in every row, and creak
+# is 0 in both (it needs a commercial MATLAB toolbox). The table is what `python -m mmlib.covarep
+# --agreement FOLDER` prints for a folder of `.wav` files with the original's `.csv` beside each.
 #
 # | feature | ours: median | p95 | r | again: median | r | one sample later: median | p95 | r |
 # |---|---|---|---|---|---|---|---|---|
@@ -334,10 +333,8 @@ print(f"HMPDD_0 rises with the noise, from {rise.iloc[0]:.2f} to {rise.iloc[-1]:
 # | HMPDD_1..4 | 4e-3 | 2e-2 | 0.99997 | 6e-3 | 0.99994 | 3e-2 | 2e-1 | 0.99488 |
 # | HMPDD_5..12 | 5e-3 | 2e-2 | 0.99995 | 7e-3 | 0.99992 | 5e-2 | 2e-1 | 0.99427 |
 #
-# Cost: 0.04 s of one core for a second of speech at 16 kHz, on a core that does 50 GFLOP/s and a
-# real FFT of 4096 in 13 us (0.07 s on one of 38 and 30); the original takes 1.9 s at best. Memory
-# beyond wave and table stays under 300 MB. `python tests/benchmarks/covarep.py` measures it, the
-# share of each stage and the core's own speed beside it.
+# Cost: 0.04 s of one core for a second of speech at 16 kHz. [Benchmarks](book/benchmarks.md) has
+# the share of each stage, memory, and the command that measures them.
 
 # %%
 again = extract(voice.wave, rate)

@@ -104,9 +104,9 @@ daf.score.shape, daf.weights.shape
 # its evidence more or less noisy. Two numbers are asked of DAF:
 #
 # - the **rank correlation** between its weight and the true precision share
-# $p_m / \sum_{m'} p_{m'}$, in each modality and pooled (bar: .6);
+# $p_m / \sum_{m'} p_{m'}$, in each modality and pooled (goal: .6);
 # - the **gap closed**: of the error between fixed weights and a ceiling, the share that DAF
-# removes (bar: 70 %):
+# removes (goal: 70 %):
 #
 # $$\text{gap closed} = \frac{\mathrm{MAE}_\text{fixed} - \mathrm{MAE}_\text{DAF}}
 #                            {\mathrm{MAE}_\text{fixed} - \mathrm{MAE}_\text{ceiling}}$$
@@ -153,7 +153,7 @@ if corpus.truth:
     display(closed.round(2))
 
 # %% [markdown]
-# The bar of 70 % is met from the best fixed weights. From the trained static rule, which is the
+# The goal of 70 % is met from the best fixed weights. From the trained static rule, which is the
 # stricter start, it is a matter of this run: the takeaways say which.
 #
 # **A trivial feature beside it.** Noise that can be seen needs no attention to be found: minus the
@@ -371,14 +371,14 @@ shown.round(2)
 #
 # A summary of it names three ways in which such a fusion fails: weights that collapse to uniform,
 # reliance on one modality, and input that is misaligned or noisy without the scorer noticing.
-# Thresholds are ours and stand in `mmlib.daf.interpret.diagnosis`.
+# Thresholds are ours, in `mmlib.daf.interpret.diagnosis`.
 
 # %%
 report = interpret.diagnosis(fits["daf"], test)
 report.round(3)
 
 # %% [markdown]
-# **Check: the alarms can ring.** The same diagnosis of a static fusion must raise the alarm of
+# **Check: the alarms can be raised.** The same diagnosis of a static fusion must raise the alarm of
 # constant weights, and does.
 
 # %%
@@ -453,7 +453,7 @@ if corpus.truth:
         share = closed.loc[start, "oracle"]
         print(
             f"Share of the gap to the oracle closed, from {start}: {share:.0%}; "
-            f"the bar of 70 % is {'met' if share >= 0.7 else 'NOT met'}."
+            f"the goal of 70 % is {'met' if share >= 0.7 else 'NOT met'}."
         )
 
 # %% [markdown]

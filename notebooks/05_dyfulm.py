@@ -112,7 +112,7 @@ if dataset == "synthetic_reviews":
 #
 # $$\sigma = \sqrt{.0082 / (1 - .6903)} = .163$$
 #
-# Below, that of each target one could make from the data at hand: the label itself (stars from 0 to
+# Below, that of each target one could make from these data: the label itself (stars from 0 to
 # 1), or VADER's lexicon score of the words alone, of the whole text or as the mean over its
 # sentences. Beside it the error of a constant: an MAE of .067 means nothing beside a target that
 # hardly varies. (`sd_to_paper`: 1 would fit.)
@@ -447,8 +447,8 @@ print(f"{len(new)} rows; {report.truncated} of {report.texts} texts cut at {max_
 # %% [markdown]
 # **Real reviews, encoders fine-tuned.** The stored run on hotel reviews (31,053 to train on, all
 # 5,531 of the test split, other hotels; one epoch, 384 tokens; MiniLM and MiniLM carried into
-# DeBERTa-v2), made by the commands of the README's section "Fine-tuning". Accuracies: balanced
-# over stars, and under their natural shares. Beside DyFuLM: itself without any of its modules, one
+# DeBERTa-v2), made by the commands of [fine-tuning](book/finetuning.md). Accuracies: balanced over
+# stars, and under their natural shares. Beside DyFuLM: itself without any of its modules, one
 # encoder alone, a bag of words. Then what it gains over each, paired by seed and review.
 
 # %%
@@ -456,13 +456,13 @@ if "hotel" in results.runs():
     full = results.load("hotel").query("notebook == 'finetune'")
     order = ["acc_coarse", "acc_coarse_natural", "acc_fine", "acc_fine_natural", "mae", "r2"]
     line = full["model"].where(full["variant"] == "full", full["model"] + ", " + full["variant"])
-    print(
-        full.assign(model=line)
-        .pivot(index="model", columns="metric", values="mean")[order]
-        .sort_values("acc_fine", ascending=False)
-        .round(3)
-    )
-    print("seeds:", full.assign(model=line).groupby("model")["n_seeds"].first().to_dict())
+    ends = full[["mean", "ci_low", "ci_high"]].values
+    text = [f"{m:.3f} [{low:.3f}, {high:.3f}]" for m, low, high in ends]
+    full = full.assign(model=line, text=text)
+    with pd.option_context("display.width", 200):
+        print(full.pivot(index="model", columns="metric", values="text")[order[::2]])
+        print(full.pivot(index="model", columns="metric", values="text")[order[1::2]])
+    print("seeds:", full.groupby("model")["n_seeds"].first().to_dict())
     gains = results.load_comparisons("hotel").query("notebook == 'finetune'")
     print(gains.set_index(["b", "metric"])[["diff", "ci_low", "ci_high", "p_holm"]].round(3))
 

@@ -18,13 +18,19 @@
 # ![Differences of the full model and each variant on hotel
 # reviews](../figures/hotel-frozen/06_gaps.png)
 #
-# Under a minute on a CPU with embedded reviews and frozen encoders. The paper's abstract gives
-# three rows, as points of coarse / fine accuracy lost: all modules removed .91 / .68, only the gate
-# kept .75 / .55, no dynamic loss .78 / .26. Two warnings before ours. At 5,000 test reviews one
-# accuracy's 95 % half-width is about a point, and more if reviews of one hotel are alike, so only
-# *paired* tests over seeds and reviews can tell such rows apart. And a summary of the paper reads
-# the rows otherwise: .91 and .75 / .55 as the loss without layer fusion, and .73 for the gate. The
-# ledger of [`08_results`](08_results.ipynb) has a line for each reading.
+# Under a minute on a CPU with embedded reviews and frozen encoders. The paper's abstract and a
+# summary of it read the same points of lost accuracy (coarse / fine) in different ways:
+#
+# | points lost | by the abstract | by the summary |
+# |---|---|---|
+# | .91 / .68 | all modules removed | .91: no layer fusion |
+# | .75 / .55 | only the gate kept | no layer fusion |
+# | .78 / .26 | no dynamic loss | no dynamic loss |
+# | .73 | - | no gate |
+#
+# The ledger of [`08_results`](08_results.ipynb) has a line for each reading. At 5,000 test reviews
+# one accuracy's 95 % half-width is about a point, and more if reviews of one hotel are alike. So
+# only *paired* tests over seeds and reviews can tell such rows apart.
 #
 # Before this: [`05_dyfulm`](05_dyfulm.ipynb). After it:
 # [`07_dyfulm_interpretability`](07_dyfulm_interpretability.ipynb).
@@ -103,7 +109,7 @@ print(
 #
 # ## 1 · What is switched off, and what takes its place
 #
-# "Removed" is no definition: something has to stand where the module stood. Every line names it.
+# "Removed" is no definition: something has to take the module's place. Every line names it.
 # The first six are the paper's rows and those of its summary, the others ours. `no_fusion`
 # completes a 2 x 2: layer fusion and gate each on and off, all else on.
 #
@@ -212,7 +218,12 @@ print(f"{len(set(test.groups))} groups and {seeds} seeds to test on")
 frame = pd.DataFrame(tests).set_index(["b", "metric"])
 
 # %%
-frame[["diff", "ci_low", "ci_high", "p_holm"]].unstack("metric")[["diff", "p_holm"]].round(2)
+ends = frame[["diff", "ci_low", "ci_high"]].values
+frame["difference"] = [f"{d:+.2f} [{low:+.2f}, {high:+.2f}]" for d, low, high in ends]
+frame["difference"].unstack("metric")
+
+# %%
+frame["p_holm"].unstack("metric").round(2)
 
 # %%
 figure = plots.differences(pd.DataFrame(tests), "acc_fine")

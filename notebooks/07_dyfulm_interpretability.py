@@ -19,8 +19,8 @@
 #
 # Under a minute on a CPU with embedded reviews and frozen encoders. The paper explains its gains by
 # three mechanisms; what we worked from shows no measurement of any. Each claim here has its number
-# first, the same for a model that has not learned (the baseline) wherever such a model has one,
-# then the picture. At the end what each mechanism looks like where it fails, as a diagnosis.
+# first, then the same for a model that has not learned (where it has one), then the picture. At the
+# end what each mechanism looks like where it fails, as a diagnosis.
 #
 # Before this: [`05_dyfulm`](05_dyfulm.ipynb), [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb).
 # After it: [`08_results`](08_results.ipynb).
@@ -111,7 +111,7 @@ said.gate.shape, said.alpha_a.shape  # (s, n, h), (s, n, l)
 # The claim: the gate blends adaptively. Its break condition: values near .5 everywhere, an average
 # by another name. **Measure**: the share of gate values within .05 of .5. A gate can also be far
 # from .5 and still the same for every review; so the standard deviation of each unit over reviews
-# (`sd_inputs`) stands beside that of the units' means (`sd_units`).
+# (`sd_inputs`) is printed beside that of the units' means (`sd_units`).
 
 # %%
 pd.concat(
@@ -168,7 +168,7 @@ if dataset == "synthetic_reviews":
 #
 # ## 3 · Which layers
 #
-# The claim: the mixture uses several levels of the encoders. Its failure signature: one layer is
+# The claim: the mixture uses several layers of the encoders. Its failure signature: one layer is
 # all there is. **Measure**: the largest layer weight, averaged; with $L$ layers, $1/L$ is uniform
 # and 1 is a single layer.
 
@@ -252,8 +252,8 @@ print(
 #
 # ## 6 · The diagnosis
 #
-# Thresholds are ours and stand in `mmlib.dyfulm.interpret.diagnosis`. The layer-fusion rows compare
-# with the model that reads the last layers only, and ring below a tenth of a point; whether a gain
+# Thresholds are ours, in `mmlib.dyfulm.interpret.diagnosis`. The layer-fusion rows compare with the
+# model that reads the last layers only, and raise an alarm below a tenth of a point; whether a gain
 # above it can be told from none is a question for the paired tests of
 # [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb). The gap between coarse and fine accuracy is
 # judged against that of a bag of words, which has no guidance: such a gap is the labels' own.
@@ -264,9 +264,9 @@ report = interpret.diagnosis(full, test, known, last, course, bag)
 report.round(3)
 
 # %% [markdown]
-# **Check: the alarms can ring.** The model that has not learned must raise those of an idle
-# guidance and of a gate near .5. Others must ring for the trained model with one part broken on
-# purpose.
+# **Check: the alarms can be raised.** The model that has not learned must raise those of an idle
+# guidance and of a gate near .5. Others must be raised for the trained model with one part broken
+# on purpose.
 
 # %%
 BROKEN = {

@@ -193,7 +193,7 @@ pairs[columns].set_index(columns[:4])
 # A comparison is worth as much as the care given to the loser. Every model but `ridge`, which has a
 # penalty of its own, chose among the same candidates by cross-validation over the videos of
 # training and validation. `worst` is the error of the worst candidate, `near` counts those within
-# .005 of the best. Every trial stands in `papermill_runs/settings.json`. CMU-MOSEI and the leaking
+# .005 of the best. Every trial is in `papermill_runs/settings.json`. CMU-MOSEI and the leaking
 # split were not tuned: there all models have one default. The commands:
 #
 #     python -m mmlib.daf.tune --dataset mosi --modalities text audio
@@ -339,7 +339,7 @@ if grids and "mosi" in kept:
 #
 # Not fair: our tuned settings were chosen on folds of training and validation. MMSA's models run
 # with the settings that it stores for MOSI, which were chosen for BERT, COVAREP and FACET. So our
-# rows without tuning stand beside them. And there is no vision here, for which MMSA's models were
+# rows without tuning are beside them. And there is no vision here, for which MMSA's models were
 # made: they read a column of zeros. MISA does not run: it is written around a BERT that it trains.
 
 # %%
@@ -399,6 +399,6 @@ if has_peers:
 # %% [markdown]
 # To add a number that is published elsewhere, or a row that would test one, edit
 # `mmlib/scores/reported.toml`. To see a run of your own here: `make run DATASET=mosi RUN=mine`, and
-# its table and its pairs stand beside the stored ones.
+# its table and its pairs are beside the stored ones.
 #
 # Back to the page: [`08_results`](08_results.ipynb). Next: [`09_your_clip`](09_your_clip.ipynb).

@@ -121,7 +121,7 @@ print(*data.notes, sep="\n")
 # without punctuation, utterance means of COVAREP without the columns in which the original and ours
 # differ. MOSI has no honest visual features, so **the model's faces come from the embedded corpus**
 # and are marked so: a weight of vision shows how a face would be used, not what faces are worth.
-# Its card stands beside it in `mmlib/daf/weights`.
+# Its card is beside it in `mmlib/daf/weights`.
 
 # %%
 judge = saved.load(model) if model else apply.model_for(data)

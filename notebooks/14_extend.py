@@ -118,7 +118,7 @@ except ValueError as error:
 # ## 2 · A metric
 #
 # `metrics.add` takes a function that gives each utterance's value; the score is their mean. From
-# then on it stands in rows, intervals and paired tests. Here: the share of utterances that are
+# then on it is in rows, intervals and paired tests. Here: the share of utterances that are
 # wrong by more than one point of the scale from -3 to 3.
 
 # %%
@@ -222,7 +222,7 @@ print(
     f"1. A rule of {len(fits['bilinear'].model.beta[0, 0])} parameters of its own was trained, "
     "tested and drawn from one cell."
 )
-print(f"2. A metric of one line stands in {sum(t['metric'] == 'far' for t in tests)} paired tests.")
+print(f"2. A metric of one line is in {sum(t['metric'] == 'far' for t in tests)} paired tests.")
 print(f"3. A table of {len(mine)} made-up texts trained both papers' models.")
 
 # %% [markdown]

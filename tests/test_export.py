@@ -1,16 +1,18 @@
 """MMSA's pickle made from a corpus of ours, and read back by the reader of such pickles."""
 
 import pickle
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_data import mmsa_pickle, mosi_csv
+from test_data import csd_folder, mmsa_pickle, mosi_csv
 
 from mmlib.data import SPLITS, Corpus, DataError, Sequences, load
-from mmlib.data.export import mmsa_ids, write_mmsa
+from mmlib.data.export import mmsa_ids, write_mmsa, write_mosi
 from mmlib.data.readers.mmsa import read_mmsa
 from mmlib.data.readers.unpickle import load_pickle
+from mmlib.files import NOTEBOOKS
 
 
 def sequences(lengths, d, m="audio"):
@@ -124,3 +126,50 @@ def test_texts_that_do_not_fit_are_refused(corpus, tmp_path, text):
     corpus = replace(corpus, ids=tuple("abcdef"))
     with pytest.raises(DataError, match=r"text has \d entries for 6 utterances"):
         write_mmsa(tmp_path / "own.pkl", corpus, text)
+
+
+def test_mosi_as_one_table_from_cmus_files(tmp_path):
+    csd_folder(tmp_path)
+    corpus = load("mosi", tmp_path, vision=None)
+    path = write_mosi(tmp_path / "mosi" / "mosi.csv.gz", corpus)
+    back = load("mosi", tmp_path)  # the table comes before the .csd files
+    assert back.checksums.keys() == {"mosi.csv.gz"}
+    assert (back.text, back.groups) == (corpus.text, corpus.groups)
+    assert back.ids == tuple(i.replace("[", "_").removesuffix("]") for i in corpus.ids)
+    assert back.split.tolist() == corpus.split.tolist()
+    np.testing.assert_array_equal(back.label, corpus.label)
+    audio = corpus.sequences["audio"].only(back.sequences["audio"].columns)
+    heard = np.flatnonzero(audio.lengths)
+    means = [audio[i].mean(axis=0) for i in heard]
+    np.testing.assert_allclose(back.sequences["audio"].values, means, rtol=1e-6)
+    assert back.sequences["audio"].lengths.tolist() == (audio.lengths > 0).tolist()
+    before = path.read_bytes()
+    assert write_mosi(path, corpus).read_bytes() == before
+
+
+def test_mosi_as_one_table_needs_covarep_words_and_labels(corpus, tmp_path):
+    path = tmp_path / "mosi.csv.gz"
+    with pytest.raises(DataError, match="there are 3 columns; read CMU's"):
+        write_mosi(path, corpus)
+    csd_folder(tmp_path)
+    silent = replace(load("mosi", tmp_path, vision=None), text=None)
+    with pytest.raises(DataError, match="needs words and labels"):
+        write_mosi(path, silent)
+    assert not path.exists()
+
+
+def test_the_page_on_data_makes_sst5_of_trees(tmp_path, monkeypatch):
+    """The snippet of the page, on two sentences made up here."""
+    page = (NOTEBOOKS / "book" / "data.md").read_text()
+    (snippet,) = [
+        code for code in re.findall(r"```python\n(.*?)```", page, re.S) if "trees/" in code
+    ]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "trees").mkdir()
+    for split in ("train", "dev", "test"):
+        trees = "(4 (2 A) (4 (3 warm) (2 film)))\n(0 (2 It) (1 (1 drags) (2 .)))\n"
+        (tmp_path / "trees" / f"{split}.txt").write_text(trees)
+    exec(snippet, {})
+    corpus = load("sst5", tmp_path / "data")
+    assert corpus.text[:2] == ("A warm film", "It drags .")
+    assert corpus.label.tolist() == [4, 0] * 3 and [len(corpus.rows(s)) for s in SPLITS] == [2] * 3

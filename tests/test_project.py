@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from mmlib.batch import grid
-from mmlib.batch.parameters import plan, read_parameters
+from mmlib.batch.parameters import declared, plan, point, read_parameters
 from mmlib.files import NOTEBOOKS, ROOT, RUNS, data_root
 from mmlib.finetune.config import read_config
 from mmlib.scores import results
@@ -181,3 +181,19 @@ def test_no_model_may_bring_code():
     for path, node in calls:
         given = {word.arg: getattr(word.value, "value", None) for word in node.keywords}
         assert given.get("trust_remote_code") is False, f"{path.name}, line {node.lineno}"
+
+
+@pytest.mark.parametrize(
+    "stem", ["02_daf", "05_dyfulm", "06_dyfulm_ablations", "07_dyfulm_interpretability"]
+)
+def test_a_table_of_one_s_own_is_taken_with_its_columns(stem, tmp_path):
+    path = tmp_path / f"{stem}.ipynb"
+    jupytext.write(jupytext.read(NOTEBOOKS / f"{stem}.py"), path)
+    columns = {"text_column": "Comment", "label_column": "Stars", "group_column": "Hotel"}
+    assert point(path, declared(path), {"dataset": "mine.csv", **columns}).dataset == "mine.csv"
+    with pytest.raises(ValueError, match="dataset"):
+        point(path, declared(path), {"dataset": "mine", **columns})
+    assert (
+        "columns(text=text_column, label=label_column, group=group_column)"
+        in (NOTEBOOKS / f"{stem}.py").read_text()
+    )

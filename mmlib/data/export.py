@@ -1,9 +1,11 @@
-"""Writing the pickle that MMSA reads, so that its models run on any corpus of ours.
+"""Writing what others read: MMSA's pickle of any corpus, and CMU-MOSI as one table.
 
-The other direction of `mmlib.data.readers.mmsa`: {split: {"audio": (n, t, d), ...}} with the keys
-that `data_loader.py` of MMSA 2.2.1 looks up, as plain arrays, lists and strings.
+`write_mmsa` is the other direction of `mmlib.data.readers.mmsa`: {split: {"audio": (n, t, d), ...}}
+with the keys that `data_loader.py` of MMSA 2.2.1 looks up, as plain arrays, lists and strings.
+`write_mosi` makes `mosi.csv.gz` of CMU's own files.
 """
 
+import gzip
 import pickle
 import re
 from collections.abc import Sequence
@@ -11,7 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from mmlib.data.columns import COVAREP
 from mmlib.data.corpus import SPLITS, Corpus, DataError, rows_of
 from mmlib.files import write_whole
 
@@ -71,6 +75,36 @@ def mmsa_ids(corpus: Corpus) -> tuple[str, ...]:
 def _mmsa_id(name: str, group: str) -> str:
     is_theirs = name.startswith(f"{group}$_$")
     return name if is_theirs else f"{group}$_${name.removeprefix(f'{group}_')}"
+
+
+def write_mosi(path: Path, corpus: Corpus) -> Path:
+    """Write CMU-MOSI as `mosi.csv.gz`: words, labels, the standard split, means of COVAREP.
+
+    A mean is over the frames that the corpus has of an utterance; without any it is 0, and
+    `read_mosi` counts the utterance's voice as missing. COVAREP's last column, HMPDD_12, is not in
+    this layout; neither are visual features nor a second split. `clip` counts as the corpus does,
+    CMU's .csd from 0. DataError, one line, without labels, words or COVAREP's columns: MMSA's
+    pickles have five of them.
+    """
+    audio, columns = corpus.sequences.get("audio"), COVAREP[:73]
+    if audio is None or not {*columns} <= {*audio.columns}:
+        have = f"{len(audio.columns)} columns" if audio else "none"
+        raise DataError(f"{corpus.variant}: the layout needs COVAREP's 74 columns of audio, and "
+                        f"there are {have}; read CMU's .csd files")  # fmt: skip
+    if corpus.text is None or not corpus.labelled:
+        raise DataError(f"{corpus.variant}: the layout needs words and labels; read CMU's files")
+    frames, off = audio.only(columns), audio.offsets
+    means = [frames.values[a:b].mean(axis=0) if a < b else np.zeros(73) for a, b in pairwise(off)]
+    rests = map(str.removeprefix, corpus.ids, corpus.groups)  # "[3]", "$_$3" or "_3"
+    clips = [re.sub(r"^[\W_]+|[\W_]+$", "", rest) for rest in rests]
+    head = {
+        "id": [f"{video}_{clip}" for video, clip in zip(corpus.groups, clips, strict=True)],
+        **{"video_id": corpus.groups, "clip": clips, "text": corpus.text, "label": corpus.label},
+        "standard_split": np.where(corpus.split == "valid", "dev", corpus.split),
+    }
+    rows = pd.DataFrame(head).join(pd.DataFrame(means, columns=list(columns)))
+    write_whole(path, gzip.compress(rows.to_csv(index=False).encode(), mtime=0))
+    return path
 
 
 def _padded(

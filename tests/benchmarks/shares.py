@@ -1,0 +1,79 @@
+"""Where the time of training DAF goes: OMP_NUM_THREADS=1 python tests/benchmarks/shares.py
+
+Twenty seeds learn on 2,000 utterances of the embedded corpus (three modalities, all layers of
+MiniLM), in turn with one seed. All times are `time.process_time`: others on the machine count less.
+Each operator of torch is timed where it is dispatched, forward and backward, and NumPy's random
+bytes apart. The rest of an unwatched run is Python, autograd and torch's administration; below 0
+where watching slowed the operators. COVAREP's stages have `covarep.py`.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from statistics import median
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mmlib.daf import features, train
+from mmlib.data import load
+from mmlib.stack.layers import Masks
+
+N, SEEDS, ROUNDS = 2000, 20, 3
+SETTINGS = train.Settings(epochs=5, patience=5)  # every seed does the same work
+KINDS = {"matrix products": ("mm", "bmm", "baddbmm", "addmm"),  # how operators' names begin
+    "AdamW's kernel": ("_fused_adamw",),
+    "gathering rows": ("index", "gather")}  # fmt: skip
+RANDOM, ELSE, REST = "random numbers", "element-wise, sums, copies", "Python, administration"
+KEEP = Masks.keep
+
+
+class Watch(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        start = time.process_time()
+        result = operator(*args, **(kwargs or {}))
+        name = operator.overloadpacket.__name__
+        kind = next((k for k, starts in KINDS.items() if name.startswith(starts)), ELSE)
+        self.seconds[kind] += time.process_time() - start
+        return result
+
+    def keep(self, masks: Masks, shape: tuple) -> torch.Tensor:
+        """`Masks.keep`; what it spends outside operators counts as random numbers."""
+        start = time.process_time() - sum(self.seconds.values())
+        kept = KEEP(masks, shape)
+        self.seconds[RANDOM] += time.process_time() - sum(self.seconds.values()) - start
+        return kept
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+def shares(run: Callable[[], object]) -> dict[str, float]:
+    """Each kind's share of the seconds that the same run takes unwatched."""
+    whole = seconds(run)
+    with Watch() as watch:
+        Masks.keep = lambda masks, shape: watch.keep(masks, shape)
+        run()
+    Masks.keep = KEEP
+    found = {kind: spent / whole for kind, spent in watch.seconds.items()}
+    return found | {REST: 1 - sum(found.values())}
+
+
+torch.set_num_threads(1)
+data = features.build(load("synthetic", n=N))
+one, stack = (lambda k=k: train.fit(data, SETTINGS, range(k)) for k in (1, SEEDS))
+one()  # warms up
+ratios = sorted(seconds(stack) / seconds(one) for _ in range(ROUNDS))
+rounds = [shares(stack) for _ in range(ROUNDS)]
+print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread")
+print(f"{SEEDS} seeds : one, {median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})")
+for kind in (RANDOM, *KINDS, ELSE, REST):
+    found = sorted(all_[kind] for all_ in rounds)
+    print(f"  {kind:28}{median(found):5.0%} of {SEEDS} ({found[0]:.0%} to {found[-1]:.0%})")
