@@ -586,6 +586,33 @@ assert leaked["vision", "v"] > 0.95 * leaked["constant", "tav"]
 leaked.round(3).unstack("variant")
 
 # %% [markdown]
+# **Frozen text, or fine-tuned?** DAF freezes its encoders. In the run `mosi-finetuned` MiniLM first
+# learned sentiment on MOSI's training transcripts (`papermill_runs/finetune/mosi-text.yaml`). Then
+# it was frozen for the same rules, with their default settings. It learned once: no interval below
+# covers how much another such training would change.
+
+# %%
+TEXTS = {"mosi": "MiniLM", "mosi-finetuned": "MiniLM, fine-tuned", "mosi-mpnet": "MPNet"}
+WANTED = ["text_deep", "static", "concat", "daf"]
+kept = pd.concat([results.load(name).assign(encoder=text) for name, text in TEXTS.items()])
+errors = kept.query("notebook == '03_daf_ablations' and metric == 'mae' and variant in ['t', 'ta']")
+errors = errors.query("model in @WANTED")
+results.table(errors, line=("model", "encoder"))["mae"].unstack().loc[WANTED, [*TEXTS.values()]]
+
+# %%
+means = errors.set_index(["encoder", "model"])["mean"]
+frozen, tuned, larger = (means[text, "daf"] for text in TEXTS.values())
+assert larger < tuned < frozen
+tests = results.load_comparisons("mosi-finetuned").query("metric == 'mae' and a == 'daf'")
+own = tests.set_index("b").loc["text_deep"]
+assert own["ci_low"] < 0 < own["ci_high"]  # the voice is not seen to help here either
+print(
+    f"DAF's error with MiniLM frozen is {frozen:.3f}, fine-tuned {tuned:.3f}, with MPNet frozen "
+    f"{larger:.3f}.\nFine-tuned, DAF minus deep text: {own['diff']:+.3f} "
+    f"[{own['ci_low']:+.3f}, {own['ci_high']:+.3f}]."
+)
+
+# %% [markdown]
 # <a id="takeaways"></a>
 #
 # ## Takeaways
