@@ -125,7 +125,10 @@ class Corpus:
 
         for name in self.sequences:
             if not name.isidentifier() or name in ("constant", "a", "b"):
-                raise DataError(f"modality {name!r}: choose another name, of letters, digits, '_'")
+                raise DataError(
+                    f"modality {name!r}: choose another name, of letters, digits, '_'; 'a' and 'b' are "
+                    "DyFuLM's encoders, 'constant' is a modality that tells nothing"
+                )
 
     def __len__(self) -> int:
         return len(self.ids)
