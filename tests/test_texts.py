@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmlib.daf import interpret
 from mmlib.data import SPLITS, DataError, load
 from mmlib.data.corpus import check_sides, few
 from mmlib.data.readers.iemocap import EMOTION_WORDS
@@ -392,6 +393,8 @@ def test_sims_and_its_labels_of_one_modality(tmp_path, has_header, is_excel):
     assert corpus.label[:4].tolist() == pytest.approx([-3, -0.6, 0, 1.8])
     alone = {name: values[0] for name, values in corpus.annotations.items()}
     assert alone == pytest.approx({"text": 3, "audio": 1.2, "vision": -2.4})
+    distance = interpret.distances(corpus, ("text", "audio", "vision"))  # |T - M|, |A - M|, |V - M|
+    assert distance[0] == pytest.approx([6, 4.2, 0.6])
     assert any("12 clip ids got the zeros back" in note for note in corpus.notes) == is_excel
     assert any(note.startswith("not the public label.csv") for note in corpus.notes)
 
