@@ -75,8 +75,8 @@ corpus = load(dataset, **options)
 states = dict(encoder=encoder, layers=layers)  # of the text
 data = features.build(corpus, None if modalities == "all" else modalities.split(), **states)
 if len(data.modalities) < 2:
-    only = f"{corpus.variant} has {data.modalities[0]} alone"
-    raise ValueError(f"{dataset}: {only}, and weights need two; use a file or data set with more")
+    only = f"{dataset} ({corpus.variant}) has {data.modalities[0]} alone"
+    raise ValueError(f"{only}; weights need two modalities: use a file or data set that has them")
 fits = {}
 
 # %%
