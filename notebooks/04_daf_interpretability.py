@@ -74,6 +74,9 @@ options = {"split": "bclstm", "modalities": ("text", "audio", "vision")} if leak
 corpus = load(dataset, **options)
 states = dict(encoder=encoder, layers=layers)  # of the text
 data = features.build(corpus, None if modalities == "all" else modalities.split(), **states)
+if len(data.modalities) < 2:
+    only = f"{dataset} ({corpus.variant}) has {data.modalities[0]} alone"
+    raise ValueError(f"{only}; weights need two modalities: use a file or data set that has them")
 fits = {}
 
 # %%
@@ -203,6 +206,44 @@ if corpus.truth:
     print({rule: value.round(3) for rule, value in mae.items()})
     print("sd of the weights over utterances: control {:.2f}, corpus {:.2f}".format(*spread))
     assert mae["daf"] > mae["static"] - 0.02
+
+# %% [markdown]
+# ### Where people judged each modality alone
+#
+# CH-SIMS has four labels an utterance: $M$ of the whole, and $T$, $A$, $V$ by people who had its
+# text, voice or face alone. That is a truth for weights on real data. Where $|T - M|$ is large, the
+# text misleads, and its weight should be small. The embedded corpus knows the same distances:
+# $|e_m - y|$, with the evidence $e_m$ in the place of $T$, $A$ and $V$. To read them so is ours.
+#
+# The measure is Spearman's correlation of weight and distance, in each modality, with an interval
+# for other groups and seeds. An unclear modality can be right by luck, so even the best weights
+# (`best`) stay far from -1. CH-SIMS is not at hand; with its files, `make run RUN=sims
+# PARAMS=papermill_runs/params/sims.yaml ONLY=04_daf_interpretability` gives this section on it.
+
+# %%
+distance = interpret.distances(corpus.take(data.rows("test")), data.modalities)  # (n, m)
+if distance is not None:
+    at = (distance, test.present, test.groups)
+    farther = interpret.by_distance(daf.weights, *at).set_index(pd.Index(data.modalities))
+    if corpus.truth:
+        farther["best"] = interpret.by_distance(truth[None], *at)["rank_corr"].to_numpy()
+        assert (farther["ci_high"] < 0).all()
+    display(farther.round(2))
+
+# %%
+STEPS, NAMES = [0, 0.5, 1, 2, 6], ("0 to .5", ".5 to 1", "1 to 2", "2 to 6")
+if distance is not None:
+    by_step = {}
+    for column, m in enumerate(data.modalities):
+        there = test.present[:, column]
+        step = pd.cut(distance[there, column], STEPS, include_lowest=True)
+        by_step[m] = pd.Series(alpha[there, column]).groupby(step, observed=False).mean()
+    figure = plots.curves(NAMES, by_step, xlabel="distance from the whole", ylabel="mean weight")
+    _ = plots.save(figure, "04_distance", run)
+    for m, line in by_step.items():
+        print(
+            f"weight of {m}, from near the whole to far: {line.iloc[0]:.2f} to {line.iloc[-1]:.2f}"
+        )
 
 # %% [markdown]
 # <a id="2--weights-by-sentiment-intensity"></a>
@@ -399,6 +440,8 @@ tables = {
     "contradicted": against,
     "diagnosis": report,
 }
+if distance is not None:
+    tables["distance"] = farther.rename_axis("modality").reset_index()
 
 # %%
 given = dict(dataset=dataset, modalities=modalities, leak=leak, seeds=seeds, **states)

@@ -61,9 +61,9 @@ pd.set_option("display.max_colwidth", None, "display.precision", 3)
 # <a id="runs"></a>
 # ## Runs
 #
-# A run is kept with the project if a parameter file of it is. `dirty` would mean that the code had
-# changes which no commit holds; `seconds` are the notebook's, and for `finetune` the sum over all
-# trainings, each from its last start, though they may have run side by side.
+# A run is kept with the project if its parameter file or script is. `dirty` would mean that the
+# code had changes which no commit holds; `seconds` are the notebook's, and for `finetune` the sum
+# over all trainings, each from its last start, though they may have run side by side.
 
 # %%
 kept = runs.kept()

@@ -64,6 +64,8 @@ from mmlib.text import made
 
 plots.style()
 pd.set_option("display.precision", 3, "display.width", 110)
+
+# %%
 _ = plots.save(architecture.both(), "both", "models", "svg")  # the picture above
 
 # %% [markdown]
@@ -80,6 +82,8 @@ goal = targets(corpus)
 words = [corpus.text[i] for i in corpus.rows("train")]
 folders = [made.named(name, words) for name in (encoder_a, encoder_b)]
 wanted = None if modalities == "all" else modalities.split()
+
+# %%
 data = joint.build(corpus, *folders, wanted, max_length=max_length)
 rows = {split: data.rows(split) for split in ("train", "valid", "test")}
 others = [m for m in data.modalities if m not in "ab"]
@@ -106,11 +110,15 @@ x = {m: torch.from_numpy(v[four])[None] for m, v in data.x.items()}
 x |= {name: x[name][:, :, None] for name in "ab"}  # (s, b, t, l, d), one position
 present = torch.from_numpy(joint.flat(data).present[four])[None]  # (s, b, m)
 layers, dims = zip(*(data.x[name].shape[1:] for name in "ab"), strict=True)
+
+# %%
 sizes = {m: data.dims[m] for m in others}
 model = joint.Joint(dims, layers, sizes).reset([Streams.of(0).weights])
 out, alpha = model(x, present)
 h, _ = model.fuse(x["a"], x["b"], None, None)  # DyFuLM's state, (s, b, h)
 parts = [torch.tanh(h)] + [torch.tanh(model.project[m](x[m])) for m in others]
+
+# %%
 parts = torch.stack(parts, dim=2) * present[..., None]  # (s, b, m, h)
 scores = model.daf.scorer_out(torch.relu(model.daf.scorer_in(fusion.side_by_side(parts, present))))
 by_hand = scores.masked_fill(~present, -torch.inf).softmax(-1)  # (s, b, m)
@@ -128,6 +136,8 @@ again = DyFuLM.read(model, z)
 for one, other in zip(again[:3], out[:3], strict=True):  # coarse, intensity, fine
     assert torch.allclose(one, other, atol=1e-6)
 opinions = model.intensity(parts.flatten(1, 2)).view(alpha.shape)  # of an absent one: weight 0
+
+# %%
 assert torch.allclose(torch.sigmoid((alpha * opinions).sum(-1)), out.intensity, atol=1e-6)
 print("three heads and the weighted opinions agree with the model to 1e-6")
 
@@ -144,16 +154,21 @@ def gap(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(np.asarray(a) - np.asarray(b)).max())
 
 
+# %%
 text = data.only(["a", "b"])
 plain = joint.Joint(dims, layers, {}, tanh=False).reset([Streams.of(0).weights])
 paper = DyFuLM(dims, layers).reset([Streams.of(0).weights])  # the same draws
 with torch.inference_mode():
     ours, theirs = plain(x, present[..., :1] | True)[0], paper(x["a"], x["b"])
+
+# %%
 assert max(gap(a, b) for a, b in zip(ours[:3], theirs[:3], strict=True)) < 1e-6
 short = dict(epochs=3, patience=3)
 limit = joint.train(text, goal, joint.JointSettings(shape={"tanh": False}, **short), [0])
 dyfulm = frozen.fit(text, goal, frozen.Settings(**short), [0])
 pair = [fit.predict(text.take(rows["test"])).intensity for fit in (limit, dyfulm)]
+
+# %%
 assert gap(*pair) < 1e-5
 print("DyFuLM: fresh outputs equal to 1e-6, trained intensities to 1e-5")
 
@@ -167,11 +182,15 @@ last = joint.flat(replace(data, x={**data.x, "a": data.x["a"][:, -1:]}).only(["a
 bare = joint.Joint(dims, layers, sizes, **ONE).reset([Streams.of(0).weights])
 paper = fusion.create("daf", last.dims).reset([Streams.of(0).weights])  # the same draws
 vectors = {m: torch.from_numpy(v[four])[None] for m, v in last.x.items()}
+
+# %%
 with torch.inference_mode():
     (ours, ours_alpha), theirs = bare(x, present), paper(vectors, present)
 assert gap(ours.intensity, theirs.score) < 1e-6 and gap(ours_alpha, theirs.weights) < 1e-6
 how = dict(lr=3e-4, dropout=0.1, **short)
 limit = joint.train(data, goal, joint.JointSettings(shape=ONE, **how), [0])
+
+# %%
 daf = train.fit(last, train.Settings("daf", **how), [0])
 one, other = limit.predict(data.take(rows["test"])), daf.predict(last.take(rows["test"]))
 assert gap(one.intensity, other.score) < 1e-3 and gap(one.weights, other.weights) < 1e-3
@@ -203,8 +222,10 @@ print("DAF: fresh outputs equal to 1e-6, trained scores and weights to 1e-3")
 # %%
 def chosen(learn, base):
     """The candidate with the lowest cross-validated loss; the test split is not read."""
-    draws = [{name: getattr(one, name) for name in tune.RANGES if hasattr(base, name)}
-             for one in tune.candidates("daf")[: candidates - 1]]  # fmt: skip
+    draws = [
+        {name: getattr(one, name) for name in tune.RANGES if hasattr(base, name)}
+        for one in tune.candidates("daf")[: candidates - 1]
+    ]
     choice = [base, *(replace(base, **draw) for draw in draws)]
     if len(choice) == 1:
         return base
@@ -212,6 +233,7 @@ def chosen(learn, base):
     return choice[int(errors.argmin())]
 
 
+# %%
 def strangers(features, seed: int):
     """Voice and face taken from another utterance of the same split."""
     rng, order = np.random.default_rng(seed), np.arange(len(features))
@@ -224,6 +246,8 @@ def strangers(features, seed: int):
 
 # %%
 view = joint.flat(data)  # DAF's view of the same features
+
+# %%
 LEARN = {
     "both": (partial(joint.train, data, goal), joint.JointSettings()),
     "dyfulm": (partial(frozen.fit, data, goal), frozen.Settings()),
@@ -231,10 +255,19 @@ LEARN = {
     "concat": (partial(train.fit, view), train.Settings("concat")),
     "text_deep": (partial(train.fit, view.only(["text"])), train.Settings("concat")),
 }
+
+# %%
 settings = {name: chosen(*pair) for name, pair in LEARN.items()}
 fits = {name: learn(settings[name], seeds=range(seeds)) for name, (learn, _) in LEARN.items()}
-SHAPES = {"static": {"rule": "static"}, "no_tanh": {"tanh": False},
-          "one_head": {"heads": False, "sigmoid": False}}  # fmt: skip
+
+# %%
+SHAPES = {
+    "static": {"rule": "static"},
+    "no_tanh": {"tanh": False},
+    "one_head": {"heads": False, "sigmoid": False},
+}
+
+# %%
 for name, shape in SHAPES.items():
     one = replace(settings["both"], shape=shape)
     fits[f"both:{name}"] = joint.train(data, goal, one, range(seeds))
@@ -242,6 +275,8 @@ for name, shape in SHAPES.items():
 # %%
 ORDERS = 5  # of strangers, each with a fifth of the seeds
 foreign = Targets(*(np.empty((seeds, len(rows["test"])), kind) for kind in (int, int, "float32")))
+
+# %%
 for k in range(min(ORDERS, seeds)):
     wrong = strangers(data, k)
     fit = joint.train(wrong, goal, settings["both"], range(seeds)[k::ORDERS])
@@ -277,9 +312,17 @@ known = known._replace(intensity=test.label)
 answers = {name: said(name, test) for name in [*fits, "late"]}
 answers["both:strangers"] = foreign._replace(intensity=6 * foreign.intensity - 3)
 seen_in_training = goal.take(rows["train"])._replace(intensity=data.label[rows["train"]])
+
+# %%
 answers["constant"] = constant(seen_in_training, len(test))
-table = pd.DataFrame({name: {k: np.mean(v) for k, v in all_scores(one, known).items()}
-                      for name, one in answers.items()}).T  # fmt: skip
+
+# %%
+table = pd.DataFrame(
+    {
+        name: {k: np.mean(v) for k, v in all_scores(one, known).items()}
+        for name, one in answers.items()
+    }
+).T
 table[["mae", "r2", "acc_coarse", "acc_fine"]].sort_values("mae").round(2)
 
 # %%
@@ -302,6 +345,8 @@ place = dict(notebook="10_both_papers", dataset=dataset, split="test")
 rivals = [("both", name) for name in answers if name not in ("both", "constant")]
 rivals += [("late", name) for name in ("dyfulm", "daf")]
 pairs = results.comparisons(answers, rivals, known, test.groups, variant=full, **place)
+
+# %%
 tests = pd.DataFrame(pairs).assign(better=[results.better(pair) for pair in pairs])
 tests.query("metric == 'mae'")[["a", "b", "diff", "ci_low", "ci_high", "p_holm", "better"]].round(3)
 
@@ -315,6 +360,7 @@ def verdicts(tests: pd.DataFrame, metric: str) -> None:
         print(f"{metric}: both {word}", ", ".join(own.loc[own["better"] == winner, "b"]) or "none")
 
 
+# %%
 for metric in ("mae", "acc_fine"):
     verdicts(tests, metric)
 
@@ -333,12 +379,25 @@ def errors(name: str) -> np.ndarray:
     return np.abs(answers[name].intensity - test.label).mean(axis=0)
 
 
+# %%
 gains = {f"over {name}": errors(name) - errors("both") for name in ("dyfulm", "both:strangers")}
-spread = {name: {"mean gain": g.mean(), "gain by > .25": (g > 0.25).mean(),
-                 "lose by > .25": (g < -0.25).mean()} for name, g in gains.items()}  # fmt: skip
+
+# %%
+spread = {
+    name: {
+        "mean gain": g.mean(),
+        "gain by > .25": (g > 0.25).mean(),
+        "lose by > .25": (g < -0.25).mean(),
+    }
+    for name, g in gains.items()
+}
+
+# %%
 own = gains["over both:strangers"]
-print(f"own voice and face: {own.mean():+.2f} on average; {(own > 0.25).mean():.0%} of utterances "
-      f"gain more than .25, {(own < -0.25).mean():.0%} lose as much")  # fmt: skip
+print(
+    f"own voice and face: {own.mean():+.2f} on average; {(own > 0.25).mean():.0%} of utterances "
+    f"gain more than .25, {(own < -0.25).mean():.0%} lose as much"
+)
 pd.DataFrame(spread).T.round(2)
 
 # %% [markdown]
@@ -354,13 +413,20 @@ doubt = -(p * np.log(p)).sum(-1).mean(axis=0) / np.log(5)  # (n,)
 prediction = fits["both"].predict(test)
 whole = joint.flat(test).present.all(axis=1)  # utterances that have every modality
 mean_weights = prediction.weights.mean(axis=0)  # (n, m)
-figure = plots.weights(mean_weights[whole], doubt[whole], seen, bins=5,
-                       xlabel="doubt of the text (DyFuLM's entropy)")  # fmt: skip
+
+# %%
+figure = plots.weights(
+    mean_weights[whole], doubt[whole], seen, bins=5, xlabel="doubt of the text (DyFuLM's entropy)"
+)
 _ = plots.save(figure, "10_doubt", run)
 tied = spearmanr(mean_weights[whole, 0], doubt[whole]).statistic
+
+# %%
 helped = spearmanr(gains["over dyfulm"], doubt).statistic
-print(f"rank correlation with the text's doubt: of its weight {tied:+.2f}, "
-      f"of the gain over DyFuLM {helped:+.2f}")  # fmt: skip
+print(
+    f"rank correlation with the text's doubt: of its weight {tied:+.2f}, "
+    f"of the gain over DyFuLM {helped:+.2f}"
+)
 
 # %% [markdown]
 # On the embedded corpus it is known how informative each modality of each utterance is. Below, the
@@ -386,6 +452,8 @@ if dataset == "synthetic" and seen == ("text", "audio", "vision"):
 # %%
 unsure = whole & (doubt >= np.quantile(doubt, 2 / 3))
 sure = whole & (doubt <= np.quantile(doubt, 1 / 3))
+
+# %%
 for name, which in (("sure", sure), ("in doubt", unsure)):
     leader = prediction.weights[:, which].argmax(-1)  # (s, n)
     shares = ", ".join(f"{m} leads in {(leader == k).mean():.2f}" for k, m in enumerate(seen))
@@ -411,16 +479,21 @@ def states_of(view):
     return replace(view, x=x | {m: view.x[m] for m in others}, present=present)
 
 
+# %%
 assert all((states_of(joint.flat(test)).x[m] == v).all() for m, v in test.x.items())
 
 # %%
 SHARES, WAYS = (0.5, 1.0), ("missing", "noise", "shuffle")
 lines = []
+
+# %%
 for modality, how, share in [(m, h, s) for m in seen for h in WAYS for s in SHARES]:
     hurt = states_of(interpret.perturb(joint.flat(test), modality, how, share))
     for name in ("both", "both:static", "dyfulm", "daf", "concat", "late"):
         error = np.abs(said(name, hurt).intensity - test.label).mean()
         lines.append((modality, how, share, name, error))
+
+# %%
 robust = pd.DataFrame(lines, columns=["modality", "how", "share", "model", "mae"])
 robust.query("share == 1").pivot(index=["modality", "how"], columns="model", values="mae").round(2)
 
@@ -431,9 +504,17 @@ curves = {DRAWN[name]: [table.loc[name, "mae"], *lost[name]] for name in DRAWN}
 xlabel = "share of utterances with the text of another"
 figure = plots.curves((0, *SHARES), curves, xlabel=xlabel, ylabel="MAE")
 _ = plots.save(figure, "10_robustness", run)
+
+# %%
 worst = {name: line[-1] for name, line in curves.items()}
-print("MAE with all texts swapped:", {name: round(float(v), 2) for name, v in worst.items()},
-      "constant:", round(float(table.loc["constant", "mae"]), 2))  # fmt: skip
+
+# %%
+print(
+    "MAE with all texts swapped:",
+    {name: round(float(v), 2) for name, v in worst.items()},
+    "constant:",
+    round(float(table.loc["constant", "mae"]), 2),
+)
 
 # %% [markdown]
 # ## 9 · What it costs
@@ -446,11 +527,23 @@ built = {"dyfulm": DyFuLM(dims, layers), "both": joint.Joint(dims, layers, sizes
 draw = {name: torch.randn(1, 32, 1, *data.x[name].shape[1:]) for name in "ab"}
 draw |= {m: torch.randn(1, 32, d) for m, d in sizes.items()}
 there = torch.ones(1, 32, len(seen), dtype=torch.bool)
-calls = {"dyfulm": lambda: built["dyfulm"](draw["a"], draw["b"]),
-         "both": lambda: built["both"](draw, there)}  # fmt: skip
-price = pd.DataFrame({name: {"parameters": sum(cost.parameters(one).values()),
-                             "activations, MB": cost.activations(one, calls[name]) / cost.MB}
-                      for name, one in built.items()}).T  # fmt: skip
+
+# %%
+calls = {
+    "dyfulm": lambda: built["dyfulm"](draw["a"], draw["b"]),
+    "both": lambda: built["both"](draw, there),
+}
+
+# %%
+price = pd.DataFrame(
+    {
+        name: {
+            "parameters": sum(cost.parameters(one).values()),
+            "activations, MB": cost.activations(one, calls[name]) / cost.MB,
+        }
+        for name, one in built.items()
+    }
+).T
 price.astype({"parameters": int}).round(2)
 
 # %% tags=["nbval-ignore-output"]
@@ -464,12 +557,23 @@ for name, one in answers.items():
     kind, _, part = name.partition(":")
     shown = {"dyfulm": "t", "text_deep": "t"}.get(kind, full)
     new += results.rows(one, known, test.groups, model=kind, variant=part or shown, **place)
+
+# %%
 used = dict(
-    dataset=dataset, modalities=modalities, utterances=utterances, encoder_a=encoder_a,
-    encoder_b=encoder_b, max_length=max_length, candidates=candidates, seeds=seeds,
-)  # fmt: skip
-results.save(new, run, "10_both_papers", comparisons=pairs, parameters=used,
-             checksums=dict(corpus.checksums))  # fmt: skip
+    dataset=dataset,
+    modalities=modalities,
+    utterances=utterances,
+    encoder_a=encoder_a,
+    encoder_b=encoder_b,
+    max_length=max_length,
+    candidates=candidates,
+    seeds=seeds,
+)
+_ = results.save(
+    new, run, "10_both_papers", comparisons=pairs, parameters=used, checksums=dict(corpus.checksums)
+)
+
+# %%
 print(f"{len(new)} rows, {len(pairs)} paired tests")
 
 # %% [markdown]
@@ -482,6 +586,8 @@ print(f"{len(new)} rows, {len(pairs)} paired tests")
 # %%
 kept = [name for name in ("both-mosi", "both-synthetic") if name in results.runs()]
 stored = {}
+
+# %%
 for name in kept:
     frame = results.load(name).query("notebook == '10_both_papers'")
     print(f"{name}, {frame['n_seeds'].max()} seeds")
@@ -490,6 +596,8 @@ for name in kept:
     stored[name] = found.assign(better=[results.better(pair) for _, pair in found.iterrows()])
     for metric in ("mae", "acc_fine"):
         verdicts(stored[name], metric)
+
+# %%
 if not kept:
     print("none stored yet")
 
@@ -507,8 +615,10 @@ if "transfer" in results.runs():
     print(results.table(frame, ("mae", "corr"), ("dataset", "variant", "model")))
     corr = frame.query("metric == 'corr' and model == 'text_deep' and variant == 't'")
     corr = corr.set_index("dataset")["mean"]
-    print(f"\nshare of the variance that the text explains: MUStARD++ "
-          f"{corr['mustardpp'] ** 2:.2f}, CMU-MOSI {corr['mosi'] ** 2:.2f}")  # fmt: skip
+    print(
+        f"\nshare of the variance that the text explains: MUStARD++ "
+        f"{corr['mustardpp'] ** 2:.2f}, CMU-MOSI {corr['mosi'] ** 2:.2f}"
+    )
 else:
     print("none stored yet")
 
@@ -520,14 +630,22 @@ else:
 # run. "Own voice" is the comparison with the voices (and faces) of strangers.
 
 # %%
-RIVALS = {"dyfulm": "DyFuLM on text", "text_deep": "text alone by DAF's loss",
-          "both:strangers": "strangers' voices", "late": "late fusion"}  # fmt: skip
+RIVALS = {
+    "dyfulm": "DyFuLM on text",
+    "text_deep": "text alone by DAF's loss",
+    "both:strangers": "strangers' voices",
+    "late": "late fusion",
+}
+
+# %%
 for name, frame in (stored or {dataset: tests}).items():
     of_mae = frame.query("a == 'both' and metric == 'mae'").set_index("b")
     for b, pair in of_mae.loc[list(RIVALS)].iterrows():
         word = {"both": "better", "": "not told apart"}.get(pair["better"], "worse")
-        print(f"{name}: both - {RIVALS[b]}, MAE {pair['diff']:+.3f} [{pair['ci_low']:+.3f}, "
-              f"{pair['ci_high']:+.3f}], p {pair['p_holm']:.3f}: {word}")  # fmt: skip
+        print(
+            f"{name}: both - {RIVALS[b]}, MAE {pair['diff']:+.3f} [{pair['ci_low']:+.3f}, "
+            f"{pair['ci_high']:+.3f}], p {pair['p_holm']:.3f}: {word}"
+        )
 
 # %%
 if "both-mosi" in stored:
@@ -556,12 +674,20 @@ if "both-mosi" in stored:
 # ## Takeaways
 
 # %%
-print(f"1. {dataset}, {seeds} seeds: MAE of both {table.loc['both', 'mae']:.2f}, DyFuLM on text "
-      f"{table.loc['dyfulm', 'mae']:.2f}, DAF {table.loc['daf', 'mae']:.2f}, late fusion "
-      f"{table.loc['late', 'mae']:.2f}.")  # fmt: skip
+print(
+    f"1. {dataset}, {seeds} seeds: MAE of both {table.loc['both', 'mae']:.2f}, DyFuLM on text "
+    f"{table.loc['dyfulm', 'mae']:.2f}, DAF {table.loc['daf', 'mae']:.2f}, late fusion "
+    f"{table.loc['late', 'mae']:.2f}."
+)
+
+# %%
 fine = table["acc_fine"].round(2)
-print(f"2. Fine classes: both {fine['both']:.2f}, DyFuLM {fine['dyfulm']:.2f}; with fixed weights "
-      f"{fine['both:static']:.2f}.")  # fmt: skip
+print(
+    f"2. Fine classes: both {fine['both']:.2f}, DyFuLM {fine['dyfulm']:.2f}; with fixed weights "
+    f"{fine['both:static']:.2f}."
+)
+
+# %%
 print(f"3. The text's weight and its doubt: rank correlation {tied:+.2f}.")
 
 # %% [markdown]

@@ -56,14 +56,18 @@ from sklearn.linear_model import LinearRegression, Ridge
 from mmlib import files
 from mmlib.daf import features, ridge, train
 from mmlib.data import DataError, load
-from mmlib.data.corpus import SENTIMENT, few
+from mmlib.data.corpus import SENTIMENT, check_sides, few
 from mmlib.figures import architecture, plots
 from mmlib.scores import results, stats, two_classes
 from mmlib.text import encode
 
 plots.style()
 pd.set_option("display.precision", 3, "display.width", 110)
+
+# %%
 box, arrow = architecture.Box, architecture.Arrow
+
+# %%
 boxes = {
     "a": box(0.12, 0.5, "data set A,\nlabelled", architecture.GREY),
     "e": box(0.36, 0.5, "frozen encoder", architecture.GREY),
@@ -72,6 +76,8 @@ boxes = {
     "out": box(0.87, 0.5, "test of B: carried", architecture.WHITE, 0.24),
     "few": box(0.87, 0.18, "carried, and 50\nlabels of B", architecture.ORANGE, 0.24),
 }
+
+# %%
 links = [("a", "e"), ("e", "m"), ("m", "in"), ("m", "out"), ("m", "few")]
 picture = architecture.draw(boxes, [arrow(*link, "out" in link) for link in links], 2.6)
 _ = plots.save(picture, "transfer", "models", "svg")  # the picture above
@@ -96,6 +102,7 @@ _ = plots.save(picture, "transfer", "models", "svg")  # the picture above
 SENTENCES = files.ROOT / "mmlib" / "data" / "embedded" / "three_languages.csv"  # all made up
 
 
+# %%
 @cache
 def corpus_of(name: str, most: int = utterances):
     """A data set with labels in -3..3; `name:code` is one language of it."""
@@ -109,6 +116,7 @@ def corpus_of(name: str, most: int = utterances):
     return replace(corpus, label=6 * (corpus.label - low) / (high - low) - 3, scale=SENTIMENT)
 
 
+# %%
 def halved(corpus):
     """One language has few bad reviews: half of its places train, the other half is the test."""
     places = np.random.default_rng(0).permutation(np.unique(corpus.groups))
@@ -116,15 +124,18 @@ def halved(corpus):
     return replace(corpus, split=np.where(is_test, "test", "train"))
 
 
+# %%
 def most_of(encoder: str) -> int:
     """How many texts of a data set an encoder gets."""
     return utterances if encoder in (names_of_encoders[0], "tfidf") else utterances_beside
 
 
+# %%
 names_of_encoders = list(dict.fromkeys([encoder, *beside.split()]))
 names = datasets.split()
-sizes = {name: {s: len(corpus_of(name).rows(s)) for s in ("train", "valid", "test")}
-         for name in names}  # fmt: skip
+sizes = {
+    name: {s: len(corpus_of(name).rows(s)) for s in ("train", "valid", "test")} for name in names
+}
 pd.DataFrame(sizes).T
 
 
@@ -134,8 +145,10 @@ def states(corpus, encoder: str, scaler=None):
     return features.build(corpus, ["text"], encoder=encoder, scaler=scaler)
 
 
+# %%
 def learn(corpus, encoder: str):
     """A linear model: a function that scores the texts of a corpus, (n,)."""
+    check_sides(corpus, remedy="train on another data set, or ask for more utterances")
     if encoder != "tfidf":
         data = states(corpus, encoder)
         model = ridge.learn(data)
@@ -146,6 +159,7 @@ def learn(corpus, encoder: str):
     return lambda other: model.predict(words.transform(other.text))
 
 
+# %%
 def learn_deep(corpus, encoder: str):
     """`text_deep`: a function that scores the texts of a corpus, (s, n), a model a seed."""
     data = states(corpus, encoder)
@@ -153,12 +167,14 @@ def learn_deep(corpus, encoder: str):
     return lambda other: fit.predict(states(other, encoder, data.scaler)).score
 
 
+# %%
 @cache
 def readers_of(a: str, name: str):
     """The linear model of a data set."""
     return learn(corpus_of(a, most_of(name)), name)
 
 
+# %%
 def tested(corpus):
     """The test split."""
     return corpus.take(corpus.rows("test"))
@@ -196,38 +212,52 @@ def matrix_of(encoder: str) -> dict:
     for a in names:
         deep, linear = learn_deep(corpora[a], encoder), readers_of(a, encoder)
         for b in names:
-            found[b] |= {f"text_deep:{a}": deep(corpora[b]).clip(-3, 3),
-                         f"ridge:{a}": linear(corpora[b]).clip(-3, 3)}  # fmt: skip
+            found[b] |= {
+                f"text_deep:{a}": deep(corpora[b]).clip(-3, 3),
+                f"ridge:{a}": linear(corpora[b]).clip(-3, 3),
+            }
     return found
 
 
-def stored(encoder: str, scores: dict) -> tuple[list, list]:
-    """Rows of scores, and paired tests against training in place, ridge and a constant."""
-    about, new, pairs = place_of(encoder), [], []
-    for b in names:
-        whole = corpus_of(b, most_of(encoder))
-        test, rows = tested(whole), whole.rows("test")
-        own = {name: score[..., rows] for name, score in scores[b].items()}
-        own[f"constant:{b}"] = np.full(len(test), np.median(whole.label[whole.split == "train"]))
-        for name, score in own.items():
-            model, a = name.split(":")
-            at = dict(dataset=b if a == b else f"{a}>{b}", model=model)
-            new += results.rows(score, test.label, test.groups, **at, **about)
-        own["constant"] = own.pop(f"constant:{b}")
-        rivals = [(f"text_deep:{a}", rival) for a in names if a != b
-                  for rival in (f"text_deep:{b}", "constant")]  # fmt: skip
-        rivals += [(f"text_deep:{a}", f"ridge:{a}") for a in names]
-        how = dict(metrics=["corr"], dataset=b, **about)
-        pairs += results.comparisons(own, rivals, test.label, test.groups, **how)
-    return new, pairs
+# %%
+def answers_of(encoder: str, scores: dict, b: str) -> dict:
+    """Scores of b's test split by `model:a`, and the best constant, (s, n) or (n,)."""
+    whole = corpus_of(b, most_of(encoder))
+    own = {name: score[..., whole.rows("test")] for name, score in scores[b].items()}
+    middle = np.median(whole.label[whole.split == "train"])
+    return own | {"constant": np.full(len(whole.rows("test")), middle)}
 
 
+# %%
+def rows_of(encoder: str, scores: dict, b: str) -> list[dict]:
+    """Rows of scores on b's test split."""
+    test, new = tested(corpus_of(b, most_of(encoder))), []
+    for name, score in answers_of(encoder, scores, b).items():
+        model, _, a = name.partition(":")
+        at = dict(dataset=f"{a}>{b}" if a not in ("", b) else b, model=model)
+        new += results.rows(score, test.label, test.groups, **at, **place_of(encoder))
+    return new
+
+
+# %%
+def pairs_of(encoder: str, scores: dict, b: str) -> list[dict]:
+    """Paired tests on b against training in place, a constant and ridge."""
+    test, away = tested(corpus_of(b, most_of(encoder))), [a for a in names if a != b]
+    rivals = [(f"text_deep:{a}", k) for a in away for k in (f"text_deep:{b}", "constant")]
+    rivals += [(f"text_deep:{a}", f"ridge:{a}") for a in names]
+    how = dict(metrics=["corr"], dataset=b, **place_of(encoder))
+    answers = answers_of(encoder, scores, b)
+    return results.comparisons(answers, rivals, test.label, test.groups, **how)
+
+
+# %%
 def place_of(encoder: str) -> dict:
     """What all rows of an encoder share."""
     kind = "t" if encoder in (names_of_encoders[0], "tfidf") else f"t_{encoder}"
     return dict(notebook="11_transfer", split="test", variant=kind)
 
 
+# %%
 def holm(pairs: list[dict]) -> list[dict]:
     """The paired tests, with p adjusted for all of them."""
     p = stats.holm([pair["p"] for pair in pairs])
@@ -238,13 +268,16 @@ def holm(pairs: list[dict]) -> list[dict]:
 dense = [name for name in names_of_encoders if name != "tfidf"]
 scores = {name: matrix_of(name) for name in dense}
 new, pairs = [], []
-for name, of_one in scores.items():
-    rows, tests = stored(name, of_one)
-    new, pairs = new + rows, pairs + tests
+
+# %%
+for name, b in [(name, b) for name in dense for b in names]:
+    new += rows_of(name, scores[name], b)
+    pairs += pairs_of(name, scores[name], b)
 pairs = holm(pairs)
 kinds = {name: place_of(name)["variant"] for name in dense}
 
 
+# %%
 def corr(rows, names: list[str], model: str = "text_deep", variant: str = "t") -> pd.DataFrame:
     """Corr by source (rows) and target (columns)."""
     frame = pd.DataFrame(rows).query("metric == 'corr' and model == @model and variant == @variant")
@@ -254,23 +287,39 @@ def corr(rows, names: list[str], model: str = "text_deep", variant: str = "t") -
     )
 
 
+# %%
 matrix = corr(new, names)
-for name, kind in kinds.items():
-    figure = plots.heatmap(corr(new, names, variant=kind), names, names, limits=(0.0, 1.0),
-                           label=f"Corr on the test split, {name}")  # fmt: skip
+
+# %%
+for name, kind in kinds.items() if len(names) > 1 else ():  # of one cell there is no matrix
+    short = [one.replace("_", "\n") for one in names]
+    figure = plots.heatmap(
+        corr(new, names, variant=kind), names, short, limits=(0, 1), label="Corr"
+    )
+    figure.axes[0].set(title=f"Corr by {name}", xlabel="tested on", ylabel="trained on")
     _ = plots.save(figure, "11_matrix" + kind[1:], run)
 
 # %%
 for pair in pairs:
     if pair["b"].startswith("text_deep"):
         word = {"": "not told apart", pair["b"]: "worse"}.get(results.better(pair), "better")
-        print(f"{pair['variant']}: {pair['a'][10:]} > {pair['b'][10:]}: Corr {pair['diff']:+.3f} "
-              f"[{pair['ci_low']:+.3f}, {pair['ci_high']:+.3f}] against training in place: "
-              f"{word}")  # fmt: skip
+        print(
+            f"{pair['variant']}: {pair['a'][10:]} > {pair['b'][10:]}: Corr {pair['diff']:+.3f} "
+            f"[{pair['ci_low']:+.3f}, {pair['ci_high']:+.3f}] against training in place: "
+            f"{word}"
+        )
+
+# %%
 against = [results.better(pair) for pair in pairs if pair["b"].startswith("ridge")]
 deeper = sum(word.startswith("text_deep") for word in against)
-print(f"text_deep against ridge: better in {deeper} of {len(against)} cells, worse in "
-      f"{sum(word.startswith('ridge') for word in against)}")  # fmt: skip
+
+# %%
+print(
+    f"text_deep against ridge: better in {deeper} of {len(against)} cells, worse in "
+    f"{sum(word.startswith('ridge') for word in against)}"
+)
+
+# %%
 if "synthetic" in names and "synthetic_reviews" in names:
     assert all(matrix.loc[b, b] > matrix[b].drop(b).max() for b in names)
 
@@ -289,7 +338,10 @@ def two(corpus, score):
     return two_classes.auc(score, *about), two_classes.balanced_accuracy(score > 0, *about)
 
 
+# %%
 ordered = []
+
+# %%
 for name, b, a in [(name, b, a) for name in dense for b in names for a in names]:
     whole = corpus_of(b, most_of(name))
     try:
@@ -298,8 +350,11 @@ for name, b, a in [(name, b, a) for name in dense for b in names for a in names]
         print(f"{b}: {error}") if a == b else None
         continue
     low, high = part.interval()
-    ordered.append({"encoder": name, "from": a, "to": b, "auc": part.scores.mean(),
-                    "low": low, "high": high})  # fmt: skip
+    ordered.append(
+        {"encoder": name, "from": a, "to": b, "auc": part.scores.mean(), "low": low, "high": high}
+    )
+
+# %%
 classes = pd.DataFrame(ordered, columns=["encoder", "from", "to", "auc", "low", "high"])
 classes.pivot(index=["encoder", "from"], columns="to", values="auc").round(2)
 
@@ -315,36 +370,68 @@ classes.pivot(index=["encoder", "from"], columns="to", values="auc").round(2)
 LABELS = 50
 
 
+# %%
+def draws(target, n: int) -> list[list[int]]:
+    """Rows of n labelled texts, `seeds` times; a draw without a class counts for nothing."""
+    place, found = {one: i for i, one in enumerate(target.ids)}, []
+    for seed in range(10 * seeds):
+        try:
+            found.append([place[i] for i in few(target, n, seed).ids])
+        except DataError as error:
+            reason = error
+        if len(found) == seeds:
+            return found
+    raise reason
+
+
+# %%
 def recalibrated(score: np.ndarray, target) -> np.ndarray:
     """Scores (s, n) of the target's test split after a line through few labels, (s, n)."""
-    place, lines = {name: i for i, name in enumerate(target.ids)}, []
-    for seed, one in enumerate(score):
-        known = few(target, LABELS, seed)
-        at = [place[i] for i in known.ids]
-        line = LinearRegression().fit(one[at, None], known.label)
+    lines = []
+    for one, at in zip(score, draws(target, LABELS), strict=True):
+        line = LinearRegression().fit(one[at, None], target.label[at])
         lines.append(line.predict(one[target.rows("test"), None]))
     return np.clip(lines, -3, 3)
 
 
-lost = []
-for a, b in [(a, b) for a in names for b in names if a != b]:
-    target, own = corpus_of(b), scores[encoder][b] if encoder in scores else {}
+# %%
+def lost_to_scale(a: str, b: str) -> dict:
+    """MAE on b's test split of a model of a, as it is and recalibrated, and of b's own."""
+    target, own = corpus_of(b), scores[encoder][b]
     test, known = target.rows("test"), target.label[target.rows("train")]
-    error = {"carried": own[f"text_deep:{a}"][:, test],
-             "recalibrated": recalibrated(own[f"text_deep:{a}"], target),
-             "in place": own[f"text_deep:{b}"][:, test], "constant": np.median(known)}  # fmt: skip
-    error = {k: np.abs(v - target.label[test]).mean() for k, v in error.items()}
-    lost.append({"pair": f"{a}>{b}"} | error)
+    error = {
+        "carried": own[f"text_deep:{a}"][:, test],
+        "recalibrated": recalibrated(own[f"text_deep:{a}"], target),
+        "in place": own[f"text_deep:{b}"][:, test],
+        "constant": np.median(known),
+    }
+    return {k: np.abs(v - target.label[test]).mean() for k, v in error.items()}
+
+
+# %%
+lost = []
+
+# %%
+for a, b in [(a, b) for a in names for b in names if a != b and encoder in scores]:
+    try:
+        lost.append({"pair": f"{a}>{b}"} | lost_to_scale(a, b))
+    except DataError as error:  # too few labels of the target, or all of one side
+        print(f"{a}>{b}: {error}")
+
+# %%
 scale = pd.DataFrame(lost, columns=["pair", "carried", "recalibrated", "in place", "constant"])
 scale["share lost to scale"] = (scale["carried"] - scale["recalibrated"]) / (
-    scale["carried"] - scale["in place"])  # fmt: skip
+    scale["carried"] - scale["in place"]
+)
 scale.round(2)
 
 # %%
 for _, line in scale.iterrows():
-    print(f"{line['pair']}: MAE {line['carried']:.2f} carried, {line['recalibrated']:.2f} with "
-          f"{LABELS} labels, {line['in place']:.2f} in place, "
-          f"{line['constant']:.2f} a constant")  # fmt: skip
+    print(
+        f"{line['pair']}: MAE {line['carried']:.2f} carried, {line['recalibrated']:.2f} with "
+        f"{LABELS} labels, {line['in place']:.2f} in place, "
+        f"{line['constant']:.2f} a constant"
+    )
 
 # %% [markdown]
 # ## 3 · Languages
@@ -377,6 +464,16 @@ def by_language(name: str, most: int) -> dict:
     return {k: whole.take(np.flatnonzero(which)) for k, which in parts.items()}
 
 
+# %%
+def line_of(corpus, score: np.ndarray) -> dict:
+    """One line of the table; ValueError for too few texts of a class."""
+    auc, balanced = two(corpus, score)
+    low, high = auc.interval()
+    found = {"n": len(corpus), "positive": (corpus.label > 0).mean(), "auc": auc.scores[0]}
+    return found | {"low": low, "high": high, "balanced": balanced.scores[0]}
+
+
+# %%
 def kept_rows(to: str, corpus, name: str, score: np.ndarray) -> tuple[list, list]:
     """Rows of one target and encoder, and the test against a constant."""
     model = "tfidf" if name == "tfidf" else "ridge"
@@ -384,26 +481,25 @@ def kept_rows(to: str, corpus, name: str, score: np.ndarray) -> tuple[list, list
     own = {model: score.clip(-3, 3), "constant": np.zeros(len(corpus))}
     rows = results.rows(own[model], corpus.label, corpus.groups, model=model, **at)
     how = dict(metrics=["corr"], **at)
-    return rows, results.comparisons(
-        own, [(model, "constant")], corpus.label, corpus.groups, **how)  # fmt: skip
+    return rows, results.comparisons(own, [(model, "constant")], corpus.label, corpus.groups, **how)
 
 
 # %%
 shown, beyond, readers = [], [], {name: readers_of(source, name) for name in names_of_encoders}
+
+# %%
 for target, name in [(target, name) for target in targets.split() for name in readers]:
     for to, corpus in by_language(target, most_of(name)).items():
         score = readers[name](corpus)
         try:
-            auc, balanced = two(corpus, score)
+            shown.append({"target": to, "encoder": name} | line_of(corpus, score))
         except ValueError as error:
             print(f"{name}, {to}: {error}")
             continue
         rows, tests = kept_rows(to, corpus, name, score)
         new, beyond = new + rows, beyond + tests
-        low, high = auc.interval()
-        shown.append({"target": to, "encoder": name, "n": len(corpus),
-                      "positive": (corpus.label > 0).mean(), "auc": auc.scores[0], "low": low,
-                      "high": high, "balanced": balanced.scores[0]})  # fmt: skip
+
+# %%
 pairs += holm(beyond)
 zero = pd.DataFrame(shown)
 zero.round(2)
@@ -416,6 +512,8 @@ zero.round(2)
 
 # %%
 close = []
+
+# %%
 for name, code in [(name, code) for name in dense for code in ("de", "es")]:
     here, there = (encode(corpus_of(f"made_up:{c}").text, name) for c in (code, "en"))
     here, there = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (here, there))
@@ -423,14 +521,18 @@ for name, code in [(name, code) for name in dense for code in ("de", "es")]:
     own, others = np.diag(cosine).mean(), cosine[~np.eye(len(cosine), dtype=bool)].mean()
     hit = (cosine.argmax(1) == np.arange(len(cosine))).mean()
     close.append({"encoder": name, "language": code, "found": hit, "own": own, "others": others})
+
+# %%
 nearest = pd.DataFrame(close, columns=["encoder", "language", "found", "own", "others"])
 
 
+# %%
 def words_of(name: str) -> list[str]:
     """All words of a corpus, in lower case."""
     return re.findall(r"\w+", " ".join(corpus_of(name).text).lower())
 
 
+# %%
 seen = set(words_of(source))
 strange = {
     c: np.mean([w not in seen for w in words_of(f"made_up:{c}")]) for c in ("en", "de", "es")
@@ -443,6 +545,8 @@ for name, of_one in zero.groupby("encoder", sort=False):
     told = ", ".join(f"{line['target']} {line['auc']:.2f}" for _, line in of_one.iterrows())
     blind = [line["target"] for _, line in of_one.iterrows() if line["low"] <= 0.5]
     print(f"{name}: AUC {told}; not told from chance: {', '.join(blind) or 'none'}")
+
+# %%
 if encoder == "minilm" and targets == "made_up":
     minilm = zero[zero["encoder"] == "minilm"].set_index("target")["auc"]
     assert minilm["made_up:en"] > minilm[["made_up:de", "made_up:es"]].max() + 0.1
@@ -463,6 +567,7 @@ WIDTH = {"tfidf": (1.0, 1.0)}  # width of the source's score, penalty; words hav
 STATES = (20.0, 1000.0)  # of states: a ridge of few texts needs a strong penalty, chosen by nobody
 
 
+# %%
 def view(target, name: str):
     """Features of all texts of the target, (n, d)."""
     if name != "tfidf":
@@ -472,19 +577,7 @@ def view(target, name: str):
     return words.transform(target.text)
 
 
-def draws(target, n: int) -> list[list[int]]:
-    """Rows of n labelled texts, `seeds` times; a draw without a class counts for nothing."""
-    place, found = {one: i for i, one in enumerate(target.ids)}, []
-    for seed in range(10 * seeds):
-        try:
-            found.append([place[i] for i in few(target, n, seed).ids])
-        except DataError as error:
-            reason = error
-        if len(found) == seeds:
-            return found
-    raise reason
-
-
+# %%
 def curve(a: str, b: str, name: str) -> dict:
     """AUC on b's test split, by learner and number of labels."""
     target = corpus_of(b, most_of(name))
@@ -510,19 +603,30 @@ def curve(a: str, b: str, name: str) -> dict:
 # %%
 beside_it = list(dict.fromkeys([encoder, *(["tfidf"] if "tfidf" in names_of_encoders else [])]))
 curves = {}
+
+# %%
 for pair in domains.split():
     for name in beside_it:
         try:
             curves[pair, name] = curve(*pair.split(">"), name)
         except ValueError as error:
             print(f"{pair}, {name}: {error}")
-few_labels = pd.DataFrame(
-    [{"pair": pair, "encoder": name, "learner": learner, "labels": n, "auc": part.scores.mean(),
-      "low": part.interval()[0], "high": part.interval()[1],
-      "over zero-shot": part.minus(found["zero-shot", 0]).diff,
-      "p": part.minus(found["zero-shot", 0]).p}
-     for (pair, name), found in curves.items() for (learner, n), part in found.items()]
-)  # fmt: skip
+
+
+# %%
+def few_line(pair: str, name: str, learner: str, n: int) -> dict:
+    """One line of the table: a score, and what it gains over no label of the target."""
+    part, start = curves[pair, name][learner, n], curves[pair, name]["zero-shot", 0]
+    low, high = part.interval()
+    gap = part.minus(start)
+    at = {"pair": pair, "encoder": name, "learner": learner, "labels": n}
+    found = {"auc": part.scores.mean(), "low": low, "high": high}
+    return at | found | {"over zero-shot": gap.diff, "p": gap.p}
+
+
+# %%
+lines = [few_line(*at, *line) for at, found in curves.items() for line in found]
+few_labels = pd.DataFrame(lines)
 few_labels.round(3)
 
 # %%
@@ -530,30 +634,64 @@ for (pair, name), found in curves.items():
     sizes = [n for learner, n in found if learner == "both"]
     for n in sizes:
         gap = found["both", n].minus(found["target only", n])
-        print(f"{pair}, {name}, {n} labels: the source adds {gap.diff:+.3f} AUC [{gap.ci_low:+.3f},"
-              f" {gap.ci_high:+.3f}] to the target's own labels")  # fmt: skip
+        print(
+            f"{pair}, {name}, {n} labels: the source adds {gap.diff:+.3f} AUC [{gap.ci_low:+.3f},"
+            f" {gap.ci_high:+.3f}] to the target's own labels"
+        )
+
+
+# %%
+def draw_few(pair: str, sizes: list[int], lines: dict) -> None:
+    """Draw and save the curves of a pair, with the legend above the lines."""
+    figure = plots.curves(sizes, lines, xlabel="labelled texts of the target", ylabel="AUC")
+    figure.axes[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    _ = plots.save(figure, f"11_few_{pair.replace('>', '_').replace(':', '_')}", run)
+
+
+# %%
 for pair in dict.fromkeys(pair for pair, _ in curves):
     lines = {}
     for name in [name for one, name in curves if one == pair]:
         found = curves[pair, name]
         sizes = [n for learner, n in found if learner == "both"]
-        lines |= {f"{name}, {learner}": [found[learner, n].scores.mean() for n in sizes]
-                  for learner in ("target only", "both")}  # fmt: skip
+        lines |= {
+            f"{name}, {learner}": [found[learner, n].scores.mean() for n in sizes]
+            for learner in ("target only", "both")
+        }
         lines[f"{name}, zero-shot"] = [found["zero-shot", 0].scores.mean()] * len(sizes)
-    _ = plots.save(plots.curves(sizes, lines, xlabel="labelled texts of the target", ylabel="AUC"),
-                   f"11_few_{pair.replace('>', '_').replace(':', '_')}", run)  # fmt: skip
+    if sizes:
+        draw_few(pair, sizes, lines)
 
 # %%
-used = dict(datasets=datasets, source=source, targets=targets, domains=domains, encoder=encoder,
-            beside=beside, utterances=utterances, utterances_beside=utterances_beside,
-            seeds=seeds)  # fmt: skip
+used = dict(
+    datasets=datasets,
+    source=source,
+    targets=targets,
+    domains=domains,
+    encoder=encoder,
+    beside=beside,
+    utterances=utterances,
+    utterances_beside=utterances_beside,
+    seeds=seeds,
+)
+
+# %%
 read = {*names, source, *(one for pair in domains.split() for one in pair.split(">"))}
 read |= set(targets.split())
 sums = {f"{name}/{k}": v for name in read for k, v in corpus_of(name).checksums.items()}
-results.save(new, run, "11_transfer", comparisons=pairs, parameters=used, checksums=sums)
-for name, table in (("scale", scale), ("languages", zero), ("few", few_labels),
-                    ("classes", classes), ("nearest", nearest)):  # fmt: skip
+_ = results.save(new, run, "11_transfer", comparisons=pairs, parameters=used, checksums=sums)
+
+# %%
+for name, table in (
+    ("scale", scale),
+    ("languages", zero),
+    ("few", few_labels),
+    ("classes", classes),
+    ("nearest", nearest),
+):
     results.save_table(table, run, f"11_{name}")
+
+# %%
 print(f"{len(new)} rows, {len(pairs)} paired tests")
 
 # %% [markdown]
@@ -569,6 +707,8 @@ print(f"{len(new)} rows, {len(pairs)} paired tests")
 kept = [name for name in ("transfer", "languages") if name in results.runs()]
 if not kept:
     print("none stored yet")
+
+# %%
 for name in kept:
     own = results.origins(name)["11_transfer"]["parameters"]["datasets"].split()
     kept_frame = results.load(name).query("notebook == '11_transfer'")
@@ -578,6 +718,8 @@ for name in kept:
 
 # %%
 LINE = {"classes": (["encoder", "from"], "to"), "few": (["pair", "encoder", "learner"], "labels")}
+
+# %%
 for name, table in [(name, table) for name in kept for table in ("classes", "few", "scale")]:
     frame = results.load_table(name, f"11_{table}")
     if table in LINE and len(frame):
@@ -606,25 +748,33 @@ def domains_line(name: str, pairs: pd.DataFrame) -> None:
         word = pd.Series([results.better(pair) for _, pair in own.iterrows()], own.index)
         away = own["b"].str.startswith("text_deep")
         over = own["b"].eq("constant")
-        print(f"{name}, {kind}: of {away.sum()} carried models {(word == own['b'])[away].sum()} "
-              f"are worse than training in place, {(word == own['a'])[away].sum()} better; "
-              f"{(word == own['a'])[over].sum()} beat a constant; Corr lost "
-              f"{-own['diff'][away].mean():.2f} on average")  # fmt: skip
+        print(
+            f"{name}, {kind}: of {away.sum()} carried models {(word == own['b'])[away].sum()} "
+            f"are worse than training in place, {(word == own['a'])[away].sum()} better; "
+            f"{(word == own['a'])[over].sum()} beat a constant; Corr lost "
+            f"{-own['diff'][away].mean():.2f} on average"
+        )
 
 
+# %%
 def languages_line(name: str, table: pd.DataFrame) -> None:
     """In how many foreign targets each encoder is above chance."""
     foreign = table[~table["target"].str.endswith(":en")]
     for encoder, own in foreign.groupby("encoder", sort=False):
-        print(f"{name}, {encoder}: above chance in {(own['low'] > 0.5).sum()} of {len(own)} "
-              f"foreign targets, mean AUC {own['auc'].mean():.2f}")  # fmt: skip
+        print(
+            f"{name}, {encoder}: above chance in {(own['low'] > 0.5).sum()} of {len(own)} "
+            f"foreign targets, mean AUC {own['auc'].mean():.2f}"
+        )
 
 
+# %%
 read_pairs = {name: results.load_comparisons(name) for name in kept} or {run: pd.DataFrame(pairs)}
 read_zero = {name: results.load_table(name, "11_languages") for name in kept} or {run: zero}
 for name, found in read_pairs.items():
     domains_line(name, found.query("notebook == '11_transfer'"))
     languages_line(name, read_zero[name])
+
+# %%
 if "languages" in kept:
     real = read_zero["languages"].query("not target.str.startswith('made_up')")
     low = real.set_index(["encoder", "target"])["low"].unstack(0)
@@ -659,16 +809,28 @@ if "languages" in kept:
 
 # %%
 away = matrix.values[~np.eye(len(names), dtype=bool)]
-print(f"1. {encoder}: Corr in place {np.diag(matrix).mean():.2f} on average, carried "
-      f"{away.mean() if len(away) else np.nan:.2f}.")  # fmt: skip
+print(
+    f"1. {encoder}: Corr in place {np.diag(matrix).mean():.2f} on average, carried "
+    f"{away.mean() if len(away) else np.nan:.2f}."
+)
+
+# %%
 useful = int((scale["recalibrated"] < scale["constant"]).sum())
-print(f"2. With {LABELS} labels a carried score beats the best constant in {useful} of "
-      f"{len(scale)} pairs.")  # fmt: skip
+print(
+    f"2. With {LABELS} labels a carried score beats the best constant in {useful} of "
+    f"{len(scale)} pairs."
+)
+
+# %%
 foreign = zero[~zero["target"].str.endswith(":en")]
 best = foreign.sort_values("auc").iloc[-1] if len(foreign) else None
+
+# %%
 if best is not None:
-    print(f"3. Best foreign target: {best['target']} by {best['encoder']}, AUC {best['auc']:.2f} "
-          f"[{best['low']:.2f}, {best['high']:.2f}].")  # fmt: skip
+    print(
+        f"3. Best foreign target: {best['target']} by {best['encoder']}, AUC {best['auc']:.2f} "
+        f"[{best['low']:.2f}, {best['high']:.2f}]."
+    )
 
 # %% [markdown]
 # ## Exercises

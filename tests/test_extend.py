@@ -6,7 +6,7 @@ import pytest
 from torch import Tensor
 
 from mmlib import daf, files
-from mmlib.daf import features, fusion, train, tune
+from mmlib.daf import features, fusion, saved, train, tune
 from mmlib.daf.features import variant
 from mmlib.data import Corpus, DataError, Sequences, load
 from mmlib.data.targets import targets
@@ -87,6 +87,23 @@ def test_a_cell_run_again_replaces_and_another_source_does_not():
         daf.register("none", daf.Fusion)
 
 
+def test_a_saved_model_of_a_rule_that_is_not_registered_names_the_rule(tmp_path):
+    daf.register("product", Product)
+    data = features.build(corpus("audio", "physio"))
+    path = saved.save(train.fit(data, train.Settings("product", **TINY), [0]), data,
+                      tmp_path / "own.safetensors")  # fmt: skip
+    assert isinstance(saved.load(path).model, Product)
+    daf.unregister("product")
+    with pytest.raises(
+        ValueError, match=r"rule 'product'.*first: daf\.register\('product', "
+    ) as error:
+        saved.load(path)
+    assert "damaged" not in str(error.value) and "\n" not in str(error.value)
+    path.with_suffix(".json").write_text("[]")
+    with pytest.raises(ValueError, match="damaged"):
+        saved.load(path)
+
+
 def test_a_misspelt_rule_is_refused_where_settings_are_asked_for():
     with pytest.raises(ValueError, match="unknown fusion rule 'dfa'"):
         tune.settings("synthetic", ("text",), "dfa")
@@ -98,9 +115,11 @@ def test_a_modality_of_one_s_own_is_used_and_has_a_letter():
     assert scores("daf", data)[0].shape == (2, 20)
     assert variant(("text", "audio", "vision", "constant")) == "tavc"
     assert variant(("text", "touch")) == "to" and variant(("touch",)) == "o"
+    why = "'a' and 'b' are DyFuLM's encoders"
     for name in ("constant", "a", "skin.temperature", ""):
-        with pytest.raises(DataError, match="choose another name"):
+        with pytest.raises(DataError, match=f"^modality '{name}': choose another name.*{why}"):
             corpus(name)
+    assert corpus("pulse").modalities == ("pulse",)  # the remedy of that line
 
 
 def test_a_metric_of_one_s_own_reaches_rows_intervals_and_tests():

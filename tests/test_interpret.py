@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from mmlib.daf import interpret, ridge
 from mmlib.daf.train import Prediction
+from mmlib.data import Corpus, load
 from mmlib.stack.vectors import Features, Scaler
 
 
@@ -48,6 +50,46 @@ def test_agreement_is_of_each_modality_and_pooled():
 def test_conflict_ignores_who_is_absent():
     opinions, present = np.array([[[1, -2.0], [3, -9]]]), np.array([[True, True], [True, False]])
     assert interpret.conflict(opinions, present).tolist() == [3, 0]
+
+
+def judged(alone, label):
+    """A corpus whose texts and voices were judged alone, (n, 2), as CH-SIMS is read."""
+    n = len(label)
+    ids, split = tuple(map(str, range(n))), np.full(n, "test")
+    notes = dict(zip(("text", "audio"), np.transpose(alone), strict=True))
+    return Corpus("sims", "made", ids, ids, split, label, ids, annotations=notes)
+
+
+def test_distances_are_those_of_labels_of_one_modality_or_of_evidence():
+    corpus = judged([[3, 1], [0, -2], [-3, 0]], np.array([1, 0, 3]))
+    assert interpret.distances(corpus, ("text", "audio")).tolist() == [[2, 0], [0, 2], [6, 3]]
+    assert interpret.distances(corpus, ("audio",)).tolist() == [[0], [2], [3]]
+    assert interpret.distances(corpus, ("text", "vision")) is None
+    embedded = load("synthetic", n=200)
+    found = interpret.distances(embedded, ("vision", "text"))
+    evidence = embedded.truth["evidence"][:, [2, 0]]
+    assert found == pytest.approx(np.abs(evidence - embedded.label[:, None]))
+
+
+def test_weights_that_fall_with_distance_are_told_from_others():
+    rng = np.random.default_rng(0)
+    distance, present = 3 * rng.random((120, 2)), np.ones((120, 2), bool)
+    present[:20, 1] = False  # their other modality has all the weight
+    falling = 1 - distance[:, 0] / 3 + 0.2 * rng.standard_normal((3, 120))
+    weights = np.stack([falling, rng.random((3, 120))], axis=-1)
+    groups = [f"g{i // 4}" for i in range(120)]
+    table = interpret.by_distance(weights, distance, present, groups)
+    assert table["n"].tolist() == [100, 100]
+    kept = present.all(axis=1)
+    ranks = [spearmanr(w[kept], distance[kept, 0]).statistic for w in falling]
+    assert table["rank_corr"][0] == pytest.approx(np.mean(ranks)) and table["ci_high"][0] < -0.5
+    assert table["ci_low"][1] < 0 < table["ci_high"][1]
+    member = np.arange(20, 120).reshape(25, 4)  # the interval is about that of a bootstrap
+    draws = [member[rng.integers(25, size=25)].ravel() for _ in range(300)]
+    sd = np.std([np.mean([spearmanr(w[r], distance[r, 0]).statistic for w in falling])
+                 for r in draws])  # fmt: skip
+    half = (table["ci_high"][0] - table["ci_low"][0]) / 2
+    assert 1.5 * sd < half < 3.5 * sd
 
 
 def test_ridge_learns_a_line_without_the_test_split():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from test_data import RNG, entry, mmsa_pickle, without
 
+from mmlib.daf import interpret
 from mmlib.daf.features import build
 from mmlib.data import SPLITS, DataError, load
 
@@ -216,6 +217,8 @@ def test_sims_and_its_labels_of_one_modality(tmp_path):
     assert corpus.label[:4].tolist() == pytest.approx([-3, -0.6, 0, 1.8])
     alone = {name: values[0] for name, values in corpus.annotations.items()}
     assert alone == pytest.approx({"text": 3, "audio": 1.2, "vision": -2.4})
+    distance = interpret.distances(corpus, ("text", "audio", "vision"))  # |T - M|, |A - M|, |V - M|
+    assert distance[0] == pytest.approx([6, 4.2, 0.6])
     assert "OpenFace 709" in corpus.variant and corpus.groups == corpus.ids
     assert "cuts through 1 of 1 videos" in corpus.notes[-1]
 

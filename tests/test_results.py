@@ -106,12 +106,12 @@ def test_a_run_is_a_plain_folder_name(run):
         results.save(rows(), run, "02_daf")
 
 
-def test_kept_runs_are_those_that_a_parameter_file_made(runs_folder):
-    for name in ("mosi", "hotel", "mine"):
+def test_kept_runs_are_those_that_a_parameter_file_or_script_made(runs_folder):
+    for name in ("mosi", "hotel", "mine", "peers"):
         results.save(rows(), name, "02_daf")
     for name in ("params/mosi.yaml", "params/sst5.yaml", "finetune/hotel-dyfulm.yaml"):
         files.write_whole(runs_folder / name, "")
-    assert runs.kept() == ["hotel", "mosi"]
+    assert runs.kept() == ["hotel", "mosi", "peers"]
 
 
 def test_the_fullest_test_row_counts():

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mmlib.daf import interpret
 from mmlib.data import SPLITS, DataError, load
-from mmlib.data.corpus import few
+from mmlib.data.corpus import check_sides, few
 from mmlib.data.readers.iemocap import EMOTION_WORDS
 from mmlib.data.targets import targets
 from mmlib.scores.passport import passport
@@ -141,7 +142,7 @@ def column(name, value, row=6):
         (
             column("Stars", 6),
             {"label_range": (1, 5)},
-            r"label '6' in row 7 .* or pass label_range=",
+            r"label '6' in row 7 .* load the file by its path with label_range=",
         ),
         (rows(Stars=5), {}, r"all labels are 5; pass label_range=\(low, high\)"),
         (rows(), {"label_range": (5, 5)}, "label '1' in row 1 is no number in 5..5"),
@@ -222,7 +223,7 @@ def test_others_are_refused_until_they_are_named(tmp_path, words, encoding):
 def test_two_encodings_in_one_file_are_refused(tmp_path, words, encoding):
     path = written(tmp_path, rows(Comment=words), saved=encoding)
     path.write_bytes(path.read_bytes() + f"{words},5,p\n".encode())
-    refused("its words are partly UTF-8 and partly not; save as UTF-8", load, str(path))
+    refused(r"partly UTF-8 and partly not, as in line 2; save each part as UTF-8", load, str(path))
     path.write_text(f"Comment,Stars\n{CHINESE},1\n")
     refused("no text in encoding 'ascii'", load, str(path), encoding="ascii")
 
@@ -240,6 +241,18 @@ def test_few_examples_are_drawn_or_refused(tmp_path):
     refused("mine, split train: none of 9 labels is negative; ask for more", few, glad, 9)
     sad = corpus.take(np.flatnonzero(corpus.label <= 0))
     refused("none of 9 labels is positive", few, sad, 9)
+    for n in (0, -5):
+        refused(
+            f"mine, split train: {n} labelled asked for, 48 are there; ask for one", few, corpus, n
+        )
+
+
+def test_a_training_set_of_one_side_is_refused(tmp_path):
+    corpus = read(tmp_path)
+    check_sides(corpus)
+    glad = corpus.take(np.flatnonzero((corpus.label > 0) | (corpus.split == "test")))
+    check_sides(glad, "test")
+    refused("mine, split train: none of [0-9]+ labels is negative; use other", check_sides, glad)
 
 
 # Public tables
@@ -265,18 +278,63 @@ def test_reviews_of_two_classes(tmp_path):
 
 
 def test_a_language_can_be_chosen(tmp_path):
-    frame = rows(lang=["de", "el"] * 30, Stars=[1 + i % 9 / 2 for i in range(N)])
+    frame = rows(lang=["de", "nl"] * 30, Stars=[1 + i % 9 / 2 for i in range(N)])
     frame = frame.set_axis(["text", "stars", "group", "lang"], axis=1)
     written(tmp_path / "reviews_19lang", frame, "reviews_19lang_restaurants.csv.gz")
-    both, one = load("reviews_19lang", tmp_path), load("reviews_19lang", tmp_path, language="el")
-    assert both.notes[-1] == "60 of 60 rows: de 30, el 30"
-    assert both.annotations["language"][:2].tolist() == ["de", "el"]
+    both, one = load("reviews_19lang", tmp_path), load("reviews_19lang", tmp_path, language="nl")
+    assert both.notes[-1] == "60 of 60 rows: de 30, nl 30"
+    assert both.annotations["language"][:2].tolist() == ["de", "nl"]
     assert one.ids[0] == "row 2" and len(one) == 30 and one.notes[-1].startswith("30 of 60 rows")
     assert one.label[0] == -2.25 and targets(one).fine[0] == 1  # one star and a half
     refused(
-        "19lang_restaurants.csv.gz: unknown language 'xx'; choose one of de, el",
+        "19lang_restaurants.csv.gz: unknown language 'xx'; choose one of de, nl",
         load, "reviews_19lang", tmp_path, language="xx",
     )  # fmt: skip
+
+
+PUBLIC = {  # data set -> its file, and a table that it may hold
+    "zh_hotel": ("ChnSentiCorp_htl_all.csv", {"label": [0, 1] * 30, "review": CHINESE}),
+    "zh_food": ("waimai_10k.csv", {"label": [0, 1] * 30, "review": CHINESE}),
+    "ar_restaurants": ("ar_RES1.csv", {"polarity": [-1, 1] * 30, "text": ARABIC,
+                                       "restaurant_id": range(N)}),
+    "reviews_19lang": ("reviews_19lang_restaurants.csv.gz",
+                       {"lang": "el", "stars": [1, 5] * 30, "text": "Καλό", "group": range(N)}),
+}  # fmt: skip
+LATIN = "Not a word of it."
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value", "words"),
+    [
+        ("zh_hotel", "label", [1, 5] * 30, r"label '5' in row 2 is neither 0 nor 1 \(30 such"),
+        ("zh_food", "label", 0.5, "label '0.5' in row 1 is neither 0 nor 1"),
+        ("ar_restaurants", "polarity", [0, 1] * 30, "label '0' in row 1 is neither -1 nor 1"),
+        ("reviews_19lang", "stars", [1, 9] * 30, r"label '9' in row 2 is no number in 1\.\.5"),
+        ("zh_hotel", "review", LATIN, "60 of 60 texts have no letter of language 'zh', the first"),
+        ("zh_food", "review", ARABIC, "no letter of language 'zh'"),
+        ("ar_restaurants", "text", [*[ARABIC] * 29, *[LATIN] * 31], "31 of 60 .* 'ar', .* row 30;"),
+        ("reviews_19lang", "text", LATIN, "60 of 60 texts have no letter of language 'el'"),
+        ("reviews_19lang", "lang", ["el", "greek"] * 30, "unknown language 'greek'; choose one of"),
+    ],
+)
+def test_a_public_file_of_another_scale_or_script_is_refused(tmp_path, name, column, value, words):
+    file, columns = PUBLIC[name]
+    good = pd.DataFrame(columns)
+    path = written(tmp_path / name, good, file)
+    assert len(load(name, tmp_path)) == N
+    written(tmp_path / name, good.assign(**{column: value}), file)
+    refused(f"^{file}: .*{words}", load, name, tmp_path)
+    if "label" in words:  # the remedy of that line
+        own = {"text": "review", "label": "label"} if "zh" in name else {}
+        assert len(load(str(path), label_range=(-9, 9), name="own", **own)) == N
+
+
+def test_half_stars_may_be_written_as_a_fraction(tmp_path):
+    stars = ["4½", "1 ½", "3", "3.5", "2,5", "½"] * 10
+    corpus = read(tmp_path, rows(Stars=stars), label_range=(0, 6))
+    assert (corpus.label[:6] + 3).tolist() == [4.5, 1.5, 3, 3.5, 2.5, 0.5]
+    refused("'4¼' in row 1 is no number in 0..6", read, tmp_path, rows(Stars=["4¼", *stars[1:]]),
+            label_range=(0, 6))  # fmt: skip
 
 
 def scenes():
@@ -335,6 +393,8 @@ def test_sims_and_its_labels_of_one_modality(tmp_path, has_header, is_excel):
     assert corpus.label[:4].tolist() == pytest.approx([-3, -0.6, 0, 1.8])
     alone = {name: values[0] for name, values in corpus.annotations.items()}
     assert alone == pytest.approx({"text": 3, "audio": 1.2, "vision": -2.4})
+    distance = interpret.distances(corpus, ("text", "audio", "vision"))  # |T - M|, |A - M|, |V - M|
+    assert distance[0] == pytest.approx([6, 4.2, 0.6])
     assert any("12 clip ids got the zeros back" in note for note in corpus.notes) == is_excel
     assert any(note.startswith("not the public label.csv") for note in corpus.notes)
 

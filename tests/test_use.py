@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mmlib.data import load
+from mmlib.data.targets import targets
 from mmlib.dyfulm import frozen
-from mmlib.text import encode, encoder, use
+from mmlib.text import encode, encoder, made, use
 
 CODE = """
 import numpy as np
@@ -58,9 +59,27 @@ def test_what_needs_tokens_is_refused(package):
 
 
 def test_dyfulm_is_told_that_there_is_nothing_to_fuse(package, caplog):
-    states = frozen.states(load("synthetic_reviews", n=200), "use", "use")
+    corpus = load("synthetic_reviews", n=200)
+    states = frozen.states(corpus, "use", "use")
     assert states.x["a"].shape == (200, 1, 3)
     assert "use has one layer: layer fusion has nothing to fuse" in caplog.text
+    goal = targets(corpus)
+    for how in ("bilstm", "static", "mean"):  # and it learns, as by the last layer
+        fits = [
+            frozen.fit(states, goal, frozen.Settings(shape={"layer_fusion": one}, epochs=2), [0])
+            for one in (how, "last")
+        ]
+        assert fits[0].valid_loss == fits[1].valid_loss
+        assert "bilstm" not in str(list(fits[0].model.state_dict()))
+
+
+def test_layers_that_it_has_not_are_refused(package):
+    for act in (lambda: made.named("use:2", []), lambda: encoder.load(encoder.locate("use"))):
+        with pytest.raises(
+            ValueError, match=r"no tokens, layers or weights .*; name another"
+        ) as error:
+            act()
+        assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["__init__.py", use.WEIGHTS, use.TOKENIZER])

@@ -12,7 +12,10 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from mmlib.daf.train import Fit, Prediction
+from mmlib.data import Corpus
+from mmlib.data.embedded.synthetic import MODALITIES
 from mmlib.files import refuse_unknown
+from mmlib.scores import stats
 from mmlib.stack.vectors import Features
 
 PERTURBATIONS = ("missing", "noise", "shuffle", "conflict")
@@ -119,6 +122,43 @@ def agreement(weights: np.ndarray, truth: np.ndarray, present: np.ndarray) -> np
         each = [_rank(w[ok, k], truth[ok, k]) for k, ok in enumerate(present.T)]
         out.append([*each, _rank(w[present], truth[present])])
     return np.array(out)
+
+
+def distances(corpus: Corpus, modalities: Sequence[str]) -> np.ndarray | None:
+    """How far each modality alone lies from the whole, |y_m - y|, (n, m) on the label's scale.
+
+    y_m: the label by people who had that modality alone (CH-SIMS: T, A, V beside M), or the
+    embedded corpus' evidence. None where the corpus has neither for one of the modalities.
+    """
+    alone = dict(corpus.annotations)
+    if "evidence" in corpus.truth:
+        alone |= zip(MODALITIES, corpus.truth["evidence"].T, strict=True)
+    if not alone.keys() >= {*modalities}:
+        return None
+    return np.abs(np.stack([alone[m] for m in modalities], axis=1) - corpus.label[:, None])
+
+
+def by_distance(
+    weights: np.ndarray, distance: np.ndarray, present: np.ndarray, groups: Sequence[str]
+) -> pd.DataFrame:
+    """Does a modality's weight fall as it lies farther from the whole? A row each.
+
+    weights (s, n, m), distance (n, m) of `distances`, present (n, m), groups (n,). rank_corr:
+    Spearman's, over the n utterances that have the modality and another one, mean over seeds;
+    ci_low, ci_high: its interval for other groups and other seeds (`mmlib.scores.stats`).
+    """
+    rows = []
+    for k in range(weights.shape[-1]):
+        kept = np.flatnonzero(present[:, k] & (present.sum(1) > 1))
+        code, counts = np.unique(np.array(groups)[kept], return_inverse=True, return_counts=True)[
+            1:
+        ]
+        w, d = weights[:, kept, k], distance[kept, k]
+        scores = np.array([_rank(one, d) for one in w])
+        rest = [code != g for g in range(len(counts))]
+        without = np.array([[_rank(one[r], d[r]) for r in rest] for one in w])  # (s, g)
+        rows.append((scores.mean(), *stats.around(scores, without, counts), len(kept)))
+    return pd.DataFrame(rows, columns=["rank_corr", "ci_low", "ci_high", "n"])
 
 
 def gap_closed(static: np.ndarray, dynamic: np.ndarray, oracle: float) -> np.ndarray:

@@ -87,6 +87,12 @@ def load(path: Path | str, device: str = "cpu") -> Saved:
         raise ValueError(f"no saved model: {error.filename} is missing; save one first") from None
     except ValueError:
         raise ValueError(f"{path.with_suffix('.json')} is damaged; save the model again") from None
+    rule = about.get("rule", "daf") if isinstance(about, dict) else "daf"
+    if isinstance(rule, str) and rule not in fusion.RULES:
+        raise ValueError(
+            f"{path} is of the fusion rule {rule!r}, which mmlib does not have; register it first: "
+            f"daf.register({rule!r}, its class)"
+        )
     try:
         if about["sha256"] != sha256(numbers).hexdigest():
             raise ValueError("other SHA-256")

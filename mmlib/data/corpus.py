@@ -125,7 +125,10 @@ class Corpus:
 
         for name in self.sequences:
             if not name.isidentifier() or name in ("constant", "a", "b"):
-                raise DataError(f"modality {name!r}: choose another name, of letters, digits, '_'")
+                raise DataError(
+                    f"modality {name!r}: choose another name, of letters, digits, '_'; 'a' and 'b' "
+                    "are DyFuLM's encoders, 'constant' is a modality that tells nothing"
+                )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -201,18 +204,27 @@ def rows_of(data: Any, splits: Sequence[str]) -> list[np.ndarray]:
 def few(corpus: Corpus, n: int, seed: int = 0, split: str = "train") -> Corpus:
     """n labelled utterances of one split, drawn at random: the examples of a new domain.
 
-    DataError, one line, if there are fewer, or if all lie on one side of the scale's middle: no
-    AUC and no boundary can be had from these.
+    DataError, one line, if there are fewer, or as `check_sides` has it.
     """
     rows, name = corpus.rows(split), f"{corpus.name}, split {split}"
-    if n > len(rows):
-        raise DataError(f"{name}: {n} labelled asked for, {len(rows)} are there; ask for fewer")
+    if not 1 <= n <= len(rows):
+        words = f"{n} labelled asked for, {len(rows)} are there; ask for"
+        raise DataError(f"{name}: {words} {'fewer' if n > 0 else 'one or more'}")
     drawn = corpus.take(np.sort(np.random.default_rng(seed).permutation(rows)[:n]))
-    middle = (corpus.scale.low + corpus.scale.high) / 2
-    for side, is_there in (("negative", drawn.label < middle), ("positive", drawn.label > middle)):
-        if not is_there.any():
-            raise DataError(f"{name}: none of {n} labels is {side}; ask for more, or another seed")
+    check_sides(drawn, split, "ask for more, or another seed")
     return drawn
+
+
+def check_sides(corpus: Corpus, split: str = "train", remedy: str = "use other data") -> None:
+    """DataError, one line, if all labels of a split lie on one side of the scale's middle.
+
+    No AUC and no boundary can be had from these.
+    """
+    label, middle = corpus.label[corpus.rows(split)], (corpus.scale.low + corpus.scale.high) / 2
+    for side, is_there in (("negative", label < middle), ("positive", label > middle)):
+        if not is_there.any():
+            words = f"none of {len(label)} labels is {side}"
+            raise DataError(f"{corpus.name}, split {split}: {words}; {remedy}")
 
 
 def first(corpus: Corpus, n: int) -> Corpus:

@@ -29,7 +29,7 @@ READERS: dict[str, dict[str, Callable[..., Corpus]]] = {
     "meld": {"train_sent_emo.csv": read_meld},
     "hotel": dict.fromkeys(_TABLES, read_reviews),
     "sst5": {"sst5.csv.gz": read_sst5},
-    "sims": {"label.csv": read_sims, "*aligned*.pkl": read_mmsa},
+    "sims": {"*aligned*.pkl": read_mmsa, "label.csv": read_sims},
     "iemocap": {"IEMOCAP_full_release": read_iemocap, "Session1": read_iemocap},
     "zh_hotel": {"ChnSentiCorp_htl_all.csv": read_zh},
     "zh_food": {"waimai_10k.csv": read_zh},

@@ -75,6 +75,7 @@ class LayerFusion(nn.Module):
 
     def __init__(self, s: int, layers: int, d: int, width: int, how: str, scope: str) -> None:
         super().__init__()
+        how = "last" if layers == 1 else how  # there is nothing to fuse, and nothing to learn
         self.layers, self.how, self.scope = layers, how, scope
         self.project = Linear(s, d, width)
         if how == "bilstm":

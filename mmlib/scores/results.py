@@ -200,16 +200,12 @@ def _check(entries: list[dict], keys: tuple[str, ...], place: tuple[str, ...], n
             raise ValueError(f"{where}: n_seeds is not the number of values in per_seed")
 
 
-def _plain_model(name: str) -> str:
-    """A model's name, free but for its form; ValueError as in `mmlib.files.plain_name`."""
-    return files.plain_name("model", name)
-
-
 def _check_names(entry: dict, notebook: str, where: str) -> None:
     models = [str(entry[key]).split(":")[0] for key in ("model", "a", "b") if key in entry]
+    models = [files.plain_name("model", name) for name in models]  # free but for its form
     for what, names, known in (
         ("notebook", [entry["notebook"]], [notebook]),
-        ("model", [m for m in map(_plain_model, models) if m.lower() in MODELS], MODELS),
+        ("model", [m for m in models if m.lower() in MODELS], MODELS),
         ("metric", [entry["metric"].removesuffix(NATURAL)], METRICS),
         ("split", [entry["split"]], SPLITS),
     ):

@@ -19,12 +19,13 @@ from mmlib.scores.results import PLACE, ROW
 from mmlib.scores.store import FILES, ORIGINS_FILE, ROWS_FILE, Store, folder, read
 
 FULL = ["dataset", "model", "variant", "metric"]  # what a line of a table of scores stands for
+SCRIPTS = ("compression-hotel", "peers")  # runs of tests/benchmarks/compression.py and peers.py
 RECORDS = ("versions", "data", "code", "encoders")  # of a manifest: what a result was made from
 
 
 def kept() -> list[str]:
-    """The runs that come with the project, by name: those that a parameter file of it made."""
-    made = {path.stem for path in files.RUNS.glob("params/*.yaml")}
+    """The runs that come with the project, by name: a parameter file or script of it made them."""
+    made = {path.stem for path in files.RUNS.glob("params/*.yaml")} | set(SCRIPTS)
     made |= {path.stem.partition("-")[0] for path in files.RUNS.glob("finetune/*.yaml")}
     return [name for name in results.runs() if name in made]
 

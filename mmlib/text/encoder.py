@@ -90,7 +90,10 @@ def identity(folder: Path, encoder: str | Path) -> dict[str, dict[str, str]]:
 def files(folder: Path) -> tuple[list[Path], list[Path]]:
     """An encoder's files of weights and of its tokenizer; ValueError where some are missing."""
     if use.holds(folder):
-        raise ValueError("encoder 'use' has one vector a text, no tokens or weights to train here")
+        raise ValueError(
+            "encoder 'use' has one vector a text, no tokens, layers or weights to take here; name "
+            "another, such as 'minilm'"
+        )
     kinds = (_matching(folder, kind) for kind in WEIGHT_FILES)
     weights, tokenizer = next(filter(None, kinds), []), _matching(folder, TOKENIZER_FILES)
     if not (weights and tokenizer and (folder / "config.json").is_file()):

@@ -63,6 +63,7 @@ def numbers(path: Path, rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarra
 def with_points(cells: pd.Series) -> pd.Series:
     """Numbers as European spreadsheets write them, with a point for their comma, say."""
     cells = cells.str.strip().str.replace("\N{MINUS SIGN}", "-")
+    cells = cells.str.replace(r"\s*½$", ".5", regex=True)
     return cells.str.replace(r"^([-+]?\d*),(\d+)$", r"\1.\2", regex=True)
 
 
@@ -232,7 +233,8 @@ def _of_script(path: Path, raw: bytes) -> tuple[str, str]:
     to letters that are rare or of several scripts. DataError for these, and for lines in UTF-8
     among the others.
     """
-    is_mixed = any(map(is_utf8, raw.splitlines()))
+    lines = raw.splitlines()
+    is_mixed = any(map(is_utf8, lines))
     for encoding, (script, frequent, share) in SCRIPTS.items():
         with suppress(UnicodeDecodeError):
             text = raw.decode(encoding)
@@ -240,10 +242,16 @@ def _of_script(path: Path, raw: bytes) -> tuple[str, str]:
             of_script, often = (len(re.findall(f"[{s}]", letters)) for s in (script, frequent))
             if not is_mixed and of_script > 0.95 * len(letters) and often > share * len(letters):
                 return text.replace("\0", ""), encoding.upper()
-    words = "partly UTF-8 and partly not" if is_mixed else "neither UTF-8 nor Western"
+    if is_mixed:
+        broken = ["\ufffd" in line.decode(errors="replace") for line in lines]
+        first = broken.index(True) + 1
+        raise DataError(
+            f"{path.name}: its words are partly UTF-8 and partly not, as in line {first}; save "
+            "each part as UTF-8, and join them again"
+        )
     raise DataError(
-        f"{path.name}: its words are {words}; save as UTF-8, or load the file by its path with "
-        "encoding='cp1251', say"
+        f"{path.name}: its words are neither UTF-8 nor Western; save as UTF-8, or load the file by "
+        "its path with encoding='cp1251', say"
     )
 
 

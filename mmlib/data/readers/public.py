@@ -12,20 +12,44 @@ from mmlib.data.readers.texts import corpus_of_texts
 from mmlib.files import refuse_unknown
 
 LONG = 5  # words; a sentence of so many in two scenes is no chance
+_LATIN = "A-Za-z\u00c0-\u024f"
+SCRIPT_OF = {  # language -> the letters that its texts are written in
+    **dict.fromkeys(("de", "en", "es", "fr", "it", "nl", "no", "pt", "sv", "tr", "vi"), _LATIN),
+    "ar": "\u0600-\u06ff", "el": "\u0370-\u03ff", "he": "\u0590-\u05ff", "ko": "\uac00-\ud7af",
+    "ru": "\u0400-\u04ff", "th": "\u0e00-\u0e7f", "zh": "\u4e00-\u9fff",
+    "hi": _LATIN + "\u0900-\u097f",
+}  # fmt: skip
+SHARE = 0.5  # of the texts must have a letter of theirs; in the public files .994 or more do
+
+
+def written_in(path: Path, texts: pd.Series, language: str) -> None:
+    """DataError, one line, where most texts have no letter of the script of their language."""
+    is_written = texts.str.contains(f"[{SCRIPT_OF[language]}]")
+    if is_written.mean() < SHARE:
+        row = texts.index[~is_written][0] + 1
+        raise DataError(
+            f"{path.name}: {(~is_written).sum()} of {len(texts)} texts have no letter of language "
+            f"{language!r}, the first in row {row}; put the file of that language there, or load "
+            "this one by its path"
+        )
 
 
 def read_zh(path: Path, *, seed: int = 0) -> Corpus:
     """Chinese reviews (`label` 0 or 1, `review`) of ChineseNlpCorpus; each is its own group."""
+    rows = table(path, ["label", "review"])
+    written_in(path, rows["review"], "zh")
     columns = {"text": "review", "label": "label"}
-    labels = {"name": path.parent.name, "label_range": (0, 1)}
-    return corpus_of_texts(path, table(path), columns, seed=seed, **labels)
+    labels = {"name": path.parent.name, "label_range": (0, 1), "kind": "two classes"}
+    return corpus_of_texts(path, rows, columns, seed=seed, **labels)
 
 
 def read_ar(path: Path, *, seed: int = 0) -> Corpus:
     """Arabic restaurant reviews (`polarity` -1 or 1); a group is a restaurant."""
+    rows = table(path, ["polarity", "text", "restaurant_id"])
+    written_in(path, rows["text"], "ar")
     columns = {"text": "text", "label": "polarity", "group": "restaurant_id"}
     labels = {"name": path.parent.name, "unit": "restaurants", "label_range": (-1, 1)}
-    return corpus_of_texts(path, table(path), columns, seed=seed, **labels)
+    return corpus_of_texts(path, rows, columns, seed=seed, kind="two classes", **labels)
 
 
 def read_19lang(path: Path, *, language: str | None = None, seed: int = 0) -> Corpus:
@@ -38,6 +62,9 @@ def read_19lang(path: Path, *, language: str | None = None, seed: int = 0) -> Co
     rows = table(path, ["lang", "stars", "group", "text"])
     columns = {"text": "text", "label": "stars", "group": "group", "language": "lang"}
     counts = rows["lang"].value_counts().sort_index()
+    refuse_unknown("language", counts.index, SCRIPT_OF, DataError, path.name)
+    for code, own in rows.groupby("lang"):
+        written_in(path, own["text"], code)
     if language is not None:
         refuse_unknown("language", [language], counts.index, DataError, path.name)
         rows = rows[rows["lang"] == language]

@@ -82,7 +82,8 @@ def corpus_of_texts(
     """A corpus of rows as `read_texts` makes it; given: role -> column, "id" among them.
 
     Roles that are not its own become annotations: numbers, but for "language". kind: the scale of
-    five values or more; unit: what groups are called.
+    five values or more, or "two classes" for labels at the ends of the range alone; unit: what
+    groups are called.
     """
     names = NAMES | {role: () for role in given if role not in NAMES}
     columns = columns_of(path, rows, given, names)
@@ -130,10 +131,12 @@ def _of_numbers(
 ) -> tuple[np.ndarray, Scale]:
     values = values.where(np.isfinite(values))
     low, high = given or (values.min(), values.max())
-    if len(bad := cells[~values.between(low, high)]):
+    two = kind == FEW[2]
+    if len(bad := cells[~(values.isin([low, high]) if two else values.between(low, high))]):
+        fault = f"neither {low:g} nor {high:g}" if two else f"no number in {low:g}..{high:g}"
         raise DataError(
-            f"{path.name}: label {bad.iloc[0]!r} in {bad.index[0]} is no number in "
-            f"{low:g}..{high:g} ({len(bad)} such rows); correct them, or pass label_range="
+            f"{path.name}: label {bad.iloc[0]!r} in {bad.index[0]} is {fault} ({len(bad)} such "
+            "rows); correct them, or load the file by its path with label_range=(low, high)"
         )
     if not low < high:
         raise DataError(f"{path.name}: all labels are {low:g}; pass label_range=(low, high)")
