@@ -104,6 +104,22 @@ def test_temperature_cools_and_heats(folder):
         np.testing.assert_allclose(getattr(reading, name), cooled, atol=1e-5)
 
 
+@pytest.mark.parametrize("precision, apart", [("float32", 0), ("bfloat16", 0.05), ("int8", 0.05)])
+def test_other_precisions_say_nearly_the_same(folder, precision, apart):
+    model = kept.load(folder)
+    reading, other = model.read(TEXTS), model.in_precision(precision).read(TEXTS)
+    gap = max(abs(x - y).max() for x, y in zip(reading[:3], other[:3], strict=True))
+    assert gap <= apart and (gap > 0) == (precision != "float32")
+    assert {p.dtype for p in model.student.parameters()} == {torch.float32}  # that one is a copy
+    linear = [m for m in model.in_precision("int8").student.modules() if type(m) is torch.nn.Linear]
+    assert not linear
+
+
+def test_another_precision_is_refused(folder):
+    with pytest.raises(ValueError, match="unknown precision 'int4'; choose one of float32"):
+        kept.load(folder).in_precision("int4")
+
+
 def test_no_texts_give_no_rows(folder):
     assert [len(values) for values in kept.load(folder).read([])] == [0] * 7
 
