@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from mmlib.data import load
 from mmlib.dyfulm import kept
-from mmlib.files import sha256
+from mmlib.files import ROOT, sha256
 from mmlib.finetune import keep
 from mmlib.finetune.config import Config
 from mmlib.finetune.run import finetune
@@ -218,7 +219,10 @@ def test_a_run_that_is_kept_reads_as_it_was_trained(tmp_path):
     config = Config([f"{folder}:1"], "synthetic_reviews", max_length=128, precision="float32")
     run = finetune(config, tmp_path / "run", corpus)
     model = keep.keep(run, tmp_path / "kept", corpus)
-    assert len(model.card["encoder"]) and model.student.encoder.config.num_hidden_layers == 1
+    digest = sha256(folder / "model.safetensors")
+    assert model.card["source"] == {"name": config_name(folder, 1), "sha256": digest}
+    assert keep.source(folder, None) == {"name": "bert", "sha256": digest}
+    assert model.student.encoder.config.num_hidden_layers == 1
     left = set(model.tokenizer.get_vocab())
     assert "room" in left and "zzyzx" not in left
     with np.load(run / "valid.npz") as arrays:
@@ -231,6 +235,11 @@ def test_a_run_that_is_kept_reads_as_it_was_trained(tmp_path):
         np.testing.assert_allclose(reading.intensity, arrays["intensity"][alike], atol=5e-3)
         cooled = calibration.cooled(arrays["p_fine"][alike], model.card["temperature"]["fine"])
         np.testing.assert_allclose(reading.fine, cooled, atol=2e-2)
+
+
+def config_name(folder, layers):
+    """How the folder of an encoder's first layers is called."""
+    return made_module.named(f"{folder}:{layers}", []).name
 
 
 def test_a_shortened_encoder_is_the_first_layers(tmp_path):
@@ -257,6 +266,12 @@ def test_the_kept_weights_are_small_and_those_of_their_card():
     for name in (kept.NUMBERS, kept.WORDS):
         assert card["sha256"][name] == sha256(kept.WEIGHTS / name)
     assert card["sha256"][kept.NUMBERS] in (kept.WEIGHTS / "README.md").read_text()
+
+
+@is_there
+def test_the_card_is_what_its_command_makes_of_the_stored_run():
+    made = runpy.run_path(str(ROOT / "tests" / "benchmarks" / "card.py"))["text"]()
+    assert (kept.WEIGHTS / "README.md").read_text() == made
 
 
 @is_there
