@@ -407,10 +407,11 @@ if len(bits):
 # ## 7 · A teacher
 #
 # A teacher's probabilities say which wrong classes are nearly right. Both its logits and the
-# student's are divided by $T$, so that the small ones count (Hinton et al. 2015). Of a head with
-# teacher $p$, student $q$ and label $y$ the loss is
+# student's are divided by $T$, so that the small ones count (Hinton et al. 2015). How far the two
+# then are apart is their Kullback-Leibler divergence $D$. Of a head with teacher $p$, student $q$
+# and label $y$ the loss is
 #
-# $$(1 - w)\,L(q, y) + w\,T^2\,\mathrm{KL}(p_T\,\|\,q_T), \qquad p_T \propto p^{1/T}$$
+# $$(1 - w)\,L(q, y) + w\,T^2\,D(p_T\,\|\,q_T), \qquad p_T \propto p^{1/T}$$
 #
 # and of the intensity the squared error in place of the divergence. $T^2$ keeps the size of the
 # gradient. That all three heads learn so, with $w = .5$ and $T = 2$, is our choice.
@@ -418,7 +419,7 @@ if len(bits):
 
 # %%
 def divergence(p: torch.Tensor, logits: torch.Tensor, heat: float) -> torch.Tensor:
-    """T^2 KL(p_T || q_T) of each text, from probabilities and logits (b, k)."""
+    """T^2 D(p_T || q_T) of each text, from probabilities and logits (b, k)."""
     soft = (p.log() / heat).softmax(-1)
     return heat**2 * (soft * (soft.log() - (logits / heat).log_softmax(-1))).sum(-1)
 
