@@ -459,6 +459,8 @@ gaps_taught = results.load_comparisons(distilled) if len(taught) else pd.DataFra
 if len(taught):
     gaps_taught = gaps_taught[gaps_taught["split"] == "test"]
     print(gaps_taught[["a", "b", *DIFFERENCE]].to_string(index=False))
+    fine = [pair for pair in gaps_taught.itertuples() if pair.metric == "acc_fine"]
+    gained = {pair.b: pair for pair in fine if pair.a == f"{pair.b} distilled"}
 
 # %% [markdown]
 # ## 8 · Open question 3: does compression keep the accuracy?
@@ -520,6 +522,17 @@ if len(final):
         f"its coarse accuracy is {coarse['single_a']:.3f}, that of the bag of words "
         f"{coarse['tfidf']:.3f}, that of the constant {coarse['constant']:.3f}."
     )
+if len(bits):
+    of, fine = bits.set_index("precision"), short[short["metric"] == "acc_fine"].set_index("a")
+    eight = fine.loc["single_a:3 layers int8"]
+    print(
+        f"4. With 8-bit weights it takes {of.loc['int8', 'mb']} MB, is "
+        f"{of.loc['int8', 'times_faster']} times as fast, and its fine accuracy changes by "
+        f"{eight['diff']:+.3f} [{eight['ci_low']:+.3f}, {eight['ci_high']:+.3f}]."
+    )
+if len(taught):
+    some = [f"{name.partition(':')[2]} {pair.diff:+.3f}" for name, pair in gained.items()]
+    print(f"5. On SST-5 a frozen teacher changes fine accuracy by: {', '.join(some)}.")
 
 # %% [markdown]
 # ## Exercises

@@ -372,7 +372,7 @@ def distilled(folder: Path) -> None:
             else:
                 print(f"{k}-{ending} is not finished: left out")
     origins = {run.name: checkpoint.load_origin(run) for runs in variants.values() for run in runs}
-    trained = {name: {key: origin[key] for key in ("commit", "dirty", "device", "seconds")}
+    trained = {name: {key: origin[key] for key in ("commit", "dirty", "device")}
                for name, origin in origins.items()}  # fmt: skip
     others = beside(corpus, goal)
     for split in ("valid", "test"):
