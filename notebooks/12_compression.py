@@ -446,13 +446,15 @@ assert z.grad.abs().max() < 1e-5  # who says what its teacher says has nothing t
 # python tests/benchmarks/compression.py sst5 DIR
 # ```
 #
-# SEEDS_SENTENCE Nothing was chosen by a score: depths, $w$, $T$ and length were fixed before. The
-# test split was read once.
+# One seed. Nothing is chosen by a score: depths, $w$, $T$ and length were fixed before. The last
+# command reads the test split, once.
 
 # %%
 taught = results.load(distilled) if distilled in results.runs() else lines_stored[:0]
 if len(taught):
     print(results.table(taught, METRICS, ("model", "variant")).to_string())
+else:
+    print(f"no run {distilled} is stored: the commands above make it")
 
 # %%
 gaps_taught = results.load_comparisons(distilled) if len(taught) else pd.DataFrame()
@@ -491,15 +493,17 @@ if len(prices):
 # learnt from the same reviews. Their intensity has the lower error: -.005 [-.007, -.002] in MAE.
 # On validation, after 8,000 reviews, the frontier bends at four layers: six layers gain .01 of
 # coarse accuracy and none of fine. What would change the verdict: a student that learns from the
-# pair's soft answers.
+# pair's soft targets.
 
 # %% [markdown]
 # **Not measured yet**:
 #
-# - distillation from a fine-tuned teacher, such as the pair;
-# - a student without guidance or layer fusion, with half the width, or with 8-bit weights;
+# - what a teacher is worth: on SST-5 the commands stand in section 7 and no run is stored; on hotel
+#   reviews the teacher would be the fine-tuned pair;
+# - a student without guidance or layer fusion, with half the width, or with inputs whose 8-bit
+#   ranges are fixed beforehand;
 # - throughput on two threads;
-# - a second seed, texts of more than 128 tokens in training, and SST-5.
+# - a second seed, and texts of more than 128 tokens in training.
 
 # %% [markdown]
 # ## Takeaways
