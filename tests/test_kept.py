@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from mmlib.data import load
 from mmlib.dyfulm import kept
-from mmlib.files import sha256
+from mmlib.files import ROOT, sha256
 from mmlib.finetune import keep
 from mmlib.finetune.config import Config
 from mmlib.finetune.run import finetune
@@ -102,6 +103,22 @@ def test_temperature_cools_and_heats(folder):
     for name in ("coarse", "fine"):
         cooled = calibration.cooled(getattr(plain, name), CARD["temperature"][name])
         np.testing.assert_allclose(getattr(reading, name), cooled, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision, apart", [("float32", 0), ("bfloat16", 0.05), ("int8", 0.05)])
+def test_other_precisions_say_nearly_the_same(folder, precision, apart):
+    model = kept.load(folder)
+    reading, other = model.read(TEXTS), model.in_precision(precision).read(TEXTS)
+    gap = max(abs(x - y).max() for x, y in zip(reading[:3], other[:3], strict=True))
+    assert gap <= apart and (gap > 0) == (precision != "float32")
+    assert {p.dtype for p in model.student.parameters()} == {torch.float32}  # that one is a copy
+    linear = [m for m in model.in_precision("int8").student.modules() if type(m) is torch.nn.Linear]
+    assert not linear
+
+
+def test_another_precision_is_refused(folder):
+    with pytest.raises(ValueError, match="unknown precision 'int4'; choose one of float32"):
+        kept.load(folder).in_precision("int4")
 
 
 def test_no_texts_give_no_rows(folder):
@@ -202,7 +219,10 @@ def test_a_run_that_is_kept_reads_as_it_was_trained(tmp_path):
     config = Config([f"{folder}:1"], "synthetic_reviews", max_length=128, precision="float32")
     run = finetune(config, tmp_path / "run", corpus)
     model = keep.keep(run, tmp_path / "kept", corpus)
-    assert len(model.card["encoder"]) and model.student.encoder.config.num_hidden_layers == 1
+    digest = sha256(folder / "model.safetensors")
+    assert model.card["source"] == {"name": config_name(folder, 1), "sha256": digest}
+    assert keep.source(folder, None) == {"name": "bert", "sha256": digest}
+    assert model.student.encoder.config.num_hidden_layers == 1
     left = set(model.tokenizer.get_vocab())
     assert "room" in left and "zzyzx" not in left
     with np.load(run / "valid.npz") as arrays:
@@ -215,6 +235,11 @@ def test_a_run_that_is_kept_reads_as_it_was_trained(tmp_path):
         np.testing.assert_allclose(reading.intensity, arrays["intensity"][alike], atol=5e-3)
         cooled = calibration.cooled(arrays["p_fine"][alike], model.card["temperature"]["fine"])
         np.testing.assert_allclose(reading.fine, cooled, atol=2e-2)
+
+
+def config_name(folder, layers):
+    """How the folder of an encoder's first layers is called."""
+    return made_module.named(f"{folder}:{layers}", []).name
 
 
 def test_a_shortened_encoder_is_the_first_layers(tmp_path):
@@ -241,6 +266,12 @@ def test_the_kept_weights_are_small_and_those_of_their_card():
     for name in (kept.NUMBERS, kept.WORDS):
         assert card["sha256"][name] == sha256(kept.WEIGHTS / name)
     assert card["sha256"][kept.NUMBERS] in (kept.WEIGHTS / "README.md").read_text()
+
+
+@is_there
+def test_the_card_is_what_its_command_makes_of_the_stored_run():
+    made = runpy.run_path(str(ROOT / "tests" / "benchmarks" / "card.py"))["text"]()
+    assert (kept.WEIGHTS / "README.md").read_text() == made
 
 
 @is_there

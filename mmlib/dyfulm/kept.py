@@ -6,9 +6,11 @@ other weights and no network are needed. `python -m mmlib.finetune.keep` makes o
 Axes: n text, b batch, t token, k class, l layer.
 """
 
+import copy
 import json
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +29,7 @@ from mmlib.dyfulm.model import DyFuLM
 WEIGHTS = files.ROOT / "mmlib" / "dyfulm" / "weights"
 NUMBERS, WORDS, CARD = "weights.safetensors", "tokenizer.json", "card.json"
 STARS = (1, 2, 3, 4, 5)
+PRECISIONS = ("float32", "bfloat16", "int8")  # in which the encoder can compute
 REMEDY = "take the folder anew from the project, or make one by python -m mmlib.finetune.keep"
 
 
@@ -82,6 +85,23 @@ class Kept:
     def max_length(self) -> int:
         """Tokens read of a text, the two special ones included."""
         return self.card["max_length"]
+
+    def in_precision(self, precision: str) -> "Kept":
+        """The same model with an encoder that computes in another of `PRECISIONS`; a copy.
+
+        "bfloat16" is slow on a processor without instructions for it. "int8": weights of linear
+        layers in 8 bits, their inputs rounded to 8 bits at each call, by the range that they have
+        in the batch, so that a reading depends a little on the texts beside it.
+        """
+        files.refuse_unknown("precision", [precision], PRECISIONS)
+        student = copy.deepcopy(self.student)
+        if precision == "bfloat16":
+            student.encoder.to(torch.bfloat16)
+        if precision == "int8":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torchao is to replace it one day
+                torch.ao.quantization.quantize_dynamic(student, {nn.Linear}, inplace=True)
+        return replace(self, student=student)
 
     @torch.inference_mode()
     def read(self, texts: Sequence[str], batch: int = 64) -> Reading:

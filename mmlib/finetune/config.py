@@ -54,6 +54,10 @@ class Config:
     weighting: str = "uncertainty"
     regression: str = "l2"
     class_weights: bool = False
+    # distillation: see `mmlib.finetune.distillation`
+    teacher: str = ""  # file of soft targets, or the folder of `teacher.npz`; none: labels alone
+    teacher_weight: float = 0.5  # of the loss against the teacher; the labels have the rest
+    temperature: float = 2.0  # that softens both's probabilities
     # learning
     epochs: int = 1
     batch: int = 32  # examples a step, all processes together
@@ -93,12 +97,14 @@ class Config:
         self._check_fractions()
 
     def _check_fractions(self) -> None:
-        for name in ("lr", "head_lr", "clip"):
+        for name in ("lr", "head_lr", "clip", "temperature"):
             if not (value := getattr(self, name)) > 0:
                 raise ValueError(f"{name}={value!r} must be above 0")
         for name in ("warmup", "dropout", "encoder_dropout"):
             if not 0 <= (value := getattr(self, name)) < 1:
                 raise ValueError(f"{name}={value!r} must be at least 0 and below 1")
+        if not 0 <= self.teacher_weight <= 1:
+            raise ValueError(f"teacher_weight={self.teacher_weight!r} must be between 0 and 1")
         if self.dropout > 0.99:
             raise ValueError(f"dropout={self.dropout!r} must be at most 0.99")
         if self.width % 4:

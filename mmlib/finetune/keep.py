@@ -23,7 +23,7 @@ from mmlib.finetune import checkpoint, pair
 from mmlib.finetune.config import Config, read_config
 from mmlib.scores import calibration
 from mmlib.text import vocabulary
-from mmlib.text.encoder import WEIGHTS
+from mmlib.text.encoder import WEIGHTS, weights_digest
 
 READ = ((128, 127), (128, 32), (256, 64))  # tokens of a text, and of its beginning where it is cut
 SAMPLE = 600  # reviews of the validation split
@@ -36,7 +36,7 @@ HEADS = ("coarse", "fine")  # that give probabilities
 TABLE = "encoder.embeddings.word_embeddings.weight"
 TOLD = (  # of the training, in the card
     "encoders", "dataset", "utterances", "max_length", "truncation", "epochs", "batch", "lr",
-    "head_lr", "weighting", "seed",
+    "head_lr", "weighting", "teacher_weight", "seed",
 )  # fmt: skip
 
 
@@ -86,10 +86,22 @@ def _student(
     student = kept.Student(encoder, fusion)
     student.load_state_dict({name: x.half().float() for name, x in state.items()})
     settings = asdict(config) | {"encoders": [Path(config.encoders[0]).name]}
+    settings |= {} if config.teacher else {"teacher_weight": 0.0}
     card = {"encoder": encoder, "fusion": fusion, "temperature": dict.fromkeys(HEADS, 1.0),
             "trained": {name: settings[name] for name in TOLD},
-            "minilm": WEIGHTS["minilm"]}  # fmt: skip
+            "source": source(Path(config.encoders[0]), trained.encoders[0].config)}  # fmt: skip
     return student, pruned, card
+
+
+def source(folder: Path, config: Any) -> dict[str, str]:
+    """The name of an encoder and the SHA-256 of its weights.
+
+    Of one that was made shallower (`mmlib.text.made.shortened`) those of the whole one. An encoder
+    that is none of `WEIGHTS` is called as its folder.
+    """
+    digest = getattr(config, "shortened_from", "") or weights_digest(folder)
+    names = {known: name for name, known in WEIGHTS.items()}
+    return {"name": names.get(digest, folder.name), "sha256": digest}
 
 
 def main() -> None:

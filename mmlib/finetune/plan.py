@@ -10,7 +10,10 @@ import torch
 from mmlib.data import SPLITS, Corpus
 from mmlib.data.corpus import rows_of
 from mmlib.data.targets import targets
-from mmlib.dyfulm.losses import TASKS, ClassWeights, Targets, constant_losses
+from mmlib.dyfulm.losses import TASKS, ClassWeights, Targets, constant_losses, task_losses
+from mmlib.dyfulm.model import Output
+from mmlib.files import expanded
+from mmlib.finetune import distillation
 from mmlib.finetune.config import Config
 from mmlib.finetune.tokens import Tokens, steps, tokenize
 
@@ -26,6 +29,7 @@ class Plan:
     targets: Targets  # (n,) each
     loss_options: dict[str, Any]  # of `mmlib.dyfulm.losses.task_losses`
     constant: torch.Tensor  # (3,) losses of the best constant on the training texts
+    teacher: distillation.SoftTargets | None = None  # (n, ...) each
 
     @property
     def steps_per_epoch(self) -> int:
@@ -48,6 +52,17 @@ class Plan:
         """Targets (1, b) of the texts `rows`."""
         at = torch.as_tensor(rows, device=self.targets.coarse.device)
         return Targets(*(values[at][None] for values in self.targets))
+
+    def losses(self, output: Output, rows: np.ndarray) -> torch.Tensor:
+        """Mean losses of the training texts `rows`, (1, 3): by labels, mixed with the teacher's."""
+        losses = task_losses(output, self.targets_of(rows), **self.loss_options)
+        if self.teacher is None:
+            return losses
+        at = torch.as_tensor(rows, device=losses.device)
+        soft = self.teacher.take(at)
+        own = distillation.soft_losses(output, soft, self.config.temperature)
+        weight = self.config.teacher_weight
+        return (1 - weight) * losses + weight * own
 
     def largest_batch(self) -> tuple[int, int]:
         """Texts of the batch in memory that takes most room, and their tokens."""
@@ -76,4 +91,8 @@ def make(config: Config, corpus: Corpus, tokenizers: list[Any], device: torch.de
     for task, loss in zip(TASKS, constant.tolist(), strict=True):
         if not loss:
             raise ValueError(f"{task} is the same for all training texts; use more of them")
-    return Plan(config, corpus, tokens, rows, everything, options, constant)
+    teacher = None
+    if config.teacher:
+        soft = distillation.load(expanded(config.teacher), corpus.ids, rows["train"])
+        teacher = distillation.SoftTargets(*(values.to(device) for values in soft))
+    return Plan(config, corpus, tokens, rows, everything, options, constant, teacher)

@@ -169,10 +169,10 @@ def seeds_of(model: str, configs: Sequence[Config]) -> list[int]:
 
 
 def _portable(config: Config) -> dict[str, object]:
-    """A configuration with encoders by name: where they lay is that machine's affair."""
+    """A configuration, encoders and teacher by name: where they lay is that machine's affair."""
     paths = map(Path, config.encoders)
     names = ["minilm" if MINILM_PACKAGE in path.parts else path.name for path in paths]
-    return {**asdict(config), "encoders": names}
+    return {**asdict(config), "encoders": names, "teacher": Path(config.teacher).name}
 
 
 def _origin(folder: Path) -> dict[str, Any]:

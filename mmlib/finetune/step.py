@@ -14,7 +14,7 @@ from accelerate.utils import send_to_device
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from mmlib.dyfulm.losses import task_losses, weighting
+from mmlib.dyfulm.losses import weighting
 from mmlib.dyfulm.model import Noise
 from mmlib.finetune.config import Config
 from mmlib.finetune.pair import Pair
@@ -85,7 +85,7 @@ def gradients(learner: Learner, plan: Plan, rows: np.ndarray, number: int) -> Gr
     for k, part in enumerate(batches(plan.tokens.lengths, rows, plan.config.budget, *own)):
         batch = send_to_device(plan.tokens.batch(part), accelerator.device, non_blocking=True)
         output = learner.pair(batch, noise(plan.config, number, accelerator.process_index, k))
-        losses = task_losses(output, plan.targets_of(part), **plan.loss_options)  # (1, 3)
+        losses = plan.losses(output, part)  # (1, 3)
         loss = learner.weighting(losses)  # (1,)
         fraction = len(part) / len(rows)
         (fraction * loss.sum()).backward()

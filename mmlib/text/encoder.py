@@ -107,6 +107,11 @@ def files(folder: Path) -> tuple[list[Path], list[Path]]:
     return weights, tokenizer
 
 
+def weights_digest(folder: Path) -> str:
+    """SHA-256 of an encoder's (first) file of weights; ValueError as in `files`."""
+    return sha256(files(folder)[0][0])
+
+
 def _matching(folder: Path, patterns: Sequence[str]) -> list[Path]:
     return sorted({path for pattern in patterns for path in folder.glob(pattern)})
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from mmlib.files import cache_root, make_whole
-from mmlib.text.encoder import identity, load, locate, quiet, versions
+from mmlib.text.encoder import identity, load, locate, quiet, versions, weights_digest
 
 MARKS = {"pad": "[PAD]", "cls": "[CLS]", "sep": "[SEP]", "unk": "[UNK]", "mask": "[MASK]"}
 BLOCK, MASKED = 64, 0.15  # tokens of a training text, share of them to be guessed
@@ -44,6 +44,7 @@ def shortened(encoder: str | Path, layers: int) -> Path:
     ValueError, one line, where it has fewer layers, or keeps them elsewhere than a BERT does.
     """
     source = locate(encoder)
+    about = {"shortened": identity(source, encoder), "from": weights_digest(source)}
 
     def make(folder: Path) -> None:
         model, tokenizer = load(source)
@@ -52,11 +53,12 @@ def shortened(encoder: str | Path, layers: int) -> Path:
             raise ValueError(f"{encoder} cannot be cut to {layers} layers; name a BERT, 1 to {has}")
         model.encoder.layer = model.encoder.layer[:layers]
         model.config.num_hidden_layers, model.pooler = layers, None
+        model.config.shortened_from = about["from"]
         with quiet():
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
 
-    return _kept("shortened", {"shortened": identity(source, encoder), "layers": layers}, make)
+    return _kept("shortened", about | {"layers": layers}, make)
 
 
 def carried(encoder: str | Path = "minilm", buckets: int = 32, seed: int = 0) -> Path:

@@ -3,16 +3,25 @@
     python tests/benchmarks/compression.py cost
     python tests/benchmarks/compression.py frontier FOLDER   # with compression-2, -3, -4, -6
     python tests/benchmarks/compression.py kept --reviews 2000
+    python tests/benchmarks/compression.py precision --reviews 2000
+    python tests/benchmarks/compression.py students FOLDER   # with teacher.npz
+    python tests/benchmarks/compression.py sst5 FOLDER
 
 `cost` needs no data: reviews are made of random tokens, every reader runs in each round, and what
 counts is CPU time of the process and its ratio to that of the pair in the same round. `frontier`
 reads what `python -m mmlib.finetune papermill_runs/finetune/compression-K.yaml` left in
 FOLDER/compression-K, adds word vectors alone and a bag of words learnt from the same reviews, and
-scores the validation split. `kept` reads the test split with the model in mmlib/dyfulm/weights.
+scores the validation split. `kept` reads the test split with the model in mmlib/dyfulm/weights,
+`precision` does so in float32, bfloat16 and with 8-bit weights. `students` trains MiniLM's first
+layers on SST-5, each depth with and without the teacher whose soft targets `python -m
+mmlib.finetune.teacher` left in FOLDER; `sst5` scores them. What is done is not done again.
 """
 
 import argparse
+import io
 import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +29,19 @@ import pandas as pd
 import torch
 from torch import nn
 
-from mmlib.data import load
+from mmlib.data import SPLITS, load
 from mmlib.data.corpus import first
 from mmlib.data.readers.reviews import natural
 from mmlib.data.targets import Targets, constant, targets
-from mmlib.dyfulm import bag_of_words, kept
+from mmlib.dyfulm import bag_of_words, frozen, kept, tune
 from mmlib.dyfulm.losses import Targets as Tensors
 from mmlib.dyfulm.losses import task_losses, weighting
 from mmlib.dyfulm.model import DyFuLM
-from mmlib.finetune import pair
+from mmlib.files import RUNS
+from mmlib.finetune import checkpoint, pair
 from mmlib.finetune.config import Config, read_config
+from mmlib.finetune.distillation import FILE
+from mmlib.finetune.run import finetune
 from mmlib.scores import calibration, results
 from mmlib.text import made
 from mmlib.text.encoder import load as load_encoder
@@ -37,6 +49,9 @@ from mmlib.text.encoder import load as load_encoder
 RUN, NOTEBOOK = "compression-hotel", "compression"
 LAYERS, LENGTHS, ROUNDS, BATCH = (2, 3, 4, 6), (32, 128, 384), 9, 8
 EPOCHS, RATE = 3, 3e-3  # of the word vectors
+DISTILLED = "compression-sst5"  # run and configuration
+DEPTHS, SEEDS, TEACHER = (3, 2, 6, 4), 1, ("minilm", "mpnet")
+TAUGHT = {"": "alone", " distilled": "taught"}  # end of a variant, end of its folder
 
 
 # What a reader costs
@@ -120,20 +135,24 @@ def frontier(folder: Path) -> None:
         with np.load(path) as arrays:
             assert arrays["ids"].tolist() == list(valid.ids)
             answers[f"single_a:{k} layers"] = Targets(*(arrays[n][None] for n in Targets._fields))
-    answers["single_a:word vectors"] = word_vectors(corpus, goal)
+    answers["single_a:word vectors"] = word_vectors(corpus, goal)["valid"]
     without_test = corpus.take(np.flatnonzero(corpus.split != "test"))
     rest = goal.take(np.flatnonzero(corpus.split != "test"))
     answers["tfidf:full"] = bag_of_words.learn(without_test, rest).predict(valid)
     plain, usual = constants(corpus, goal, len(valid))
     answers["constant:full"] = plain
-    store("frontier", answers, known, valid.groups, weights, usual, "valid", corpus.checksums)
+    place = ("frontier", "valid", valid.groups, corpus.checksums)
+    store(*place, answers, against_all(answers), known, weights, usual)
 
 
-def word_vectors(corpus, goal: Targets) -> Targets:
-    """The mean of MiniLM's word vectors, trained with DyFuLM's heads; its best epoch on valid."""
+def word_vectors(corpus, goal: Targets) -> dict[str, Targets]:
+    """The mean of MiniLM's word vectors, trained with DyFuLM's heads; its best epoch on valid.
+
+    What it says of the splits "valid" and "test".
+    """
     torch.manual_seed(0)
     encoder, tokenizer = load_encoder(made.named("minilm", []))
-    rows = [corpus.rows(split) for split in ("train", "valid")]
+    rows = [corpus.rows(split) for split in SPLITS]
     ids = [[torch.tensor(x) for x in tokenizer([corpus.text[i] for i in part], truncation=True,
             max_length=128)["input_ids"]] for part in rows]  # fmt: skip
     vectors = encoder.get_input_embeddings().weight.detach()
@@ -143,7 +162,7 @@ def word_vectors(corpus, goal: Targets) -> Targets:
     weigh = weighting("uncertainty")
     optimizer = torch.optim.AdamW([*bag.parameters(), *heads.parameters(), *weigh.parameters()],
                                   lr=RATE)  # fmt: skip
-    known = [Tensors(*(torch.as_tensor(x[part])[None] for x in goal)) for part in rows]
+    known = [Tensors(*(torch.as_tensor(x[part])[None] for x in goal)) for part in rows[:2]]
     best = (-1.0, None)
 
     def output(some):
@@ -157,11 +176,14 @@ def word_vectors(corpus, goal: Targets) -> Targets:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        with torch.inference_mode():
-            y = output(ids[1])
-        found = Targets(*(x.numpy() for x in (y.coarse.argmax(-1), y.fine.argmax(-1), y.intensity)))
-        right = np.mean(found.coarse == known[1].coarse.numpy())
-        right += np.mean(found.fine == known[1].fine.numpy())
+        found = {}
+        for split, some in zip(SPLITS[1:], ids[1:], strict=True):
+            with torch.inference_mode():
+                y = output(some)
+            classes = y.coarse.argmax(-1), y.fine.argmax(-1), y.intensity
+            found[split] = Targets(*(x.numpy() for x in classes))
+        right = np.mean(found["valid"].coarse == known[1].coarse.numpy())
+        right += np.mean(found["valid"].fine == known[1].fine.numpy())
         best = max(best, (right, found), key=lambda entry: entry[0])
     return best[1]
 
@@ -173,29 +195,54 @@ def constants(corpus, goal: Targets, n: int) -> list[Targets]:
     return [constant(goal.take(rows), n, w) for w in (None, weights)]
 
 
-def store(
-    kind: str, answers: dict[str, Targets], known: Targets, groups, weights, usual, split, checksums
-) -> None:
-    """Rows and paired tests of the three layers against every other answer.
+def against_all(answers: Mapping[str, Targets]) -> list[tuple[str, str]]:
+    """The three layers paired with every other answer but the constant."""
+    leading = "single_a:3 layers"
+    return [(leading, name) for name in answers if name not in (leading, "constant:full")]
 
-    usual: the best constant under natural shares, which is another one.
+
+def store(
+    kind: str,
+    split: str,
+    groups: Iterable[str],
+    checksums: Mapping[str, str],
+    answers: Mapping[str, Targets],
+    pairs: Iterable[tuple[str, str]],
+    known: Targets,
+    weights: np.ndarray | None = None,
+    usual: Targets | None = None,
+    run: str = RUN,
+    **about: object,
+) -> None:
+    """Rows of the answers, `model:variant` each, and paired tests of some.
+
+    usual: the best constant under natural shares, which is another one. about: of the provenance.
     """
-    place = {"notebook": f"{NOTEBOOK}-{kind}", "dataset": "hotel", "split": split}
-    rows, named = [], {}
+    dataset = run.partition("-")[2]
+    place = {"notebook": f"{NOTEBOOK}-{kind}", "dataset": dataset, "split": split}
+    rows = []
     for name, answer in answers.items():
         model, _, variant = name.partition(":")
-        named[name.removesuffix(":full")] = answer
         best = usual if model == "constant" else None
         rows += results.rows(answer, known, groups, weights=weights, natural=best, model=model,
                              variant=variant, **place)  # fmt: skip
-    leading = "single_a:3 layers"
-    pairs = [(leading, other) for other in named if other not in (leading, "constant")]
+    named = {name.removesuffix(":full"): answer for name, answer in answers.items()}
+    pairs = [tuple(name.removesuffix(":full") for name in pair) for pair in pairs]
     tests = results.comparisons(named, pairs, known, groups, weights=weights, variant="full",
                                 **place)  # fmt: skip
-    results.save(rows, RUN, place["notebook"], comparisons=tests, parameters={"seed": 0},
-                 checksums=dict(checksums))  # fmt: skip
+    keep(run, kind, rows, tests, checksums, **about)
     wide = pd.DataFrame(rows).pivot(index=["model", "variant"], columns="metric", values="mean")
     print(wide[["acc_coarse", "acc_fine", "mae"]].round(4).to_string())
+    print(pd.DataFrame(tests)[["a", "b", "metric", "diff", "ci_low", "ci_high", "p_holm"]])
+
+
+def keep(run: str, kind: str, rows, tests, checksums: Mapping[str, str], **about: object) -> None:
+    """Store rows and tests, and by which command of this file they were made."""
+    what = {"frontier": "frontier FOLDER", "valid": "sst5 FOLDER", "test": "sst5 FOLDER"}
+    command = f"python tests/benchmarks/compression.py {what.get(kind, kind)}"
+    results.save(rows, run, f"{NOTEBOOK}-{kind}", comparisons=tests,
+                 parameters={"seed": 0, **about}, checksums=dict(checksums),
+                 trained={"command": command})  # fmt: skip
 
 
 def read_test(reviews: int) -> None:
@@ -218,7 +265,8 @@ def read_test(reviews: int) -> None:
     answers = {"single_a:3 layers": answer,
                "tfidf:full": bag_of_words.learn(seen, goal).predict(test),
                "constant:full": plain}  # fmt: skip
-    store("kept", answers, known, test.groups, weights, usual, "test", corpus.checksums)
+    place = ("kept", "test", test.groups, corpus.checksums)
+    store(*place, answers, against_all(answers), known, weights, usual, reviews=len(test))
     lines = []
     for head in ("coarse", "fine"):
         p, y = getattr(reading, head).astype(float), getattr(known, head)
@@ -235,17 +283,154 @@ def read_test(reviews: int) -> None:
     print(about.to_string(index=False))
 
 
+# In fewer bits
+
+
+def precision(reviews: int, chunk: int = 50) -> None:
+    """What the kept model loses and gains in bfloat16 and with 8-bit weights: a line each.
+
+    Every precision reads every part of the test split, one after the other, so that their times
+    are of the same minutes; `times_faster` is the median ratio of CPU time over the parts.
+    """
+    model, corpus = kept.load(), load("hotel")
+    test = corpus.take(corpus.rows("test")).sample(reviews)
+    known = targets(test)
+    models = {name: model.in_precision(name) for name in kept.PRECISIONS}
+    readings, seconds = ({name: [] for name in models} for _ in range(2))
+    for at in range(0, len(test), chunk):
+        for name, one in models.items():
+            start = time.process_time()
+            readings[name].append(one.read(test.text[at : at + chunk]))
+            seconds[name].append(time.process_time() - start)
+    answers = {}
+    for name, parts in readings.items():
+        coarse, fine, intensity = (np.concatenate(x) for x in list(zip(*parts, strict=True))[:3])
+        answers[f"single_a:3 layers {name}"] = Targets(
+            coarse.argmax(1)[None], fine.argmax(1)[None], intensity[None]
+        )
+    full, *short = answers
+    place = {"notebook": f"{NOTEBOOK}-precision", "dataset": "hotel", "split": "test"}
+    pairs = [(name, full) for name in short]
+    tests = results.comparisons(answers, pairs, known, test.groups, variant="full", **place)
+    keep(RUN, "precision", [], tests, corpus.checksums, reviews=len(test))
+    frame = pd.DataFrame([
+        {"precision": name, "reviews": len(test), "mb": megabytes(one.student),
+         "times_faster": round(float(np.median(np.array(seconds["float32"]) / seconds[name])), 2),
+         **scores_of(answers[f"single_a:3 layers {name}"], answers[full], known)}
+        for name, one in models.items()
+    ])  # fmt: skip
+    results.save_table(frame, RUN, "precision")
+    print(frame.to_string(index=False))
+    print(pd.DataFrame(tests)[["a", "metric", "diff", "ci_low", "ci_high", "p_holm"]])
+
+
+def megabytes(student: nn.Module) -> float:
+    """What the weights take on disk, as torch saves them."""
+    file = io.BytesIO()
+    torch.save(student.state_dict(), file)
+    return round(file.tell() / 1e6, 1)
+
+
+def scores_of(answer: Targets, full: Targets, known: Targets) -> dict[str, float]:
+    """Scores, and the shares of texts that get the classes of `full`."""
+    return {
+        "acc_coarse": round(float(np.mean(answer.coarse == known.coarse)), 4),
+        "acc_fine": round(float(np.mean(answer.fine == known.fine)), 4),
+        "mae": round(float(np.abs(answer.intensity - known.intensity).mean()), 4),
+        "same_coarse": round(float(np.mean(answer.coarse == full.coarse)), 4),
+        "same_fine": round(float(np.mean(answer.fine == full.fine)), 4),
+    }
+
+
+# With a teacher
+
+
+def students(folder: Path) -> None:
+    """Train every depth and seed with and without the teacher, unless its folder is finished."""
+    base = read_config(RUNS / "finetune" / f"{DISTILLED}.yaml")
+    corpus = load(base.dataset)
+    for seed in range(SEEDS):
+        for k in DEPTHS:
+            for ending in TAUGHT.values():
+                into = folder / f"{k}-{ending}-{seed}"
+                if not (into / checkpoint.ORIGIN).exists():
+                    teacher = str(folder / FILE) if ending == "taught" else ""
+                    config = replace(base, encoders=[f"minilm:{k}"], seed=seed, teacher=teacher)
+                    finetune(config, into, corpus)
+                    print(into.name, [x for x in checkpoint.read_log(into) if "valid" in x][-1])
+
+
+def distilled(folder: Path) -> None:
+    """Rows of the validation and the test split of SST-5, and with minus without the teacher."""
+    corpus = load("sst5")
+    goal, variants = targets(corpus), {}
+    for k in sorted(DEPTHS):
+        for variant, ending in TAUGHT.items():
+            runs = [folder / f"{k}-{ending}-{seed}" for seed in range(SEEDS)]
+            if all((run / checkpoint.ORIGIN).exists() for run in runs):
+                variants[f"single_a:{k} layers{variant}"] = runs
+            else:
+                print(f"{k}-{ending} is not finished: left out")
+    origins = {run.name: checkpoint.load_origin(run) for runs in variants.values() for run in runs}
+    trained = {name: {key: origin[key] for key in ("commit", "dirty", "device")}
+               for name, origin in origins.items()}  # fmt: skip
+    others = beside(corpus, goal)
+    for split in ("valid", "test"):
+        rows = corpus.rows(split)
+        answers = {name: members(runs, split, [corpus.ids[i] for i in rows])
+                   for name, runs in variants.items()} | others[split]  # fmt: skip
+        pairs = [(f"{name} distilled", name) for name in answers if f"{name} distilled" in answers]
+        pairs += [(pairs[-1][0], "dyfulm:teacher"), (pairs[-1][0], "tfidf:full")]
+        place = (split, split, [corpus.groups[i] for i in rows], corpus.checksums)
+        store(*place, answers, pairs, goal.take(rows), run=DISTILLED, trained=trained,
+              teacher=TEACHER)  # fmt: skip
+
+
+def members(runs: Iterable[Path], split: str, ids: list[str]) -> Targets:
+    """What the seeds of a student say of a split, (s, n) each."""
+    parts = []
+    for run in runs:
+        with np.load(run / f"{split}.npz") as arrays:
+            assert arrays["ids"].tolist() == ids
+            parts.append([arrays[name] for name in Targets._fields])
+    return Targets(*map(np.stack, zip(*parts, strict=True)))
+
+
+def beside(corpus, goal: Targets) -> dict[str, dict[str, Targets]]:
+    """What the teacher, word vectors, a bag of words and the constant say of valid and test."""
+    states = frozen.states(corpus, *TEACHER, max_length=64)
+    fit = frozen.fit(states, goal, tune.settings("sst5", *TEACHER), range(3))
+    vectors, words = word_vectors(corpus, goal), bag_of_words.learn(corpus, goal)
+    answers = {}
+    for split in ("valid", "test"):
+        rows = corpus.rows(split)
+        said = fit.predict(states.take(rows))
+        coarse, fine, intensity = (x.mean(axis=0) for x in (said.p_coarse, said.p_fine,
+                                   said.intensity))  # fmt: skip
+        answers[split] = {
+            "dyfulm:teacher": Targets(coarse.argmax(-1), fine.argmax(-1), intensity),
+            "single_a:word vectors": vectors[split],
+            "tfidf:full": words.predict(corpus.take(rows)),
+            "constant:full": constant(goal.take(corpus.rows("train")), len(rows)),
+        }
+    return answers
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("cost", "frontier", "kept"))
+    what = {"cost": cost, "precision": precision, "kept": read_test, "frontier": frontier,
+            "students": students, "sst5": distilled}  # fmt: skip
+    parser.add_argument("what", choices=what)
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--reviews", type=int, default=0, help="of the test split; 0: all")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.what == "cost":
         cost()
+    elif given.what in ("precision", "kept"):
+        what[given.what](given.reviews)
     else:
-        frontier(given.folder) if given.what == "frontier" else read_test(given.reviews)
+        what[given.what](given.folder)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,95 @@
+"""Soft targets of a teacher, on disk, and the loss by which a student learns from them.
+
+A teacher's probabilities say which wrong classes are nearly right (Hinton et al. 2015). They are
+computed once, by `mmlib.finetune.teacher` say, and lie in an .npz with the ids of their utterances.
+Axes: s stack member, n utterances, b batch, k class.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import log_softmax, mse_loss
+
+from mmlib.dyfulm.model import COARSE, FINE, Output
+
+FILE = "teacher.npz"  # in a folder
+REMEDY = "make it by python -m mmlib.finetune.teacher from this data set and these settings"
+
+
+class SoftTargets(NamedTuple):
+    """What a teacher says of n utterances."""
+
+    coarse: Tensor  # (n, 3) probabilities
+    fine: Tensor  # (n, 5) probabilities
+    intensity: Tensor  # (n,) in [0, 1]
+
+    def take(self, rows: Tensor) -> "SoftTargets":
+        """The utterances `rows`, as one member of a stack: (1, b, ...) each."""
+        return SoftTargets(*(values[rows][None] for values in self))
+
+
+def load(path: Path, ids: Sequence[str], train: np.ndarray) -> SoftTargets:
+    """Soft targets of n utterances from a file, or from `FILE` in a folder; 0 but for rows `train`.
+
+    ids: of all n. ValueError, one line, where the file is missing or damaged, holds no
+    probabilities, or lacks one of the utterances `train`.
+    """
+    path = path / FILE if path.is_dir() else path
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            there = {str(name): i for i, name in enumerate(arrays["ids"])}
+            given = [arrays[name].astype(np.float32) for name in SoftTargets._fields]
+    except FileNotFoundError:
+        raise ValueError(f"teacher {path} is missing; {REMEDY}") from None
+    except Exception:  # zipfile, zlib and numpy each have an error of their own
+        raise ValueError(f"teacher {path} is damaged or no soft targets; {REMEDY}") from None
+    if problem := _problem(given, len(there)):
+        raise ValueError(f"teacher {path}: {problem}; {REMEDY}")
+    if missing := [ids[i] for i in train if ids[i] not in there]:
+        raise ValueError(
+            f"teacher {path} knows {len(train) - len(missing)} of {len(train)} training "
+            f"utterances, not {missing[0]!r}; {REMEDY}"
+        )
+    whole = [np.zeros((len(ids), *values.shape[1:]), np.float32) for values in given]
+    for into, values in zip(whole, given, strict=True):
+        into[train] = values[[there[ids[i]] for i in train]]
+    return SoftTargets(*map(torch.from_numpy, whole))
+
+
+def _problem(given: Sequence[np.ndarray], n: int) -> str:
+    """Why arrays are no soft targets of n utterances; "" if they are."""
+    shapes = [(n, COARSE), (n, FINE), (n,)]
+    for name, values, shape in zip(SoftTargets._fields, given, shapes, strict=True):
+        if values.shape != shape:
+            return f"{name} has shape {values.shape}, not {shape}"
+        if not ((values >= 0) & (values <= 1)).all():
+            return f"{name} holds what is not between 0 and 1"
+        if values.ndim == 2 and abs(values.sum(axis=1) - 1).max(initial=0) > 1e-3:
+            return f"{name} does not sum to 1"
+    return ""
+
+
+def soft_losses(output: Output, soft: SoftTargets, temperature: float) -> Tensor:
+    """Mean losses of a batch against its teacher, (s, 3): coarse, fine, intensity.
+
+    Of classes T^2 KL(p || q), p and q the teacher's and the student's probabilities softened by T:
+    logits are divided by it. T^2 keeps the gradient's size whatever T is (Hinton et al. 2015,
+    section 2). Of the intensity the squared error. All are 0 where student equals teacher.
+    """
+    classes = [
+        temperature**2 * _divergence(p, logits, temperature)
+        for p, logits in ((soft.coarse, output.coarse), (soft.fine, output.fine))
+    ]
+    error = mse_loss(output.intensity.float(), soft.intensity, reduction="none")
+    return torch.stack([*classes, error], dim=1).mean(dim=-1)
+
+
+def _divergence(p: Tensor, logits: Tensor, temperature: float) -> Tensor:
+    """KL of probabilities p (s, b, k) and logits (s, b, k), both softened, (s, b)."""
+    softened = log_softmax(p.clamp(min=1e-9).log() / temperature, dim=-1)
+    student = log_softmax(logits.float() / temperature, dim=-1)
+    return (softened.exp() * (softened - student)).sum(dim=-1)

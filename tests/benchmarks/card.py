@@ -1,0 +1,42 @@
+"""The card of the kept model, from card.md, its card.json and the stored run `compression-hotel`.
+
+    python tests/benchmarks/card.py    # writes mmlib/dyfulm/weights/README.md
+
+What is measured stands in {braces} in card.md; what is not, as the data and the limits, in words.
+"""
+
+from pathlib import Path
+
+from mmlib.dyfulm import kept
+from mmlib.files import write_whole
+from mmlib.scores import results
+
+RUN = "compression-hotel"
+
+
+def cells(model: str, ending: str = "") -> str:
+    """Scores of a model on the test split, the cells of a line of the table."""
+    rows = results.load(RUN).query("split == 'test' and notebook == 'compression-kept'")
+    one = rows[rows["model"] == model].set_index("metric")
+    lines = [one.loc[name + ending] for name in ("acc_coarse", "acc_fine", "mae")]
+    return " | ".join(f"{r['mean']:.3f} [{r.ci_low:.3f}, {r.ci_high:.3f}]" for r in lines)
+
+
+def text(folder: Path = kept.WEIGHTS) -> str:
+    """The whole card; README.md of the weights is to be this text."""
+    model, read = kept.load(folder), results.load_table(RUN, "read").iloc[0]
+    errors = results.load_table(RUN, "reliability").groupby(["head", "kind"])["ece"].first()
+    facts = {"card": model.card, "read": read, "words": model.tokenizer.get_vocab_size()}
+    facts["million"] = sum(x.numel() for x in model.student.state_dict().values()) / 1e6
+    facts["mb"] = (folder / kept.NUMBERS).stat().st_size / 1e6
+    facts["percent_cut"] = 100 * read["cut"]
+    for name in ("single_a", "tfidf", "constant"):
+        facts |= {name: cells(name), f"{name}_natural": cells(name, "_natural")}
+    for (head, kind), error in errors.items():
+        facts[f"ece_{head}_{kind.replace(' ', '_')}"] = error
+    facts["digest"] = {name.partition(".")[0]: x for name, x in model.card["sha256"].items()}
+    return Path(__file__).with_suffix(".md").read_text().format(**facts)
+
+
+if __name__ == "__main__":
+    write_whole(kept.WEIGHTS / "README.md", text())
