@@ -404,6 +404,12 @@ if len(bits):
     print(short[["a", *DIFFERENCE]].to_string(index=False))
 
 # %% [markdown]
+# In both accuracies neither is told apart from float32. In 8 bits the intensity's error grows by
+# .002 (p .001 after Holm), and 6 % of the reviews change their fine class. This processor has
+# instructions for bfloat16: there it is as fast as 8 bits, as small, and loses nothing we can
+# measure.
+
+# %% [markdown]
 # ## 7 · A teacher
 #
 # A teacher's probabilities say which wrong classes are nearly right. Both its logits and the
