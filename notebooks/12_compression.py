@@ -401,7 +401,13 @@ bits = results.load_table(stored, "precision") if is_stored else pd.DataFrame()
 if len(bits):
     print(bits.to_string(index=False))
     short = tests[tests["notebook"] == "compression-precision"]
-    print(short[["a", *DIFFERENCE]].to_string(index=False))
+    print(short[["a", *DIFFERENCE]].round(4).to_string(index=False))
+
+# %% [markdown]
+# In both accuracies neither is told apart from float32. In 8 bits the intensity's error grows by
+# .002 (p .001 after Holm), and 6 % of the reviews change their fine class. This processor has
+# instructions for bfloat16: there it is as fast as 8 bits, as small, and loses nothing we can
+# measure.
 
 # %% [markdown]
 # ## 7 · A teacher
