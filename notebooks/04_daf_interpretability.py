@@ -45,7 +45,7 @@
 # - [Exercises](#exercises)
 
 # %% tags=["parameters"]
-dataset: str = "synthetic"  # synthetic | mosi | mmmo: which corpus, of at least two modalities
+dataset: str = "synthetic"  # synthetic | mosi | mmmo | sims: which corpus of two modalities or more
 modalities: str = "all"  # which modalities, e.g. "text audio"; all: those the corpus has
 leak: bool = False  # True: MOSI's other split with its visual features, made from training labels
 seeds: int = 2  # models trained at once; the stored runs use 20

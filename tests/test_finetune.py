@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from mmlib.data import load
 from mmlib.data.targets import targets
 from mmlib.dyfulm.losses import Targets, constant_losses, task_losses
-from mmlib.finetune import checkpoint, evaluation, machine, pair, step
+from mmlib.finetune import checkpoint, evaluation, machine, pair, plan, step
 from mmlib.finetune.checkpoint import BEST, LOG, ORIGIN, STATE, read_log
 from mmlib.finetune.config import Config, read_config
 from mmlib.finetune.precision import MasterWeights
@@ -385,14 +385,14 @@ def one_line(error):
 
 
 def test_loss_that_is_not_finite(config, corpus, tmp_path, monkeypatch):
-    real, left = step.task_losses, [3]
+    real, left = plan.task_losses, [3]
 
     def broken(*args, **kwargs):
         left[0] -= 1
         found = real(*args, **kwargs)
         return found if left[0] >= 0 else found * torch.nan
 
-    monkeypatch.setattr(step, "task_losses", broken)
+    monkeypatch.setattr(plan, "task_losses", broken)
     with pytest.raises(FloatingPointError, match="loss of step 4 is not finite") as error:
         finetune(config, tmp_path, corpus)
     assert one_line(error)
