@@ -405,7 +405,7 @@ if len(bits):
 
 # %% [markdown]
 # In both accuracies neither is told apart from float32. In 8 bits the intensity's error grows by
-# .002 (p .001 after Holm), and 6 % of the reviews change their fine class. This processor has
+# .002 (p .001 after Holm), and 6 % of the reviews change their fine class. That run's processor has
 # instructions for bfloat16: there it is as fast as 8 bits, as small, and loses nothing we can
 # measure.
 
