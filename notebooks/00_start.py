@@ -79,8 +79,8 @@ seen = daf.predict(test)
 weights = seen.weights.mean(axis=0)  # (n, m)
 
 # %% [markdown]
-# An utterance of strong sentiment whose voice is clear and whose words are not. It is chosen by the
-# truth, not by what DAF says:
+# We pick an utterance of strong sentiment whose voice is clear and whose words are not. The truth
+# decides which one, not what DAF says:
 
 # %%
 is_strong = np.abs(test.label) >= 2

@@ -52,7 +52,7 @@
 # %% tags=["parameters"]
 dataset: str = "synthetic_reviews"  # synthetic_reviews | hotel | sst5 | mosei | mosi: which reviews
 text_column: str = ""  # of a table of one's own (dataset: its path); "": found by its usual name
-label_column: str = ""  # likewise; numbers, or words such as negative and positive
+label_column: str = ""  # likewise; numbers, or five words: very negative to very positive
 group_column: str = ""  # whose rows stay in one split (a hotel, say); "": each row is alone
 utterances: int = 1000  # at most so many; 0: all of them
 train_reviews: int = 0  # at most so many of train + valid, at random; 0: all of them

@@ -171,9 +171,10 @@ print(f"text + pulse: MAE {error:.2f}; mean weight of pulse {weight[1]:.2f}")
 #
 # ## 4 · A table of texts
 #
-# Any table with a column of texts and a column of labels is a data set: numbers, or words such as
-# *negative* and *positive*. With a column of groups no group is in two splits. The table below is
-# made up. DAF's text branch and DyFuLM train on the same corpus, and both score new texts.
+# Any table with a column of texts and a column of labels is a data set. Labels are numbers or words
+# such as *negative* and *positive*; DyFuLM needs numbers, or the five from *very negative* to *very
+# positive*. With a column of groups no group is in two splits. The table below is made up. DAF's
+# text branch and DyFuLM train on the same corpus, and both score new texts.
 
 # %%
 folder = tempfile.TemporaryDirectory()
@@ -182,7 +183,7 @@ words = {1: "dreadful", 2: "poor", 3: "average", 4: "pleasant", 5: "wonderful"}
 things = ("room", "breakfast", "staff", "view", "bed", "price")
 lines = [
     {"Comment": f"On day {day} the {thing} was {word}.", "Stars": stars, "Place": f"h{day}"}
-    for day in range(12)
+    for day in range(20)
     for thing in things
     for stars, word in words.items()
 ]
@@ -211,7 +212,8 @@ folder.cleanup()
 # python -m mmlib.batch --run mine --dataset mine.csv --only 05_dyfulm --params mine.yaml
 # ```
 #
-# `mine.yaml` holds `text_column: Comment`, `label_column: Stars` and `group_column: Place`.
+# `mine.yaml` holds `text_column: Comment`, `label_column: Stars` and `group_column: Place`. An
+# interval is for other places, so the test split must hold at least two: a tenth of 20 places here.
 #
 # <a id="takeaways"></a>
 #

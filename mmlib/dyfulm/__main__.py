@@ -33,7 +33,9 @@ def parser() -> argparse.ArgumentParser:
     """The options of the command."""
     flags = argparse.ArgumentParser(prog="python -m mmlib.dyfulm", description=__doc__)
     flags.add_argument("table", help="your texts; - is standard input")
-    flags.add_argument("--text", metavar="COLUMN", help="the column of the texts, if not plain")
+    flags.add_argument(
+        "--text", metavar="COLUMN", help="column of the texts, if not called text or so"
+    )
     flags.add_argument("--out", type=Path, required=True, help=".csv or .tsv to write")
     flags.add_argument("--encoding", help="of the words, if not told from the bytes: cp1251, say")
     flags.add_argument("--weights", type=Path, default=kept.WEIGHTS, help="folder of a kept model")
@@ -51,7 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:  # DataError among them, and a full disk
         print(str(error).replace(*ENCODING), file=sys.stderr)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        done = stream.ROWS * len([*expanded(given.out).parent.glob(f"{given.out.name}.part/*.csv")])
+        said = f"stopped, about {done} texts are done; the same command goes on from here"
+        print(said, file=sys.stderr)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)  # so that a shell ends the loop this stands in
     else:
