@@ -18,12 +18,14 @@
 # **What did our runs confirm of the two papers, what failed, and what did we take back?** One page,
 # a few seconds: nothing is trained or scored here. The numbers were stored by the other notebooks
 # at full size. Every table in full, with the command of each run, is in
-# [`08b_tables`](08b_tables.ipynb).
+# [`08b_tables`](08b_tables.ipynb). Words, rows such as `t+shuffled`, and what *told apart* means
+# are explained in [how to read a number here](book/intervals.md).
 #
 # ![DAF against each other model on CMU-MOSI, MPNet](../figures/mosi-mpnet/03_differences.png)
 #
 # Each line is a paired difference of errors on CMU-MOSI, with MPNet as the text encoder. Left of
-# zero, DAF is better. A filled dot means that we can tell the two models apart.
+# zero, DAF is better. A filled dot means that we can tell the two models apart. A hollow one off
+# zero is not significant after Holm's correction.
 #
 # - [DAF](#daf): which other models it beats, and the scores beside published ones
 # - [DyFuLM](#dyfulm): the same for fine-tuned DyFuLM
@@ -240,8 +242,9 @@ bars["met"] = (room >= 0).map({True: "yes", False: "NO"}).where(room.notna(), "n
 bars.set_index("what").round(3)
 
 # %% [markdown]
-# Claims of the papers that did not come out, with the number of comparisons that fell short, and
-# what DAF could not be told from. [`08b_tables`](08b_tables.ipynb) has each with its interval.
+# Some claims of the papers did not come out. Each line below says in how many comparisons. Then
+# come the models that DAF could not be told from. [`08b_tables`](08b_tables.ipynb) has each with
+# its interval.
 
 # %%
 for (claim, name), group in claims.groupby(["system", "run"], sort=False):
@@ -282,7 +285,7 @@ if "peers" in results.runs():
 # <tr><td>2</td>
 # <td>p-values of a permutation within videos. They held the seeds fixed: with few seeds, the
 # audit counted 15 to 21 alarms in 100 worlds without a difference.</td>
-# <td>Videos and seeds both count, and at most 7 of 100 worlds raise an alarm
+# <td>Videos and seeds both count, and the rate of false alarms is at most 7 %
 # (<code>tests/test_stats.py</code>).</td>
 # </tr>
 # <tr><td>3</td>
@@ -304,9 +307,9 @@ if "peers" in results.runs():
 # </tr>
 # </table>
 #
-# Rows that were stored before the new intervals keep the old ones, of a bootstrap over the same
-# groups and seeds: those of `hotel`, `hotel-frozen`, `scope`, `sst5`, `mosei-text`,
-# `mosei-dyfulm` and `mosi-leak`. Their p-values hold the seeds fixed.
+# Seven runs are older than our present tests: `hotel`, `hotel-frozen`, `scope`, `sst5`,
+# `mosei-text`, `mosei-dyfulm` and `mosi-leak`. Their intervals are a bootstrap over groups and
+# seeds. Their p-values hold the seeds fixed, so they are too small where there are few seeds.
 
 # %%
 FORM = (
