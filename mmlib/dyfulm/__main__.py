@@ -71,9 +71,9 @@ def _write(given: argparse.Namespace) -> None:
         raise DataError(f"{out}: is the table itself; name another file with --out")
     if out.exists() and not given.force:
         raise DataError(f"{out}: exists; name another file with --out, or use --force")
-    model = kept.load(given.weights)
     with stream.opened(given.table, given.encoding) as table:
         column = score.text_column(table, given.text)
+        model = kept.load(given.weights)
         weights = [sha256(path) for path in sorted(given.weights.iterdir()) if path.is_file()]
         about = {"table": table.name, "columns": table.columns, "text": column, "weights": weights}
         about |= {"out": out.suffix, "rules": [score.FEWEST, score.MOST_UNKNOWN, stream.ROWS]}
