@@ -217,7 +217,7 @@ if corpus.truth:
 #
 # The measure is Spearman's correlation of weight and distance, in each modality, with an interval
 # for other groups and seeds. An unclear modality can be right by luck, so even the best weights
-# (`best`) stay far from -1. CH-SIMS is not at hand; with its files, `make run RUN=sims
+# (`best`) stay far from -1. We do not have CH-SIMS; with its files, `make run RUN=sims
 # PARAMS=papermill_runs/params/sims.yaml ONLY=04_daf_interpretability` gives this section on it.
 
 # %%

@@ -606,8 +606,8 @@ if not kept:
 #
 # How much room is there for sound? The valence of MUStARD++'s utterances, lines of comedy shows and
 # half of them sarcastic, is the limit case: what the same frozen encoders make of the words alone,
-# as stored by notebook 11 (`transfer`; MiniLM is `t`, MPNet `t_mpnet`). Its voices and faces are
-# not at hand.
+# as stored by notebook 11 (`transfer`; MiniLM is `t`, MPNet `t_mpnet`). We do not have its
+# voices and faces.
 
 # %%
 if "transfer" in results.runs():
@@ -661,7 +661,7 @@ if "both-mosi" in stored:
 # margin: there voice and face say what the words leave open, and the model finds out when. So
 # DyFuLM can take in voice and face; the data decides whether it has anything to take in.
 #
-# **What this does not show.** No real data at hand has both text and honest vision: MMMO has no
+# **What this does not show.** Our real data never has both text and honest vision: MMMO has no
 # text, and the visual features of MOSI's other split were made with its training labels (notebook
 # 03). So vision beside text was seen on the embedded corpus only, where each modality was made to
 # be the clear one in about a third of the utterances.

@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:  # DataError among them, and a full disk
         print(str(error).replace(*ENCODING), file=sys.stderr)
     except KeyboardInterrupt:
-        done = stream.ROWS * len([*expanded(given.out).parent.glob(f"{given.out.name}.part/*.csv")])
+        done = stream.ROWS * len([*score.unfinished(expanded(given.out)).glob("*.csv")])
         said = f"stopped, about {done} texts are done; the same command goes on from here"
         print(said, file=sys.stderr)
         signal.signal(signal.SIGINT, signal.SIG_DFL)

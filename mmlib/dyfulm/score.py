@@ -96,7 +96,7 @@ def run(
     left its chunks; filelock.Timeout where another process writes; NotWrittenError where the disk
     is full.
     """
-    part = out.with_name(f"{out.name}.part")
+    part = unfinished(out)
     _claim(part, about, force)
     ours = list(COLUMNS)
     while set(ours) & set(table.columns):
@@ -109,6 +109,11 @@ def run(
         summary = _summary(files, form["sep"])
     shutil.rmtree(part, ignore_errors=True)
     return summary
+
+
+def unfinished(out: Path) -> Path:
+    """The folder that holds the finished chunks of a table until it is whole."""
+    return out.with_name(f"{out.name}.part")
 
 
 def _chunks(

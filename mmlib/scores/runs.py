@@ -19,7 +19,7 @@ from mmlib.scores.results import PLACE, ROW
 from mmlib.scores.store import FILES, ORIGINS_FILE, ROWS_FILE, Store, folder, read
 
 FULL = ["dataset", "model", "variant", "metric"]  # what a line of a table of scores stands for
-SCRIPTS = ("compression-hotel", "peers")  # runs of tests/benchmarks/compression.py and peers.py
+SCRIPTS = ("compression-hotel", "compression-sst5", "peers")  # of scripts in tests/benchmarks
 RECORDS = ("versions", "data", "code", "encoders")  # of a manifest: what a result was made from
 
 
