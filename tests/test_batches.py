@@ -214,6 +214,23 @@ def test_scheduler_and_workers_listen_on_loopback_alone(tmp_path):
         assert listening(psutil.Process(pid)) == {"127.0.0.2"}
 
 
+def test_notebooks_start_in_their_order_wherever_a_worker_is_free(small, tmp_path, monkeypatch):
+    def attempt(job, batch, number):
+        time.sleep(2 if job.name.startswith("02") else 0.02)
+        return Outcome(job, "done", seconds=time.monotonic())
+
+    monkeypatch.setattr(execute, "attempt", attempt)
+    names = [f"{number:02}_{'abcdefgh'[number]}" for number in range(1, 8)]
+    for name in names:
+        small.notebook(name, "x: int = 1\n", "1")
+    points = [Point(files.NOTEBOOKS / f"{name}.ipynb", {}, "") for name in names]
+    jobs = [execute.job(point, small.runs / "g", own=False) for point in points]
+    with engine.connect(None, 2, 4, tmp_path) as client:
+        ends = engine.run(jobs, execute.new_batch("", resume=False), client)
+    ends = [outcome.job.name for outcome in sorted(ends, key=lambda outcome: outcome.seconds)]
+    assert ends == [*names[:1], *names[2:], names[1]]
+
+
 def test_slurm_script_says_what_a_job_needs(project, capsys, monkeypatch):
     pytest.importorskip("dask_jobqueue")
     monkeypatch.setenv("MMLIB_DATA", "/data")

@@ -225,19 +225,21 @@ def run(
     retries: int = 0,
     tell: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
-    """Execute all points, a failed one up to `retries` times more; `tell` hears of each end."""
+    """Execute all points in their order, a failed one up to `retries` times more after the others.
 
-    def submit(job: Job, number: int):
-        name = f"{job.name}-{batch.session}-{number}"
-        return client.submit(execute.attempt, job, batch, number, key=name, pure=False)
-
-    waiting = {submit(job, 1): (job, 1) for job in jobs}
+    `tell` hears of each end.
+    """
+    # At once and of one group: else Dask gives all points to workers before the first has ended.
+    keys = [("point", f"{i:06}-{job.name}-{batch.session}-1") for i, job in enumerate(jobs)]
+    first = client.map(execute.attempt, jobs, batch=batch, number=1, key=keys, pure=False)
+    waiting = {future: (job, 1) for future, job in zip(first, jobs, strict=True)}
     ends, outcomes = as_completed(waiting), []
     for future in ends:
         job, number = waiting.pop(future)
         outcome = _outcome(future, job, batch, number)
         if outcome.error and number <= retries:
-            again = submit(job, number + 1)
+            key = "point", f"{job.name}-{batch.session}-{number + 1}"
+            again = client.submit(execute.attempt, job, batch, number + 1, key=key, pure=False)
             waiting[again] = (job, number + 1)
             ends.add(again)
             continue
