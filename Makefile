@@ -48,7 +48,7 @@ notebooks: setup  ## make the reference run: every .ipynb anew from its .py (ONL
 	  $(BIN)/python notebooks/conftest.py $$(basename $$source .py); \
 	  $(BIN)/jupyter execute --inplace --NbClientApp.log_level=ERROR \
 	    --NotebookClient.record_timing=False $$notebook; \
-	  $(BIN)/nbstripout --keep-output --keep-count --extra-keys metadata.language_info $$notebook; \
+	  $(BIN)/nbstripout --keep-output --keep-count $$notebook; \
 	done
 
 lint: setup  ## ruff, as a check

@@ -7,7 +7,7 @@
 #       format_name: percent
 #       format_version: '1.3'
 #   kernelspec:
-#     display_name: Python 3
+#     display_name: Python 3 (ipykernel)
 #     language: python
 #     name: python3
 # ---
@@ -41,6 +41,7 @@ import pandas as pd
 from mmlib.data.readers import stream
 from mmlib.dyfulm import kept, score, words
 from mmlib.figures import cards, plots
+from mmlib.figures.stepper import browse
 from mmlib.scores import results
 
 plots.style()
@@ -152,6 +153,30 @@ print(f"Finding: of this text ({whole:.1f} stars) the word '{top}' moved most, "
       f"{effect[order[-1]]:+.2f} stars.")  # fmt: skip
 largest = [np.abs(e).max() for _, e in effects]
 print(f"Largest effect of a single word, by text: {', '.join(f'{x:.2f}' for x in largest)}")
+
+# %% [markdown]
+# **Step through the texts.** In a notebook with somebody at it: a slider with every text that is
+# read. Where nobody watches (papermill, tests, this page), the text whose words move its score
+# most. The bars are the three answers of section 2.
+
+
+# %%
+def draw(i: int):
+    """Text i: its words by their effect, and the three answers."""
+    row = found[is_read].iloc[i]
+    coarse = {name: row[f"p_{name}"] for name in reader.coarse}
+    fine = {f"{k} star": row[f"p_{k}"] for k in kept.STARS}
+    heads = {"coarse": coarse, "fine": fine, "intensity": {"": row["intensity"]}}
+    return cards.review(*effects[i], heads)
+
+
+# %%
+browse([text[:40] for text in legible], draw, still=[strongest])
+
+# %%
+seen = found[is_read].iloc[strongest]
+print(f"Shown: coarse {seen['coarse']}, {seen['stars']:.1f} expected stars, "
+      f"intensity {seen['intensity']:.2f}.")  # fmt: skip
 
 # %% [markdown]
 # ## 4 · Are these words faithful?

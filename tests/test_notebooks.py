@@ -59,6 +59,14 @@ def slug(title: str) -> str:
 
 
 @each_stored
+def test_jupyterlab_finds_nothing_to_add_on_opening(path):
+    """It writes the kernel's name and language into a notebook that lacks them: an unsaved mark."""
+    about = nbformat.read(path, as_version=4).metadata
+    assert about.kernelspec.display_name == "Python 3 (ipykernel)"
+    assert {"codemirror_mode", "mimetype", "pygments_lexer", "version"} <= set(about.language_info)
+
+
+@each_stored
 def test_no_table_is_empty(path):
     for cell in nbformat.read(path, as_version=4).cells:
         for text in texts(cell):

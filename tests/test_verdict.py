@@ -5,12 +5,13 @@ from dataclasses import replace
 import ipywidgets
 import numpy as np
 import pytest
+from IPython.display import Audio
 from matplotlib import pyplot as plt
 
 from mmlib.daf import apply, pretrain, saved, train
 from mmlib.data import SPLITS, Corpus, DataError, Sequences, load
 from mmlib.data.columns import COVAREP, FACET, numbered
-from mmlib.figures import stepper
+from mmlib.figures import cards, stepper
 from mmlib.files import data_root
 from mmlib.scores.metrics import score
 
@@ -227,3 +228,26 @@ def test_somebody_watching_steps_through(monkeypatch):
     on.click()
     back.click()
     assert heard == [0, 1, 2, 0, 2]
+
+
+def test_a_review_is_stepped_through_without_sound(monkeypatch):
+    """Its words keep their order, and each bar is the number that was given."""
+    heads = {"coarse": {"negative": 0.2, "positive": 0.8}, "fine": {"1": 0.3, "5": 0.7}}
+    heads["intensity"] = {"": 0.6}
+    shown = []
+    monkeypatch.setattr(stepper, "display", shown.append)
+
+    def draw(i: int):
+        return cards.review(["clean", "room"], np.array([0.5, -0.1 * i]), heads)
+
+    stepper.browse(["a", "b"], draw, still=[1])
+    (figure,) = shown
+    axes = {ax.get_title(): ax for ax in figure.axes}
+    assert [text.get_text() for text in figure.axes[0].texts] == ["clean", "room"]
+    for task, bars in heads.items():
+        assert [bar.get_height() for bar in axes[task].patches] == list(bars.values())
+    monkeypatch.setattr(stepper, "is_watched", lambda: True)
+    stepper.browse(["a", "b"], draw)
+    (box,) = [one for one in shown if isinstance(one, ipywidgets.VBox)]
+    box.children[0].children[2].click()
+    assert not [one for one in shown if isinstance(one, Audio)]

@@ -3,10 +3,11 @@
 Axes: m modality.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mmlib.figures.plots import look
@@ -43,17 +44,15 @@ def utterance(
     return figure
 
 
-def words(texts: Sequence[str], values: np.ndarray, low: str, high: str) -> Figure:
+def words(
+    texts: Sequence[str], values: np.ndarray, low: str, high: str, ax: Axes | None = None
+) -> Figure:
     """Words in reading order, coloured by a value each: orange where it is high, blue where low.
 
     values (words,); low, high: what the two ends mean. The colours span the values' own range.
     """
-    lines: list[list[int]] = [[]]
-    for i, word in enumerate(texts):
-        if sum(len(texts[j]) + 1 for j in lines[-1]) + len(word) > LINE:
-            lines.append([])
-        lines[-1].append(i)
-    figure, axes = plt.subplots(figsize=(8.6, 0.7 + 0.36 * len(lines)))
+    lines = _lines(texts)
+    axes = ax or plt.subplots(figsize=(8.6, 0.7 + 0.36 * len(lines)))[1]
     span = np.ptp(values) or 1.0
     shades = plt.get_cmap("PuOr_r")(0.5 + CONTRAST * (2 * (values - values.min()) / span - 1))
     for y, line in enumerate(lines):
@@ -65,4 +64,36 @@ def words(texts: Sequence[str], values: np.ndarray, low: str, high: str) -> Figu
     axes.set(xlim=(0, 1.25 * LINE), ylim=(0.6 - len(lines), 0.6))
     axes.set_title(f"orange: {high} ({values.max():.2f}); blue: {low} ({values.min():.2f})")
     axes.axis("off")
+    return axes.figure
+
+
+def _lines(texts: Sequence[str]) -> list[list[int]]:
+    """Indices of the words of each line."""
+    lines: list[list[int]] = [[]]
+    for i, word in enumerate(texts):
+        if sum(len(texts[j]) + 1 for j in lines[-1]) + len(word) > LINE:
+            lines.append([])
+        lines[-1].append(i)
+    return lines
+
+
+def review(
+    texts: Sequence[str], effects: np.ndarray, heads: Mapping[str, Mapping[str, float]]
+) -> Figure:
+    """One review: its words by their effect on the stars, and below them what each head says.
+
+    effects (words,); heads: by task (coarse, fine, intensity), a number in [0, 1] for each name.
+    """
+    height = 0.5 + 0.36 * len(_lines(texts))
+    figure, axes = plt.subplot_mosaic(
+        [["words"] * len(heads), list(heads)], figsize=(8.6, height + 2.2),
+        height_ratios=[height, 2.2], width_ratios=[len(bars) + 1 for bars in heads.values()],
+    )  # fmt: skip
+    words(texts, effects, "lowered the stars", "raised the stars", axes["words"])
+    for task, bars in heads.items():
+        at, ax = look(task), axes[task]
+        drawn = ax.bar(list(bars), list(bars.values()), color=at.colour, hatch=at.hatch, ec="white")
+        ax.bar_label(drawn, fmt="%.2f", fontsize="small")
+        ax.set(ylim=(0, 1.15), title=task, yticks=[])
+        ax.grid(visible=False)
     return figure

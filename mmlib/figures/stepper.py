@@ -1,4 +1,4 @@
-"""Step through utterances in a notebook: a slider with sound where a person watches, else figures.
+"""Step through utterances or reviews: a slider where a person watches, sound too, else figures.
 
 papermill and nbval run the same kernel without anybody at it; they get figures that stay.
 """
@@ -17,14 +17,14 @@ from mmlib.files import is_watched
 def browse(
     titles: Sequence[str],
     draw: Callable[[int], Figure],
-    sound: Callable[[int], np.ndarray],
-    sample_rate: int,
+    sound: Callable[[int], np.ndarray] | None = None,
+    sample_rate: int = 0,
     still: Sequence[int] = (0,),
 ) -> None:
-    """Show one utterance at a time: its figure, and its sound to play.
+    """Show one utterance or review at a time: its figure, and its sound to play if it has one.
 
-    titles (n,); draw(i) returns the figure of utterance i, sound(i) its samples, within +-1.
-    still: the utterances drawn where nobody watches.
+    titles (n,); draw(i) returns the figure of number i, sound(i) its samples, within +-1.
+    still: those drawn where nobody watches.
     """
     if not is_watched():
         for i in still:
@@ -40,7 +40,8 @@ def browse(
     def show(i: int) -> None:
         display(draw(i))
         plt.close("all")
-        display(Audio(sound(i), rate=sample_rate, normalize=False))
+        if sound is not None:
+            display(Audio(sound(i), rate=sample_rate, normalize=False))
 
     def step(by: int) -> Callable:
         def go(_) -> None:
