@@ -87,6 +87,62 @@ def test_a_cell_run_again_replaces_and_another_source_does_not():
         daf.register("none", daf.Fusion)
 
 
+class Wrong(daf.Fusion):
+    """fuse returns what `answer` makes of h (s, b, m, h)."""
+
+    def fuse(self, h, present):
+        return self.answer(h)
+
+
+class Halved(Product):
+    def add_rule(self, s, factor):  # without a default
+        self.factor = factor
+
+
+@pytest.mark.parametrize(
+    "wrong, why",
+    [
+        ({"answer": lambda _, h: h.mean(2)}, "ValueError: not enough values"),
+        ({"answer": lambda _, h: (h.mean(2), h)}, r"weights has shape \(1, 3, 2, 64\), not"),
+        ({"answer": lambda _, h: (h, None)}, r"z has shape \(1, 3, 2, 64\), not \(1, 3, 64\)"),
+        ({"answer": lambda _, h: (h.mean(1), None)}, r"z has shape \(1, 2, 64\), not \(1, 3, 64\)"),
+        ({"answer": lambda _, h: (None, None)}, r"z has shape \(\), not"),
+        ({"answer": lambda _, h: h[:, :, 9]}, "IndexError: index 9 is out of bounds"),
+        ({"add_rule": lambda _: None}, "TypeError: .* positional argument"),
+    ],
+)
+def test_a_rule_that_returns_something_else_is_named_before_it_trains(wrong, why):
+    daf.register("wrong", type("Wrong", (Wrong,), wrong))
+    fits = r"; .*returns two: z \(s, b, h\), and weights \(s, b, m\) or None\Z"
+    with pytest.raises(ValueError, match=rf"\Arule 'wrong': .*{why}.*{fits}"):
+        train.fit(features.build(corpus("audio", "vision")), train.Settings("wrong"), [0])
+
+
+def test_a_rule_may_have_arguments_without_defaults_and_any_number_of_modalities():
+    daf.register("halved", Halved)
+    for m in (1, 2, 5):
+        made = fusion.create("halved", {f"m{i}": 3 for i in range(m)}, s=m, factor=0.5)
+        assert made.factor == 0.5
+    with pytest.raises(ValueError, match=r"\Arule 'halved': TypeError: .*'factor'"):
+        fusion.create("halved", {"audio": 3})
+
+
+@pytest.mark.parametrize("name", ["text", "Text_deep", "audio_gated", "constant", "both", "ridge"])
+def test_a_rule_has_no_other_model_s_name(name):
+    with pytest.raises(ValueError, match=f"rule '{name}': a model in rows has that name; choose"):
+        daf.register(name, Product)
+    daf.register("tfn", Product)  # a known rule that mmlib does not have
+
+
+def test_a_rule_and_a_modality_of_one_name_are_not_taken_for_each_other():
+    daf.register("pulse_deep", Product)
+    with pytest.raises(
+        DataError, match="'pulse_deep' is a modality's model and a fusion rule; ren"
+    ):
+        tune.models(("audio", "pulse"))
+    assert "pulse_deep" in tune.models(("audio", "skin"))
+
+
 def test_a_saved_model_of_a_rule_that_is_not_registered_names_the_rule(tmp_path):
     daf.register("product", Product)
     data = features.build(corpus("audio", "physio"))

@@ -3,12 +3,14 @@
 import gzip
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mmlib.data import SPLITS, DataError, Scale, load
+from mmlib.data.readers import texts
 from mmlib.data.readers.reviews import BALANCED, NATURAL, natural, natural_weights
 from mmlib.data.readers.texts import plain
 from mmlib.data.targets import PAPER_SD, Targets, constant, intensity_table, lexicon, targets
@@ -119,6 +121,15 @@ def test_split_is_by_whole_hotels_seeded_and_near_its_shares(tmp_path):
     assert sum(map(len, hotels)) == len(set(first.groups)) == 100
     shares = [len(first.rows(s)) / len(first) for s in SPLITS]
     assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.02)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_valid_and_test_have_two_hotels_whatever_their_sizes(seed):
+    sizes = np.random.default_rng(seed).permutation([200, 90, 40, 9, 8, 3, 2, 1, 1, 1])
+    hotels = pd.Series(np.repeat(list("abcdefghij"), sizes))
+    split = texts._split(Path("x.csv"), hotels, "hotels", seed)
+    counts = hotels.groupby(split).nunique()
+    assert counts["train"] >= 1 and counts["valid"] >= 2 and counts["test"] >= 2
 
 
 def test_a_split_column_is_kept(tmp_path):

@@ -10,7 +10,7 @@ from mmlib import files
 from mmlib.daf import fusion, saved, train
 from mmlib.daf.features import build
 from mmlib.daf.train import Member, Settings, Streams, fit
-from mmlib.data import Corpus, DataError, Sequences
+from mmlib.data import Corpus, DataError, Sequences, load
 from mmlib.stack import loop, training
 from mmlib.stack.vectors import Features, Scaler
 
@@ -235,7 +235,7 @@ def with_label(split, value):
 @pytest.mark.parametrize(
     "data, settings, error, says",
     [
-        (with_label("train", np.nan), replace(TINY, batch=60), FloatingPointError, "not finite"),
+        (with_label("train", np.nan), replace(TINY, batch=60), DataError, "label holds values"),
         (DATA, [TINY, replace(TINY, rule="mean")], ValueError, "2 different shapes"),
         (DATA, [TINY, replace(TINY, shape={"width": 5})], ValueError, "2 different shapes"),
         (DATA, [TINY, replace(TINY, patience=9)], ValueError, "2 different shapes"),
@@ -279,10 +279,6 @@ def test_a_stack_needs_seeds_and_settings():
 
 
 def test_a_validation_loss_that_is_not_finite_is_an_error(monkeypatch):
-    with pytest.raises(
-        FloatingPointError, match=r"the validation loss of seed 4 .* after epoch 1:"
-    ):
-        fit(with_label("valid", np.nan), TINY, [4, 5])
     real = train._Task.criterion
 
     def late(self, losses):
@@ -445,3 +441,51 @@ def test_an_interrupted_save_leaves_the_old_one(on_disk, monkeypatch):
     assert len(list(on_disk.parent.iterdir())) == 2
     for now, then in zip(predicted(on_disk, corpus()), before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+# What cannot be learned from
+
+
+def corrupt(data, what: str):
+    """The features with NaN in what the name says, or with fewer utterances."""
+    broken = {m: values.copy() for m, values in data.x.items()}
+    broken["audio"][3, :2] = np.nan
+    label = data.label.copy()
+    label[data.rows("valid")[1]] = np.nan
+    one = np.sort(np.r_[data.rows("train"), data.rows("valid")[:1]])
+    return {
+        "feature": lambda: replace(data, x=broken),
+        "label": lambda: replace(data, label=label),
+        "valid": lambda: data.take(one),
+        "groups": lambda: replace(data, groups=("one",) * len(data)),
+    }[what]()
+
+
+@pytest.mark.parametrize(
+    ("what", "folds", "line"),
+    [
+        ("feature", None, "audio holds values that are not finite: 2 of"),
+        ("label", None, "label holds values that are not finite: 1 of"),
+        ("valid", None, "has 1 utterance in split valid; training needs 2 or more"),
+        (
+            "groups",
+            3,
+            r"folds=3 do not suit the groups of train and valid \(1\); use 2 folds or more",
+        ),
+    ],
+)
+def test_what_cannot_be_learned_from_is_named_before_training(what, folds, line):
+    with pytest.raises(DataError, match=line) as caught:
+        fit(corrupt(DATA, what), TINY, [0], folds)
+    assert "\n" not in str(caught.value)
+    if what == "feature":
+        assert repr(DATA.ids[3]) in str(caught.value)
+
+
+def test_frames_named_text_stand_for_the_words_and_that_is_said(caplog):
+    corpus = load("synthetic", n=200)
+    frames = corpus.sequences["audio"]
+    own = replace(corpus, sequences={**corpus.sequences, "text": frames})
+    data = build(own, ["text"])
+    assert data.dims["text"] == 2 * len(frames.columns)
+    assert "the frames named 'text' stand for its words" in caplog.text

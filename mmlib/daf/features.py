@@ -3,6 +3,7 @@
 Axes: n utterances, t frame, d feature, m modality.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from string import ascii_lowercase
@@ -10,10 +11,12 @@ from string import ascii_lowercase
 import numpy as np
 
 from mmlib.data import Corpus, DataError, Sequences
+from mmlib.data.corpus import check_finite
 from mmlib.stack.vectors import Features, Scaler
 from mmlib.text import encoding
 
 CONSTANT = "constant"  # the modality of `with_constant`
+log = logging.getLogger(__name__)
 LETTERS = {"t": "text", "a": "audio", "v": "vision", "c": CONSTANT}  # of `variant`
 
 
@@ -57,7 +60,9 @@ def raw(
             x[m] = np.zeros((len(corpus), states[0].size), np.float32)
             x[m][there], present[:, i] = states.reshape(len(states), -1), there
         else:
-            x[m] = pool(corpus.sequences[m])
+            frames = corpus.sequences[m]
+            check_finite(m, frames.values, corpus.ids, frames.lengths)
+            x[m] = pool(frames)
             present[:, i] = x[m].any(axis=1)  # without a valid frame all is zero
     return x, present
 
@@ -72,8 +77,10 @@ def build(
 
     `scaler`: of another corpus, to apply a model trained there; the default is then its modalities.
     `encoder`: arguments of `mmlib.text.encoding.encode`; by default the mean-pooled states of all
-    layers, end to end. DataError where a modality is not in the corpus, nobody in training has it,
-    or its number of features is not the scaler's.
+    layers, end to end. Frames that the corpus has under "text" (`text_features` of `read_mmsa`)
+    stand for its words, which no encoder then reads; a warning says so. DataError where a modality
+    is not in the corpus or not finite, nobody in training has it, or its number of features is not
+    the scaler's.
     """
     modalities = tuple(modalities or (scaler.mean if scaler else corpus.modalities))
     missing = [m for m in modalities if m not in corpus.modalities]
@@ -87,6 +94,9 @@ def build(
     scaler = scaler or Scaler.fit(x, present, corpus.rows("train"))
     x = scaler.apply(x, present)
     if from_file:
+        if any(corpus.text or ()):
+            log.warning("%s: the frames named 'text' stand for its words, which are not read; give "
+                        "them another name to use both", corpus.name)  # fmt: skip
         about = {"text": "token features of the file", "encoder": {}}
     else:
         about = {"encoder": encoder}

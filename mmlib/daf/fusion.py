@@ -22,7 +22,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mmlib.files import Names, refuse_unknown
+from mmlib.files import Names, reason_of, refuse_unknown
+from mmlib.scores.results import DYFULM, REFERENCE, UNIMODAL
 from mmlib.stack.layers import Linear, Noise, Stacked
 
 NEVER = -1e9  # the score of an absent modality: its softmax weight is exactly zero
@@ -217,10 +218,13 @@ RULES = Names("fusion rule", BUILT_IN)
 def register(name: str, rule: type[Fusion]) -> None:
     """A fusion rule of one's own, by name wherever mmlib's are, in this process.
 
-    rule: a subclass of `Fusion` with its own `fuse`. ValueError as in `mmlib.files.Names`.
+    rule: a subclass of `Fusion` with its own `fuse`, which `create` tries. ValueError as in
+    `mmlib.files.Names`, and for a name that other models have in rows, such as "text_deep".
     """
     if not (isinstance(rule, type) and issubclass(rule, Fusion) and rule.fuse is not Fusion.fuse):
         raise ValueError(f"rule {name!r}: give a subclass of daf.Fusion that defines fuse")
+    if name.lower() in UNIMODAL + DYFULM + REFERENCE:
+        raise ValueError(f"rule {name!r}: a model in rows has that name; choose another")
     RULES.register(name, rule, rule)
 
 
@@ -232,7 +236,33 @@ def unregister(name: str) -> None:
 def create(rule: str, dims: Mapping[str, int], s: int = 1, **shape: float) -> Fusion:
     """A stack of s fusion models of one rule; `shape` are the rule's own arguments.
 
-    ValueError for an unknown rule.
+    ValueError for an unknown rule, and for one of one's own that cannot be made so or whose `fuse`
+    returns something else.
     """
     refuse_unknown("fusion rule", [rule], RULES)
-    return RULES[rule](dims, s=s, **shape)
+    if rule not in RULES.added:
+        return RULES[rule](dims, s=s, **shape)
+    try:
+        model = RULES[rule](dims, s=s, **shape)
+        _try(model)
+    except Exception as error:  # of code that is not ours
+        raise ValueError(
+            f"rule {rule!r}: {type(error).__name__}: {reason_of(error)}; add_rule(self, s, ...) "
+            "makes parameters; fuse(self, h, present) returns two: z (s, b, h), and weights "
+            "(s, b, m) or None"
+        ) from error
+    return model
+
+
+def _try(model: Fusion) -> None:
+    """Fuse a batch of zeros, one modality absent in one utterance; ValueError for other shapes."""
+    s, m, h = model.s, len(model.dims), model.width
+    b = next(n for n in (2, 3, 4, 5) if n not in (s, m, h))  # no other axis can be taken for it
+    present = torch.ones(s, b, m, dtype=torch.bool)
+    present[:, 0, 0] = False
+    with torch.no_grad():
+        z, weights = model.fuse(torch.zeros(s, b, m, h), present)
+    sizes = {"z": (z, (s, b, h))} | ({} if weights is None else {"weights": (weights, (s, b, m))})
+    for name, (given, size) in sizes.items():
+        if (shape := tuple(getattr(given, "shape", ()))) != size:
+            raise ValueError(f"{name} has shape {shape}, not {size}")

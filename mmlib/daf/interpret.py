@@ -150,9 +150,8 @@ def by_distance(
     rows = []
     for k in range(weights.shape[-1]):
         kept = np.flatnonzero(present[:, k] & (present.sum(1) > 1))
-        code, counts = np.unique(np.array(groups)[kept], return_inverse=True, return_counts=True)[
-            1:
-        ]
+        names = np.array(groups)[kept]
+        _, code, counts = np.unique(names, return_inverse=True, return_counts=True)
         w, d = weights[:, kept, k], distance[kept, k]
         scores = np.array([_rank(one, d) for one in w])
         rest = [code != g for g in range(len(counts))]

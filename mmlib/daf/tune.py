@@ -21,7 +21,7 @@ from mmlib.daf import features, train
 from mmlib.daf.features import CONSTANT, variant
 from mmlib.daf.fusion import RULES
 from mmlib.daf.train import Settings
-from mmlib.data import load
+from mmlib.data import DataError, load
 from mmlib.data.load import columns
 from mmlib.files import refuse_unknown
 from mmlib.stack import choices
@@ -45,11 +45,13 @@ def models(modalities: Sequence[str]) -> dict[str, tuple[str, tuple[str, ...]]]:
     Each modality alone has three depths: `text` is one layer; `text_deep` a second one, the rule
     "concat" without anything to concatenate; `text_gated` has DAF's scorer, beside a modality that
     is 1 for every utterance (`mmlib.daf.features.with_constant`). So a gain over one modality can
-    be told from a gain by depth.
+    be told from a gain by depth. DataError where a modality and a rule have one name.
     """
     found: dict[str, tuple[str, tuple[str, ...]]] = {m: ("mean", (m,)) for m in modalities}
     found |= {f"{m}_deep": ("concat", (m,)) for m in modalities}
     found |= {f"{m}_gated": ("daf", (m, CONSTANT)) for m in modalities}
+    if both := [name for name in found if name in RULES]:
+        raise DataError(f"{both[0]!r} is a modality's model and a fusion rule; rename one of them")
     if len(modalities) > 1:
         found |= {rule: (rule, tuple(modalities)) for rule in RULES}
     return found

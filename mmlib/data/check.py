@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mmlib.data.corpus import SPLITS, Corpus, DataError
+from mmlib.data.corpus import SPLITS, Corpus, DataError, check_finite
 
 # Errors of formulas, in the words of each language, and a number with too many digits
 _FORMULA = re.compile(r"#¡?[^\W\d_]{2,9}(/0)?[!?]|#N/?[AV]\b|\b\d([.,]\d+)?E\+\d\d")
@@ -107,8 +107,7 @@ def _text(corpus: Corpus) -> None:
 def _sequences(corpus: Corpus) -> None:
     frames = np.array([bool(text) for text in corpus.text or [""] * len(corpus)], dtype=int)
     for modality, sequences in corpus.sequences.items():
-        if not np.isfinite(sequences.values).all():
-            raise DataError(f"{modality} holds values that are not finite")
+        check_finite(modality, sequences.values, corpus.ids, sequences.lengths)
         if not sequences.lengths.any():
             raise DataError(f"{modality} has no frame in any utterance; drop the modality")
         frames = frames + sequences.lengths

@@ -192,13 +192,33 @@ def noted(counts: Mapping[str, int]) -> list[str]:
     return [sentence for sentence, count in counts.items() if count]
 
 
-def rows_of(data: Any, splits: Sequence[str]) -> list[np.ndarray]:
-    """Row numbers of each split of features or states; DataError where one is empty."""
+def rows_of(data: Any, splits: Sequence[str], least: int = 1) -> list[np.ndarray]:
+    """Row numbers of each split of features or states; DataError where one has fewer than least."""
     rows = [data.rows(split) for split in splits]
     for split, numbers in zip(splits, rows, strict=True):
-        if not len(numbers):
-            raise DataError(f"{data.name} has no utterance in split {split}; training needs it")
+        if len(numbers) < least:
+            raise DataError(
+                f"{data.name} has {len(numbers) or 'no'} utterance in split {split}; training "
+                f"needs {least} or more: take more of the data, or split it anew"
+            )
     return rows
+
+
+def check_finite(
+    what: str, values: np.ndarray, ids: Sequence[str], lengths: np.ndarray | None = None
+) -> None:
+    """DataError, one line, where values (n, ...) hold NaN or infinity; it counts them.
+
+    lengths: frames of each utterance, where the values are those of frames.
+    """
+    if not (good := np.isfinite(values)).all():
+        first = int(np.argmin(good.reshape(len(good), -1).all(axis=1)))
+        if lengths is not None:
+            first = int(np.searchsorted(np.cumsum(lengths), first, side="right"))
+        raise DataError(
+            f"{what} holds values that are not finite: {(~good).sum()} of {good.size}, the first "
+            f"of {ids[first]!r}; correct them, or leave these utterances out"
+        )
 
 
 def few(corpus: Corpus, n: int, seed: int = 0, split: str = "train") -> Corpus:

@@ -93,8 +93,8 @@ def write_mosi(path: Path, corpus: Corpus) -> Path:
                         f"there are {have}; read CMU's .csd files")  # fmt: skip
     if corpus.text is None or not corpus.labelled:
         raise DataError(f"{corpus.variant}: the layout needs words and labels; read CMU's files")
-    frames, off = audio.only(columns), audio.offsets
-    means = [frames.values[a:b].mean(axis=0) if a < b else np.zeros(73) for a, b in pairwise(off)]
+    frames, off, none = audio.only(columns), audio.offsets, np.zeros(len(columns))
+    means = [frames.values[a:b].mean(axis=0) if a < b else none for a, b in pairwise(off)]
     rests = map(str.removeprefix, corpus.ids, corpus.groups)  # "[3]", "$_$3" or "_3"
     clips = [re.sub(r"^[\W_]+|[\W_]+$", "", rest) for rest in rests]
     head = {

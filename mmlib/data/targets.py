@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from mmlib.data.corpus import Corpus, DataError
+from mmlib.data.corpus import Corpus, DataError, check_finite
 from mmlib.files import refuse_unknown
 
 COARSE = ("negative", "neutral", "positive")
@@ -47,8 +47,8 @@ def targets(corpus: Corpus, intensity: str = "label") -> Targets:
 
     intensity: "label", or from the words alone by VADER's lexicon (Hutto and Gilbert 2014):
     "lexicon" scores the whole text, "lexicon_sentences" is the mean over its sentences, which its
-    authors advise for long texts. DataError for another scale, an unknown intensity, no text to
-    score, or vaderSentiment not installed.
+    authors advise for long texts. DataError for another scale, a label that is NaN, an unknown
+    intensity, no text to score, or vaderSentiment not installed.
     """
     if corpus.scale.name not in _RULES:
         raise DataError(
@@ -56,6 +56,7 @@ def targets(corpus: Corpus, intensity: str = "label") -> Targets:
             f"there are rules for {', '.join(_RULES)}: five classes and an intensity cannot be "
             "made of fewer, so train on one of these"
         )
+    check_finite("label", corpus.label, corpus.ids)
     by_label = _RULES[corpus.scale.name](corpus.label)
     refuse_unknown("intensity", [intensity], INTENSITIES, DataError)
     if intensity == "label":

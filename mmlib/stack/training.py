@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from sklearn.model_selection import GroupKFold
 
-from mmlib.data.corpus import rows_of
+from mmlib.data.corpus import DataError, check_finite, rows_of
 from mmlib.stack import loop
 from mmlib.stack.loop import OnStep
 from mmlib.stack.task import Member, Settings, Streams, Task
@@ -59,13 +59,14 @@ def fit(
     splits are pooled and cut by group (video, hotel) into that many parts, each held out once; an
     epoch then has as many whole batches as the smallest fold fills. The test split is never read.
     `on_step(step, learner)` is called after each update; members that have stopped leave it.
-    ValueError without seeds; DataError where a split is empty; FloatingPointError where a loss is
-    not finite.
+    ValueError without seeds; DataError where a split has fewer than two utterances, there are fewer
+    groups than folds, or what is learned from is NaN or infinite; FloatingPointError where a loss
+    is and the data are not.
     """
     data, seeds = task.features, list(seeds)
     if not seeds:
         raise ValueError("no seeds to train; pass one or more, e.g. range(5)")
-    splits = _folds(data, folds) if folds else [rows_of(data, ("train", "valid"))]
+    splits = _folds(data, folds) if folds else [rows_of(data, ("train", "valid"), least=2)]
     members = [
         Member(settings, seed, *rows)
         for settings in task.candidates
@@ -74,17 +75,34 @@ def fit(
     ]
     streams = [Streams.of(member.seed) for member in members]
     learner = task.create(members).reset([own.weights for own in streams]).to(task.device)
-    best = loop.run(task, learner, members, streams, on_step)
+    try:
+        best = loop.run(task, learner, members, streams, on_step)
+    except FloatingPointError:  # of the data, or else of the learning rate
+        _check_finite(data, np.concatenate([rows for pair in splits for rows in pair]))
+        raise
     curves = {n: v[..., 0] if v.shape[-1] == 1 else v for n, v in best.curves.items()}
     none = data.take(np.zeros(0, int))
     return Fit(task.trained(learner), members, best.loss, best.epoch, curves, data.scaler,
                task.predict, task.read_texts, none)  # fmt: skip
 
 
+def _check_finite(data: Features, rows: np.ndarray) -> None:
+    """DataError where features or labels that are learned from, or stopped on, are not finite."""
+    rows = np.unique(rows)
+    for name, values in {**data.x, "label": data.label}.items():
+        check_finite(name, values[rows], [data.ids[row] for row in rows])
+
+
 def _folds(features: Features, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Training and held-out rows of each fold of train + valid, cut by group."""
     rows = np.concatenate(rows_of(features, ("train", "valid")))
     groups = np.array(features.groups)[rows]
+    there = len(np.unique(groups))
+    if not 2 <= k <= there:
+        raise DataError(
+            f"{features.name}: folds={k} do not suit the groups of train and valid ({there}); use "
+            "2 folds or more, at most one a group, and ids as groups if these are too few"
+        )
     return [(rows[a], rows[b]) for a, b in GroupKFold(k).split(rows, groups=groups)]
 
 

@@ -28,6 +28,10 @@ class Scaler:
         """x[m] (n, ..., d), present (n, m) bool, train: row numbers of the training split."""
         mean, scale = {}, {}
         for i, (m, values) in enumerate(x.items()):
+            if not len(train):
+                raise DataError(
+                    "no utterance in split train, which scales the features; split anew"
+                )
             rows = _flat(values)[train[present[train, i]]]
             if not len(rows):
                 raise DataError(f"no training utterance has {m}; leave it out of modalities")

@@ -44,7 +44,8 @@ def shortened(encoder: str | Path, layers: int) -> Path:
     ValueError, one line, where it has fewer layers, or keeps them elsewhere than a BERT does.
     """
     source = locate(encoder)
-    about = {"shortened": identity(source, encoder), "from": weights_digest(source)}
+    digest = weights_digest(source)
+    about = {"shortened": identity(source, encoder), "layers": layers}
 
     def make(folder: Path) -> None:
         model, tokenizer = load(source)
@@ -53,12 +54,12 @@ def shortened(encoder: str | Path, layers: int) -> Path:
             raise ValueError(f"{encoder} cannot be cut to {layers} layers; name a BERT, 1 to {has}")
         model.encoder.layer = model.encoder.layer[:layers]
         model.config.num_hidden_layers, model.pooler = layers, None
-        model.config.shortened_from = about["from"]
+        model.config.shortened_from = digest
         with quiet():
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
 
-    return _kept("shortened", about | {"layers": layers}, make)
+    return _kept("shortened", about, make)
 
 
 def carried(encoder: str | Path = "minilm", buckets: int = 32, seed: int = 0) -> Path:
@@ -191,7 +192,8 @@ def _blocks(tokenizer: "transformers.PreTrainedTokenizerFast", texts: list[str])
     stream = np.concatenate(tokenizer(texts, verbose=False)["input_ids"])
     n_tokens = len(stream) // BLOCK * BLOCK
     if n_tokens < 32 * BLOCK:
-        raise ValueError(f"{len(texts)} texts are too few to make an encoder from; pass more")
+        raise ValueError(f"{len(texts)} texts are too few to make an encoder from; pass more, or "
+                         "name minilm instead of small (encoder_b: minilm)")  # fmt: skip
     return torch.from_numpy(stream[:n_tokens]).view(-1, BLOCK)
 
 

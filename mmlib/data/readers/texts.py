@@ -223,7 +223,10 @@ def with_split(
 
 
 def _split(path: Path, groups: pd.Series, unit: str, seed: int) -> np.ndarray:
-    """Whole groups in random order, cut where the shares of SHARES are reached, (n,)."""
+    """Whole groups in random order, cut where the shares of SHARES are reached, (n,).
+
+    Valid and test have two groups at least: of one there is no interval.
+    """
     names, code, size = np.unique(groups, return_inverse=True, return_counts=True)
     if len(names) < 10:
         raise DataError(
@@ -231,7 +234,10 @@ def _split(path: Path, groups: pd.Series, unit: str, seed: int) -> np.ndarray:
             f"add a column split with {', '.join(SPLITS)}"
         )
     order = np.random.default_rng(seed).permutation(len(names))
-    middle = np.empty(len(names))  # where a group's middle review stands, as a share of all
-    middle[order] = (np.cumsum(size[order]) - size[order] / 2) / len(groups)
-    part = np.digitize(middle, np.cumsum([*SHARES.values()])[:-1])
+    middle = (np.cumsum(size[order]) - size[order] / 2) / len(groups)  # as a share of all reviews
+    valid, test = np.searchsorted(middle, np.cumsum([*SHARES.values()])[:-1])
+    valid = max(min(valid, len(names) - 4), 1)
+    test = min(max(test, valid + 2), len(names) - 2)
+    part = np.empty(len(names), int)
+    part[order] = np.searchsorted([valid, test], np.arange(len(names)), side="right")
     return np.array(SPLITS)[part][code]
