@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mmlib.files import Names, refuse_unknown
+from mmlib.files import Names, reason_of, refuse_unknown
 
 Parts = Callable[[np.ndarray, np.ndarray], np.ndarray]  # pred (..., n), truth (n,) -> (..., n, k)
 Rule = Callable[[np.ndarray], np.ndarray]
@@ -206,7 +206,7 @@ METRICS: dict[str, Metric] = Names("metric", {
     "f1_fine": Metric(_classes(5), _macro_f1, _MACRO, "scikit-learn"),
     "mse": Metric(_squares, _mean, "mean of (p - y)^2", "DyFuLM", "low"),
     "r2": Metric(_squares, _r2, _R2, "DyFuLM"),
-})  # fmt: skip
+}, "metrics.remove it")  # fmt: skip
 
 # Which target of `Reviews` a score is about; `mae` is the same score as for sentiment.
 REVIEW = {
@@ -231,22 +231,41 @@ def add(
     function(pred, truth) gives each utterance's value, shaped like pred, (s, n), for truth (n,);
     the score is their mean. better: "lower" or "higher". of: "sentiment", or of reviews "coarse",
     "fine" or "intensity". ValueError, one line, as in `mmlib.files.Names`, and for a function that
-    gives another shape; `METRICS.unregister(name)` forgets it.
+    fails, or gives another shape or NaN, here or for later predictions; `remove` forgets it.
     """
     refuse_unknown("better", [better], ("lower", "higher"))
     refuse_unknown("of", [of], ("sentiment", "coarse", "fine", "intensity"))
     probe = np.arange(6.0).reshape(2, 3)
-    if np.shape(function(probe, probe[1])) != probe.shape:
-        raise ValueError(f"metric {name!r}: give each utterance's value, (s, n); its mean is taken")
-
-    def parts(p: np.ndarray, y: np.ndarray) -> np.ndarray:
-        values = np.asarray(function(p, y), float)
-        if not np.isfinite(values).all():
-            raise ValueError(f"metric {name!r} gives NaN or infinity; correct its function")
-        return _stack(values, counted=_everything(y))
-
+    _parts_of(name, function, "correct its function")(probe, probe[1])
+    parts = _parts_of(name, function, f'correct its function, or metrics.remove("{name}")')
     metric = Metric(parts, _mean, "added", "one's own", better.removesuffix("er"), of, False)
     METRICS.register(name, metric, function)
+
+
+def remove(name: str) -> None:
+    """Forget a metric that `add` made known; ValueError, one line, for any other name."""
+    METRICS.unregister(name)
+
+
+def _parts_of(name: str, function: Callable[..., np.ndarray], remedy: str) -> Parts:
+    """What one utterance adds to the mean of a function's values; its faults bear its name."""
+
+    def parts(p: np.ndarray, y: np.ndarray) -> np.ndarray:
+        rows, fault = np.atleast_2d(p), ""
+        try:
+            values = np.asarray(function(rows, y), float)
+        except Exception as error:  # whatever a reader's function raises
+            fault = f"fails ({type(error).__name__}: {reason_of(error)})"
+        else:
+            if values.shape != rows.shape:
+                fault = f"has shape {values.shape}; give each utterance's value, {rows.shape}"
+            elif bad := np.count_nonzero(~np.isfinite(values)):
+                fault = f"gives NaN or infinity for {bad} of {values.size} predictions"
+        if fault:
+            raise ValueError(f"metric {name!r} {fault}; no score is computed: {remedy}")
+        return _stack(values.reshape(p.shape), counted=_everything(y))
+
+    return parts
 
 
 def added(are_reviews: bool = False) -> tuple[str, ...]:
@@ -318,7 +337,7 @@ def score(
 ) -> float | np.ndarray:
     """One score of `METRICS` by its name; shapes, weights and errors as in `all_scores`."""
     metric, (pred, truth) = named(name), compared(name, pred, truth)
-    if not metric.parts(truth, truth)[:, -1].any():
+    if not metric.parts(pred, truth)[..., -1].any():
         raise ValueError(f"{name} counts no utterance: all {len(truth)} labels are 0")
     value = metric(pred, truth, weights)
     return value if pred.ndim == 2 else float(value)
