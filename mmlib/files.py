@@ -176,9 +176,11 @@ class Names(dict):
     in, that another source has added, or that no row or file can have.
     """
 
-    def __init__(self, what: str, built_in: Mapping[str, object]) -> None:
+    def __init__(
+        self, what: str, built_in: Mapping[str, object], undo: str = "unregister it"
+    ) -> None:
         super().__init__(built_in)
-        self.what, self.built_in = what, frozenset(built_in)
+        self.what, self.built_in, self.undo = what, frozenset(built_in), undo
         self._sources: dict[str, tuple[str, str]] = {}
 
     @property
@@ -194,7 +196,7 @@ class Names(dict):
         place = (source.__module__, source.__qualname__)
         if self._sources.setdefault(name, place) != place:
             raise ValueError(f"{self.what} {name!r} is of {'.'.join(self._sources[name])}; "
-                             "unregister it first, or choose another name")  # fmt: skip
+                             f"{self.undo} first, or choose another name")  # fmt: skip
         self[name] = thing
 
     def unregister(self, name: str) -> None:

@@ -118,8 +118,8 @@ except ValueError as error:
 # ## 2 · A metric
 #
 # `metrics.add` takes a function that gives each utterance's value; the score is their mean. From
-# then on it is in rows, intervals and paired tests. Here: the share of utterances that are
-# wrong by more than one point of the scale from -3 to 3.
+# then on it is in rows, intervals and paired tests; `metrics.remove("far")` takes it out. Here: the
+# share of utterances that are wrong by more than one point of the scale from -3 to 3.
 
 # %%
 metrics.add("far", lambda p, y: np.abs(p - y) > 1, better="lower")

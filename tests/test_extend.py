@@ -1,5 +1,7 @@
 """What a reader adds from a cell: rule, modality, table, metric; misspelt names are refused."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -190,7 +192,7 @@ def test_a_metric_of_one_s_own_reaches_rows_intervals_and_tests():
     tests = results.comparisons({"daf": good, "mine": poor}, [("daf", "mine")], truth, groups,
                                 **PLACE)  # fmt: skip
     results.save([row], "own", "14_extend", comparisons=tests)
-    metrics.METRICS.unregister("far")  # as who reads the run in another process
+    metrics.remove("far")  # as who reads the run in another process
     stored = results.load_comparisons("own").set_index("metric", drop=False).loc["far"]
     assert stored["diff"] < 0 and results.better(stored) == "daf"
     assert "far" not in metrics.all_scores(good, truth)
@@ -205,6 +207,33 @@ def test_a_metric_may_leave_the_bounds_of_the_built_in_ones():
         metrics.add("mean_error", lambda p, y: np.mean(p - y))
     with pytest.raises(ValueError, match="unknown better 'low'; choose one of lower, higher"):
         metrics.add("bias2", lambda p, y: p - y, better="low")
+
+
+def fails(p, y):
+    raise ZeroDivisionError("no spread")
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda p, y: fails(p, y) if len(y) > 3 else p - y, r"fails \(ZeroDivisionError: no"),
+        (lambda p, y: np.where(y > 5, np.nan, p - y), "gives NaN or infinity for 10 of 20"),
+        (lambda p, y: (p - y)[:, :3], r"has shape \(2, 3\); give each utterance's value, \(2, 10"),
+    ],
+)
+def test_a_metric_that_fails_is_named_and_can_be_taken_out(function, said):
+    truth = np.r_[np.linspace(-3, 3, 5), np.full(5, 9)]
+    call = partial(results.rows, np.tile(truth, (2, 1)), truth, range(10), model="daf", **PLACE)
+    known = call()
+    metrics.add("own", function)
+    with pytest.raises(ValueError, match=rf"^metric 'own' {said}.*metrics.remove\(\"own\"\)$"):
+        call()
+    metrics.remove("own")
+    assert call() == known
+    with pytest.raises(ValueError, match="unknown added metric 'mae'"):
+        metrics.remove("mae")
+    with pytest.raises(ValueError, match=r"^metric 'own' fails \(.*: correct its function$"):
+        metrics.add("own", fails)
 
 
 @pytest.mark.parametrize("labels", [(1, 2, 3, 4, 5), ("very negative", "negative", "neutral",

@@ -13,6 +13,7 @@ from mmlib.data import SPLITS, DataError, load
 from mmlib.data.corpus import check_sides, few
 from mmlib.data.readers.iemocap import EMOTION_WORDS
 from mmlib.data.targets import targets
+from mmlib.dyfulm import frozen
 from mmlib.scores.passport import passport
 
 N = 60
@@ -118,7 +119,9 @@ def test_words_are_labels_in_their_order(tmp_path, words, classes, values, name)
     if name == "rating":
         assert targets(corpus).fine[:5].tolist() == [*range(5)]
     else:
-        refused(f"mine: no targets for labels of scale '{name}'", targets, corpus)
+        words = f"mine: no targets for labels of scale '{name}'.*notebook 02 takes this table"
+        refused(words, targets, corpus)
+        refused(words, frozen.states, corpus, "no encoder of this name", "nor of this")
 
 
 def column(name, value, row=6):
@@ -133,7 +136,7 @@ def column(name, value, row=6):
         (
             rows(Stars=["good", "bad"] * 30),
             {},
-            r"words bad, good; .*classes=\(.bad., ..., .good.\)",
+            r"words bad, good; .* by numbers in their place, or .*call load .*classes=\(.bad., ",
         ),
         (rows(Stars="great"), {"classes": ("bad", "good")}, "labels are the words great; give all"),
         (rows(Stars="great"), {"classes": ("great",)}, "labels are the words great; give all"),
@@ -362,6 +365,10 @@ def test_mustardpp_keeps_linked_scenes_together(tmp_path):
         2,
     ]
     assert "60 rows of context left out" in corpus.notes
+    frame.loc[6, "Arousal"] = "calm"
+    written(tmp_path / "mustardpp", frame, "mustardpp_text.csv")
+    refused(r"mustardpp_text.csv: 'calm' in column Arousal, row 7, is no number \(1 such",
+            load, "mustardpp", tmp_path)  # fmt: skip
 
 
 # CH-SIMS

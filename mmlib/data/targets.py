@@ -50,12 +50,7 @@ def targets(corpus: Corpus, intensity: str = "label") -> Targets:
     authors advise for long texts. DataError for another scale, a label that is NaN, an unknown
     intensity, no text to score, or vaderSentiment not installed.
     """
-    if corpus.scale.name not in _RULES:
-        raise DataError(
-            f"{corpus.name}: no targets for labels of scale {corpus.scale.name!r}; "
-            f"there are rules for {', '.join(_RULES)}: five classes and an intensity cannot be "
-            "made of fewer, so train on one of these"
-        )
+    check_scale(corpus)
     check_finite("label", corpus.label, corpus.ids)
     by_label = _RULES[corpus.scale.name](corpus.label)
     refuse_unknown("intensity", [intensity], INTENSITIES, DataError)
@@ -64,6 +59,17 @@ def targets(corpus: Corpus, intensity: str = "label") -> Targets:
     if corpus.text is None:
         raise DataError(f"{corpus.name} has no text for a lexicon to score; use intensity='label'")
     return by_label._replace(intensity=lexicon(corpus.text, intensity == "lexicon_sentences"))
+
+
+def check_scale(corpus: Corpus) -> None:
+    """DataError, one line with the remedy, for labels that DyFuLM's targets cannot be made of."""
+    if corpus.scale.name not in _RULES:
+        raise DataError(
+            f"{corpus.name}: no targets for labels of scale {corpus.scale.name!r}; "
+            f"there are rules for {', '.join(_RULES)}: DyFuLM's five classes and intensity cannot "
+            "be made of fewer; give labels of five values or more, or train DAF on the text "
+            "(notebook 02 takes this table)"
+        )
 
 
 def lexicon(texts: Sequence[str], by_sentence: bool = False) -> np.ndarray:

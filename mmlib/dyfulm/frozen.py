@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmlib.data import Corpus, DataError
 from mmlib.data.corpus import of_texts
-from mmlib.data.targets import Targets
+from mmlib.data.targets import Targets, check_scale
 from mmlib.dyfulm import losses
 from mmlib.dyfulm.losses import ClassWeights
 from mmlib.dyfulm.model import DyFuLM, Noise, Output
@@ -42,10 +42,13 @@ def states(
 
     x["a"] and x["b"] are (n, l, d). options: of `mmlib.text.encoding.encode`, the same for both.
     scaler: of the states that a model was trained on, for another corpus. DataError where the
-    corpus has no text, or the scaler is that of other encoders.
+    corpus has no text, or labels of too few classes to train on (before anything is computed), or
+    the scaler is that of other encoders.
     """
     if corpus.text is None:
         raise DataError(f"{corpus.name} has no text; DyFuLM reads nothing else")
+    if scaler is None:  # it is to be trained on these
+        check_scale(corpus)
     options = {**options, "layers": "all"}
     x, fitted, present = {}, Scaler({}, {}), np.ones((len(corpus), 2), dtype=bool)
     for name, encoder in zip(ENCODERS, (a, b), strict=True):

@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from mmlib.files import Names, refuse_unknown
+from mmlib.scores.own_metric import checked_values
 
 Parts = Callable[[np.ndarray, np.ndarray], np.ndarray]  # pred (..., n), truth (n,) -> (..., n, k)
 Rule = Callable[[np.ndarray], np.ndarray]
@@ -37,7 +38,9 @@ class Metric:
     def __call__(
         self, pred: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None
     ) -> np.ndarray:
-        parts = self.parts(pred, truth)  # (..., n, k)
+        return self.of_parts(self.parts(pred, truth), weights)
+
+    def of_parts(self, parts: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
         return self.combine(parts.sum(axis=-2) if weights is None else weights @ parts)
 
 
@@ -206,7 +209,7 @@ METRICS: dict[str, Metric] = Names("metric", {
     "f1_fine": Metric(_classes(5), _macro_f1, _MACRO, "scikit-learn"),
     "mse": Metric(_squares, _mean, "mean of (p - y)^2", "DyFuLM", "low"),
     "r2": Metric(_squares, _r2, _R2, "DyFuLM"),
-})  # fmt: skip
+}, "metrics.remove it")  # fmt: skip
 
 # Which target of `Reviews` a score is about; `mae` is the same score as for sentiment.
 REVIEW = {
@@ -231,22 +234,25 @@ def add(
     function(pred, truth) gives each utterance's value, shaped like pred, (s, n), for truth (n,);
     the score is their mean. better: "lower" or "higher". of: "sentiment", or of reviews "coarse",
     "fine" or "intensity". ValueError, one line, as in `mmlib.files.Names`, and for a function that
-    gives another shape; `METRICS.unregister(name)` forgets it.
+    fails, or gives another shape or NaN, here or for later predictions; `remove` forgets it.
     """
     refuse_unknown("better", [better], ("lower", "higher"))
     refuse_unknown("of", [of], ("sentiment", "coarse", "fine", "intensity"))
     probe = np.arange(6.0).reshape(2, 3)
-    if np.shape(function(probe, probe[1])) != probe.shape:
-        raise ValueError(f"metric {name!r}: give each utterance's value, (s, n); its mean is taken")
+    remedy = "correct its function"
+    checked_values(name, function, remedy, probe, probe[1])
+    own = partial(checked_values, name, function, f'{remedy}, or metrics.remove("{name}")')
 
     def parts(p: np.ndarray, y: np.ndarray) -> np.ndarray:
-        values = np.asarray(function(p, y), float)
-        if not np.isfinite(values).all():
-            raise ValueError(f"metric {name!r} gives NaN or infinity; correct its function")
-        return _stack(values, counted=_everything(y))
+        return _stack(own(p, y), counted=_everything(y))
 
     metric = Metric(parts, _mean, "added", "one's own", better.removesuffix("er"), of, False)
     METRICS.register(name, metric, function)
+
+
+def remove(name: str) -> None:
+    """Forget a metric that `add` made known; ValueError, one line, for any other name."""
+    METRICS.unregister(name)
 
 
 def added(are_reviews: bool = False) -> tuple[str, ...]:
@@ -318,9 +324,10 @@ def score(
 ) -> float | np.ndarray:
     """One score of `METRICS` by its name; shapes, weights and errors as in `all_scores`."""
     metric, (pred, truth) = named(name), compared(name, pred, truth)
-    if not metric.parts(truth, truth)[:, -1].any():
+    parts = metric.parts(pred, truth)
+    if not parts[..., -1].any():
         raise ValueError(f"{name} counts no utterance: all {len(truth)} labels are 0")
-    value = metric(pred, truth, weights)
+    value = metric.of_parts(parts, weights)
     return value if pred.ndim == 2 else float(value)
 
 

@@ -52,12 +52,24 @@ def table(
 
 
 def numbers(path: Path, rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
-    """The columns as float32 (n, d); an empty cell is NaN, a comma may mark decimals."""
+    """The columns as float32 (n, d); an empty cell is NaN, a comma may mark decimals.
+
+    DataError, one line, with the column, the row and the word of a cell that is no number.
+    """
     cells = rows[list(columns)].replace("", "nan")
     with suppress(ValueError):
         return cells.to_numpy(dtype=np.float32)
-    with readable(path, remedy=f"correct it in {columns[0]}..{columns[-1]}"):
-        return cells.apply(with_points).to_numpy(dtype=np.float32)
+    cells = cells.apply(with_points)
+    for name in columns:
+        is_no_number = pd.to_numeric(cells[name], errors="coerce").isna()
+        bad = rows[name][is_no_number & (cells[name].str.lower() != "nan")]
+        for at, word in bad[:1].items():
+            row = at if isinstance(at, str) else f"row {at + 1}"
+            raise DataError(
+                f"{path.name}: {word!r} in column {name}, {row}, is no number ({len(bad)} such "
+                "rows); correct it"
+            )
+    return cells.to_numpy(dtype=np.float32)
 
 
 def with_points(cells: pd.Series) -> pd.Series:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mmlib.data.corpus import SPLITS, Corpus, DataError, Range, Scale, noted, to_sentiment
-from mmlib.data.readers.cells import corpus_of, table, with_points
+from mmlib.data.readers.cells import corpus_of, numbers, table, with_points
 from mmlib.data.targets import COARSE, FINE
 
 Classes = Sequence[str] | None  # words in their order
@@ -92,14 +92,17 @@ def corpus_of_texts(
     found += noted({f"words read as {encoding}": encoding != "UTF-8"})
     label, scale = _labels(path, rows["label"], kind, label_range, classes, found)
     rows = with_split(path, rows, (unit, "rows (no group is named)"), seed, found)
-    others = [role for role in columns if role not in (*NAMES, "id")]
+    others = {r: rows[[r]].rename(columns=columns) for r in columns if r not in (*NAMES, "id")}
     return corpus_of(
         [path],
         rows.assign(label=label),
         name=name or path.name.partition(".")[0],
         variant=", ".join((path.name, *(f"{role} {column}" for role, column in columns.items()))),
         scale=scale,
-        annotations={r: rows[r].to_numpy(str if r == "language" else np.float32) for r in others},
+        annotations={
+            r: cells.to_numpy(str)[:, 0] if r == "language" else numbers(path, cells, cells)[:, 0]
+            for r, cells in others.items()
+        },
         notes=(*found, *notes),
     )
 
@@ -119,7 +122,8 @@ def _labels(
         choices = ", ".join(there[:10]) + ", ..." * (len(there) > 10)
         raise DataError(
             f"{path.name}: labels are the words {choices}; give all of them in order, the most "
-            'negative first: classes=("bad", ..., "good")'
+            "negative first: by numbers in their place, or where you call load with the file's "
+            'path, by classes=("bad", ..., "good")'
         )
     kind = FEW[len(order)] if len(order) < len(FINE) else kind
     label, scale = to_sentiment(words.map(order.index).to_numpy(), 0, len(order) - 1, kind)

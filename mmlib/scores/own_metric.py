@@ -1,0 +1,30 @@
+"""What a reader's own metric gives, or one line that says by its name what is wrong with it."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from mmlib.files import reason_of
+
+
+def checked_values(
+    name: str, function: Callable[..., np.ndarray], remedy: str, p: np.ndarray, y: np.ndarray
+) -> np.ndarray:
+    """Each utterance's value, shaped like p, (s, n) or (n,), for labels y (n,).
+
+    ValueError, one line with the remedy, where the function fails, or gives another shape, NaN or
+    infinity.
+    """
+    rows, fault = np.atleast_2d(p), ""
+    try:
+        values = np.asarray(function(rows, y), float)
+    except Exception as error:  # whatever a reader's function raises
+        fault = f"fails ({type(error).__name__}: {reason_of(error)})"
+    else:
+        if values.shape != rows.shape:
+            fault = f"has shape {values.shape}; give each utterance's value, {rows.shape}"
+        elif bad := np.count_nonzero(~np.isfinite(values)):
+            fault = f"gives NaN or infinity for {bad} of {values.size} predictions"
+    if fault:
+        raise ValueError(f"metric {name!r} {fault}; no score is computed: {remedy}")
+    return values.reshape(p.shape)
