@@ -2,13 +2,19 @@
 
 import subprocess
 import sys
+from io import StringIO
+from pathlib import Path
 
 import jupytext
 import nbformat
 import pytest
+from rich.console import Console
 
-from mmlib.batch.__main__ import main
-from mmlib.batch.parameters import plan
+from mmlib import files
+from mmlib.batch import execute
+from mmlib.batch.__main__ import _tell_scores, main
+from mmlib.batch.execute import Outcome
+from mmlib.batch.parameters import Point, plan
 
 CORPUS = 'dataset: str = "synthetic"  # synthetic | mosi: which corpus\n'
 RUN = 'run: str = "interactive"  # results folder\n'
@@ -110,6 +116,23 @@ def test_a_failure_is_counted_and_the_others_still_run(project, workers, capsys)
     params.write_text("seeds: 4\n")
     assert main(["--run", "r", "--only", "02", "--params", str(params), *workers]) == 0
     assert project.folders("r") == ["01_a", "02_b", "03_c"]
+
+
+def test_the_end_of_a_run_of_all_notebooks_is_short(small):
+    names = sorted(path.stem for path in (Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+    outcomes = []
+    for name in names:
+        small.notebook(name, "x: int = 1\n", "1")
+        point = Point(files.NOTEBOOKS / f"{name}.ipynb", {}, "")
+        job = execute.job(point, small.runs / "default", own=False)
+        job.done.mkdir(parents=True)
+        (job.done / f"{name}.ipynb").write_text("{}")
+        outcomes.append(Outcome(job, "done"))
+    console = Console(markup=False, highlight=False, width=120, file=StringIO())
+    _tell_scores(outcomes, "default", console)
+    lines = console.file.getvalue().splitlines()
+    assert len(names) >= 18 and len(lines) <= 9  # `make run` finds about as many scores again
+    assert max(map(len, lines)) <= 100 and set(names) <= set(" ".join(lines).split())
 
 
 def test_kernels_are_this_python_whatever_is_installed(project, workers, monkeypatch):

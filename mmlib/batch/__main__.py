@@ -15,6 +15,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from statistics import median
+from textwrap import fill
 
 from pandas import DataFrame
 from rich.box import SIMPLE
@@ -34,6 +35,7 @@ from mmlib.files import refuse_unknown, write_whole
 from mmlib.scores import results, runs
 
 SHOWN = 24  # lines of a printed table
+COLUMNS, INDENT = 100, 4 * " "
 MOST = 63  # the exit code counts failures up to here
 
 
@@ -217,8 +219,13 @@ def _tell_scores(outcomes: Sequence[Outcome], run: str, console: Console) -> Non
             soft_wrap=True,
         )
     console.print("Where to look next:")
-    notebooks = sorted(path for o in outcomes for path in o.folder.glob("*.ipynb"))
-    for path in (*notebooks, files.FIGURES / run, results.folder(run) / "metrics.json"):
+    names = sorted(path.stem for o in outcomes for path in o.folder.glob("*.ipynb"))
+    if names:
+        folder = results.folder(run).relative_to(files.ROOT)
+        console.print(f"  {folder}/NAME/NAME.ipynb, where NAME is one of", soft_wrap=True)
+        indent = {"initial_indent": INDENT, "subsequent_indent": INDENT}
+        console.print(fill(" ".join(names), COLUMNS, **indent))
+    for path in (files.FIGURES / run, results.folder(run) / "metrics.json"):
         if path.exists():
             console.print(f"  {path.relative_to(files.ROOT)}", soft_wrap=True)
 
