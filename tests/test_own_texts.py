@@ -279,6 +279,21 @@ def test_a_column_that_is_missing_or_not_the_only_one(model, capsys):
     assert rows()["coarse"].tolist() == ["negative"]
 
 
+def test_a_column_of_numbers_or_dates_is_not_scored(model, capsys):
+    table = pd.DataFrame({"stars": [5, 1], "day": ["2024-01-02", ""], "Review": LONG})
+    table.to_csv("mine.csv", index=False)
+    for column, word in (("stars", "5"), ("day", "2024-01-02")):
+        words = f"column {column} holds no words, e.g. '{word}'; name the texts' column by --text"
+        assert run("mine.csv", "--text", column) == 2
+        line = capsys.readouterr().err
+        assert (
+            words in line and line.endswith(", one of Review\n") and not Path("scored.csv").exists()
+        )
+    mixed = pd.DataFrame({"text": ["5", "2024", LONG[0]]})
+    mixed.to_csv("mixed.csv", index=False)
+    assert run("mixed.csv") == 0
+
+
 def test_output_that_exists_or_cannot_be(model, capsys):
     Path("a.csv").write_text(f"text\n{LONG[0]}\n")
     Path("scored.csv").write_text("mine")

@@ -27,6 +27,7 @@ MOST_UNKNOWN = 0.35  # of a text's words: notebooks/book/own_texts.md says how i
 PROBABILITIES = (*(f"p_{name}" for name in COARSE), *(f"p_{stars}" for stars in range(1, 6)))
 COLUMNS = ("coarse", "fine", "intensity", *PROBABILITIES, "cut", "note")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_LETTER = r"[^\W\d_]"
 _FOREIGN = re.compile(r"[^\W\d_A-Za-zªºÀ-ɏḀ-ỿ]")  # letters of another script than Latin
 
 
@@ -74,7 +75,10 @@ def _values(reading: Reading) -> np.ndarray:
 
 
 def text_column(table: stream.Stream, given: str | None) -> str:
-    """The column that holds the texts: the given one, the only one, or the only usual name."""
+    """The column that holds the texts: the given one, the only one, or the only usual name.
+
+    DataError, one line, for none or several, and for one that holds numbers or dates alone.
+    """
     names = (given,) if given is not None else (*NAMES["text"], DATAFINITI)
     found = [name for name in table.columns if name.lower() in map(str.lower, names)]
     if given is None and len(table.columns) == 1:
@@ -83,7 +87,16 @@ def text_column(table: stream.Stream, given: str | None) -> str:
         what = f"{len(found) or 'no'} columns are called {' or '.join(names)}"
         known = ", ".join(found or table.columns[:30])
         raise DataError(f"{table.name}: {what}; name the texts' column by --text, one of {known}")
-    return found[0] if len(found) == 1 else given
+    column = found[0] if len(found) == 1 else given
+    first = next(table.chunks())
+    filled = first[column][first[column].str.strip() != ""]
+    if len(filled) and not filled.str.contains(_LETTER).any():
+        words = [name for name in first if first[name].str.contains(_LETTER).any()]
+        raise DataError(
+            f"{table.name}: column {column} holds no words, e.g. {filled.iloc[0][:30]!r}; name the "
+            f"texts' column by --text, one of {', '.join(words[:30]) or 'a table that has one'}"
+        )
+    return column
 
 
 def run(
