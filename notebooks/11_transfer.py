@@ -711,9 +711,9 @@ print(f"{len(new)} rows, {len(pairs)} paired tests")
 # trained on English, beside it. Their commands stand in `papermill_runs/params/<run>.yaml`, and
 # need the data below `MMLIB_DATA`.
 #
-# MPNet fails where it should: on Chinese hotels and on German it cannot be told from chance. On
-# Chinese meals, Arabic restaurants and Spanish it is above chance, and far below `use`: names and
-# signs that languages share may be enough for that; we did not look for the cause.
+# MPNet cannot be told from chance on Chinese hotels and on the made-up German sentences. On Chinese
+# meals, Arabic restaurants and the made-up Spanish sentences it is above chance, and far below
+# `use`. We did not look for the cause: languages share names and signs.
 
 # %%
 kept = [name for name in ("transfer", "languages") if name in results.runs()]

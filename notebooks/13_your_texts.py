@@ -165,7 +165,7 @@ def draw(i: int):
     """Text i: its words by their effect, and the three answers."""
     row = found[is_read].iloc[i]
     coarse = {name: row[f"p_{name}"] for name in reader.coarse}
-    fine = {f"{k} star": row[f"p_{k}"] for k in kept.STARS}
+    fine = {f"{k} star" + "s" * (k > 1): row[f"p_{k}"] for k in kept.STARS}
     heads = {"coarse": coarse, "fine": fine, "intensity": {"": row["intensity"]}}
     return cards.review(*effects[i], heads)
 

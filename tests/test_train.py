@@ -278,6 +278,12 @@ def test_a_stack_needs_seeds_and_settings():
         fit(DATA, [], [0])
 
 
+def test_a_training_loss_that_is_not_finite_is_an_error(monkeypatch):
+    monkeypatch.setattr(train, "error", lambda score, label, corner: score / 0)
+    with pytest.raises(FloatingPointError, match="the loss of step 1 is not finite: lower lr"):
+        fit(DATA, TINY, [0])
+
+
 def test_a_validation_loss_that_is_not_finite_is_an_error(monkeypatch):
     real = train._Task.criterion
 
@@ -472,9 +478,10 @@ def corrupt(data, what: str):
             3,
             r"folds=3 do not suit the groups of train and valid \(1\); use 2 folds or more",
         ),
+        ("groups", 1, "folds=1 do not suit the groups"),
     ],
 )
-def test_what_cannot_be_learned_from_is_named_before_training(what, folds, line):
+def test_what_cannot_be_learned_from_is_named(what, folds, line):
     with pytest.raises(DataError, match=line) as caught:
         fit(corrupt(DATA, what), TINY, [0], folds)
     assert "\n" not in str(caught.value)

@@ -27,7 +27,6 @@ MOST_UNKNOWN = 0.35  # of a text's words: notebooks/book/own_texts.md says how i
 PROBABILITIES = (*(f"p_{name}" for name in COARSE), *(f"p_{stars}" for stars in range(1, 6)))
 COLUMNS = ("coarse", "fine", "intensity", *PROBABILITIES, "cut", "note")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
-_LETTER = r"[^\W\d_]"
 _FOREIGN = re.compile(r"[^\W\d_A-Za-zªºÀ-ɏḀ-ỿ]")  # letters of another script than Latin
 
 
@@ -90,8 +89,8 @@ def text_column(table: stream.Stream, given: str | None) -> str:
     column = found[0] if len(found) == 1 else given
     first = next(table.chunks())
     filled = first[column][first[column].str.strip() != ""]
-    if len(filled) and not filled.str.contains(_LETTER).any():
-        words = [name for name in first if first[name].str.contains(_LETTER).any()]
+    if len(filled) and not filled.str.contains(_WORD).any():
+        words = [name for name in first if first[name].str.contains(_WORD).any()]
         raise DataError(
             f"{table.name}: column {column} holds no words, e.g. {filled.iloc[0][:30]!r}; name the "
             f"texts' column by --text, one of {', '.join(words[:30]) or 'a table that has one'}"

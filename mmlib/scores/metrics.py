@@ -41,6 +41,7 @@ class Metric:
         return self.of_parts(self.parts(pred, truth), weights)
 
     def of_parts(self, parts: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+        """The score of what each utterance adds, parts (..., n, k), weighted by weights (n,)."""
         return self.combine(parts.sum(axis=-2) if weights is None else weights @ parts)
 
 
