@@ -47,6 +47,7 @@
 dataset: str = "synthetic"  # synthetic | mosi | mosei | mmmo: which corpus to train on
 text_column: str = ""  # of a table of one's own (dataset: its path); "": found by its usual name
 label_column: str = ""  # likewise; numbers, or words such as negative and positive
+classes: str = ""  # words of the labels, the most negative first: "bad, fair, good"; "": usual ones
 group_column: str = ""  # whose rows stay in one split (a hotel, say); "": each row is alone
 modalities: str = "all"  # which modalities, e.g. "text audio"; all: those the corpus has
 leak: bool = False  # True: MOSI's other split with its visual features, made from training labels
@@ -87,7 +88,7 @@ _ = plots.save(architecture.daf(), "daf", "models", "svg")  # the picture above
 
 # %%
 leaky = {"split": "bclstm", "modalities": ("text", "audio", "vision")} if leak else {}
-own = columns(text=text_column, label=label_column, group=group_column)
+own = columns(text=text_column, label=label_column, group=group_column, classes=classes)
 corpus = load(dataset, **leaky, **own)
 states = dict(encoder=encoder, layers=layers)  # of the text
 data = features.build(corpus, None if modalities == "all" else modalities.split(), **states)

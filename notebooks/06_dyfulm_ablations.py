@@ -53,6 +53,7 @@
 dataset: str = "synthetic_reviews"  # synthetic_reviews | hotel | sst5 | mosei | mosi: which reviews
 text_column: str = ""  # of a table of one's own (dataset: its path); "": found by its usual name
 label_column: str = ""  # likewise; numbers, or five words: very negative to very positive
+classes: str = ""  # words of the labels, the most negative first: "bad, fair, good"; "": usual ones
 group_column: str = ""  # whose rows stay in one split (a hotel, say); "": each row is alone
 utterances: int = 1000  # at most so many; 0: all of them
 train_reviews: int = 0  # at most so many of train + valid, at random; 0: all of them
@@ -85,7 +86,7 @@ plots.style()
 pd.set_option("display.precision", 3, "display.width", 120, "display.max_rows", 60)
 
 # %%
-own = columns(text=text_column, label=label_column, group=group_column)
+own = columns(text=text_column, label=label_column, group=group_column, classes=classes)
 corpus = load(dataset, **own).sample(utterances)
 corpus = corpus.sample(train_reviews, splits=("train", "valid"))
 goal = targets(corpus, intensity)

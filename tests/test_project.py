@@ -190,10 +190,11 @@ def test_a_table_of_one_s_own_is_taken_with_its_columns(stem, tmp_path):
     path = tmp_path / f"{stem}.ipynb"
     jupytext.write(jupytext.read(NOTEBOOKS / f"{stem}.py"), path)
     columns = {"text_column": "Comment", "label_column": "Stars", "group_column": "Hotel"}
+    columns["classes"] = "bad, fair, good"
     assert point(path, declared(path), {"dataset": "mine.csv", **columns}).dataset == "mine.csv"
     with pytest.raises(ValueError, match="dataset"):
         point(path, declared(path), {"dataset": "mine", **columns})
     assert (
-        "columns(text=text_column, label=label_column, group=group_column)"
+        "columns(text=text_column, label=label_column, group=group_column, classes=classes)"
         in (NOTEBOOKS / f"{stem}.py").read_text()
     )

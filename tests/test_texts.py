@@ -108,6 +108,7 @@ def test_the_file_s_own_split_and_name_are_kept(tmp_path):
         (["neg", "pos"], None, [-3, 3], "two classes"),
         (["negative", "positive"], None, [-3, 3], "two classes"),
         (["bad", "fine", "good"], ("Bad", "fine", "good"), [-3, 0, 3], "three classes"),
+        (["bad", "so so", "good"], "Bad, so so,good", [-3, 0, 3], "three classes"),
         ([*"abcde"], tuple("abcde"), [-3, -1.5, 0, 1.5, 3], "rating"),
         ([0, 1], None, [-3, 3], "two classes"),
         ([0, 1, 2], ("2", "1", "0"), [3, 0, -3], "three classes"),
@@ -136,7 +137,7 @@ def column(name, value, row=6):
         (
             rows(Stars=["good", "bad"] * 30),
             {},
-            r"words bad, good; .* by numbers in their place, or .*call load .*classes=\(.bad., ",
+            r"words bad, good; .* by numbers in their place, or .*classes='bad, \.\.\., good'",
         ),
         (rows(Stars="great"), {"classes": ("bad", "good")}, "labels are the words great; give all"),
         (rows(Stars="great"), {"classes": ("great",)}, "labels are the words great; give all"),

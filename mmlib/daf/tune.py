@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     for role in ("text", "label", "group"):
         parser.add_argument(f"--{role}", default="", help="its column in a table of one's own")
+    parser.add_argument("--classes", default="", help="words of its labels: 'bad, fair, good'")
     parser.add_argument("--modalities", nargs="+", help="default: all that the data set has")
     parser.add_argument("--utterances", type=int, help="only the first so many")
     parser.add_argument("--encoder", default=MINILM, help="of the text: minilm, mpnet, a folder")
@@ -125,7 +126,7 @@ def main() -> None:
 
 
 def _tune_all(given: argparse.Namespace) -> None:
-    asked = columns(text=given.text, label=given.label, group=given.group)
+    asked = columns(text=given.text, label=given.label, group=given.group, classes=given.classes)
     corpus, key = load(given.dataset, **asked), place(given.dataset, given.encoder)
     corpus = corpus.take(np.arange(len(corpus))[: given.utterances])
     data = features.build(corpus, given.modalities, encoder=given.encoder)

@@ -78,7 +78,7 @@ def is_table(name: object) -> bool:
 
 
 def columns(**given: str) -> dict[str, str]:
-    """Options of `load` for one's own table, role -> column; "" leaves a column to be found."""
+    """Options of `load` for one's own table: role -> column, and classes; "" leaves one out."""
     return {role: column for role, column in given.items() if column}
 
 

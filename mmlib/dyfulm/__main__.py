@@ -14,7 +14,7 @@ from filelock import Timeout
 
 from mmlib.data import DataError
 from mmlib.data.readers import stream
-from mmlib.dyfulm import kept, score
+from mmlib.dyfulm import score
 from mmlib.files import expanded, sha256
 
 REMEDY = {
@@ -25,8 +25,6 @@ REMEDY = {
     score.HTML: "the words between were read",
     "cut": "longer than what is read: split them",
 }
-# What the readers advise in a notebook, and what to do here.
-ENCODING = "load the file by its path with encoding='cp1251'", "add --encoding cp1251"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_argument("--out", type=Path, required=True, help=".csv or .tsv to write")
     flags.add_argument("--encoding", help="of the words, if not told from the bytes: cp1251, say")
-    flags.add_argument("--weights", type=Path, default=kept.WEIGHTS, help="folder of a kept model")
+    flags.add_argument("--weights", type=Path, help="folder of a kept model, if not ours")
     flags.add_argument("--force", action="store_true", help="replace --out if it exists")
     return flags
 
@@ -51,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     except Timeout:
         print(f"{given.out}: another process writes it; wait for that one", file=sys.stderr)
     except (ValueError, OSError) as error:  # DataError among them, and a full disk
-        print(str(error).replace(*ENCODING), file=sys.stderr)
+        print(error, file=sys.stderr)
     except KeyboardInterrupt:
         done = stream.ROWS * len([*score.unfinished(expanded(given.out)).glob("*.csv")])
         said = f"stopped, about {done} texts are done; the same command goes on from here"
@@ -73,8 +71,11 @@ def _write(given: argparse.Namespace) -> None:
         raise DataError(f"{out}: exists; name another file with --out, or use --force")
     with stream.opened(given.table, given.encoding) as table:
         column = score.text_column(table, given.text)
-        model = kept.load(given.weights)
-        weights = [sha256(path) for path in sorted(given.weights.iterdir()) if path.is_file()]
+        from mmlib.dyfulm import kept  # torch: seconds, for those whose table can be read
+
+        folder = given.weights or kept.WEIGHTS
+        model = kept.load(folder)
+        weights = [sha256(path) for path in sorted(folder.iterdir()) if path.is_file()]
         about = {"table": table.name, "columns": table.columns, "text": column, "weights": weights}
         about |= {"out": out.suffix, "rules": [score.FEWEST, score.MOST_UNKNOWN, stream.ROWS]}
         notes = score.run(table, column, model, out, about, given.force)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,10 @@ from mmlib.data.corpus import DataError
 from mmlib.data.readers import stream
 from mmlib.data.readers.texts import DATAFINITI, NAMES, plain
 from mmlib.data.targets import COARSE
-from mmlib.dyfulm.kept import Kept, Reading
 from mmlib.files import is_watched, locked, write_whole
+
+if TYPE_CHECKING:  # torch comes with it: seconds
+    from mmlib.dyfulm.kept import Kept, Reading
 
 EMPTY, SHORT = "empty", "too short to say"
 SCRIPT, UNKNOWN = "another script", "many unknown words: another language?"
@@ -30,7 +33,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _FOREIGN = re.compile(r"[^\W\d_A-Za-zªºÀ-ɏḀ-ỿ]")  # letters of another script than Latin
 
 
-def predictions(model: Kept, texts: Sequence[str]) -> pd.DataFrame:
+def predictions(model: "Kept", texts: Sequence[str]) -> pd.DataFrame:
     """What a model makes of texts: `COLUMNS`, a row a text, in their order.
 
     coarse: a word of `COARSE`; fine: 1..5 stars; intensity in [0, 1]; calibrated probabilities p_;
@@ -63,7 +66,7 @@ def _why_not(text: str) -> str:
     return SHORT if len(words) < FEWEST else ""
 
 
-def _values(reading: Reading) -> np.ndarray:
+def _values(reading: "Reading") -> np.ndarray:
     """The columns but for the note, (n, 12) of objects."""
     coarse = np.array(COARSE)[reading.coarse.argmax(axis=1)]
     fine = reading.fine.argmax(axis=1) + 1
@@ -99,7 +102,7 @@ def text_column(table: stream.Stream, given: str | None) -> str:
 
 
 def run(
-    table: stream.Stream, column: str, model: Kept, out: Path, about: Mapping, force: bool = False
+    table: stream.Stream, column: str, model: "Kept", out: Path, about: Mapping, force: bool = False
 ) -> pd.DataFrame:
     """Write a table with what a model makes of its texts; returns note, texts, row (the first).
 
@@ -129,7 +132,7 @@ def unfinished(out: Path) -> Path:
 
 
 def _chunks(
-    table: stream.Stream, column: str, model: Kept, part: Path, form: Mapping
+    table: stream.Stream, column: str, model: "Kept", part: Path, form: Mapping
 ) -> Iterator[Path]:
     """Files of the chunks in their order; those that are not there yet are made."""
     with tqdm(total=table.rows, unit="text", disable=not is_watched()) as bar:

@@ -78,6 +78,7 @@ def main() -> None:
     parser.add_argument("--dataset", required=True)
     for role in ("text", "label", "group"):
         parser.add_argument(f"--{role}", default="", help="its column in a table of one's own")
+    parser.add_argument("--classes", default="", help="words of its labels: 'bad, fair, good'")
     parser.add_argument("--encoders", nargs=2, default=["minilm", "small"], metavar=("A", "B"))
     parser.add_argument("--max-length", type=int, default=128, help="tokens")
     parser.add_argument("--dtype", default="float32", help="of the encoders")
@@ -91,7 +92,7 @@ def main() -> None:
 
 
 def _tune(given: argparse.Namespace) -> None:
-    asked = columns(text=given.text, label=given.label, group=given.group)
+    asked = columns(text=given.text, label=given.label, group=given.group, classes=given.classes)
     corpus = load(given.dataset, **asked)
     texts = [corpus.text[i] for i in corpus.rows("train")] if corpus.text else []
     pair = [made.named(name, texts) for name in given.encoders]

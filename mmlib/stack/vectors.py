@@ -27,11 +27,9 @@ class Scaler:
     def fit(cls, x: Mapping[str, np.ndarray], present: np.ndarray, train: np.ndarray) -> "Scaler":
         """x[m] (n, ..., d), present (n, m) bool, train: row numbers of the training split."""
         mean, scale = {}, {}
+        if not len(train):
+            raise DataError("no utterance in split train, which scales the features; split anew")
         for i, (m, values) in enumerate(x.items()):
-            if not len(train):
-                raise DataError(
-                    "no utterance in split train, which scales the features; split anew"
-                )
             rows = _flat(values)[train[present[train, i]]]
             if not len(rows):
                 raise DataError(f"no training utterance has {m}; leave it out of modalities")

@@ -262,8 +262,9 @@ def _of_script(path: Path, raw: bytes) -> tuple[str, str]:
             "each part as UTF-8, and join them again"
         )
     raise DataError(
-        f"{path.name}: its words are neither UTF-8 nor Western; save as UTF-8, or load the file by "
-        "its path with encoding='cp1251', say"
+        f"{path.name}: its words are neither UTF-8 nor Western; save as UTF-8, or name what it was "
+        "saved in, say cp1251: by encoding= where you call load with its path, by --encoding of a "
+        "command"
     )
 
 

@@ -13,7 +13,7 @@ from mmlib.data.corpus import SPLITS, Corpus, DataError, Range, Scale, noted, to
 from mmlib.data.readers.cells import corpus_of, numbers, table, with_points
 from mmlib.data.targets import COARSE, FINE
 
-Classes = Sequence[str] | None  # words in their order
+Classes = Sequence[str] | str | None  # words in their order; a string has commas between
 Names = Mapping[str, Sequence[str]]  # role -> what its column can be called
 NAMES: Names = {  # the first name that is there counts
     "text": ("text", "review", "sentence", "comment"),
@@ -116,14 +116,15 @@ def _labels(
         return _of_numbers(path, cells, values, kind, given, notes)
     words = cells.str.strip().str.lower()
     there = sorted(set(words))
-    orders = ORDERS if classes is None else [[word.strip().lower() for word in classes]]
+    given = classes.split(",") if isinstance(classes, str) else classes
+    orders = ORDERS if given is None else [[word.strip().lower() for word in given]]
     order = next((order for order in orders if {*there} <= {*order} and len(order) > 1), None)
     if order is None:
         choices = ", ".join(there[:10]) + ", ..." * (len(there) > 10)
         raise DataError(
             f"{path.name}: labels are the words {choices}; give all of them in order, the most "
-            "negative first: by numbers in their place, or where you call load with the file's "
-            'path, by classes=("bad", ..., "good")'
+            "negative first: by numbers in their place, or by classes='bad, ..., good' where you "
+            "call load with the file's path, --classes of a command, a notebook's parameter classes"
         )
     kind = FEW[len(order)] if len(order) < len(FINE) else kind
     label, scale = to_sentiment(words.map(order.index).to_numpy(), 0, len(order) - 1, kind)
