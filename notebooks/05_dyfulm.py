@@ -77,6 +77,7 @@ from mmlib.figures import architecture, plots
 from mmlib.finetune import alignment
 from mmlib.scores import results
 from mmlib.scores.metrics import all_scores
+from mmlib.scores.stats import p_text
 from mmlib.stack.loop import Streams
 from mmlib.text import encoder, encoding, made
 
@@ -501,7 +502,7 @@ if "hotel" in results.runs():
         one = gains.query("b == @name and metric == 'acc_fine'").iloc[0]
         print(
             f"hotel, fine-tuned, minus {name}: fine {one['diff']:+.3f} [{one['ci_low']:+.3f}, "
-            f"{one['ci_high']:+.3f}], p {one['p_holm']:.3f}"
+            f"{one['ci_high']:+.3f}], {p_text(one['p_holm'])}"
         )
 
 # %% [markdown]

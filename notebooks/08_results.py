@@ -47,6 +47,7 @@ import pandas as pd
 from mmlib.figures import plots
 from mmlib.scores import results, runs
 from mmlib.scores.ledger import judged
+from mmlib.scores.stats import p_text
 
 plots.style()
 pd.set_option("display.width", 120, "display.max_columns", None)
@@ -312,13 +313,14 @@ if "peers" in results.runs():
 # seeds. Their p-values hold the seeds fixed, so they are too small where there are few seeds.
 
 # %%
-FORM = (
-    "{run}, DAF - {b}, MAE: {diff:+.3f} [{ci_low:+.3f}, {ci_high:+.3f}], p {p_holm:.2g}, {verdict}"
-)
+FORM = "{run}, DAF - {b}, MAE: {diff:+.3f} [{ci_low:+.3f}, {ci_high:+.3f}], {p}, {verdict}"
 for name in ("mosi", "mosi-mpnet"):
     tests = of_daf[of_daf["run"] == name].set_index("b", drop=False)
     for b in ("text", "text_deep", "text_gated", "daf:t+shuffled", "static", "concat"):
-        print(FORM.format(**tests.loc[b]) if b in tests.index else f"{name}, {b}: not run")
+        if b in tests.index:
+            print(FORM.format(**{**tests.loc[b], "p": p_text(tests.loc[b, "p_holm"])}))
+        else:
+            print(f"{name}, {b}: not run")
 
 # %% [markdown]
 # <a id="takeaways"></a>

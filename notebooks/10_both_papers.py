@@ -59,6 +59,7 @@ from mmlib.dyfulm.model import DyFuLM
 from mmlib.figures import architecture, plots
 from mmlib.scores import results
 from mmlib.scores.metrics import all_scores
+from mmlib.scores.stats import p_text
 from mmlib.stack.task import Streams
 from mmlib.text import made
 
@@ -644,7 +645,7 @@ for name, frame in (stored or {dataset: tests}).items():
         word = {"both": "better", "": "not told apart"}.get(pair["better"], "worse")
         print(
             f"{name}: both - {RIVALS[b]}, MAE {pair['diff']:+.3f} [{pair['ci_low']:+.3f}, "
-            f"{pair['ci_high']:+.3f}], p {pair['p_holm']:.3f}: {word}"
+            f"{pair['ci_high']:+.3f}], {p_text(pair['p_holm'])}: {word}"
         )
 
 # %%

@@ -195,3 +195,13 @@ def test_summary_over_seeds_is_the_t_interval():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call(METRICS["mae"])
+
+
+def test_a_p_value_is_never_written_as_zero():
+    assert [stats.p_text(p) for p in (0.0, 0.00099, 0.001, 0.0446, 1.0)] == [
+        "p < .001",
+        "p < .001",
+        "p 0.001",
+        "p 0.045",
+        "p 1.000",
+    ]

@@ -10,6 +10,7 @@ import pandas as pd
 
 from mmlib.scores.provenance import UNKNOWN
 from mmlib.scores.results import better
+from mmlib.scores.stats import p_text
 from mmlib.scores.store import ORIGINS_FILE, PAIRS_FILE, ROWS_FILE, Store
 
 PUBLISHED = ("paper", "system", "dataset", "metric", "reported")
@@ -71,7 +72,7 @@ def _judge_claim(entry: dict, b: str, metric: str) -> dict:
     }
     if not row:
         return _untested(line)
-    reason = f"p {row['p_holm']:.3f} after Holm"
+    reason = f"{p_text(row['p_holm'])} after Holm"
     return _tested({**line, "mean": row["diff"]}, row, better(row) == row["a"], reason)
 
 

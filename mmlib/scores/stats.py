@@ -156,6 +156,11 @@ def holm(p: np.ndarray) -> np.ndarray:
     return multipletests(np.asarray(p, float), method="holm")[1]
 
 
+def p_text(p: float) -> str:
+    """A p-value in words: "p < .001", or "p " with three places."""
+    return "p < .001" if p < 0.001 else f"p {p:.3f}"
+
+
 def over_seeds(scores: np.ndarray) -> Summary:
     """Summary of a score per seed, (s,); other seeds only, the test videos stay as they are.
 
