@@ -23,8 +23,8 @@
 #
 # **DyFuLM** ([arXiv 2512.01410](https://arxiv.org/abs/2512.01410)) rates a review. It reads the
 # text with two encoders, mixes the layers of each, and joins the encoders by a gate: a gate of 1
-# takes encoder A alone, 0 takes B alone. Three classes and an intensity (the strength of the
-# sentiment, 0 to 1) are predicted first, and they guide the five classes.
+# takes encoder A alone, 0 takes B alone. Three classes and an intensity (the rating as a number
+# from 0 to 1) are predicted first, and they guide the five classes.
 #
 # ![DyFuLM: two encoders, mixed layers, a gate, three heads](../figures/models/dyfulm.svg)
 #
