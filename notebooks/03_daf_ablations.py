@@ -110,7 +110,7 @@ full = features.variant(data.modalities)
 # | `daf` | $z = \sum_m \alpha_m(h) h_m$ |
 # | `text` | one modality, one layer: $z = h_\text{text}$ |
 # | `text_deep` | one modality, two layers: $z = \mathrm{relu}(W h_\text{text})$, `concat` alone |
-# | `text_gated` | `daf` on text and a constant: $z = \alpha h_\text{text} + (1 - \alpha) h_\text{const}$ |
+# | `text_gated` | `daf` on text and a constant $c$: $z = \alpha h_\text{text} + (1 - \alpha) h_c$ |
 # | `ridge` | a linear model of all features, its penalty chosen on the same folds |
 #
 # The one-modality models are the critical controls. `text` has one layer less than `concat` and

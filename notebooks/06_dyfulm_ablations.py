@@ -13,7 +13,7 @@
 # ---
 
 # %% [markdown]
-# # 06 · Which part of DyFuLM is worth its place?
+# # 06 · Which parts of DyFuLM help?
 #
 # ![Differences of the full model and each variant on hotel
 # reviews](../figures/hotel-frozen/06_gaps.png)

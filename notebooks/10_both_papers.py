@@ -608,8 +608,8 @@ if not kept:
 #
 # How much could sound add? MUStARD++ has lines of comedy shows, half of them sarcastic, rated by
 # valence. The table shows how well the words alone predict it with the same frozen encoders, as
-# stored by notebook 11 (`transfer`; MiniLM is `t`, MPNet `t_mpnet`). We do not have its voices and
-# faces.
+# stored by notebook 11 (`transfer`; MiniLM is `t`; MPNet is `t_mpnet`, with at most 1,000 texts of
+# a data set). We do not have its voices and faces.
 
 # %%
 if "transfer" in results.runs():
