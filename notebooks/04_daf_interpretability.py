@@ -184,7 +184,7 @@ if corpus.truth:
     grid = [[spearmanr(alpha[:, i], truth[:, j]).statistic for j in range(3)] for i in range(3)]
     figure = plots.heatmap(np.array(grid), data.modalities, data.modalities)
     figure.axes[0].set(xlabel="true precision share of", ylabel="DAF's weight of")
-    figure.axes[0].set_title("Each weight and each true share")
+    figure.axes[0].set_title("Weights and true shares, rank correlation")
     _ = plots.save(figure, "04_truth", run)
     own = np.diag(grid)  # each weight with the precision of its own modality
     print(f"On the diagonal: {own.min():.2f} to {own.max():.2f}.")
