@@ -190,7 +190,7 @@ print(f"   Difference: {second}.")
 # - [05_dyfulm](05_dyfulm.ipynb): DyFuLM, equation by equation; then
 # [06](06_dyfulm_ablations.ipynb), which of its parts help, and
 # [07](07_dyfulm_interpretability.ipynb), what gate and layers learn.
-# - [08_results](08_results.ipynb): every stored run, and every published number beside it.
+# - [08_results](08_results.ipynb): every stored run, and every published number next to ours.
 # - [09_your_clip](09_your_clip.ipynb): a recording of yours.
 # - [How to read a number here](book/intervals.md), and [your own experiment](book/use.md).
 

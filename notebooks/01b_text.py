@@ -419,7 +419,7 @@ for m in embedded.sequences:
 # ## 4 · What each modality knows by itself
 #
 # The same probe reads the finished audio and visual features; the text's error is the one above.
-# Fusion has to beat these errors later. A constant stands beside them.
+# Fusion has to beat these errors later. The last line has a constant's error.
 
 # %%
 data = features.build(corpus, layers=layers, **frozen)

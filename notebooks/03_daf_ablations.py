@@ -38,7 +38,7 @@
 # - [A modality of pure noise](#a-modality-of-pure-noise)
 # - [Paired tests](#paired-tests)
 # - [Damaged input at test time](#damaged-input-at-test-time)
-# - [What peeking would have gained](#what-peeking-would-have-gained)
+# - [What choosing on the test split would gain](#what-choosing-on-the-test-split-would-gain)
 # - [From validation to test](#from-validation-to-test)
 # - [Features that leak](#features-that-leak)
 # - [Cost of each rule](#cost-of-each-rule)
@@ -429,9 +429,9 @@ if "daf" in damage:
     )
 
 # %% [markdown]
-# <a id="what-peeking-would-have-gained"></a>
+# <a id="what-choosing-on-the-test-split-would-gain"></a>
 #
-# ## What peeking would have gained
+# ## What choosing on the test split would gain
 #
 # Several published systems choose their epoch or settings on the test split. Here is how much the
 # mildest form of this would gain: to report the best of the seeds' test scores instead of their

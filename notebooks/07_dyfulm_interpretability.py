@@ -30,9 +30,9 @@
 # **Contents**
 #
 # - [1 · Has the gate collapsed?](#1--has-the-gate-collapsed)
-# - [2 · Which words open it](#2--which-words-open-it)
+# - [2 · Which words open the gate](#2--which-words-open-the-gate)
 # - [3 · Which layers](#3--which-layers)
-# - [4 · Three tasks, one trunk](#4--three-tasks-one-trunk)
+# - [4 · Do the three tasks agree?](#4--do-the-three-tasks-agree)
 # - [5 · The guidance](#5--the-guidance)
 # - [6 · The diagnosis](#6--the-diagnosis)
 # - [7 · Real reviews](#7--real-reviews)
@@ -139,9 +139,9 @@ _ = plots.save(figure, "07_gate", run)
 print(f"Within .05 of one half: {near_start:.0%} before training, {near:.0%} after.")
 
 # %% [markdown]
-# <a id="2--which-words-open-it"></a>
+# <a id="2--which-words-open-the-gate"></a>
 #
-# ## 2 · Which words open it
+# ## 2 · Which words open the gate
 #
 # The trained model reads each frequent word of the embedded test reviews alone. A high mean gate
 # means that it relies on encoder A for this word. The untrained model's range over words shows what
@@ -198,9 +198,9 @@ for name, (alpha, _) in parts.items():
     print(f"Encoder {name}: {heaviest} has the largest mean weight, {rows.mean().max():.2f}.")
 
 # %% [markdown]
-# <a id="4--three-tasks-one-trunk"></a>
+# <a id="4--do-the-three-tasks-agree"></a>
 #
-# ## 4 · Three tasks, one trunk
+# ## 4 · Do the three tasks agree?
 #
 # Do the tasks pull the shared parameters the same way? **Measure**: the cosine between their
 # gradients on fixed training reviews, every fifth step (1: together, 0: unrelated, below 0: against

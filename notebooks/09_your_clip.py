@@ -37,7 +37,7 @@
 # - [2 · Features](#2--features)
 # - [3 · The model](#3--the-model)
 # - [4 · The verdict](#4--the-verdict)
-# - [5 · What each modality moves](#5--what-each-modality-moves)
+# - [5 · What each modality changes](#5--what-each-modality-changes)
 # - [6 · Step through the utterances](#6--step-through-the-utterances)
 # - [Takeaways](#takeaways)
 # - [Exercises](#exercises)
@@ -121,8 +121,7 @@ print(*data.notes, sep="\n")
 # are in lower case without punctuation; voices are utterance means of COVAREP without the columns
 # in which the original and ours differ. MOSI's visual features leak its labels, so **the model
 # learned faces from the embedded corpus** and says so. A weight of vision therefore shows how a
-# face would be used, and not how informative faces are. Its card is beside it in
-# `mmlib/daf/weights`.
+# face would be used, and not how informative faces are. Its model card is in `mmlib/daf/weights`.
 
 # %%
 judge = saved.load(model) if model else apply.model_for(data)
@@ -190,9 +189,9 @@ sided = ((found["low"] > 0) | (found["high"] < 0)).sum()
 print(f"{sided} of {len(found)} intervals lie on one side of zero.")
 
 # %% [markdown]
-# <a id="5--what-each-modality-moves"></a>
+# <a id="5--what-each-modality-changes"></a>
 #
-# ## 5 · What each modality moves
+# ## 5 · What each modality changes
 #
 # The table has the mean weight of each modality, and the mean and the largest change of the score
 # when it is taken away. A modality can have a large weight and change little, if it agrees with the

@@ -628,8 +628,8 @@ else:
 # ## 11 · The verdict on open question 1
 #
 # *Can DyFuLM take in voice and face?* A joint model can be built, and both papers are special cases
-# of it. The lines below say for each stored run whether it helps. "Strangers' voices" is the same
-# model with the voices (and faces) of other utterances.
+# of it. The lines below say for each stored run whether it helps. "Strangers' voices" means the
+# same model with the voices (and faces) of other utterances.
 
 # %%
 RIVALS = {
