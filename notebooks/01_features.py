@@ -20,8 +20,9 @@
 # **The question**: can the data be trusted before any model is trained on it? It takes a quarter of
 # a minute on a laptop's CPU with the embedded corpus, which we generate. DAF
 # ([arXiv 2509.22729](https://arxiv.org/abs/2509.22729)) learns on top of *frozen* encoders: text,
-# audio and vision become one vector each, once, and these never change. What we worked from says
-# little about this step, and errors in it raise no message.
+# audio and vision become one vector each, once, and these never change. What we worked from
+# (abstracts and summaries of the papers) says little about this step, and errors in it raise no
+# message.
 #
 # This notebook shows a corpus' passport (a summary of sizes, base rates and defects), a corpus
 # whose truth is known, and the scaling.

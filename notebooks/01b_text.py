@@ -112,8 +112,9 @@ print(f"{worded.name}: {report.texts} texts, {report.distinct} distinct, states 
 assert states.dtype == np.float32 and np.isfinite(states).all()
 
 # %% [markdown]
-# **Check: this is the equation.** Four texts of different lengths, padded into one batch, through
-# the plain model. Averaging over the padded length (the careless mean) gives another vector:
+# **Check: this is the equation.** We pass four texts of different lengths, padded into one batch,
+# through the plain model. Averaging over the padded length (the careless mean) gives another
+# vector:
 
 # %%
 chatter.set_verbosity_error()

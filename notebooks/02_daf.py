@@ -334,7 +334,7 @@ if dataset == "synthetic":
 #
 # The interval is for other videos and other seeds (`mmlib.scores.stats`). What we worked from does
 # not say which F1 it means, so the table has the two common conventions (`mmlib.scores.metrics` has
-# all of them). It reports MOSEI with COVAREP and FACET; another corpus or another encoder is
+# all of them). The paper reports MOSEI with COVAREP and FACET; another corpus or another encoder is
 # another experiment, and the ledger of [`08_results`](08_results.ipynb) judges only rows that test
 # the claim.
 

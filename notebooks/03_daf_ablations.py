@@ -547,10 +547,10 @@ _ = results.save(
 #
 # ## The stored runs on real data
 #
-# 20 seeds on CMU-MOSI, text + audio, with MiniLM (`mosi`) and with MPNet (`mosi-mpnet`; commands in
-# `papermill_runs/params`). DAF with the real audio is compared with DAF that has the audio of other
-# utterances (`t+shuffled`), Gaussian noise in its place (`tn`), or noise as a third modality
-# (`tan`).
+# These runs have 20 seeds on CMU-MOSI, text + audio, with MiniLM (`mosi`) or MPNet (`mosi-mpnet`;
+# commands in `papermill_runs/params`). DAF with the real audio is compared with DAF that has the
+# audio of other utterances (`t+shuffled`), Gaussian noise in its place (`tn`), or noise as a third
+# modality (`tan`).
 
 # %%
 stored = {}
@@ -580,15 +580,15 @@ for name, tests in stored.items():
 
 # %% [markdown]
 # **Where the claim fails.** On MOSI the gain of DAF over text alone is *depth*. Text with a second
-# layer and nothing else (`text_deep`), or with DAF's scorer beside a constant (`text_gated`), has
-# the error of DAF with audio. The gain does *not come from the audio*: DAF with the audio of other
-# utterances cannot be told from it. So there is no evidence that the voice helps; the interval
-# above bounds a possible benefit. Concatenation cannot be told from DAF either, nor can DAF with
-# noise in place of the audio. Without the deep text-only models, an ablation would have credited
-# the second modality.
+# layer and nothing else (`text_deep`), or with DAF's scorer beside a constant (`text_gated`),
+# cannot be told from DAF with audio. The gain does *not come from the audio*: DAF with the audio of
+# other utterances cannot be told from it. So there is no evidence that the voice helps; the
+# interval above bounds a possible benefit. Concatenation cannot be told from DAF either, nor can
+# DAF with noise in place of the audio. Without the deep text-only models, an ablation would have
+# credited the second modality.
 #
-# The leaking split (`mosi-leak`), errors on test. Vision alone (`v`) is hardly better than the
-# constant, and DAF with it (`tav`) is worse than DAF without (`ta`).
+# The table below has test errors on the leaking split (`mosi-leak`). Vision alone (`v`) is hardly
+# better than the constant, and DAF with it (`tav`) is worse than DAF without (`ta`).
 
 # %%
 leaked = results.load("mosi-leak").query("metric == 'mae'").groupby(["model", "variant"])["mean"]

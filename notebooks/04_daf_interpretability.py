@@ -108,7 +108,7 @@ daf.score.shape, daf.weights.shape
 #
 # - the **rank correlation** between its weight and the true precision share
 # $p_m / \sum_{m'} p_{m'}$, in each modality and pooled (goal: .6);
-# - the **gap closed**: the share of the error between fixed weights and a ceiling that DAF removes
+# - the **gap closed**: DAF's share of the possible improvement, from fixed weights to a ceiling
 # (goal: 70 %):
 #
 # $$\text{gap closed} = \frac{\mathrm{MAE}_\text{fixed} - \mathrm{MAE}_\text{DAF}}
@@ -462,12 +462,13 @@ print(f"{len(tables)} tables")
 #
 # ## 8 · Real data
 #
-# The same tables from the stored runs, 20 seeds: CMU-MOSI with text and audio (`mosi` with MiniLM,
-# `mosi-mpnet` with MPNet), MMMO with audio and vision. Nobody knows the true weights there, so we
-# have only faithfulness and the diagnosis. Each run begins with DAF's error and that of the
-# constant: the weights of a model that is no better than a constant explain nothing. On MOSI, look
-# at `rank_corr` of a hidden (`missing`) modality. It is higher for audio than for text, so the
-# weight of text says less about the score. Shuffled audio hardly changes the score (`change`).
+# Here are the same tables from the stored runs with 20 seeds: CMU-MOSI with text and audio (`mosi`
+# with MiniLM, `mosi-mpnet` with MPNet), MMMO with audio and vision. Nobody knows the true weights
+# there, so we have only faithfulness and the diagnosis. Each run begins with DAF's error and that
+# of the constant: the weights of a model that is no better than a constant explain nothing. On
+# MOSI, look at `rank_corr` of a hidden (`missing`) modality. It is higher for audio than for text,
+# so the weight of text says less about the score. Shuffled audio hardly changes the score
+# (`change`).
 
 # %%
 for name in ("mosi", "mosi-mpnet", "mmmo"):

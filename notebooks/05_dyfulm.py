@@ -280,9 +280,9 @@ round(g.mean().item(), 2), tuple(g.shape)
 #   h' = h \odot \mathrm{Guidance}(y_c, y_i), \quad y_f = f_\text{fine}(h')$$
 #
 # The heads are affine, the intensity's with a sigmoid. What we worked from names no guidance. Ours:
-# $2\,\mathrm{sigmoid}(V[\mathrm{softmax}(y_c); y_i] +
-# v)$, a factor in (0, 2) for each unit, with $V = v = 0$ at the start. **Check: at the start the
-# guidance changes nothing**, so any later effect is learned.
+# $2\,\mathrm{sigmoid}(V[\mathrm{softmax}(y_c); y_i] + v)$, a factor in (0, 2) for each unit, with
+# $V = v = 0$ at the start. **Check: at the start the guidance changes nothing**, so any later
+# effect is learned.
 
 # %%
 assert torch.equal(out.guidance, torch.ones_like(h))
@@ -473,9 +473,9 @@ if "hotel" in results.runs():
 # %% [markdown]
 # **SST-5 with a larger second encoder**, both frozen, 20 seeds. In `sst5` the second encoder is a
 # small one made from the sentences, in `sst5-mpnet` it is MPNet (commands in
-# `papermill_runs/params`). MPNet brings more than any module of notebook 06. But a logistic
-# regression of the same states (`logistic`) is as good as DyFuLM, so DyFuLM's modules add nothing
-# that we can measure. The run `sst5` was made before that baseline existed.
+# `papermill_runs/params`). MPNet brings more than any module of notebook 06. But the scores of a
+# logistic regression of the same states (`logistic`) lie inside DyFuLM's intervals, so no gain by
+# DyFuLM's modules can be seen. The run `sst5` was made before that baseline existed.
 
 # %%
 for name in ("sst5", "sst5-mpnet"):

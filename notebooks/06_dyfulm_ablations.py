@@ -44,8 +44,7 @@
 #   place](#1--what-is-switched-off-and-what-takes-its-place)
 # - [2 · Paired tests](#2--paired-tests)
 # - [3 · What the parts cost](#3--what-the-parts-cost)
-# - [4 · What looking at the test split would have
-#   gained](#4--what-looking-at-the-test-split-would-have-gained)
+# - [4 · What choosing on the test split would gain](#4--what-choosing-on-the-test-split-would-gain)
 # - [5 · The same at full size](#5--the-same-at-full-size)
 # - [Takeaways](#takeaways)
 # - [Exercises](#exercises)
@@ -115,9 +114,8 @@ print(
 # `no_fusion`, layer fusion and gate are each tested on and off (a 2 x 2 design).
 #
 # The full model alone is tuned (`python -m mmlib.dyfulm.tune`, 12 candidates on folds of train +
-# validation), and only where a row is printed below; all variants inherit its settings. So a
-# difference comes from a module and not from a learning rate. This gives the full model a small
-# advantage.
+# validation), if a row is printed below; all variants inherit its settings. So a difference comes
+# from a module and not from a learning rate. This gives the full model a small advantage.
 
 # %%
 base = tune.settings(dataset, encoder_a, encoder_b)
@@ -290,9 +288,9 @@ assert price.loc["full", "parameters"] > price.loc["none", "parameters"]
 print("the full model takes", "longer" if slower > 1 else "no longer", "than the bare one")
 
 # %% [markdown]
-# <a id="4--what-looking-at-the-test-split-would-have-gained"></a>
+# <a id="4--what-choosing-on-the-test-split-would-gain"></a>
 #
-# ## 4 · What looking at the test split would have gained
+# ## 4 · What choosing on the test split would gain
 #
 # We compare the variant that is best on the test split with the one that the validation split
 # chooses. The difference is what a paper would gain by reporting its best row.
