@@ -144,7 +144,7 @@ above.plot(table.index, table["F0"], label="SRH")
 below.plot(time, shape, "k--")
 below.plot(table.index, table["Rd"], ".", ms=3, label="as in the data sets")
 below.plot(centre / rate, published, ".", ms=3, label="as published")
-_ = above.set(ylabel="F0 (Hz)"), above.legend()
+_ = above.set(ylabel="F0 (Hz)", title="Pitch and pulse shape, measured and true"), above.legend()
 _ = below.set(xlabel="seconds", ylabel="Rd"), below.legend()
 _ = plots.save(figure, "covarep-pitch-rd", run)
 
@@ -183,7 +183,10 @@ for instants, sign, name in ((closures, "r^", "SEDREAMS"), (voice.closures, "k|"
     axes[1].plot(shown, np.full(len(shown), -1.2), sign, ms=6, label=name)
 axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
 _ = axes[1].set(xlabel="seconds", ylabel="flow slope", ylim=(-1.45, 0.6))
+_ = axes[0].set_title("Recording (above), and source found by inverse filtering (below)")
 _ = plots.save(figure, "covarep-inverse-filtering", run)
+r = np.corrcoef(slope[part], lf.waveform(shape[part.start], period))[0, 1]
+print(f"correlation of the slope found (IAIF) with the true one (LF): {r:.2f}")
 
 # %% [markdown]
 # **NAQ, QOQ and H1-H2** describe that pulse in three ways: its height over its steepest fall, the
@@ -219,6 +222,7 @@ axes[0].legend()
 expected = {name: np.interp(rd, grid, truth[name]) for name in truth}
 assert np.abs(inner["QOQ"] - expected["QOQ"]).median() < 0.03
 assert np.abs(inner["H1H2"] - expected["H1H2"]).median() < 1.5  # dB
+_ = axes[1].set_title("NAQ, QOQ and H1-H2, measured and true")
 _ = plots.save(figure, "covarep-pulse", run)
 away = {name: np.abs(inner[name] - expected[name]).median() for name in truth}
 print("median distance from the LF model:", {name: round(float(d), 3) for name, d in away.items()})
@@ -238,6 +242,7 @@ for axis, name in zip(axes, directions.index, strict=True):
     axis.plot(rd, inner[name], ".", ms=3)
     axis.set(xlabel="true Rd", ylabel=name)
 axes[2].set_ylabel("peakSlope (log10/octave)")
+_ = axes[1].set_title("From pressed (left) to relaxed (right)")
 _ = plots.save(figure, "covarep-directions", run)
 
 # %%
@@ -267,6 +272,7 @@ axis.plot(hertz, frame.log_spectrum[0], lw=0.5, label="spectrum")
 axis.plot(hertz, curve, label="true envelope")
 axis.plot(harmonic * 130, made, "k--", label="pulse x formants")
 _ = axis.set(xlabel="Hz", ylabel="ln amplitude", xlim=(0, 5500), ylim=(-14, -1)), axis.legend()
+_ = axis.set_title("Spectral envelope, measured and true")
 assert np.abs(curve[at] - made[:25]).mean() < 0.7
 _ = plots.save(figure, "covarep-envelope", run)
 print(f"Mean distance at 25 harmonics: {np.abs(curve[at] - made[:25]).mean():.2f} (ln amplitude).")
@@ -295,6 +301,7 @@ for axis, name in zip(axes, names, strict=True):
     axis.plot(medians[name], "o-")
     axis.set(xscale="log", xlabel="breath noise", ylabel=name)
 axes[0].set_ylabel("HMPDD_0 (ln rad)")
+_ = axes[1].set_title("Medians by breath noise")
 _ = plots.save(figure, "covarep-noise", run)
 
 # %%

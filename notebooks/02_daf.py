@@ -289,6 +289,7 @@ for name in [*alone, "static", "daf"] if len(data.modalities) > 1 else alone:
 # %%
 main = list(fits)[-1]
 figure = plots.learning(fits[main].curves, best_epoch=fits[main].best_epoch)
+figure.axes[0].set_title(f"{main}: error by epoch (lower is better)")
 _ = plots.save(figure, "02_curves", run)
 
 # %%

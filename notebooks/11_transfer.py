@@ -327,7 +327,7 @@ if "synthetic" in names and "synthetic_reviews" in names:
 # %% [markdown]
 # **Two classes.** AUC also ignores scale: it is the chance that a positive text scores above a
 # negative one. Neutral texts are dropped. Data sets with fewer than 30 test texts of a class get no
-# AUC. MELD, which has three classes, can be compared only in this way.
+# AUC. For MELD's three classes this is the better comparison.
 
 
 # %%

@@ -174,6 +174,8 @@ depth_names = list(predictions)
 x = np.array([cost[name] for name in depth_names])
 lines = {head: table.loc[depth_names, f"acc_{head}"].to_numpy(float) for head in ("coarse", "fine")}
 figure = frontier(x, lines, depth_names, "millions of operations a review")
+figure.axes[0].margins(y=0.15)
+figure.axes[0].set_title("Accuracy by number of layers, embedded reviews")
 _ = plots.save(figure, "12_frontier", run)
 
 # %%
@@ -361,6 +363,8 @@ if by_depth["acc_fine"]["variant"].nunique() > 1:
     for name, style in (("word vectors", "--"), ("full", ":")):  # full: the bag of words
         for value in beside.loc[beside["variant"] == name, "mean"]:
             figure.axes[0].axhline(value, color="black", lw=1, ls=style)
+    figure.axes[0].margins(y=0.15)
+    figure.axes[0].set_title("Accuracy by number of layers, hotel reviews (validation)")
     _ = plots.save(figure, "12_frontier_stored", run)
 
 # %%

@@ -209,6 +209,7 @@ def falls(text: str, effect: np.ndarray) -> np.ndarray:
 change = np.array([falls(t, e) for t, (_, e) in zip(legible, effects, strict=True)])  # (n, 2, k)
 lines = {"by effect": change[:, 0].mean(axis=0), "at random": change[:, 1].mean(axis=0)}
 figure = plots.curves(shares, lines, xlabel="share of words deleted", ylabel="change of the stars")
+figure.axes[0].set_title("Change of the score as words are deleted")
 _ = plots.save(figure, "13_deletion", run)
 
 # %%
