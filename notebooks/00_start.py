@@ -21,9 +21,10 @@
 #
 # ![DAF: frozen encoders, embeddings, a scorer that weighs them](../figures/models/daf.svg)
 #
-# **DyFuLM** ([arXiv 2512.01410](https://arxiv.org/abs/2512.01410)) rates a review. It reads it with
-# two encoders, mixes the layers of each, and joins them by a gate: 1 takes encoder A, 0 encoder B.
-# Three classes and an intensity are predicted first, and they guide the five classes.
+# **DyFuLM** ([arXiv 2512.01410](https://arxiv.org/abs/2512.01410)) rates a review. It reads the
+# text with two encoders, mixes the layers of each, and joins the encoders by a gate: a gate of 1
+# takes encoder A alone, 0 takes B alone. Three classes and an intensity (the rating as a number
+# from 0 to 1) are predicted first, and they guide the five classes.
 #
 # ![DyFuLM: two encoders, mixed layers, a gate, three heads](../figures/models/dyfulm.svg)
 #
@@ -65,7 +66,7 @@ plots.style()
 # ## One utterance
 #
 # In this generated data, each modality of each utterance is clear or noisy, and we know which. DAF
-# does not know it. It learns from 4,200 utterances and has to find out.
+# is not told. It has to learn the difference from the sentiment labels of 4,200 utterances.
 
 # %%
 corpus = load("synthetic")
@@ -79,8 +80,9 @@ seen = daf.predict(test)
 weights = seen.weights.mean(axis=0)  # (n, m)
 
 # %% [markdown]
-# We pick an utterance of strong sentiment whose voice is clear and whose words are not. The truth
-# decides which one, not what DAF says:
+# We pick an utterance of strong sentiment whose voice is clear and whose words are not. The choice
+# uses the truth alone, not DAF's output. A modality's ideal weight is its share of the total
+# precision ([01_features](01_features.ipynb)):
 
 # %%
 is_strong = np.abs(test.label) >= 2
@@ -94,7 +96,8 @@ _ = plots.save(figure, "00_utterance", run)
 print(f"DAF gives the voice {weights[i, 1]:.0%} of the weight; ideal is {truth[i, 1]:.0%}.")
 
 # %% [markdown]
-# Is that one lucky utterance? Here are all of the test split, by how much the words tell:
+# One utterance may be luck. So we take all utterances of the test split and group them by how
+# informative their words are:
 
 # %%
 clarity = corpus.truth["informativeness"][rows, 0]  # of the words, 0 to 1
@@ -102,14 +105,14 @@ by_level = pd.Series(weights[:, 0]).groupby(clarity).mean()
 figure = plots.curves(by_level.index, {"text": by_level.to_numpy()})
 axes = figure.axes[0]
 axes.set(xlabel="how informative the words are", ylabel="DAF's weight of the words")
-axes.set_title("DAF listens to the words where they tell something")
+axes.set_title("DAF weighs the words by how informative they are")
 _ = plots.save(figure, "00_weight", run)
 
 # %%
 assert by_level[1.0] > 3 * by_level[0.0]
 print(
-    f"Mean weight of the words: {by_level[0.0]:.2f} where they tell nothing, "
-    f"{by_level[1.0]:.2f} where they tell all."
+    f"Mean weight of the words: {by_level[0.0]:.2f} where they are uninformative, "
+    f"{by_level[1.0]:.2f} where they are fully informative."
 )
 
 # %% [markdown]
@@ -117,9 +120,9 @@ print(
 #
 # ## One review
 #
-# DyFuLM learns on generated hotel reviews, with frozen encoders: MiniLM as A, and as B a small one
-# that is made here from the reviews. Then each word of one review is read alone: which encoder does
-# the gate listen to?
+# DyFuLM learns on generated hotel reviews, with frozen encoders. Encoder A is MiniLM; encoder B is
+# a small one that we build from the reviews' own words. Then DyFuLM reads each word of one review
+# alone. Which encoder does the gate prefer for it?
 
 # %%
 reviews = load("synthetic_reviews").sample(1000)
@@ -141,17 +144,18 @@ alone = replace(reviews, **parts, label=np.zeros(n), truth={})
 
 # %%
 gate = dyfulm.predict(frozen.states(alone, *pair, scaler=states.scaler)).gate.mean(axis=(0, 2))
-_ = plots.save(cards.words(read, gate, "encoder B", "encoder A"), "00_gate", run)
+_ = plots.save(cards.words(read, gate, "lower gate", "higher gate"), "00_gate", run)
 found, true = FINE[said.fine[0, k]], FINE[goal.fine[held[k]]]
 print(f"DyFuLM: {found}; truth: {true}. The words' gates: {gate.min():.2f} to {gate.max():.2f}.")
+print(f"For {(gate > 0.5).sum()} of {n} words the gate is above one half: it prefers encoder A.")
 
 # %% [markdown]
 # <a id="three-findings-on-real-data"></a>
 #
 # ## Three findings on real data
 #
-# From the stored runs; each has its interval, its command and its data in
-# [08_results](08_results.ipynb).
+# The numbers are read from the stored runs. Their commands and data are in
+# [08_results](08_results.ipynb). CMU-MOSI has short video monologues.
 
 
 # %%
@@ -166,12 +170,12 @@ def difference(name: str, other: str, metric: str, a: str) -> str:
 # %%
 depth, voice = (difference("mosi", b, "mae", "daf") for b in ("text_deep", "daf:t+shuffled"))
 bag, second = (difference("hotel", b, "acc_fine", "dyfulm") for b in ("tfidf", "single_a"))
-print("1. CMU-MOSI: words and voice in DAF are no better than words alone in a model as deep.")
+print("1. CMU-MOSI, MiniLM: DAF with words and voice is no better than words alone, equally deep.")
 print(f"   Error of DAF minus that of words alone: {depth}.")
-print(f"   Error of DAF minus that of DAF with the voices of others: {voice}.")
+print(f"   Error of DAF minus that of DAF with the voices of other utterances: {voice}.")
 
 # %%
-print("2. Hotel reviews, fine-tuned: DyFuLM beats a bag of words, in accuracy of five classes.")
+print("2. Hotel reviews, fine-tuned: DyFuLM beats a bag of words in five-class accuracy.")
 print(f"   Difference: {bag}.")
 print("3. Its second encoder adds nothing there that we can measure.")
 print(f"   Difference: {second}.")
@@ -184,9 +188,9 @@ print(f"   Difference: {second}.")
 # - [02_daf](02_daf.ipynb): DAF, equation by equation; then [03](03_daf_ablations.ipynb), where the
 # claim fails, and [04](04_daf_interpretability.ipynb), what the weights mean.
 # - [05_dyfulm](05_dyfulm.ipynb): DyFuLM, equation by equation; then
-# [06](06_dyfulm_ablations.ipynb), which part is worth its place, and
+# [06](06_dyfulm_ablations.ipynb), which of its parts help, and
 # [07](07_dyfulm_interpretability.ipynb), what gate and layers learn.
-# - [08_results](08_results.ipynb): every stored run, and every published number beside it.
+# - [08_results](08_results.ipynb): every stored run, and every published number next to ours.
 # - [09_your_clip](09_your_clip.ipynb): a recording of yours.
 # - [How to read a number here](book/intervals.md), and [your own experiment](book/use.md).
 
@@ -197,8 +201,8 @@ print(f"   Difference: {second}.")
 #
 # Each takes a few lines below the last cell. The solutions run as they are.
 #
-# **1.** On what share of the test utterances does DAF give its largest weight to the modality that
-# deserves it most?
+# **1.** On what share of the test utterances does DAF give its largest weight to the modality whose
+# ideal weight is largest?
 #
 # <details><summary>Solution</summary>
 #

@@ -17,13 +17,15 @@
 #
 # ![From a corpus to vectors of one scale](../figures/models/data.svg)
 #
-# **The question**: can the data be trusted before any model is trained on it? A quarter of a minute
-# on a laptop's CPU with the embedded corpus. DAF
+# **The question**: can the data be trusted before any model is trained on it? It takes a quarter of
+# a minute on a laptop's CPU with the embedded corpus, which we generate. DAF
 # ([arXiv 2509.22729](https://arxiv.org/abs/2509.22729)) learns on top of *frozen* encoders: text,
-# audio and vision become one vector each, once, and these never change. The paper spends a few
-# words on this step. Most of what can silently go wrong is in it.
+# audio and vision become one vector each, once, and these never change. What we worked from
+# (abstracts and summaries of the papers) says little about this step, and errors in it raise no
+# message.
 #
-# This notebook looks at a corpus' passport, at a corpus whose truth is known, and at the scaling.
+# This notebook shows a corpus' passport (a summary of sizes, base rates and defects), a corpus
+# whose truth is known, and the scaling.
 # Nothing here reads a label of the test split. Before it: [`00_start`](00_start.ipynb). After it:
 # [`01b_text`](01b_text.ipynb) (from words and frames to vectors) and
 # [`01c_covarep`](01c_covarep.ipynb) (from a recording to frames).
@@ -81,13 +83,14 @@ _ = plots.save(architecture.draw(boxes, arrows, height=1.2), "data", "models", "
 #
 # ## 1 · The passport
 #
-# Before any model: which file is this, how large are its splits, what would a constant score, which
-# columns hold NaN, clipped or constant values, is any speaker or video in two splits? All of it is
-# one call. It holds counts and ids, never an utterance.
+# Before any model is trained, one call answers five questions. Which file is this? How large are
+# its splits? What would a constant score? Which columns hold NaN, clipped or constant values? Is
+# any speaker or video in two splits? The passport holds counts and ids, never an utterance's text.
 #
-# The base rates deserve a look. Whoever calls everything positive already has a respectable F1,
-# and whoever always says the training median a respectable error: each score in the later
-# notebooks is to be read against these rows. ("Positive" says +3, the end of the scale.)
+# A model that always gives the same answer already reaches the base rates: the row "positive"
+# predicts +3 for every utterance and gets about half of the signs right. Read each score of the
+# later notebooks against these rows. Two warnings about the embedded corpus are expected: its creak
+# is constant, as in CMU's files, and its short texts recur in several splits.
 
 # %%
 options = {"split": "bclstm", "modalities": ("text", "audio", "vision")} if leak else {}
@@ -104,9 +107,9 @@ print(facts)
 #
 # ## 2 · The record
 #
-# A corpus is one immutable record. Sequences are *ragged*: all frames end to end and a length for
-# each utterance, so no padding is stored anywhere. Axis letters here: `n` utterances, `t` token or
-# frame, `d` feature, `m` modality, `l` layer.
+# A corpus is one immutable record. Sequences are *ragged*: the frames of all utterances are stored
+# end to end, with a length for each, so there is no padding. Axis letters here: `n` utterances, `t`
+# token or frame, `d` feature, `m` modality, `l` layer.
 
 # %%
 print(f"{len(corpus)} utterances of {len(set(corpus.groups))} groups: {corpus.modalities}")
@@ -120,15 +123,16 @@ for m, sequences in corpus.sequences.items():
 #
 # ## 3 · A corpus whose truth is known
 #
-# On real recordings nobody knows how much an utterance's voice was worth, so nobody can say whether
-# an attention weight is *right*. The embedded corpus is made so that one can. Each utterance has a
+# On real recordings nobody knows how informative an utterance's voice was, so nobody can say
+# whether an attention weight is *right*. On the embedded corpus one can. Each utterance has a
 # sentiment $y$ (multiples of 1/3, about a fifth zeros, as in CMU-MOSEI), and each modality $m$ an
 # informativeness $q_m \in [0, 1]$ which decides how noisy its evidence is:
 #
 # $$s_m = 0.2^{\,q_m}\, 6^{\,1-q_m}, \qquad e_m = \mathrm{clip}(y + s_m \varepsilon,\, -3,\, 3)$$
 #
-# The evidence $e_m$ is what words, voice and face then say. A modality with low $q_m$ often says
-# something wrong. Check: where little was clipped, the spread of $e_m - y$ is $s_m$.
+# Here $\varepsilon$ is standard normal noise. Words, voice and face express the evidence $e_m$, not
+# $y$. A modality with low $q_m$ often says something wrong. Check: where little was clipped, the
+# spread of $e_m - y$ is $s_m$.
 
 # %%
 q, evidence = embedded.truth["informativeness"], embedded.truth["evidence"]  # (n, m) each
@@ -141,9 +145,9 @@ print(f"spread of clear voices: {found:.2f}, by the equation {wanted:.2f}")
 assert abs(found / wanted - 1) < 0.1
 
 # %% [markdown]
-# $q_m$ is not among the inputs, but it shows: in the manner of speaking (plain, hedged,
-# second-hand, vague, sarcastic), in an unvoiced, restless voice, in a face that is lost from view.
-# One utterance for each manner; what the words say (`evidence`) drifts from `y` as $q$ falls:
+# $q_m$ is not an input, but the inputs reflect it. A low $q_m$ makes the words vague or sarcastic,
+# the voice unvoiced and restless, and the face often lost from view. Below is one utterance for
+# each manner of speaking. What the words say (`evidence`) departs from `y` as $q$ falls:
 
 # %%
 examples = [int(np.flatnonzero(q[:, 0] == level)[3]) for level in (1, 0.75, 0.5, 0.25, 0)]
@@ -168,14 +172,14 @@ for name, at, sign in (("voiced frames", 1, voiced), ("frames without a face", 2
 # %% [markdown]
 # ### The oracle, and what dynamic weighting is worth here
 #
-# With all $q_m$ known, the prediction with the least expected error is the posterior median of $y$
-# given the evidence; evidence then counts by its precision $1/s_m^2$. The best *fixed* weighting of
-# the same evidence is a linear regression. The gap between the two is what a dynamic weighting can
-# win, and notebook 04 asks which share of it DAF closes.
+# With all $q_m$ known, the prediction with the least expected error (the oracle) is the posterior
+# median of $y$ given the evidence. The evidence then counts by its precision $1/s_m^2$. The best
+# *fixed* weighting of the same evidence is a linear regression. The gap between the two is what a
+# dynamic weighting can win, and notebook 04 asks which share of it DAF closes.
 #
 # The negative control is the same corpus with one $q$ for all utterances. There a fixed weighting
-# is right, and a method that still gains by weighing dynamically is fooling itself. (The little
-# that the oracle is ahead there, it owes to knowing which values a label can take.)
+# is right, so a gain by dynamic weighting would be spurious. (The oracle's small lead there comes
+# from knowing which values a label can take.)
 
 
 # %%
@@ -204,9 +208,9 @@ assert fixed_control - oracle_control < 0.1 * (fixed - oracle)
 # ## 4 · One scale, from the training split only
 #
 # Every feature is shifted and scaled by its mean and standard deviation over the *training*
-# utterances that have the modality, then clipped to ±5 (COVAREP's tails reach hundreds). A missing
-# modality is zero and `present` says so. Check: whatever the other splits hold, the scale is the
-# same.
+# utterances that have the modality, then clipped to ±5 (some COVAREP values lie hundreds of
+# deviations out). A missing modality is zero, and `present` marks it. Check: whatever the other
+# splits hold, the scale is the same.
 
 # %%
 frozen = {"encoder": encoder, "max_length": max_length}
@@ -251,7 +255,7 @@ print(f"3. Vectors of {widest} columns at most; scaled by {len(train)} training 
 #
 # Each takes a few lines below the last cell. The solutions run as they are.
 #
-# **1.** Is the gap between oracle and fixed weights a matter of the seed? Make the corpus with
+# **1.** Does the gap between oracle and fixed weights depend on the seed? Generate the corpus with
 # another one.
 #
 # <details><summary>Solution</summary>

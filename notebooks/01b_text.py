@@ -17,10 +17,10 @@
 #
 # ![Words and frames become one vector each](../figures/models/vectors.svg)
 #
-# **The question**: how do a text and a sequence of frames become one vector each, and what does a
-# careless mean cost? About half a minute on a laptop's CPU with the embedded corpus. DAF
-# ([arXiv 2509.22729](https://arxiv.org/abs/2509.22729)) freezes its encoders. So what they say, and
-# how it is averaged, is decided here and never learned later.
+# **The question**: how do a text and a sequence of frames become one vector each, and what does
+# averaging over padding cost? It takes about half a minute on a laptop's CPU with the embedded
+# corpus. DAF ([arXiv 2509.22729](https://arxiv.org/abs/2509.22729)) freezes its encoders. So the
+# choice of their states, and the way these are averaged, is made here and never learned later.
 #
 # Layers are chosen on training and validation videos only. Before this:
 # [`01_features`](01_features.ipynb) (the data). After it: [`01c_covarep`](01c_covarep.ipynb) (where
@@ -112,8 +112,9 @@ print(f"{worded.name}: {report.texts} texts, {report.distinct} distinct, states 
 assert states.dtype == np.float32 and np.isfinite(states).all()
 
 # %% [markdown]
-# **Check: this is the equation.** Four texts of different lengths, padded into one batch, through
-# the plain model. Averaging over the padded length gives another vector:
+# **Check: this is the equation.** We pass four texts of different lengths, padded into one batch,
+# through the plain model. Averaging over the padded length (the careless mean) gives another
+# vector:
 
 # %%
 chatter.set_verbosity_error()
@@ -142,7 +143,7 @@ assert off[0] > 0.1, "the shortest text has the most padding"
 # %% [markdown]
 # **Batches by length.** Texts of like length share a batch, longest first, up to a budget of tokens
 # with padding counted; the order is restored afterwards. In the order of arrival, much of the work
-# would be spent on padding. What exceeds `max_length` is cut, and the report says how often.
+# would be spent on padding. Texts longer than `max_length` are cut, and the report counts them.
 
 # %%
 tokens = np.array([len(ids) for ids in tokenizer(list(worded.text), verbose=False)["input_ids"]])
@@ -161,10 +162,10 @@ print("texts cut at", {limit: int((tokens > limit).sum()) for limit in (16, 32, 
 assert report.truncated == (tokens > max_length).sum()
 
 # %% [markdown]
-# **Check: the neighbours do not matter.** A text alone in its batch gets the numbers
-# it gets among others, to the last bit, since keys come in whole groups (`mmlib.text.attention`):
-# whoever encodes a corpus in another order trains the same model. (`cache=False`: both ways are
-# really computed.)
+# **Check: a text's states do not depend on its batch.** A text alone gets the same bits as among
+# others, because attention pads its keys to whole groups of 16 (`mmlib.text.attention`). So
+# encoding a corpus in another order trains the same model. (`cache=False` makes sure that both ways
+# are computed.)
 
 # %%
 some = [worded.text[i] for i in np.argsort(tokens)[:: len(tokens) // 16]]
@@ -174,8 +175,9 @@ assert np.abs(together - alone).max() < (1e-5 if torch.cuda.is_available() else 
 print(f"{len(some)} texts of {tokens.min()} to {tokens.max()} tokens: equal bits, alone or not")
 
 # %% [markdown]
-# **Check: nothing is encoded twice.** States lie on disk under a hash of everything they depend on
-# (text, weights, tokenizer, options, library versions). Another option is another entry.
+# **Check: nothing is encoded twice.** States are stored on disk under a hash of everything they
+# depend on (text, weights, tokenizer, options, library versions). A changed option makes a new
+# entry.
 
 # %%
 again, second = encoding.encode(worded.text, layers="all", report=True, **frozen)
@@ -190,9 +192,10 @@ print("an entry depends on:", ", ".join(sorted(second.settings)))
 # ## 2 · Which layers?
 #
 # The last layer of a sentence encoder was trained for similarity, not for sentiment. A linear probe
-# (ridge regression) on each layer tells what can be read off it. Two ways to hold out data, neither
-# of them the test split: five folds over the videos of training and validation together, and the
-# data set's own validation split. Every representation may choose among the same three penalties.
+# (ridge regression) on each layer shows how well that layer predicts sentiment. We hold out data in
+# two ways: five folds over the videos of training and validation together, and the data set's own
+# validation split. The test split is not used. Each layer takes the best of the same three
+# penalties.
 
 # %%
 PENALTIES = np.array([300.0, 1000.0, 3000.0])
@@ -265,7 +268,7 @@ figure = plots.curves(
 )
 for by, dashes in zip(errors.values(), ("-", "--"), strict=True):
     figure.axes[0].axhline(by["all layers"][0], color="black", lw=1, ls=dashes)
-figure.axes[0].set_title("horizontal: all layers end to end (solid: cross-validated)")
+figure.axes[0].set_title("The probe's error by layer (lower is better)")
 _ = plots.save(figure, "01b_layers", run)
 
 # %%
@@ -273,17 +276,17 @@ singles = {view: error[0] for view, error in errors["cross-validated"].items()}
 together = singles.pop("all layers")
 best_one = min(singles, key=singles.get)
 print(f"Best single layer, cross-validated: {best_one}, {singles[best_one]:.3f} MAE.")
-print(f"All layers end to end: {together:.3f}.")
+print(f"All layers end to end (horizontal lines; solid: cross-validated): {together:.3f}.")
 
 # %% [markdown]
-# The states of all layers end to end are read better than the last layer, so that is our default
-# (`layers="all"`); what we worked from names no layer. The choice was made by cross-validation. The
-# standard validation split of CMU-MOSI has ten videos, and those ten prefer the last layer, against
-# all the other videos: with `dataset=mosi` the table above shows both. Ten videos cannot settle a
-# choice; this is also why `mmlib.daf.tune` cross-validates.
+# The states of all layers end to end predict better than the last layer, so they are our default
+# (`layers="all"`). What we worked from names no layer. The choice was made by cross-validation. The
+# standard validation split of CMU-MOSI has only ten videos. On these ten the last layer is better,
+# while cross-validation says the opposite: `dataset=mosi` shows both. Ten videos are too few for a
+# choice, so `mmlib.daf.tune` cross-validates too.
 #
-# How sure is each of the two? The same utterances are predicted both ways, so the difference has
-# an interval of its own, over videos.
+# How sure is each result? All layers and the last layer predict the same utterances, so their
+# difference has an interval of its own, over videos.
 
 # %%
 wins = {}
@@ -312,9 +315,9 @@ print(f"{worded.name}: the two ways of holding out {'agree' if agree else 'DISAG
 #
 # ## 3 · Pooling frames, and what padding costs
 #
-# Audio and vision come as $T$ frames, another $T$ for each utterance. We keep the mean and the
-# standard deviation over the frames that are really there; a frame of zeros is none, since trackers
-# write zeros where they have lost the face:
+# Audio and vision come as $T$ frames, and $T$ differs between utterances. We keep the mean and the
+# standard deviation over valid frames. A frame of zeros is not valid, since trackers write zeros
+# where they have lost the face:
 #
 # $$\mu = \frac{1}{T} \sum_{t \le T} x_t, \qquad
 #   \sigma^2 = \frac{1}{T} \sum_{t \le T} (x_t - \mu)^2$$
@@ -333,9 +336,10 @@ for sequences in (sequences for source in sources for sequences in source.sequen
     print(f"{sequences.values.shape} frames -> {pooled.shape}")
 
 # %% [markdown]
-# Peers often pad every utterance to one length with zeros and then average over that length. Their
-# mean is $\frac{T}{T_{\max}}\mu$: it measures how long someone spoke. Two checks. The same voice
-# said twice over is the same voice; and the pitch of an utterance should not follow its length.
+# Other code often pads every utterance to one length with zeros and then averages over that length.
+# This padded mean is $\frac{T}{T_{\max}}\mu$: it also measures how long someone spoke. Two checks
+# follow. Repeating an utterance's frames must not change its mean, and its mean pitch must not
+# follow its length.
 
 
 # %%
@@ -362,10 +366,10 @@ for name, mean in (("valid", features.pool(audio)), ("padded", padded_mean(audio
     assert (rank > 0.7) == (name == "padded")
 
 # %% [markdown]
-# What does that cost? The probe again, on means alone, averaged both ways. The embedded utterances
-# differ in length by a factor of three; so that the effect of uneven lengths can be seen, each is
-# also cut to a random share of its frames, down to 5 %. The valid mean of fewer frames loses
-# little; the padded mean loses with every step.
+# What does padding cost? We fit the same probe to the means alone, averaged both ways. The embedded
+# utterances differ in length by a factor of three. To make lengths more uneven, we also cut each to
+# a random share of its frames, down to 5 %. The valid mean of fewer frames loses little; the padded
+# mean gets worse with every step.
 
 
 # %%
@@ -401,6 +405,7 @@ figure = plots.curves(
     ylabel="MAE added by padding",
 )
 figure.axes[0].axhline(0, color="black", lw=1)
+figure.axes[0].set_title("Error of the padded mean minus that of the valid mean")
 _ = plots.save(figure, "01b_padding", run)
 
 # %%
@@ -414,8 +419,8 @@ for m in embedded.sequences:
 #
 # ## 4 · What each modality knows by itself
 #
-# The same probe on the finished features (the text was read above): a floor for everything that
-# fusion claims later, and the constant beside it.
+# The same probe reads the finished audio and visual features; the text's error is the one above.
+# Fusion has to beat these errors later. The last line has a constant's error.
 
 # %%
 data = features.build(corpus, layers=layers, **frozen)
@@ -440,9 +445,9 @@ for name, held in known.items():
 #
 # ## Takeaways
 #
-# What differs from the paper: its encoders are BERT and COVAREP / FACET. Ours is a small sentence
-# encoder by default; `encoder="bert-base-uncased"` is the paper's, where a network can be reached.
-# What we worked from does not say which layer or which pooling it took.
+# What differs from the paper: its encoders are BERT and COVAREP / FACET. Our text encoder is a
+# small sentence encoder by default; `encoder="bert-base-uncased"` is the paper's and needs a
+# network. What we worked from does not say which layer or which pooling it took.
 
 # %%
 best = min(data.modalities, key=lambda m: mae(known[m])[0])

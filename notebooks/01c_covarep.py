@@ -17,11 +17,11 @@
 #
 # ![From a wave to one mean an utterance](../figures/models/covarep.svg)
 #
-# **The question**: are the 74 audio features of the papers right, and can a recording of yours have
-# them? Half a minute on a laptop's CPU. DAF's audio encoder
-# ([arXiv 2509.22729](https://arxiv.org/abs/2509.22729)) is COVAREP, a program for MATLAB.
-# `mmlib.covarep` computes the same columns from a wave. Each is checked on a voice whose truth we
-# know, because we make it.
+# **The question**: are our 74 COVAREP features right, and can you compute them for a recording of
+# yours? It takes half a minute on a laptop's CPU. DAF's audio encoder ([arXiv
+# 2509.22729](https://arxiv.org/abs/2509.22729)) is COVAREP, a program for MATLAB. `mmlib.covarep`
+# computes the same columns from a wave. Most are checked on a synthetic voice, whose true pitch and
+# pulse shape we choose.
 #
 # Before this: [`01_features`](01_features.ipynb) (the data) and [`01b_text`](01b_text.ipynb)
 # (pooling). After it: [`02_daf`](02_daf.ipynb). With a recording of yours:
@@ -91,10 +91,10 @@ _ = plots.save(architecture.draw(boxes, arrows, height=1.2), "covarep", "models"
 # ## 1 · Audio: 74 numbers every 10 ms, from the wave itself
 #
 # DAF's audio encoder is COVAREP: pitch, the shape of the glottal pulse, the spectral envelope and
-# the phase of the voice. `mmlib.covarep` computes its 74 columns from a recording. Whether an
-# estimate is right can be seen where the truth is known: on a voice that we make ourselves, from
-# the LF model of the glottal pulse with a chosen pitch and shape (Rd: 0.3 pressed ... 2.5
-# relaxed) and five formants.
+# the phase of the voice. `mmlib.covarep` computes its 74 columns from a recording. To see whether
+# an estimate is right, we synthesise a voice from the LF model of the glottal pulse and five
+# formants. We choose its pitch and its pulse shape Rd, which goes from 0.3 (pressed) to 2.5
+# (relaxed).
 
 # %%
 rate = 16000  # Hz
@@ -109,21 +109,21 @@ print(table.shape, {group: len(names) for group, names in GROUPS.items()})
 
 # %% [markdown]
 # **Pitch** (SRH) sums the harmonics of the linear-prediction residual, which has no formants left
-# to be mistaken for harmonics. The estimate is a whole number of Hz for each frame of 100 ms, and
-# amplitudes are read 1 Hz low. So we expect errors of about 0.5 Hz. At the ends there is no frame,
-# and the pitch is 0.
+# to be mistaken for harmonics. The estimate is a whole number of Hz for each frame of 100 ms, so we
+# expect errors below 1 Hz. At the ends there is no frame, and the pitch is 0.
 
 # %%
 inner = table.iloc[15:-15]  # the phase features need 0.14 s on either side
 f0 = np.interp(inner.index, time, pitch)
 assert np.abs(inner["F0"] - f0).max() < 2 and (inner["VUV"] == 1).all()
+print(f"median error of the pitch: {np.abs(inner['F0'] - f0).median():.1f} Hz")
 
 # %% [markdown]
-# **Rd** asks for which LF pulse the harmonics' phases are nearest to minimum phase (MSP). The
-# papers divide the measured spectrum by the pulse's; the original program lacks one conjugation and
-# so *adds* the pulse's phase. The data sets hold the original's numbers, so these are the default.
-# The voice of known shape shows the difference: the published form is right, the original's only
-# rises.
+# **Rd** is the shape of the LF pulse for which the harmonics' phases come closest to minimum phase
+# (by MSP). The method as published divides the measured spectrum by the pulse's. The original
+# program lacks one conjugation and so *adds* the pulse's phase. The data sets hold the original's
+# numbers, so these are the default. On our voice the published form follows the truth; the
+# original's estimate rises with the truth but departs from it.
 
 # %%
 stages = Stages(voice.wave, rate, set(), seed=0)
@@ -135,7 +135,7 @@ published = estimate_rd(frames, published=True)[:, 0]
 rd = np.interp(inner.index, time, shape)
 departure = (inner["Rd"] - rd).abs().median(), np.median(np.abs(published - shape[centre]))
 assert np.corrcoef(inner["Rd"], rd)[0, 1] > 0.9 and departure[1] < 0.05 < departure[0] < 0.4
-print(f"median departure {departure[0]:.2f} as in the data sets, {departure[1]:.2f} as published")
+print(f"median error of Rd: {departure[0]:.2f} in the data sets, {departure[1]:.2f} as published")
 
 # %%
 figure, (above, below) = plt.subplots(2, sharex=True, figsize=(7, 4))
@@ -144,14 +144,14 @@ above.plot(table.index, table["F0"], label="SRH")
 below.plot(time, shape, "k--")
 below.plot(table.index, table["Rd"], ".", ms=3, label="as in the data sets")
 below.plot(centre / rate, published, ".", ms=3, label="as published")
-_ = above.set(ylabel="F0 (Hz)"), above.legend()
+_ = above.set(ylabel="F0 (Hz)", title="Pitch and pulse shape, measured and true"), above.legend()
 _ = below.set(xlabel="seconds", ylabel="Rd"), below.legend()
 _ = plots.save(figure, "covarep-pitch-rd", run)
 
 # %% [markdown]
-# **Glottal closures** (SEDREAMS) are the instants at which the flow stops falling. They come
-# about a sample after the truth; the mask of voiced speech drops those of the first and the last
-# 50 ms, where no pitch frame is.
+# **Glottal closures** (SEDREAMS) are the instants at which the flow stops falling. The estimates
+# come about one sample late. Those of the first and the last 50 ms are dropped, since no pitch
+# frame covers them.
 
 # %%
 closures = stages.gci  # (f,) samples
@@ -161,11 +161,13 @@ assert len(closures) > 0.95 * len(voice.closures) and np.abs(late).max() < 4
 
 # %%
 print(
-    f"{len(closures)} of {len(voice.closures)}, {late.mean():.1f} +- {late.std():.1f} samples late"
+    f"{len(closures)} of {len(voice.closures)} closures, "
+    f"{late.mean():.1f} +- {late.std():.1f} samples late"
 )
 
 # %% [markdown]
-# **Inverse filtering** (IAIF) takes the vocal tract out again. What is left should be the source.
+# **Inverse filtering** (IAIF) removes the vocal tract's filter. What remains should be the glottal
+# source: the solid line should follow the dashed one.
 
 # %%
 flow, slope = iaif.glottal_flow(stages.wave, closures, rate)
@@ -181,7 +183,10 @@ for instants, sign, name in ((closures, "r^", "SEDREAMS"), (voice.closures, "k|"
     axes[1].plot(shown, np.full(len(shown), -1.2), sign, ms=6, label=name)
 axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
 _ = axes[1].set(xlabel="seconds", ylabel="flow slope", ylim=(-1.45, 0.6))
+_ = axes[0].set_title("Recording (above), and source found by inverse filtering (below)")
 _ = plots.save(figure, "covarep-inverse-filtering", run)
+r = np.corrcoef(slope[part], lf.waveform(shape[part.start], period))[0, 1]
+print(f"correlation of the slope found (IAIF) with the true one (LF): {r:.2f}")
 
 # %% [markdown]
 # **NAQ, QOQ and H1-H2** describe that pulse in three ways: its height over its steepest fall, the
@@ -203,9 +208,9 @@ grid = np.linspace(0.5, 2.3, 19)
 truth = pd.DataFrame([of_the_pulse(r) for r in grid], grid, ["NAQ", "QOQ", "H1H2"])
 
 # %% [markdown]
-# QOQ and H1-H2 lie near the truth. NAQ does for pressed voices and drops in the middle: a single
-# sample, the steepest one, decides its denominator, and whatever the inverse filter leaves of the
-# formants or the noise counts as steepness.
+# QOQ and H1-H2 lie near the truth. NAQ does so only for pressed voices and drops in the middle. Its
+# denominator is the single steepest sample, so any remainder of formants or noise counts as
+# steepness.
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(10, 3))
@@ -217,14 +222,15 @@ axes[0].legend()
 expected = {name: np.interp(rd, grid, truth[name]) for name in truth}
 assert np.abs(inner["QOQ"] - expected["QOQ"]).median() < 0.03
 assert np.abs(inner["H1H2"] - expected["H1H2"]).median() < 1.5  # dB
+_ = axes[1].set_title("NAQ, QOQ and H1-H2, measured and true")
 _ = plots.save(figure, "covarep-pulse", run)
 away = {name: np.abs(inner[name] - expected[name]).median() for name in truth}
-print("median distance from the LF model:", {name: round(d, 3) for name, d in away.items()})
+print("median distance from the LF model:", {name: round(float(d), 3) for name, d in away.items()})
 
 # %% [markdown]
-# **PSP, MDQ and peakSlope** have no true value but a direction: the more relaxed the voice, the
-# steeper its spectrum falls (PSP up, peakSlope down) and the less its wavelet maxima meet at the
-# closure (MDQ up).
+# **PSP, MDQ and peakSlope** have no true value, but a known direction. The more relaxed the voice,
+# the steeper its spectrum falls (PSP up, peakSlope down). Its wavelet maxima also spread out around
+# the closure (MDQ up). The rank correlations with Rd are printed below.
 
 # %%
 directions = inner[["PSP", "MDQ", "peakSlope"]].corrwith(
@@ -236,15 +242,16 @@ for axis, name in zip(axes, directions.index, strict=True):
     axis.plot(rd, inner[name], ".", ms=3)
     axis.set(xlabel="true Rd", ylabel=name)
 axes[2].set_ylabel("peakSlope (log10/octave)")
+_ = axes[1].set_title("From pressed (left) to relaxed (right)")
 _ = plots.save(figure, "covarep-directions", run)
 
 # %%
 assert directions["PSP"] > 0.8 and directions["MDQ"] > 0.6 and directions["peakSlope"] < -0.6
 
 # %% [markdown]
-# **MCEP** is the cepstrum, on a mel axis, of the true envelope: the smooth curve that rests on
-# the harmonics' tips. Here it is over the curve that the voice was made with: pulse times
-# formants.
+# **MCEP** is the cepstrum, on a mel axis, of the true envelope: the smooth curve through the
+# harmonics' peaks. The figure compares it with the curve that the voice was made with, pulse times
+# formants. Above 3 kHz noise fills the gaps between harmonics and lifts the envelope.
 
 # %%
 frame = sinusoids.harmonic_analysis(stages.wave, np.array([24000]), np.array([130.0]), rate)
@@ -265,15 +272,16 @@ axis.plot(hertz, frame.log_spectrum[0], lw=0.5, label="spectrum")
 axis.plot(hertz, curve, label="true envelope")
 axis.plot(harmonic * 130, made, "k--", label="pulse x formants")
 _ = axis.set(xlabel="Hz", ylabel="ln amplitude", xlim=(0, 5500), ylim=(-14, -1)), axis.legend()
+_ = axis.set_title("Spectral envelope, measured and true")
 assert np.abs(curve[at] - made[:25]).mean() < 0.7
 _ = plots.save(figure, "covarep-envelope", run)
 print(f"Mean distance at 25 harmonics: {np.abs(curve[at] - made[:25]).mean():.2f} (ln amplitude).")
 
 # %% [markdown]
 # **HMPDM and HMPDD** are the mean and the deviation of the harmonics' phase differences. Breath
-# noise loosens the phases, so HMPDD_0 rises with it, until it drowns the rest. Beyond the last
-# harmonic the original draws phases at random; ours come from a seed and touch HMPDM_24 and,
-# slightly, HMPDD.
+# noise scatters the phases, so HMPDD_0 rises with the noise. MDQ rises too, and the confidence of
+# Rd falls. Beyond the last harmonic the original draws phases at random. Ours come from a seed;
+# they affect HMPDM_24 and, slightly, HMPDD.
 
 # %%
 noises = [0.01, 0.03, 0.1, 0.3]
@@ -293,6 +301,7 @@ for axis, name in zip(axes, names, strict=True):
     axis.plot(medians[name], "o-")
     axis.set(xscale="log", xlabel="breath noise", ylabel=name)
 axes[0].set_ylabel("HMPDD_0 (ln rad)")
+_ = axes[1].set_title("Medians by breath noise")
 _ = plots.save(figure, "covarep-noise", run)
 
 # %%
@@ -303,12 +312,13 @@ print(f"HMPDD_0 rises with the noise, from {rise.iloc[0]:.2f} to {rise.iloc[-1]:
 # %% [markdown]
 # ### Are these the original's numbers?
 #
-# Against the original's own output on 17 recordings (arctic and EmoDB, 16 to 32 kHz): median
-# difference and 95 % point in standard deviations, and correlation. Two columns give a scale: the
-# original run again, and the original on the recording delayed by one sample. HMPDM_24 and HMPDD
-# differ because the original's random phases are not seeded. VUV is equal in every row, and creak
-# is 0 in both (it needs a commercial MATLAB toolbox). The table is what `python -m mmlib.covarep
-# --agreement FOLDER` prints for a folder of `.wav` files with the original's `.csv` beside each.
+# We compare with the original's own output on 17 recordings (CMU ARCTIC and EmoDB, 16 to 32 kHz).
+# The table has the median and the 95 % point (p95) of the difference, in standard deviations, and
+# the correlation r. Two groups of columns give a scale: the original run again, and the original on
+# the recording delayed by one sample. HMPDM_24 and HMPDD differ because the original's random
+# phases are not seeded. VUV is equal in every row, and creak is 0 in both (it needs a commercial
+# MATLAB toolbox). The table is what `python -m mmlib.covarep --agreement FOLDER` prints for a
+# folder of `.wav` files with the original's `.csv` beside each.
 #
 # | feature | ours: median | p95 | r | again: median | r | one sample later: median | p95 | r |
 # |---|---|---|---|---|---|---|---|---|
@@ -342,12 +352,12 @@ assert again.to_numpy().tobytes() == table.to_numpy().tobytes(), "the same bits 
 assert tuple(table) == FEATURES and np.isfinite(table.to_numpy()).all()
 
 # %% [markdown]
-# **Waves for the embedded corpus.** Its audio columns are drawn from each utterance's evidence;
-# no wave is behind them. `spoken` gives a few utterances one: pitch, voicing, glottal shape and
-# loudness of the synthesiser follow the utterance's own frames (our reading: 0.1 s of speech a
-# frame), and all 74 columns are then measured from the wave, on the path that a recording takes.
-# Here six utterances with a clear voice, from the lowest to the highest evidence. What is measured
-# in the voiced rows has to be what the corpus said, and the evidence has to be heard in it.
+# **Waves for the embedded corpus.** Its audio columns are drawn from each utterance's evidence,
+# without any wave. `spoken` synthesises a wave for a few utterances: pitch, voicing, glottal shape
+# and loudness follow the utterance's own frames (our choice: 0.1 s of speech a frame). All 74
+# columns are then measured from the wave, as for a recording. The table has six utterances with a
+# clear voice, from the lowest to the highest evidence. The measured means must agree with the
+# corpus' own and must follow the evidence.
 
 # %%
 embedded = load("synthetic", seed=seed)
@@ -385,8 +395,8 @@ for name, sign in (("F0", 1), ("Rd", -1), ("MCEP_0", 1)):
 pairs.round(2)
 
 # %% [markdown]
-# Pooled over the rows that are there ([`01b_text`](01b_text.ipynb)), they are what CMU's files
-# hold: `utterance_means` of the same wave.
+# Averaged over valid rows ([`01b_text`](01b_text.ipynb)), the measured frames equal
+# `utterance_means` of the same wave, which is what CMU's files hold.
 
 # %%
 wave = speak(embedded.sequences["audio"], rows[0]).wave
@@ -398,11 +408,11 @@ assert np.allclose(utterance_means(extract(wave, rate), 0, len(wave) / rate), po
 #
 # ## 2 · A whole recording: sound, words and face on one time axis
 #
-# What the corpora hold is made of recordings, and `mmlib.recordings` does the same with any
-# clip: the sound is decoded to 16 kHz, the transcript cut into utterances, each utterance's sound
-# goes through COVAREP, and frames are averaged over intervals of time. Without a clip of yours
-# (parameters) the project makes one: sentences of the embedded corpus, spoken by the synthetic
-# voice, with word times and a face export.
+# The features of the corpora were made from recordings, and `mmlib.recordings` makes them from any
+# clip. It decodes the sound to 16 kHz, cuts the transcript into utterances, computes COVAREP for
+# each, and averages frames over intervals of time. If you give no clip of yours (parameters), the
+# project makes one. There the synthetic voice speaks sentences of the embedded corpus, with word
+# times and a face export.
 
 # %%
 made = demo.record(tempfile.mkdtemp(), seed=seed) if not clip else None
@@ -415,7 +425,8 @@ for one in said.utterances[:3]:
     print(f"{one.start:5.2f} to {one.end:5.2f} s, {len(one.pieces)} words: {one.text[:60]}")
 
 # %% [markdown]
-# Frames of each utterance, every 10 ms; their pitch over the pitch that the voice was made with.
+# We compute frames of each utterance, every 10 ms, and compare their pitch with that of the
+# synthetic voice. An utterance of less than 0.82 s is too short for COVAREP.
 
 # %%
 turns = np.array([(one.start, one.end) for one in said.utterances])  # (n, 2) s
@@ -429,12 +440,14 @@ centre = intervals.mean(axis=1)  # (f,) s
 if made:
     truth = made.f0[(centre * decode.RATE).astype(int)]
     voiced = (values[:, 1] == 1) & (truth > 0)
-    assert np.median(np.abs(values[voiced, 0] - truth[voiced])) < 3  # Hz
+    error = np.median(np.abs(values[voiced, 0] - truth[voiced]))  # Hz
+    assert error < 3
+    print(f"median error of the pitch in {voiced.sum()} voiced frames: {error:.1f} Hz")
 
 # %% [markdown]
-# **Intervals to intervals.** A word's features are the plain mean of all frames that reach into it,
-# whole frames, however far: the way CMU's SDK collapses one sequence onto another. By hand, and for
-# the first word of the recording:
+# **From frames to words.** A word's features are the plain mean of all frames that overlap the
+# word, however little. CMU's SDK does the same when it collapses one sequence onto another. Here it
+# is done by hand, and for the first word of the recording:
 
 # %%
 toy = collapse(
@@ -487,9 +500,9 @@ figure = timelines.recording(
 _ = plots.save(figure, "01c_recording", run)
 
 # %% [markdown]
-# All of it at once, as `python -m mmlib.recordings` does for one clip or for a folder
-# of them: one mean an utterance, and what had to be masked, counted. Notebook 09 puts a trained
-# model on top.
+# The figure shows all tracks on one time axis. `recordings.build` does every step at once, as
+# `python -m mmlib.recordings` does for one clip or a folder of clips. It returns one mean for each
+# utterance and counts what it had to mask. Notebook 09 puts a trained model on top.
 
 # %%
 whole = recordings.build(*files[:2], files[2] or None)
@@ -505,8 +518,8 @@ if whole.sequences["audio"].lengths[0]:
 
 # %%
 print(
-    f"1. On the made voice Rd is off by {departure[1]:.2f} as published (median), and by "
-    f"{departure[0]:.2f} as the data sets have it."
+    f"1. On the synthetic voice Rd has a median error of {departure[1]:.2f} as published, and of "
+    f"{departure[0]:.2f} as in the data sets."
 )
 print(
     f"2. {len(closures)} of {len(voice.closures)} glottal closures are found, "
@@ -524,7 +537,7 @@ print(
 #
 # Each takes a few lines below the last cell. The solutions run as they are.
 #
-# **1.** Make a voice of 220 Hz. How far is its measured pitch from that?
+# **1.** Synthesise a voice of 220 Hz. How far from 220 Hz is its measured pitch?
 #
 # <details><summary>Solution</summary>
 #

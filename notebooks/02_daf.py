@@ -17,15 +17,16 @@
 #
 # ![DAF: frozen encoders, embeddings, a scorer that weighs them](../figures/models/daf.svg)
 #
-# About a minute on a laptop's CPU with the embedded corpus. The paper is *Multi-Modal Sentiment
-# Analysis with Dynamic Attention Fusion* (arXiv 2509.22729). Its claim: a small attention module
-# that weighs text, audio and vision anew for every utterance, over frozen encoders, beats fixed
-# weights and beats any single modality (F1 87.4, MAE .539 on CMU-MOSEI).
+# It takes about a minute on a laptop's CPU with the embedded corpus. The paper is *Multi-Modal
+# Sentiment Analysis with Dynamic Attention Fusion* (arXiv 2509.22729). It puts a small attention
+# module on frozen encoders, which weighs text, audio and vision anew for every utterance. The claim
+# is that this module beats fixed weights and any single modality (F1 87.4, MAE .539 on CMU-MOSEI).
 #
-# What we worked from prints no equation. Every formula below is **our reading**; where a choice is
-# ours, the text says so. Before this: [`01_features`](01_features.ipynb) (where the vectors come
-# from). After it: [`03_daf_ablations`](03_daf_ablations.ipynb) (other fusion rules, other subsets)
-# and [`04_daf_interpretability`](04_daf_interpretability.ipynb).
+# What we worked from prints no equation. Every formula below is **our reading**, and "ours" marks a
+# choice that we made. Before this: [`01_features`](01_features.ipynb) and
+# [`01b_text`](01b_text.ipynb) (where the vectors come from). After it:
+# [`03_daf_ablations`](03_daf_ablations.ipynb) (other fusion rules, other subsets) and
+# [`04_daf_interpretability`](04_daf_interpretability.ipynb).
 #
 # Paper: [arXiv 2509.22729](https://arxiv.org/abs/2509.22729)
 # · before: [01c_covarep](01c_covarep.ipynb)
@@ -83,8 +84,8 @@ _ = plots.save(architecture.daf(), "daf", "models", "svg")  # the picture above
 # ## The data
 #
 # Axis letters: `b` batch, `d` feature, `m` modality, `h` hidden, `s` stack member (seed); `n`
-# counts utterances. `features.build` gives one standardised vector a modality and utterance
-# (notebook 01), and `present`, which says who has which modality.
+# counts utterances. `features.build` gives one standardised vector for each modality and utterance
+# (notebook 01), and `present`, which marks the modalities that an utterance has.
 
 # %%
 leaky = {"split": "bclstm", "modalities": ("text", "audio", "vision")} if leak else {}
@@ -133,9 +134,9 @@ h.shape
 # ## 2 · A weight for each modality and utterance
 #
 # "Dynamic" means that the weights are computed from the utterance itself. Ours: a scorer with one
-# hidden layer of 16 sees all embeddings at once and which of them are present, so that the weight
-# of the voice can depend on what the words look like; a softmax over the *present* modalities
-# makes the scores into weights ($\tau = 1$):
+# hidden layer of 16 units sees all embeddings at once, and which of them are present. So the weight
+# of the voice can depend on the words. A softmax over the *present* modalities turns the scores
+# into weights ($\tau = 1$):
 #
 # $$e = V\,\mathrm{relu}(U\,[h_1; \ldots; h_M; \text{present}] + a) + c, \qquad
 #   \alpha_m = \frac{\exp(e_m/\tau)}{\sum_{m' \text{present}} \exp(e_{m'}/\tau)}$$
@@ -153,7 +154,7 @@ alpha.numpy().round(3)
 
 # %% [markdown]
 # **Check: a missing modality gets exactly zero**, whatever its features hold, and the others share
-# the rest. That is what "any subset of modalities" needs.
+# the rest. So the model accepts any subset of modalities.
 
 # %%
 if len(data.modalities) > 1:
@@ -175,7 +176,8 @@ if len(data.modalities) > 1:
 #
 # $$\hat y = \sum_m \alpha_m\, o_m$$
 #
-# So a weight is not a hint about the score; it is a term of it. Notebook 04 builds on that.
+# So a weight is exactly the share with which a modality's opinion enters the score. Notebook 04
+# builds on that.
 
 # %%
 z = torch.einsum("bm,bmh->bh", alpha, h)
@@ -189,7 +191,7 @@ out.score[0].detach().numpy().round(3)
 
 # %% [markdown]
 # **Check: fixed weights are a special case.** With the scorer's last layer at zero the weights are
-# uniform and DAF is the mean fusion. Whatever DAF gains over it, it gains by the scorer.
+# uniform and DAF is the mean fusion. Any gain of DAF over mean fusion comes from the scorer.
 
 # %%
 flat = fusion.create("daf", data.dims, s=1).reset([Streams.of(0).weights])
@@ -206,12 +208,12 @@ assert torch.allclose(flat(x, present).score, mean(x, present).score, atol=1e-6)
 #
 # What we worked from names no loss. Ours: the absolute error, AdamW, early stopping on the
 # validation split, and three kinds of dropout. The loss is smooth: $e^2$ below $|e| = 1/2$, and
-# $|e| - 1/4$ above. With the plain absolute error, rounding flips gradients near zero, and
-# machines diverge.
+# $|e| - 1/4$ above. With the plain absolute error, rounding flips the gradient's sign near zero,
+# and two machines train different models.
 #
-# **Features**: one mask of columns a batch. **Hidden**: the usual. **Modality dropout** hides whole
-# modalities of single utterances, so that no modality is relied on by habit. The encoders stay
-# frozen. This is the whole loop for one seed:
+# **Feature dropout** hides the same input columns for a whole batch. **Hidden dropout** is the
+# usual one. **Modality dropout** hides whole modalities of single utterances, so that the model
+# does not rely on one alone. The encoders stay frozen. This is the whole loop for one seed:
 
 # %%
 tuned = tune.settings(dataset, data.modalities, "daf", encoder)
@@ -240,9 +242,9 @@ def plain_loop(seed: int, steps: int) -> fusion.Fusion:
 
 
 # %% [markdown]
-# **Check: the stack is k plain runs.** `train.fit` trains all seeds at once. Each seed has random
-# streams of its own for initial weights, order and masks, so after the same number of steps its
-# parameters agree with the plain loop's to 1e-5, whoever else is in the stack.
+# **Check: the stack equals separate runs.** `train.fit` trains all seeds at once. Each seed has
+# random streams of its own for initial weights, order and masks, so after the same number of steps
+# its parameters agree with the plain loop's to 1e-5, whatever other seeds are in the stack.
 
 # %%
 steps = min(20, len(rows["train"]) // settings.batch)  # of whole batches
@@ -288,6 +290,7 @@ for name in [*alone, "static", "daf"] if len(data.modalities) > 1 else alone:
 # %%
 main = list(fits)[-1]
 figure = plots.learning(fits[main].curves, best_epoch=fits[main].best_epoch)
+figure.axes[0].set_title(f"{main}: error by epoch (lower is better)")
 _ = plots.save(figure, "02_curves", run)
 
 # %%
@@ -295,8 +298,8 @@ epochs = np.asarray(fits[main].best_epoch) + 1  # (s,)
 print(f"{main} is best on validation after {epochs.min()} to {epochs.max()} epochs.")
 
 # %% [markdown]
-# The table also has two constants: the training median, and "always positive" (+1).
-# A model is only as good as its distance from them.
+# The table also has two constants: the training median, and +1 for every utterance. Read each
+# model's score against theirs. The columns are defined on the page [scores](book/scores.md).
 
 # %%
 constant = np.full(len(test), np.median(data.label[rows["train"]]))
@@ -309,7 +312,7 @@ table = pd.DataFrame(
     }
     | {
         "constant": all_scores(constant, test.label),
-        "positive": all_scores(np.ones(len(test)), test.label),
+        "always +1": all_scores(np.ones(len(test)), test.label),
     }
 ).T
 
@@ -333,7 +336,7 @@ if dataset == "synthetic":
 #
 # The interval is for other videos and other seeds (`mmlib.scores.stats`). What we worked from does
 # not say which F1 it means, so the table has the two common conventions (`mmlib.scores.metrics` has
-# all of them). It reports MOSEI with COVAREP and FACET; another corpus or another encoder is
+# all of them). The paper reports MOSEI with COVAREP and FACET; another corpus or another encoder is
 # another experiment, and the ledger of [`08_results`](08_results.ipynb) judges only rows that test
 # the claim.
 
@@ -357,8 +360,8 @@ shown.insert(0, "paper, MOSEI", pd.Series(paper))
 shown
 
 # %% [markdown]
-# **Another corpus.** The text branch as trained here, with the scale of *this* training split, on
-# the test split of another data set (parameter `transfer`).
+# **Another corpus.** If the parameter `transfer` names another data set, the text branch trained
+# here also predicts its test split, with the scale of *this* training split.
 
 # %%
 if transfer:
@@ -376,8 +379,8 @@ results.save(new, run, "02_daf", parameters=used | states | own, checksums=dict(
 print(f"{len(new)} rows for {len(scores)} models")
 
 # %% [markdown]
-# The same table from the stored run on real CMU-MOSI (20 seeds, text + audio, frozen MiniLM), made
-# by `make run RUN=mosi PARAMS=papermill_runs/params/mosi.yaml`:
+# This table is from the stored run on real CMU-MOSI (20 seeds, text `t` and audio `a`, frozen
+# MiniLM), made by `make run RUN=mosi PARAMS=papermill_runs/params/mosi.yaml`:
 
 # %%
 full = results.load("mosi").query("notebook == '02_daf' and dataset == 'mosi'")
@@ -406,10 +409,10 @@ if main == "daf":
 print("\n".join(lines))
 
 # %% [markdown]
-# **What differs from the paper, and why.** Encoders: MiniLM offline, where the paper has BERT
-# (`encoder="bert-base-uncased"` with a model hub). Pooled vectors instead of frame sequences, our
-# loss, widths and dropout: the paper leaves them open. Corpus: MOSEI's audio and visual features
-# are not freely redistributable; with them in `data/mosei/`, `make run DATASET=mosei` runs this
+# **What differs from the paper, and why.** The encoder is MiniLM, where the paper has BERT
+# (`encoder="bert-base-uncased"` with a model hub). Pooled vectors, loss, widths and dropout are
+# ours, since what we worked from leaves them open. The corpus is not MOSEI, whose audio and visual
+# features may not be redistributed. With them in `data/mosei/`, `make run DATASET=mosei` runs this
 # notebook unchanged.
 #
 # Next: [`03_daf_ablations`](03_daf_ablations.ipynb) asks whether other fusion rules do as well with
@@ -435,7 +438,7 @@ print("\n".join(lines))
 #
 # </details>
 #
-# **2.** Is the mean of all seeds' scores better than one seed?
+# **2.** Is the mean of all seeds' scores better than the scores of one seed?
 #
 # <details><summary>Solution</summary>
 #

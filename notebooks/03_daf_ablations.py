@@ -18,12 +18,13 @@
 # ![Paired differences of DAF and each other model on
 # CMU-MOSI](../figures/mosi-mpnet/03_differences.png)
 #
-# About a minute on a CPU with a third of the embedded corpus. The paper's ablation says that
-# dynamic weighting is what counts. To test that, every rule gets the same projections, head, loss
-# and **the same tuning budget**: 20 candidates each, cross-validated over videos of train + valid
-# with three seeds (`mmlib.daf.tune`). Each modality alone gets the same depth as the fusion rules.
-# Then: all subsets of modalities, a modality of pure noise, paired tests, damaged input, what
-# peeking at the test split would gain, and what each rule costs.
+# It takes about a minute on a CPU with a third of the embedded corpus. The paper's ablation
+# attributes DAF's gain to dynamic weighting. To test that, every rule gets the same projections,
+# head, loss and **the same tuning budget**: 20 candidates each, cross-validated over videos of
+# train + valid with three seeds (`mmlib.daf.tune`). Each modality alone gets the same depth as the
+# fusion rules. The notebook then tests all subsets of modalities, a modality of pure noise, damaged
+# input, choices made on the test split, and the cost of each rule. The picture shows the result on
+# real data.
 #
 # Before this: [`02_daf`](02_daf.ipynb) (the equations). After it:
 # [`04_daf_interpretability`](04_daf_interpretability.ipynb).
@@ -37,7 +38,7 @@
 # - [A modality of pure noise](#a-modality-of-pure-noise)
 # - [Paired tests](#paired-tests)
 # - [Damaged input at test time](#damaged-input-at-test-time)
-# - [What peeking would have gained](#what-peeking-would-have-gained)
+# - [What choosing on the test split would gain](#what-choosing-on-the-test-split-would-gain)
 # - [From validation to test](#from-validation-to-test)
 # - [Features that leak](#features-that-leak)
 # - [Cost of each rule](#cost-of-each-rule)
@@ -109,16 +110,18 @@ full = features.variant(data.modalities)
 # | `daf` | $z = \sum_m \alpha_m(h) h_m$ |
 # | `text` | one modality, one layer: $z = h_\text{text}$ |
 # | `text_deep` | one modality, two layers: $z = \mathrm{relu}(W h_\text{text})$, `concat` alone |
-# | `text_gated` | `daf` on text and a constant: $z = \alpha h_\text{text} + (1 - \alpha) h_1$ |
+# | `text_gated` | `daf` on text and a constant $c$: $z = \alpha h_\text{text} + (1 - \alpha) h_c$ |
 # | `ridge` | a linear model of all features, its penalty chosen on the same folds |
 #
-# The one-modality models matter most. `text` has one layer less than `concat` and `daf`; what these
-# gain over it may be depth. `text_deep` and `text_gated` have that depth and no second modality.
+# The one-modality models are the critical controls. `text` has one layer less than `concat` and
+# `daf`, so their gain over `text` may come from depth. `text_deep` and `text_gated` have that depth
+# and no second modality.
 #
-# The settings that the budget found are read from `papermill_runs/settings.json`, with every trial;
-# `near` counts the candidates within .005 of the best. For a corpus that was not tuned, all rules
-# share one default, and this table is empty. The embedded corpus was tuned on an earlier wording of
-# its texts; labels, voices and faces were the same.
+# The table shows the best settings that the search found, read from `papermill_runs/settings.json`.
+# `cv_mae` is their cross-validated error, `worst` that of the worst candidate, and `near` counts
+# the candidates within .005 of the best. A corpus that was not tuned uses one default for all rules
+# and has an empty table. The embedded corpus was tuned on an earlier wording of its texts; labels,
+# voices and faces were the same.
 
 # %%
 key = dataset + "-leak" * leak
@@ -189,7 +192,8 @@ print(
 #
 # ## All subsets of modalities
 #
-# Any subset can be trained with DAF, as absent modalities are masked out of the softmax.
+# DAF can be trained on any subset, as absent modalities are masked out of the softmax. In the table
+# below, compare the rows of `daf` with each other.
 
 # %%
 subsets = [c for k in range(2, len(data.modalities)) for c in combinations(data.modalities, k)]
@@ -208,7 +212,8 @@ results.table(alone, metrics=("mae", "corr", "f1_non0"))
 
 # %% [markdown]
 # **Check: one model for every subset.** A model trained on all modalities can also be *used*
-# without one. Modality dropout is what prepares it for that.
+# without one, if modality dropout has prepared it. Compare each error with that of DAF trained on
+# the remaining modalities, in the table above.
 
 
 # %%
@@ -229,10 +234,11 @@ pd.Series(masked, name="MAE", dtype=float).round(2)
 #
 # ## A modality of pure noise
 #
-# A weighting that cannot ignore a useless modality is not dynamic. 100 Gaussian columns join the
-# data as a modality of their own (`n`), and three rules are trained again. In `t+shuffled` the
-# audio is that of other utterances, in five random orders, each with a fifth of the seeds. The cost
-# is the MAE above that of text alone at the same depth.
+# A dynamic weighting should be able to ignore a useless modality. So 100 Gaussian columns join the
+# data as a modality of their own (`n`), and `static`, `concat` and `daf` are trained again. In
+# `t+shuffled` the audio is that of other utterances, in five random orders, each with a fifth of
+# the seeds. The cost is the MAE above that of text alone at the same depth. By default these models
+# are not trained; [the stored runs](#the-stored-runs-on-real-data) have them.
 
 
 # %%
@@ -288,7 +294,8 @@ for (rule, name), score in controls.items():
 print(pd.DataFrame(cost).T.round(3) if cost else "trained where `noise` is set, as in the run mosi")
 
 # %% [markdown]
-# Which of the means against useless modalities helps? DAF again, each taken away in turn.
+# Which part of the training protects DAF against a useless modality? With `noise` set, DAF is
+# trained again with one part changed at a time.
 
 # %%
 base = tune.settings(key, data.modalities, "daf", encoder)
@@ -328,9 +335,9 @@ if ablated:
 #
 # ## Paired tests
 #
-# Intervals of two models overlap long before their difference is in doubt, since both were tested
-# on the same videos. So differences are tested in pairs, seed by seed and video by video: a *t*
-# test that holds for other videos and other seeds (`mmlib.scores.stats`), and Holm over the table.
+# Two models can differ clearly although their intervals overlap, since both were tested on the same
+# videos. So we test paired differences, seed by seed and video by video. The *t* test holds for
+# other videos and other seeds (`mmlib.scores.stats`), and Holm's correction covers the table.
 # Negative MAE differences favour DAF. `daf:t+shuffled` is DAF with the audio of other utterances.
 
 # %%
@@ -372,8 +379,8 @@ if dataset == "synthetic" and models == "all":
     assert simpler <= set(worse)
 
 # %% [markdown]
-# On the embedded corpus DAF is better than every model of one modality, however deep, than the
-# plain mean, and than fixed weights.
+# On the embedded corpus DAF is better than every model of one modality at any depth, than the plain
+# mean, and than fixed weights.
 
 # %% [markdown]
 # <a id="damaged-input-at-test-time"></a>
@@ -381,8 +388,8 @@ if dataset == "synthetic" and models == "all":
 # ## Damaged input at test time
 #
 # One modality at a time is missing, noisy, shuffled between utterances, or taken from an utterance
-# of the opposite sign. A dynamic rule could give way where a fixed one cannot. But it can also lose
-# more, where it has come to rely on what is now damaged. So the *rise* of the error is printed.
+# of the opposite sign. A dynamic rule can move weight away from a damaged modality. But it can also
+# lose more, if it relies on that modality. So we print how much the error *rises*.
 
 # %%
 shares = (0, 0.5, 1)
@@ -422,13 +429,13 @@ if "daf" in damage:
     )
 
 # %% [markdown]
-# <a id="what-peeking-would-have-gained"></a>
+# <a id="what-choosing-on-the-test-split-would-gain"></a>
 #
-# ## What peeking would have gained
+# ## What choosing on the test split would gain
 #
-# Several published systems choose their epoch or settings on the test split. Here is the gain of
-# the smallest such sin: reporting the best of the seeds' test scores instead of their mean, and
-# choosing the rule on test. It is a gain of the *report*, not of any model.
+# Several published systems choose their epoch or settings on the test split. Here is how much the
+# mildest form of this would gain: to report the best of the seeds' test scores instead of their
+# mean. Only the *reported* number improves; no model does.
 
 # %%
 honest = {name: error(score, test.label).mean() for name, score in scores.items()}
@@ -445,8 +452,9 @@ gain.round(3)
 #
 # ## From validation to test
 #
-# A model's error on held-out training videos should foretell its error on test. Where it does not,
-# something is wrong with the data, not with the seeds.
+# A model's error on the validation split should predict its error on the test split. A gap much
+# larger than the others points to the data, such as features that leak. Ridge has no validation
+# error here.
 
 # %%
 gap = pd.DataFrame(
@@ -461,10 +469,10 @@ gap.round(3)
 # ## Features that leak
 #
 # Visual features made with the labels of the training videos predict sentiment there and nothing on
-# new videos. No weighting learnt from such data can know: the scorer has only seen it work. What
-# does notice, without any test label, is a classifier that tells training utterances from test ones
-# by their features: near .5 AUC when both come from one distribution. That is what to expect here
-# unless the parameter `leak` is set.
+# new videos. A scorer that learned on such data cannot notice this, since the features did work in
+# training. A classifier can notice without any test label: it tries to tell training utterances
+# from test utterances by their features. Its AUC is near .5 if both come from one distribution.
+# Expect that here unless the parameter `leak` is set.
 
 # %%
 from sklearn.linear_model import LogisticRegression
@@ -485,8 +493,9 @@ pd.Series(told, name="AUC, train or test?").round(2)
 #
 # ## Cost of each rule
 #
-# Parameters, and one pass of one model over one utterance and over a thousand, as multiples of the
-# mean fusion in this run (times differ between machines; ratios less so). Not compared by nbval.
+# The table has each rule's parameters and the time of one pass over one utterance and over a
+# thousand. Times are multiples of the mean fusion's time in this run, since ratios differ less
+# between machines.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -538,9 +547,10 @@ _ = results.save(
 #
 # ## The stored runs on real data
 #
-# 20 seeds on CMU-MOSI, text + audio, with MiniLM (`mosi`) and with MPNet (`mosi-mpnet`; commands
-# in `papermill_runs/params`). Beside DAF with the real audio are DAF with the audio of other
-# utterances (`t+shuffled`) and with Gaussian noise in its place (`tn`).
+# These runs have 20 seeds on CMU-MOSI, text + audio, with MiniLM (`mosi`) or MPNet (`mosi-mpnet`;
+# commands in `papermill_runs/params`). DAF with the real audio is compared with DAF that has the
+# audio of other utterances (`t+shuffled`), Gaussian noise in its place (`tn`), or noise as a third
+# modality (`tan`).
 
 # %%
 stored = {}
@@ -570,14 +580,15 @@ for name, tests in stored.items():
 
 # %% [markdown]
 # **Where the claim fails.** On MOSI the gain of DAF over text alone is *depth*. Text with a second
-# layer and nothing else (`text_deep`), or with DAF's scorer beside a constant (`text_gated`), has
-# the error of DAF with audio. And it is *not the audio*: the audio of other utterances serves as
-# well. So there is no evidence that the voice helps; the interval above says which benefit is not
-# excluded. Concatenation cannot be told from DAF, nor can DAF beside pure noise. An ablation
-# without the deep text-only models would have credited the second modality.
+# layer and nothing else (`text_deep`), or with DAF's scorer beside a constant (`text_gated`),
+# cannot be told from DAF with audio. The gain does *not come from the audio*: DAF with the audio of
+# other utterances cannot be told from it. So there is no evidence that the voice helps; the
+# interval above bounds a possible benefit. Concatenation cannot be told from DAF either, nor can
+# DAF with noise in place of the audio. Without the deep text-only models, an ablation would have
+# credited the second modality.
 #
-# The leaking split (`mosi-leak`), errors on test. Vision alone (`v`) is hardly better than the
-# constant, and DAF with it (`tav`) is worse than DAF without (`ta`).
+# The table below has test errors on the leaking split (`mosi-leak`). Vision alone (`v`) is hardly
+# better than the constant, and DAF with it (`tav`) is worse than DAF without (`ta`).
 
 # %%
 leaked = results.load("mosi-leak").query("metric == 'mae'").groupby(["model", "variant"])["mean"]
@@ -589,8 +600,8 @@ leaked.round(3).unstack("variant")
 # %% [markdown]
 # **Frozen text, or fine-tuned?** DAF freezes its encoders. In the run `mosi-finetuned` MiniLM first
 # learned sentiment on MOSI's training transcripts (`papermill_runs/finetune/mosi-text.yaml`). Then
-# it was frozen for the same rules, with their default settings. It learned once: no interval below
-# covers how much another such training would change.
+# it was frozen for the same rules, with their default settings. This training was done once, so no
+# interval below covers how much another such training would change.
 
 # %%
 TEXTS = {"mosi": "MiniLM", "mosi-finetuned": "MiniLM, fine-tuned", "mosi-mpnet": "MPNet"}
@@ -635,8 +646,8 @@ print(
 print(f"The best of {seeds} seeds on test would have 'gained' up to {gain['gain'].max():.3f} MAE.")
 
 # %% [markdown]
-# Next: [`04_daf_interpretability`](04_daf_interpretability.ipynb) asks whether the weights mean
-# anything.
+# Next: [`04_daf_interpretability`](04_daf_interpretability.ipynb) asks whether the weights are
+# meaningful.
 
 # %% [markdown]
 # <a id="exercises"></a>

@@ -18,11 +18,11 @@
 # ![Mean weights on CMU-MOSI by how far the opinions are
 # apart](../figures/mosi-mpnet/04_conflict.png)
 #
-# About a minute on a CPU with the embedded corpus. The paper calls its attention weights
-# interpretable and shows examples. Here each claim gets a number first and a picture second: where
-# the truth is known (the embedded corpus), the rank correlation of weight and informativeness;
-# where it is not, faithfulness: does damage to a modality move the score as much as its weight
-# says?
+# It takes about a minute on a CPU with the embedded corpus. The paper calls its attention weights
+# interpretable and shows examples. Here each claim gets a number first and a picture second. On the
+# embedded corpus the truth is known, so we report the rank correlation of weight and
+# informativeness. On real data we report faithfulness: does damage to a modality change the score
+# more where its weight is larger?
 #
 # Before this: [`02_daf`](02_daf.ipynb), [`03_daf_ablations`](03_daf_ablations.ipynb). After it:
 # [`08_results`](08_results.ipynb). No text of a real data set is shown here, only ids, lengths and
@@ -85,7 +85,7 @@ for rule in ("static", "daf"):
     fits[rule] = train.fit(data, settings, range(seeds))
 
 # %% [markdown]
-# Everything below is about the test split: scores `(s, n)`, weights `(s, n, m)` that sum to one
+# All tables below are about the test split: scores `(s, n)`, weights `(s, n, m)` that sum to one
 # over `m`, and opinions `(s, n, m)`, with $\hat y = \sum_m \alpha_m o_m$ (notebook 02).
 
 # %%
@@ -104,21 +104,21 @@ daf.score.shape, daf.weights.shape
 # ## 1 · Against the known truth
 #
 # On the embedded corpus every modality of every utterance has an informativeness $q_m$ that made
-# its evidence more or less noisy. Two numbers are asked of DAF:
+# its evidence more or less noisy. Two numbers judge DAF:
 #
 # - the **rank correlation** between its weight and the true precision share
 # $p_m / \sum_{m'} p_{m'}$, in each modality and pooled (goal: .6);
-# - the **gap closed**: of the error between fixed weights and a ceiling, the share that DAF
-# removes (goal: 70 %):
+# - the **gap closed**: DAF's share of the possible improvement, from fixed weights to a ceiling
+# (goal: 70 %):
 #
 # $$\text{gap closed} = \frac{\mathrm{MAE}_\text{fixed} - \mathrm{MAE}_\text{DAF}}
 #                            {\mathrm{MAE}_\text{fixed} - \mathrm{MAE}_\text{ceiling}}$$
 #
-# There are two of each. *Fixed weights*: the best linear weighting of the true evidence
-# (notebook 01), and the trained `static` rule, which does better than that, since its embeddings
-# shrink where their own modality looks unclear. *Ceilings*: the true evidence weighted by its true
-# precision, all that attention can reach, and the oracle, which also knows how often each label
-# occurs.
+# There are two starting points and two ceilings. *Fixed weights* are the best linear weighting of
+# the true evidence (notebook 01), or the trained `static` rule. The latter does better, since its
+# embeddings can shrink where their own modality looks unclear. *Ceilings* are the true evidence
+# weighted by its true precision (`best weighting`, all that attention can reach), or the oracle,
+# which also knows how often each label occurs.
 
 
 # %%
@@ -156,12 +156,13 @@ if corpus.truth:
     display(closed.round(2))
 
 # %% [markdown]
-# The goal of 70 % is met from the best fixed weights. From the trained static rule, which is the
-# stricter start, it is a matter of this run: the takeaways say which.
+# DAF meets the goal of 70 % from the best fixed weights to the oracle. The trained static rule is
+# the stricter start; the takeaways say whether this run meets the goal from there.
 #
-# **A trivial feature beside it.** Noise that can be seen needs no attention to be found: minus the
-# mean of the standard deviations that pooling leaves (audio and vision have them) knows nothing of
-# labels, and its rank correlation with the precision shows how visible the informativeness is.
+# **A trivial baseline.** Noise that is visible in the features can be found without attention. The
+# baseline is minus the mean of the frames' standard deviations, which audio and vision have; it
+# uses no label. If its rank correlation with the precision is above DAF's, informativeness can be
+# read here without learning.
 
 # %%
 if corpus.truth:
@@ -183,14 +184,14 @@ if corpus.truth:
     grid = [[spearmanr(alpha[:, i], truth[:, j]).statistic for j in range(3)] for i in range(3)]
     figure = plots.heatmap(np.array(grid), data.modalities, data.modalities)
     figure.axes[0].set(xlabel="true precision share of", ylabel="DAF's weight of")
+    figure.axes[0].set_title("Weights and true shares, rank correlation")
     _ = plots.save(figure, "04_truth", run)
     own = np.diag(grid)  # each weight with the precision of its own modality
     print(f"On the diagonal: {own.min():.2f} to {own.max():.2f}.")
 
 # %% [markdown]
-# **Negative control.** The same corpus with the same informativeness in every utterance: a fixed
-# weighting is optimal there. A method that finds structure everywhere would still "gain"; DAF must
-# not, beyond what a static fusion loses by chance.
+# **Negative control.** In this corpus every utterance has the same informativeness, so a fixed
+# weighting is optimal. DAF must not be better than the static rule there, except by chance.
 
 # %%
 if corpus.truth:
@@ -203,7 +204,7 @@ if corpus.truth:
         steady[rule] = train.fit(flat, settings, range(seeds)).predict(flat_test)
     mae = {rule: np.abs(p.score - flat_test.label).mean() for rule, p in steady.items()}
     spread = [p.weights.std(axis=1).mean() for p in (steady["daf"], daf)]
-    print({rule: value.round(3) for rule, value in mae.items()})
+    print("MAE on the control:", {rule: round(float(value), 3) for rule, value in mae.items()})
     print("sd of the weights over utterances: control {:.2f}, corpus {:.2f}".format(*spread))
     assert mae["daf"] > mae["static"] - 0.02
 
@@ -211,14 +212,15 @@ if corpus.truth:
 # ### Where people judged each modality alone
 #
 # CH-SIMS has four labels an utterance: $M$ of the whole, and $T$, $A$, $V$ by people who had its
-# text, voice or face alone. That is a truth for weights on real data. Where $|T - M|$ is large, the
-# text misleads, and its weight should be small. The embedded corpus knows the same distances:
-# $|e_m - y|$, with the evidence $e_m$ in the place of $T$, $A$ and $V$. To read them so is ours.
+# text, voice or face alone. These labels give a truth for weights on real data. Where $|T - M|$ is
+# large, the text misleads, and its weight should be small. The embedded corpus has the same
+# distances: $|e_m - y|$, with the evidence $e_m$ in the place of $T$, $A$ and $V$. This use of the
+# labels is our reading.
 #
 # The measure is Spearman's correlation of weight and distance, in each modality, with an interval
-# for other groups and seeds. An unclear modality can be right by luck, so even the best weights
-# (`best`) stay far from -1. We do not have CH-SIMS; with its files, `make run RUN=sims
-# PARAMS=papermill_runs/params/sims.yaml ONLY=04_daf_interpretability` gives this section on it.
+# for other groups and seeds. An unclear modality can be right by luck, so even the true weights
+# (`best`) stay far from -1. We do not have CH-SIMS. With its files, `make run RUN=sims
+# PARAMS=papermill_runs/params/sims.yaml ONLY=04_daf_interpretability` makes this section for it.
 
 # %%
 distance = interpret.distances(corpus.take(data.rows("test")), data.modalities)  # (n, m)
@@ -239,6 +241,7 @@ if distance is not None:
         step = pd.cut(distance[there, column], STEPS, include_lowest=True)
         by_step[m] = pd.Series(alpha[there, column]).groupby(step, observed=False).mean()
     figure = plots.curves(NAMES, by_step, xlabel="distance from the whole", ylabel="mean weight")
+    figure.axes[0].set_title("DAF's weight of a modality by how far the modality alone misleads")
     _ = plots.save(figure, "04_distance", run)
     for m, line in by_step.items():
         print(
@@ -249,6 +252,8 @@ if distance is not None:
 # <a id="2--weights-by-sentiment-intensity"></a>
 #
 # ## 2 · Weights by sentiment intensity
+#
+# Does DAF weigh the modalities differently where the sentiment is strong? |label| is its strength.
 
 # %%
 edges = [0, 0.25, 1, 2, 3]
@@ -261,8 +266,6 @@ print(f"From weak to strong sentiment, the weight of {data.modalities[0]} {way}:
 print(f"{low:.2f} to {high:.2f}.")
 
 # %%
-
-# %%
 interpret.by_bins(np.abs(test.label), alpha, edges).set_axis(
     ["|label|", *data.modalities, "n"], axis=1
 )
@@ -272,9 +275,10 @@ interpret.by_bins(np.abs(test.label), alpha, edges).set_axis(
 #
 # ## 3 · Weights by confidence and by conflict
 #
-# **Confidence** of an utterance (ours): the seeds agree, i.e. the standard deviation of the score
-# over seeds is small. **Conflict**: the range of the opinions of the present modalities. A summary
-# of the paper asks for high against low confidence; conflict is where a weighting has to decide.
+# **Confidence** in an utterance is high if the seeds agree (our definition): `doubt` in the table
+# is the standard deviation of the score over seeds. **Conflict** is the range of the opinions of
+# the present modalities. A summary of the paper compares high with low confidence. We add conflict,
+# since only there the weights change the score much.
 
 # %%
 doubt = daf.score.std(axis=0)  # (n,)
@@ -309,19 +313,20 @@ low, high = (summary[f"{end} conflict"]["MAE"] for end in ("low", "high"))
 print(f"The error is {low:.2f} in the quarter of least conflict, {high:.2f} in that of most.")
 
 # %% [markdown]
-# **When the others contradict it.** Utterances in which one modality's opinion has the other sign
-# than all the others': how large is its weight there, how often does the score take its side, and
-# how often is it right? A fusion that relies on a modality follows it more often than it is right.
+# **One modality against all others.** In `n` utterances (mean over seeds) one modality's opinion
+# has the opposite sign to all others'. The table has its weight there and elsewhere, how often the
+# score takes its side (`followed`), and how often it is right. A fusion that relies on a modality
+# too much follows it more often than it is right.
 
 # %%
 against = interpret.contradicted(daf, test)
 against.round(2)
 
 # %% [markdown]
-# **Emotional complexity.** The paper's summary asks for weights against it. The embedded corpus
-# knows how far apart the evidence of its modalities truly lies; that range is our measure of it.
-# CMU-MOSEI's `.csd` files and pickles with all labels name six emotions: there it is the number of
-# emotions that people heard. CMU-MOSI and MMMO have neither, and the table is left out.
+# **Emotional complexity.** A summary of the paper asks how weights depend on it. On the embedded
+# corpus our measure is the range of the true evidence of the modalities. CMU-MOSEI's `.csd` files
+# and pickles with all labels name six emotions, so there the measure is the number of emotions that
+# people perceived. CMU-MOSI and MMMO have neither, and the table is left out.
 
 # %%
 rows, complexity = data.rows("test"), None
@@ -352,23 +357,25 @@ if complexity is not None:
 #
 # ## 4 · Entropy
 #
-# $H(\alpha) / \log M$, 1 for uniform weights, 0 where one modality decides alone.
+# How evenly is the weight spread? The entropy $H(\alpha) / \log M$ is 1 for uniform weights and 0
+# if one modality has all the weight. The cell prints its quantiles, and how often each modality has
+# the largest weight.
 
 # %%
 deciles = np.nanquantile(interpret.entropy(daf.weights, test.present), [0.1, 0.5, 0.9])
 share_top = pd.Series(daf.weights.argmax(-1).ravel()).value_counts(normalize=True).sort_index()
 print("entropy, 10 / 50 / 90 %:", deciles.round(2))
-dict(zip(np.array(data.modalities)[share_top.index], share_top.round(2), strict=True))
+print("largest weight:", {data.modalities[m]: round(float(x), 2) for m, x in share_top.items()})
 
 # %% [markdown]
 # <a id="5--faithfulness"></a>
 #
 # ## 5 · Faithfulness
 #
-# A weight that explains the score must be *needed* by it: hide, shuffle or contradict a modality,
-# and the score should move more where its weight was large. The measure is Spearman's correlation
-# over utterances between the weight and $|\hat y_\text{damaged} - \hat y|$. For the static rule
-# the weights do not vary, so its rank correlation is 0 by definition: the baseline.
+# If weights explain the score, the score must depend on them: when a modality is hidden, shuffled
+# or contradicted, the score should change more where its weight was large. The measure is
+# Spearman's correlation over utterances between the weight and $|\hat y_\text{damaged} - \hat y|$.
+# The static rule's weights do not vary, so its rank correlation, the baseline, is 0 by definition.
 
 # %%
 faithful = interpret.faithfulness(fits["daf"], test)
@@ -389,8 +396,8 @@ print(
 #
 # ## 6 · Single utterances, as a table
 #
-# What a user gets: score, weights, opinions. The three test utterances with the largest conflict;
-# for the embedded corpus with their words.
+# A user gets the score, the weights (`alpha`) and the opinions (`o`). Here are the three test
+# utterances with the largest conflict, with their words if the corpus is the embedded one.
 
 # %%
 most = np.argsort(-disagreement)[:3]
@@ -410,17 +417,17 @@ shown.round(2)
 #
 # ## 7 · The paper's failure signatures, as a diagnosis
 #
-# A summary of it names three ways in which such a fusion fails: weights that collapse to uniform,
-# reliance on one modality, and input that is misaligned or noisy without the scorer noticing.
-# Thresholds are ours, in `mmlib.daf.interpret.diagnosis`.
+# A summary of the paper names three ways in which such a fusion fails. The weights collapse to
+# uniform ones, the model relies on one modality, or the scorer does not notice misaligned or noisy
+# input. The thresholds are ours (`mmlib.daf.interpret.diagnosis`).
 
 # %%
 report = interpret.diagnosis(fits["daf"], test)
 report.round(3)
 
 # %% [markdown]
-# **Check: the alarms can be raised.** The same diagnosis of a static fusion must raise the alarm of
-# constant weights, and does.
+# **Check: the alarms can be raised.** The same diagnosis of a static fusion raises the alarm of
+# constant weights, as it must.
 
 # %%
 rings = interpret.diagnosis(fits["static"], test).set_index("signature")["alarm"]
@@ -455,10 +462,13 @@ print(f"{len(tables)} tables")
 #
 # ## 8 · Real data
 #
-# The same tables from the stored runs, 20 seeds: CMU-MOSI with text and audio (`mosi` with MiniLM,
-# `mosi-mpnet` with MPNet), MMMO with audio and vision. Nobody knows the true weights there, so
-# faithfulness and the diagnosis are all there is. Each table begins with DAF's error and that of
-# the constant: weights of a model that is no better than a constant explain nothing.
+# Here are the same tables from the stored runs with 20 seeds: CMU-MOSI with text and audio (`mosi`
+# with MiniLM, `mosi-mpnet` with MPNet), MMMO with audio and vision. Nobody knows the true weights
+# there, so we have only faithfulness and the diagnosis. Each run begins with DAF's error and that
+# of the constant: the weights of a model that is no better than a constant explain nothing. On
+# MOSI, look at `rank_corr` of a hidden (`missing`) modality. It is higher for audio than for text,
+# so the weight of text says less about the score. Shuffled audio hardly changes the score
+# (`change`).
 
 # %%
 for name in ("mosi", "mosi-mpnet", "mmmo"):
@@ -500,10 +510,9 @@ if corpus.truth:
         )
 
 # %% [markdown]
-# The opinions are what makes the weights readable: without the affine head a large weight could
-# meet an embedding that says nothing. What differs from the paper: what we worked from has
-# examples and no measure, so there is no number of its to reproduce here. Next:
-# [`08_results`](08_results.ipynb).
+# The opinions make the weights readable: without the affine head, a large weight could multiply an
+# embedding that contributes nothing. What we worked from has examples and no measure, so no
+# published number can be reproduced here. Next: [`08_results`](08_results.ipynb).
 
 # %% [markdown]
 # <a id="exercises"></a>

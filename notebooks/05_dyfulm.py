@@ -17,17 +17,18 @@
 #
 # ![DyFuLM: two encoders, mixed layers, a gate, three heads](../figures/models/dyfulm.svg)
 #
-# About a minute on a laptop's CPU with embedded hotel reviews and frozen encoders. The paper is
-# *DyFuLM: An Advanced Multimodal Framework for Sentiment Analysis* (arXiv 2512.01410; text only, in
-# spite of its title). Its claim: two encoders, each with a learned mixture of its layers, a gate
-# between them, and three heads, two of which guide the third, beat simpler models on hotel reviews
-# (82.64 % of three classes, 68.48 % of five; intensity: MAE .0674, MSE .0082, R2 .6903).
+# It takes about a minute on a laptop's CPU with embedded hotel reviews and frozen encoders. The
+# paper is *DyFuLM: An Advanced Multimodal Framework for Sentiment Analysis* (arXiv 2512.01410; text
+# only, in spite of its title). DyFuLM joins two encoders, each with a learned mixture of its
+# layers, by a gate. Two of its three heads guide the third. The claim is that it beats simpler
+# models on hotel reviews. The paper's accuracy is 82.64 % for three classes and 68.48 % for five;
+# its intensity has MAE .0674, MSE .0082 and R2 .6903.
 #
-# Its abstract and the summaries of it that we worked from name no reviews, no guidance, no dynamic
-# loss and no hyper-parameter. What is **our reading** is marked so, and each choice is a switch;
-# the effects of modules, losses and encoders are measured in
-# [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb). Before this:
-# [`01_features`](01_features.ipynb). After it: [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb).
+# We worked from its abstract and from summaries. These do not say which reviews were used, nor what
+# the guidance, the dynamic loss and the hyper-parameters are. **Our reading** of these is marked,
+# and each choice is a switch. Before this: [`01_features`](01_features.ipynb). After it:
+# [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb), which measures the effects of modules, losses
+# and encoders.
 #
 # Paper: [arXiv 2512.01410](https://arxiv.org/abs/2512.01410)
 # · before: [04_daf_interpretability](04_daf_interpretability.ipynb)
@@ -91,9 +92,9 @@ _ = plots.save(architecture.dyfulm(), "dyfulm", "models", "svg")  # the picture 
 # ## 1 · Reviews and their three labels
 #
 # Axis letters: `s` stack member (seed), `b` batch, `t` token or position, `l` layer, `d` feature,
-# `h` hidden; `n` counts reviews. The embedded reviews are made from a grammar: several sentences on
-# aspects of a hotel, often of mixed feeling, with a verdict that is known. Groups are hotels, and
-# no hotel is in two splits.
+# `h` hidden; `n` counts reviews. The embedded reviews are generated from a grammar: several
+# sentences on aspects of a hotel, often of mixed sentiment, whose overall label is known. Groups
+# are hotels, and no hotel is in two splits.
 
 # %%
 own = columns(text=text_column, label=label_column, group=group_column, classes=classes)
@@ -109,15 +110,15 @@ if dataset == "synthetic_reviews":
     print({name: values[rows["train"][0]].item() for name, values in goal._asdict().items()})
 
 # %% [markdown]
-# **Which intensity?** Stars, five classes and a score are not the same kind of thing. From its own
-# numbers ($R^2 = 1 - \mathrm{MSE} / \sigma^2$) the paper's target has a standard deviation of
+# **Which intensity?** We do not know which target the paper calls intensity. Its own numbers
+# ($R^2 = 1 - \mathrm{MSE} / \sigma^2$) give this target a standard deviation of
 #
 # $$\sigma = \sqrt{.0082 / (1 - .6903)} = .163$$
 #
-# Below, that of each target one could make from these data: the label itself (stars from 0 to
-# 1), or VADER's lexicon score of the words alone, of the whole text or as the mean over its
-# sentences. Beside it the error of a constant: an MAE of .067 means nothing beside a target that
-# hardly varies. (`sd_to_paper`: 1 would fit.)
+# The table has the standard deviation of each target that these data allow: the label itself (stars
+# from 0 to 1), or VADER's lexicon score of the whole text or as the mean over its sentences. It
+# also has the error of a constant, since a target that hardly varies gives any model a small MAE.
+# `sd_to_paper` is the ratio to the paper's value; 1 would fit.
 
 # %%
 assert abs(PAPER_SD - 0.163) < 5e-4
@@ -132,8 +133,8 @@ print("nearest to the paper's:", ", ".join(nearest))
 wide.round(3)
 
 # %% [markdown]
-# The same for all of `load("hotel")`, 40,000 reviews, 8,000 a star, and weighted by `natural` to
-# the shares that stars have in their source:
+# This is the same table for all of `load("hotel")`: 40,000 reviews, 8,000 for each star. "Natural
+# shares" weights them by the shares that stars have in their source:
 #
 # | intensity | sd | sd, natural shares | MAE of a constant | natural shares |
 # |---|---|---|---|---|
@@ -141,20 +142,19 @@ wide.round(3)
 # | `lexicon` | .338 | .206 | .240 | .090 |
 # | `lexicon_sentences` | .140 | .120 | .111 | .092 |
 #
-# **So the paper's intensity is hardly the stars.** Its .163 is nearest to the mean lexicon score of
-# sentences (.140 as drawn), then to that of whole texts (.206 under natural shares); beside its MAE
-# of .067 a constant's is .11 and .09 there.
+# **So the paper's intensity is probably not the stars.** Its .163 is nearest to the mean lexicon
+# score of sentences (.140 as drawn), then to that of whole texts (.206 under natural shares). A
+# constant has an MAE of .11 and .09 on these targets; the paper reports .067.
 
 # %% [markdown]
 # <a id="2--two-encoders-and-how-far-they-are-apart"></a>
 #
 # ## 2 · Two encoders, and how far they are apart
 #
-# A gate between two encoders that compute the same has nothing to choose. Offline, the second is a
-# small DeBERTa-v2 whose tokenizer and weights are learned here from the training text (by guessing
-# masked words, under a minute, cached). **CKA** is 1 for states that are equal up to rotation and
-# scale; the **distance** of the states, as a share of their length, exists where both have the same
-# width.
+# A gate can help only if its two encoders differ. Offline, the second is a small DeBERTa-v2 whose
+# tokenizer and weights are learned here from the training text (by guessing masked words, under a
+# minute, cached). **CKA** is 1 for states that are equal up to rotation and scale. The **distance**
+# of the states, as a share of their length, is defined only if both have the same width.
 
 # %%
 words = [corpus.text[i] for i in rows["train"]]
@@ -175,10 +175,11 @@ if apart.cka > 0.95:
 assert dataset != "synthetic_reviews" or encoder_b != "small" or apart.cka < 0.95
 
 # %% [markdown]
-# **The pair of the real runs.** There the second encoder is MiniLM itself, carried into DeBERTa-v2:
-# at the start it computes the same function, but its attention can learn to depend on how far two
-# words are apart. It is trained apart first, on other text, so that the two differ when they meet.
-# **Check: the same states at the start, and a gradient on the relative positions.**
+# **The pair of the real runs.** There the second encoder is `carried`: MiniLM's weights in the
+# architecture of DeBERTa-v2. At the start it computes the same function as MiniLM, but its
+# attention can learn to depend on how far two words are apart. It is first trained separately, on
+# other text, so that the two encoders differ. **Check: the same states at the start, and a gradient
+# on the relative positions.**
 
 # %%
 if encoder_a == "minilm":
@@ -193,9 +194,10 @@ if encoder_a == "minilm":
     print(f"{len(bert)} tokens: equal to 1e-4; the relative positions receive gradient")
 
 # %% [markdown]
-# **Where their tokens meet.** The gate mixes states at one place of the text, so both
-# need states there. RoBERTa and DeBERTa cut alike; our pair does not. `mmlib.finetune.alignment`
-# takes tokens where both cut alike and whole words elsewhere, by the characters they come from.
+# **Aligning the tokens.** The gate mixes two states at the same place of the text, so both encoders
+# need a state there. RoBERTa and DeBERTa split a text alike; our pair does not.
+# `mmlib.finetune.alignment` takes tokens where both split alike and whole words elsewhere, by the
+# characters they come from.
 
 # %%
 example = "the staff weren't rude, but the wi-fi was unusable 😡 (see https://example.org)"
@@ -258,7 +260,8 @@ alpha_a[0].detach().numpy().round(2)
 # $$g = \mathrm{sigmoid}(W [h_A; c_B] + b), \qquad h = g \odot h_A + (1 - g) \odot c_B$$
 #
 # with a learned matrix $W$ and bias $b$: a value in (0, 1) for each hidden unit and position, 1
-# takes encoder A, 0 encoder B. **Check: what both say alike passes unchanged**, whatever the gate.
+# takes encoder A, 0 encoder B. **Check: where both encoders agree, their state passes unchanged**,
+# whatever the gate.
 
 # %%
 g = torch.sigmoid(model.gate(torch.cat([h_A, c_B], dim=-1)))  # (s, b, h)
@@ -280,8 +283,8 @@ round(g.mean().item(), 2), tuple(g.shape)
 #
 # The heads are affine, the intensity's with a sigmoid. What we worked from names no guidance. Ours:
 # $2\,\mathrm{sigmoid}(V[\mathrm{softmax}(y_c); y_i] + v)$, a factor in (0, 2) for each unit, with
-# $V = v = 0$ at the start. **Check: at its neutral value it changes nothing**; so whatever it does
-# later, it has learned.
+# $V = v = 0$ at the start. **Check: at the start the guidance changes nothing**, so any later
+# effect is learned.
 
 # %%
 assert torch.equal(out.guidance, torch.ones_like(h))
@@ -290,8 +293,8 @@ assert torch.allclose(out.coarse, model.coarse(h), atol=1e-6)
 [tuple(part.shape) for part in (out.coarse, out.intensity, out.fine)]
 
 # %% [markdown]
-# **Check: away from it, the equation.** With $V$ and $v$ drawn at random, the factor and what the
-# fine head makes of it are those of the formula.
+# **Check: with other values, it is the equation.** With $V$ and $v$ drawn at random, the factor and
+# the fine head's output equal those of the formula.
 
 # %%
 draw = torch.Generator().manual_seed(0)
@@ -312,15 +315,15 @@ tuple(round(value, 2) for value in (guidance.min().item(), guidance.max().item()
 #
 # ## 6 · The dynamic loss
 #
-# Two cross-entropies and a squared error, of quite different size. "Dynamic" has several well-known
-# readings; ours by default is the **uncertainty** of Kendall et al. (2018), which learns a log
-# variance $\eta_k$ of each task $k$ (coarse, fine, intensity) with everything else; `dwa` (Liu et
-# al. 2019) is a switch:
+# The loss has two cross-entropies and a squared error, of quite different size. A "dynamic" loss
+# can mean several things. Our default is **uncertainty** weighting (Kendall et al. 2018), which
+# learns a log variance $\eta_k$ of each task $k$ (coarse, fine, intensity) with the other
+# parameters. `dwa` (dynamic weight average, Liu et al. 2019) is a switch:
 #
 # $$\mathcal L = \sum_{k \in \{c, f\}} \Big( e^{-\eta_k} \mathcal L_k + \tfrac{\eta_k}{2} \Big)
 #             + \tfrac12 e^{-\eta_i} \mathcal L_i + \tfrac{\eta_i}{2}$$
 #
-# **Check: the formula, at variances that are not 1**, where each of its terms shows.
+# **Check: this is the formula, at variances other than 1**, so that each term matters.
 
 # %%
 truth = losses.Targets(*(torch.from_numpy(part[four])[None] for part in goal))
@@ -340,11 +343,11 @@ dict(zip(losses.TASKS, L[0].tolist(), strict=True))
 #
 # ## 7 · Training
 #
-# All seeds at once, as in notebook 02, each with random streams of its own; AdamW, dropout of
-# columns and of the fused state, early stopping on the validation split by the three losses, each
-# divided by the best constant's. The test split is read once, here, after training. Every choice,
-# ours (an empty `shape`: width 64, all modules on); learning rate, weight decay and dropout are
-# those that `python -m mmlib.dyfulm.tune` found for the data set and the encoders, if it was run:
+# All seeds train at once, as in notebook 02, each with random streams of its own. We use AdamW, and
+# dropout of columns and of the fused state. Early stopping uses the three validation losses, each
+# divided by the best constant's. The test split is read once, here, after training. All settings
+# are ours; an empty `shape` means width 64 and all modules on. `python -m mmlib.dyfulm.tune` finds
+# learning rate, weight decay and dropout for a data set and its encoders, if it was run:
 
 # %%
 settings = tune.settings(dataset, encoder_a, encoder_b)
@@ -371,9 +374,9 @@ lowest = np.median(relative.min(axis=0), axis=0).round(2)  # (3,)
 print("lowest loss, best constant = 1:", dict(zip(losses.TASKS, lowest.tolist(), strict=True)))
 
 # %% [markdown]
-# Beside it what one would try first: linear models of the frozen states of both encoders
-# (`logistic`), a bag of words (`tfidf`), both with a strength chosen on validation, and the best
-# constant. A dual encoder that loses to one of them has no point.
+# DyFuLM is compared with what one would try first. These are linear models of the frozen states of
+# both encoders (`logistic`), a bag of words (`tfidf`), both with a penalty chosen on validation,
+# and the best constant. Where DyFuLM loses to one of them, its modules do not pay off.
 
 # %%
 bag = bag_of_words.learn(corpus, goal).predict(corpus.take(rows["test"]))
@@ -403,9 +406,9 @@ if dataset == "synthetic_reviews":
 # ## Paper and this run
 #
 # The interval is for other hotels and other seeds. What we worked from does not name the reviews,
-# so another corpus is another experiment, and the errors of two intensities compare only as far as
-# their standard deviations do. Where a corpus is balanced by design, as `hotel` is, scores under
-# the source's natural shares of stars are stored too (`_natural`).
+# so another corpus is another experiment. The errors of two intensities can be compared only if
+# their standard deviations are alike. Where a corpus is balanced by design, as `hotel` is, scores
+# under the source's natural shares of stars are stored too (`_natural`).
 
 # %%
 place = dict(notebook="05_dyfulm", dataset=corpus.name, split="test", variant="full")
@@ -447,11 +450,12 @@ _, report = encoding.encode(
 print(f"{len(new)} rows; {report.truncated} of {report.texts} texts cut at {max_length} tokens")
 
 # %% [markdown]
-# **Real reviews, encoders fine-tuned.** The stored run on hotel reviews (31,053 to train on, all
-# 5,531 of the test split, other hotels; one epoch, 384 tokens; MiniLM and MiniLM carried into
-# DeBERTa-v2), made by the commands of [fine-tuning](book/finetuning.md). Accuracies: balanced over
-# stars, and under their natural shares. Beside DyFuLM: itself without any of its modules, one
-# encoder alone, a bag of words. Then what it gains over each, paired by seed and review.
+# **Real reviews, encoders fine-tuned.** The stored run on hotel reviews has 31,053 to train on and
+# 5,531 of other hotels to test on. Its encoders are MiniLM and `carried`, trained for one epoch
+# with 384 tokens (commands: [fine-tuning](book/finetuning.md)). Accuracies are balanced over stars,
+# or under their natural shares. DyFuLM is compared with itself without any of its modules (`none`),
+# with encoder A alone (`single_a`), and with a bag of words. The last table has DyFuLM's gain over
+# each, paired by seed and review.
 
 # %%
 if "hotel" in results.runs():
@@ -469,11 +473,11 @@ if "hotel" in results.runs():
     print(gains.set_index(["b", "metric"])[["diff", "ci_low", "ci_high", "p_holm"]].round(3))
 
 # %% [markdown]
-# **SST-5 with a larger second encoder**, both frozen, 20 seeds. In `sst5` MiniLM stands beside a
-# small encoder made from the sentences, in `sst5-mpnet` beside MPNet (commands in
-# `papermill_runs/params`). MPNet is worth more than any module of 06. But so it is to a logistic
-# regression of the same states (`logistic`): there DyFuLM's modules add nothing that can be seen.
-# The rows of `sst5` are older than that baseline.
+# **SST-5 with a larger second encoder**, both frozen, 20 seeds. In `sst5` the second encoder is a
+# small one made from the sentences, in `sst5-mpnet` it is MPNet (commands in
+# `papermill_runs/params`). MPNet brings more than any module of notebook 06. But the scores of a
+# logistic regression of the same states (`logistic`) lie inside DyFuLM's intervals, so no gain by
+# DyFuLM's modules can be seen. The run `sst5` was made before that baseline existed.
 
 # %%
 for name in ("sst5", "sst5-mpnet"):

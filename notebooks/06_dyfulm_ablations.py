@@ -13,13 +13,14 @@
 # ---
 
 # %% [markdown]
-# # 06 · Which part of DyFuLM is worth its place?
+# # 06 · Which parts of DyFuLM help?
 #
 # ![Differences of the full model and each variant on hotel
 # reviews](../figures/hotel-frozen/06_gaps.png)
 #
-# Under a minute on a CPU with embedded reviews and frozen encoders. The paper's abstract and a
-# summary of it read the same points of lost accuracy (coarse / fine) in different ways:
+# It takes under a minute on a CPU with embedded reviews and frozen encoders. The paper's abstract
+# and a summary of it assign the same losses of accuracy (in points, coarse / fine) to different
+# modules:
 #
 # | points lost | by the abstract | by the summary |
 # |---|---|---|
@@ -28,9 +29,9 @@
 # | .78 / .26 | no dynamic loss | no dynamic loss |
 # | .73 | - | no gate |
 #
-# The ledger of [`08_results`](08_results.ipynb) has a line for each reading. At 5,000 test reviews
-# one accuracy's 95 % half-width is about a point, and more if reviews of one hotel are alike. So
-# only *paired* tests over seeds and reviews can tell such rows apart.
+# The ledger of [`08_results`](08_results.ipynb) has a line for each reading. With 5,000 test
+# reviews the 95 % interval of one accuracy is about ±1 point, and wider if reviews of one hotel are
+# alike. So only *paired* tests over seeds and reviews can tell such rows apart.
 #
 # Before this: [`05_dyfulm`](05_dyfulm.ipynb). After it:
 # [`07_dyfulm_interpretability`](07_dyfulm_interpretability.ipynb).
@@ -43,8 +44,7 @@
 #   place](#1--what-is-switched-off-and-what-takes-its-place)
 # - [2 · Paired tests](#2--paired-tests)
 # - [3 · What the parts cost](#3--what-the-parts-cost)
-# - [4 · What looking at the test split would have
-#   gained](#4--what-looking-at-the-test-split-would-have-gained)
+# - [4 · What choosing on the test split would gain](#4--what-choosing-on-the-test-split-would-gain)
 # - [5 · The same at full size](#5--the-same-at-full-size)
 # - [Takeaways](#takeaways)
 # - [Exercises](#exercises)
@@ -110,13 +110,13 @@ print(
 #
 # ## 1 · What is switched off, and what takes its place
 #
-# "Removed" is no definition: something has to take the module's place. Every line names it.
-# The first six are the paper's rows and those of its summary, the others ours. `no_fusion`
-# completes a 2 x 2: layer fusion and gate each on and off, all else on.
+# A module cannot just be removed: something has to take its place, and each line below names it.
+# The first six are the paper's rows and those of its summary; the others are ours. With
+# `no_fusion`, layer fusion and gate are each tested on and off (a 2 x 2 design).
 #
 # The full model alone is tuned (`python -m mmlib.dyfulm.tune`, 12 candidates on folds of train +
-# validation), and only where a row is printed below; all variants inherit its settings. So a
-# difference is a module, not a learning rate, and the full model has a small advantage.
+# validation), if a row is printed below; all variants inherit its settings. So a difference comes
+# from a module and not from a learning rate. This gives the full model a small advantage.
 
 # %%
 base = tune.settings(dataset, encoder_a, encoder_b)
@@ -154,8 +154,8 @@ VARIANTS = {
 SINGLE = {f"single_{name}": changed(shape={"gate": name}) for name in "ab"}
 
 # %% [markdown]
-# All seeds of a variant train as one stack, with the same random streams: seed 3 of two variants
-# starts from the same draws and sees the same order of reviews, so the rows can be paired.
+# All seeds of a variant train together. Seed 3 of two variants starts from the same random draws
+# and sees the same order of reviews, so their results can be paired.
 
 # %%
 fits = {
@@ -189,10 +189,10 @@ if dataset == "synthetic_reviews":
 #
 # ## 2 · Paired tests
 #
-# Full model minus variant, seed by seed and hotel by hotel: a $t$ test that holds for other hotels
-# and other seeds (`mmlib.scores.stats`), and Holm's correction over the whole table. The full model
-# is better where a difference of accuracy is positive, or one of MAE negative. Few hotels or few
-# seeds leave few degrees of freedom, and then only a large difference is told apart.
+# We test full model minus variant, seed by seed and hotel by hotel. The $t$ test holds for other
+# hotels and other seeds (`mmlib.scores.stats`), and Holm's correction covers the whole table. The
+# full model is better where a difference of accuracy is positive, or one of MAE negative. With few
+# hotels or few seeds, only a large difference is told apart.
 
 
 # %%
@@ -234,8 +234,8 @@ sure = [test["b"] for test in of_fine if results.better(test)]
 print(f"{len(sure)} of {len(of_fine)} are told apart from the full model:", *sure or ["none"])
 
 # %% [markdown]
-# **Layer fusion x gate.** Do the two need each other? Fine accuracy with each on and off; the
-# interaction is what both together add beyond the sum of what each adds alone.
+# **Layer fusion x gate.** Do the two modules need each other? The table has fine accuracy with each
+# on and off. The interaction is what both together add beyond the sum of their single effects.
 
 # %%
 names = {"gate on": ["full", "no_layer_fusion"], "gate off": ["no_gate", "no_fusion"]}
@@ -249,9 +249,10 @@ print(f"interaction of layer fusion and gate: {100 * interaction:+.1f} points")
 square.round(2)
 
 # %% [markdown]
-# **Inherited errors.** The fine head is guided by the coarse one, so a wrong coarse class may lead
-# it astray. `share`: of all wrong fine classes, those whose coarse class is wrong too. A bag of
-# words has no guidance; what it shows lies in the labels.
+# **Inherited errors.** The fine head is guided by the coarse one, so a wrong coarse class may
+# mislead it. The first two columns are the share of wrong fine classes where the coarse class is
+# wrong or right. `share` is the part of all wrong fine classes whose coarse class is wrong too. A
+# bag of words has no guidance, so its share comes from the labels alone.
 
 # %%
 compared_errors = {
@@ -264,9 +265,9 @@ pd.DataFrame(compared_errors).T.round(2)
 #
 # ## 3 · What the parts cost
 #
-# What we worked from reports neither parameters nor time. Fusion and heads alone, at the widths of
-# these encoders; activations are what training keeps for 32 reviews. (`price` has milliseconds as
-# well: they are this machine's, and differ from run to run.)
+# What we worked from reports neither parameters nor time. The table has fusion and heads alone, at
+# the widths of these encoders. Activations are what training keeps in memory for 32 reviews.
+# (`price` also has milliseconds, which differ between machines and runs.)
 
 # %%
 layers, dims = zip(a, b, strict=True)
@@ -288,12 +289,12 @@ assert price.loc["full", "parameters"] > price.loc["none", "parameters"]
 print("the full model takes", "longer" if slower > 1 else "no longer", "than the bare one")
 
 # %% [markdown]
-# <a id="4--what-looking-at-the-test-split-would-have-gained"></a>
+# <a id="4--what-choosing-on-the-test-split-would-gain"></a>
 #
-# ## 4 · What looking at the test split would have gained
+# ## 4 · What choosing on the test split would gain
 #
-# The best of all variants by test accuracy, against the one that the validation split names. The
-# gap is what a paper gains that reports its best row.
+# We compare the variant that is best on the test split with the one that the validation split
+# chooses. The difference is what a paper would gain by reporting its best row.
 
 # %%
 valid, said = data.take(data.rows("valid")), goal.take(data.rows("valid"))
@@ -305,8 +306,8 @@ chosen = max(by_valid, key=by_valid.get)
 # %%
 peeked = table.loc[list(VARIANTS), "acc_fine"].idxmax()
 gain = table.loc[peeked, "acc_fine"] - table.loc[chosen, "acc_fine"]
-print(f"validation names {chosen}, the test split {peeked}: {100 * gain:.1f} points for peeking")
-print("here looking gained", "something" if gain > 0 else "nothing")
+print(f"The validation split chooses {chosen}, the test split {peeked}.")
+print(f"Choosing on the test split would gain {100 * gain:.1f} points of fine accuracy.")
 
 # %%
 train = corpus.rows("train")
@@ -349,12 +350,12 @@ print(f"{len(new)} rows, {len(tests)} paired tests")
 #
 # ## 5 · The same at full size
 #
-# Differences of the stored runs, full model minus variant, where Holm's $p$ is below .05: SST-5 (20
-# seeds) and hotel reviews (10 seeds, all 31,053 to train on) with frozen encoders; then with both
-# encoders fine-tuned: hotel reviews against one encoder (`single_a`), all modules off (3 seeds) and
-# a bag of words (5 seeds), and `scope`, one $\alpha$ a review against one a token, which pooled
-# states cannot try (3,000 reviews, 3 seeds). All others are not told apart. Commands and intervals:
-# [`08_results`](08_results.ipynb).
+# The tables have the differences of the stored runs, full model minus variant, that are told apart.
+# `sst5` (20 seeds) and `hotel-frozen` (10 seeds, 31,053 reviews to train on) have frozen encoders.
+# `hotel` and `scope` have both encoders fine-tuned. `hotel` compares with one encoder (`single_a`),
+# with all modules off (3 seeds) and with a bag of words (5 seeds). `scope` compares one $\alpha$ a
+# review with one a token (3,000 reviews, 3 seeds). On `hotel-frozen` the bag of words is better
+# than the full model. Commands and intervals: [`08_results`](08_results.ipynb).
 
 # %%
 for name in ("sst5", "hotel-frozen", "hotel", "scope"):
@@ -393,10 +394,10 @@ left = [name.removeprefix("dyfulm:") for name in modules if name not in set(told
 print(f"Modules whose removal no metric tells apart: {', '.join(left) or 'none'}.")
 
 # %% [markdown]
-# **What differs from the paper, and why.** Frozen encoders, pooled states and another corpus: the
-# ledger marks on which pair a row was measured. `python -m mmlib.finetune` trains the same variants
-# with the encoders (`layer_fusion`, `gate`, `guidance` and `weighting` of its configuration); that
-# needs a GPU or patience.
+# **What differs from the paper, and why.** We use frozen encoders, pooled states and another
+# corpus; the ledger marks the pair of encoders of each row. `python -m mmlib.finetune` trains the
+# same variants with the encoders (`layer_fusion`, `gate`, `guidance` and `weighting` of its
+# configuration). On a CPU that takes hours.
 #
 # Next: [`07_dyfulm_interpretability`](07_dyfulm_interpretability.ipynb) looks at what gate, layers
 # and guidance learned.
@@ -408,7 +409,7 @@ print(f"Modules whose removal no metric tells apart: {', '.join(left) or 'none'}
 #
 # Each takes a few lines below the last cell. The solutions run as they are.
 #
-# **1.** Which variant decides most unlike the full model?
+# **1.** Which variant's classes differ most from the full model's?
 #
 # <details><summary>Solution</summary>
 #

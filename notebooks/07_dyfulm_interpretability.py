@@ -17,10 +17,10 @@
 #
 # ![Gate values on hotel reviews, before and after training](../figures/hotel-frozen/07_gate.png)
 #
-# Under a minute on a CPU with embedded reviews and frozen encoders. The paper explains its gains by
-# three mechanisms; what we worked from shows no measurement of any. Each claim here has its number
-# first, then the same for a model that has not learned (where it has one), then the picture. At the
-# end what each mechanism looks like where it fails, as a diagnosis.
+# It takes under a minute on a CPU with embedded reviews and frozen encoders. The paper explains its
+# gains by three mechanisms; what we worked from shows no measurement of any. Each claim here has
+# its number first, then an untrained model's number (where there is one), then the picture. A
+# diagnosis at the end checks each mechanism for its failure.
 #
 # Before this: [`05_dyfulm`](05_dyfulm.ipynb), [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb).
 # After it: [`08_results`](08_results.ipynb).
@@ -30,9 +30,9 @@
 # **Contents**
 #
 # - [1 · Has the gate collapsed?](#1--has-the-gate-collapsed)
-# - [2 · Which words open it](#2--which-words-open-it)
+# - [2 · Which words open the gate](#2--which-words-open-the-gate)
 # - [3 · Which layers](#3--which-layers)
-# - [4 · Three tasks, one trunk](#4--three-tasks-one-trunk)
+# - [4 · Do the three tasks agree?](#4--do-the-three-tasks-agree)
 # - [5 · The guidance](#5--the-guidance)
 # - [6 · The diagnosis](#6--the-diagnosis)
 # - [7 · Real reviews](#7--real-reviews)
@@ -90,8 +90,8 @@ test, known = data.take(data.rows("test")), goal.take(data.rows("test"))
 {"A": data.x["a"].shape[1:], "B": data.x["b"].shape[1:], "test": len(test)}
 
 # %% [markdown]
-# Three stacks: the full model, watched while it learns; the same without layer fusion; and one that
-# has hardly moved from its initial weights, the baseline.
+# We train three models: the full model, whose gradients are recorded; the same without layer
+# fusion; and one with a learning rate near zero, the untrained baseline.
 
 # %%
 pull = interpret.Gradients(data, goal, every=5)
@@ -109,10 +109,11 @@ said.gate.shape, said.alpha_a.shape  # (s, n, h), (s, n, l)
 #
 # ## 1 · Has the gate collapsed?
 #
-# The claim: the gate blends adaptively. Its break condition: values near .5 everywhere, an average
-# by another name. **Measure**: the share of gate values within .05 of .5. A gate can also be far
-# from .5 and still the same for every review; so the standard deviation of each unit over reviews
-# (`sd_inputs`) is printed beside that of the units' means (`sd_units`).
+# The claim: the gate blends adaptively. It fails if all values are near .5, since the gate is then
+# an average. **Measure**: the share of gate values within .05 of .5 (`near_half`). A gate can also
+# be far from .5 and still the same for every review. So the table has the standard deviation of
+# each unit over reviews (`sd_inputs`) and that of the units' means (`sd_units`). `open_a` and
+# `open_b` are the shares above .9 and below .1.
 
 # %%
 pd.concat(
@@ -134,18 +135,19 @@ figure = plots.distribution(
     band=(0.45, 0.55),
     xlabel="gate: 0 all B, 1 all A",
 )
+figure.axes[0].set_title("Gate values of the test reviews (grey: within .05 of one half)")
 _ = plots.save(figure, "07_gate", run)
 print(f"Within .05 of one half: {near_start:.0%} before training, {near:.0%} after.")
 
 # %% [markdown]
-# <a id="2--which-words-open-it"></a>
+# <a id="2--which-words-open-the-gate"></a>
 #
-# ## 2 · Which words open it
+# ## 2 · Which words open the gate
 #
-# Each frequent word of the embedded test reviews is read alone, and the mean gate of the trained
-# model is noted: high means that the model leans on encoder A for it. The range over words is
-# printed beside that of the untrained model: what chance alone makes of single words. Frozen
-# encoders have one state a text, so words in place need fine-tuned ones: section 7.
+# The trained model reads each frequent word of the embedded test reviews alone. A high mean gate
+# means that it relies on encoder A for this word. The untrained model's range over words shows what
+# chance alone gives. Frozen encoders have one state for a whole text; section 7 has words in their
+# context, with fine-tuned encoders.
 
 # %%
 if dataset == "synthetic_reviews":
@@ -169,9 +171,9 @@ if dataset == "synthetic_reviews":
 #
 # ## 3 · Which layers
 #
-# The claim: the mixture uses several layers of the encoders. Its failure signature: one layer is
-# all there is. **Measure**: the largest layer weight, averaged; with $L$ layers, $1/L$ is uniform
-# and 1 is a single layer.
+# The claim: the mixture uses several layers of the encoders. It fails if one layer has all the
+# weight. **Measure**: the largest layer weight, averaged over reviews. With $L$ layers, $1/L$ is
+# uniform and 1 is a single layer.
 
 # %%
 parts = {"A": (said.alpha_a, before.alpha_a), "B": (said.alpha_b, before.alpha_b)}
@@ -197,13 +199,13 @@ for name, (alpha, _) in parts.items():
     print(f"Encoder {name}: {heaviest} has the largest mean weight, {rows.mean().max():.2f}.")
 
 # %% [markdown]
-# <a id="4--three-tasks-one-trunk"></a>
+# <a id="4--do-the-three-tasks-agree"></a>
 #
-# ## 4 · Three tasks, one trunk
+# ## 4 · Do the three tasks agree?
 #
 # Do the tasks pull the shared parameters the same way? **Measure**: the cosine between their
-# gradients on fixed training reviews, every fifth step (1: together, 0: unrelated, below 0:
-# against each other), and the norms, which say who decides.
+# gradients on fixed training reviews, every fifth step (1: together, 0: unrelated, below 0: against
+# each other). The norms of the gradients show which task dominates.
 
 # %%
 course = pull.table
@@ -211,9 +213,10 @@ cosines = [name for name in course if name.startswith("cos_")]
 lines = {name[4:].replace("_", " and "): course[name] for name in cosines}
 figure = plots.curves(course.index, lines, xlabel="step", ylabel="cosine of the gradients")
 figure.axes[0].axhline(0, color="black", linewidth=1)
+figure.axes[0].set_title("Do two tasks pull the same way? (below 0: against each other)")
 _ = plots.save(figure, "07_cosines", run)
 means = course[cosines].mean()
-print(f"Least together: {means.idxmin()[4:].replace('_', ' and ')}, cosine {means.min():.2f}.")
+print(f"Lowest mean cosine: {means.idxmin()[4:].replace('_', ' and ')}, {means.min():.2f}.")
 
 # %%
 norms = [name for name in course if name.startswith("norm_")]
@@ -232,10 +235,9 @@ pd.DataFrame(
 #
 # ## 5 · The guidance
 #
-# The claim: coarse class and intensity recalibrate the fine head. Its break condition: gradients
-# near zero on that path. **Measure**: the fine loss' gradient at the guidance, as a share of that
-# at the fine head itself; and what the guidance does in the end, the share of fine classes that
-# change when it is held at 1.
+# The claim: coarse class and intensity recalibrate the fine head. It fails if gradients on that
+# path are near zero. **Measures**: the gradient of the fine loss at the guidance, as a share of
+# that at the fine head; and the share of fine classes that change when the guidance is held at 1.
 
 # %%
 plain = interpret.unguided(full, test)
@@ -245,7 +247,8 @@ print(f"gradient at the guidance: {course['guidance'].median():.2f} of the fine 
 
 # %%
 print(
-    f"it changes {changed:.0%} of the fine classes; accuracy {right[0]:.2f}, at 1: {right[1]:.2f}"
+    f"The guidance changes {changed:.0%} of the fine classes. Accuracy {right[0]:.2f}; "
+    f"with the guidance held at 1, {right[1]:.2f}."
 )
 
 # %% [markdown]
@@ -254,10 +257,10 @@ print(
 # ## 6 · The diagnosis
 #
 # Thresholds are ours, in `mmlib.dyfulm.interpret.diagnosis`. The layer-fusion rows compare with the
-# model that reads the last layers only, and raise an alarm below a tenth of a point; whether a gain
-# above it can be told from none is a question for the paired tests of
+# model that reads the last layers only, and raise an alarm if the gain is below a tenth of a point.
+# Whether a larger gain is significant is tested in
 # [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb). The gap between coarse and fine accuracy is
-# judged against that of a bag of words, which has no guidance: such a gap is the labels' own.
+# compared with that of a bag of words, which has no guidance: its gap comes from the labels.
 
 # %%
 bag = bag_of_words.learn(corpus, goal).predict(corpus.take(data.rows("test")))
@@ -265,9 +268,8 @@ report = interpret.diagnosis(full, test, known, last, course, bag)
 report.round(3)
 
 # %% [markdown]
-# **Check: the alarms can be raised.** The model that has not learned must raise those of an idle
-# guidance and of a gate near .5. Others must be raised for the trained model with one part broken
-# on purpose.
+# **Check: the alarms can be raised.** The untrained model must raise the alarms of an idle guidance
+# and of a gate near .5. The other models are trained, with one part broken on purpose.
 
 # %%
 BROKEN = {
@@ -317,7 +319,8 @@ _ = results.save_table(report, run, "diagnosis")
 #
 # ## 7 · Real reviews
 #
-# **Frozen encoders**: the diagnosis of the stored runs, by this notebook (`!` marks an alarm).
+# **Frozen encoders**: this notebook's diagnosis of the stored runs (`!` marks an alarm). Their
+# alarm for the gap of coarse and fine accuracy was raised without a bag of words to compare with.
 
 # %%
 kept = {name: results.load_table(name, "diagnosis") for name in ("sst5", "hotel-frozen")}
@@ -327,9 +330,9 @@ lines = lines.rename_axis(["run", None]).reset_index("run")
 lines.pivot(index=["signature", "measure"], columns="run", values="text").fillna("")
 
 # %% [markdown]
-# **Encoders fine-tuned** (README, "Fine-tuning"): gate values of every token and unit. `hotel`: all
-# 5,531 test reviews, 5 seeds, 31,053 reviews to learn from; `scope`: 3,000 each, 3 seeds. Mean over
-# seeds [lowest, highest].
+# **Encoders fine-tuned** ([how](book/finetuning.md)): gate values of every token and unit. `hotel`
+# has 31,053 training reviews, all 5,531 test reviews and 5 seeds; `scope` has 3,000 of each and 3
+# seeds. The brackets hold the lowest and the highest seed.
 
 # %%
 found = {name: RUNS / name / "inside.json" for name in ("hotel", "scope")}
@@ -368,19 +371,21 @@ if inside:
         middle, shares, xlabel="gate of a token: 0 all B, 1 all A", ylabel="share of a twentieth"
     )
     figure.axes[0].set_ylim(0)
+    figure.axes[0].set_title("Gate values of all tokens, encoders fine-tuned")
     _ = plots.save(figure, "07_gate_tokens", run)
     for name, share in shares.items():
         print(f"{name}: {share[9:11].sum():.0%} of the gate's values lie within .05 of one half.")
 
 # %% [markdown]
-# **Words in place**: of the words that occur at least 50 times in the test reviews, those with the
-# highest and lowest mean gate, over seeds.
+# **Words in context**: the words with the highest and lowest mean gate, of those that occur at
+# least 50 times in the test reviews. All means lie close together, so the gate hardly depends on
+# the word. The run `hotel` did not keep them.
 
 # %%
 for name, one in inside.items():
-    for end in ("a", "b"):
-        words = ", ".join(f"{word} {gate:.2f}" for word, gate, _ in one.get(f"to_{end}", []))
-        print(f"{name}, to {end.upper()}:", words or "not kept by that run")
+    for end in ("a", "b") if "to_a" in one else ():
+        words = ", ".join(f"{word} {gate:.2f}" for word, gate, _ in one[f"to_{end}"])
+        print(f"{name}, to {end.upper()}: {words}")
 
 # %% [markdown]
 # <a id="takeaways"></a>
@@ -406,9 +411,8 @@ for name, rows in real.items():
     print(f"{name}, fine-tuned:", ", ".join(f"{k} {v.mean():.2f}" for k, v in rows.items()))
 
 # %% [markdown]
-# What differs from the paper: what we worked from shows no distribution, no layer weights and no
-# gradients, so there is no number of its to reproduce here; the diagnosis is what its claims would
-# predict.
+# What we worked from shows no gate values, layer weights or gradients, so no published number can
+# be reproduced here. The diagnosis tests what the paper's claims predict.
 #
 # Next: [`08_results`](08_results.ipynb).
 

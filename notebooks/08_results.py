@@ -15,11 +15,11 @@
 # %% [markdown]
 # # 08 · What was found, beside what was published
 #
-# **What did our runs confirm of the two papers, what failed, and what did we take back?** One page,
-# a few seconds: nothing is trained or scored here. The numbers were stored by the other notebooks
-# at full size. Every table in full, with the command of each run, is in
-# [`08b_tables`](08b_tables.ipynb). Words, rows such as `t+shuffled`, and what *told apart* means
-# are explained in [how to read a number here](book/intervals.md).
+# **What did our runs confirm of the two papers, what failed, and which conclusions did we
+# correct?** This page runs in a few seconds, since nothing is trained or scored here. The other
+# notebooks stored the numbers when they were run at full size. Every table in full, with the
+# command of each run, is in [`08b_tables`](08b_tables.ipynb). Words, rows such as `t+shuffled`, and
+# what *told apart* means are explained in [how to read a number here](book/intervals.md).
 #
 # ![DAF against each other model on CMU-MOSI, MPNet](../figures/mosi-mpnet/03_differences.png)
 #
@@ -50,7 +50,7 @@ from mmlib.scores.ledger import judged
 from mmlib.scores.stats import p_text
 
 plots.style()
-pd.set_option("display.width", 120, "display.max_columns", None)
+pd.set_option("display.width", 120, "display.max_columns", None, "display.max_colwidth", None)
 
 # %%
 kept = runs.kept()
@@ -89,10 +89,11 @@ if "mosi" in kept:
     conclude(against("mosi", "daf", "mae"), "daf")
 
 # %% [markdown]
-# Published scores on CMU-MOSI come from MMSA's table (means of five seeds). Ours are beside them,
-# on the same split. **The encoders differ**: the peers read BERT's tokens, audio and vision, and
-# some chose their epoch on the test split. So this compares systems and not fusion rules. MPNet's
-# test rows had been seen once, untuned, before its budget was frozen (DAF .704, text .723).
+# Published scores on CMU-MOSI come from MMSA's table (means of five seeds). Ours are on the same
+# split. **The encoders differ**: the published systems read BERT's tokens, audio and vision, and
+# some chose their epoch on the test split. So the table compares systems and not fusion rules. We
+# had scored MPNet on the test split once, untuned, before we fixed its tuning budget (DAF .704,
+# text .723).
 
 # %%
 PUBLISHED = " (published)"
@@ -130,8 +131,8 @@ for line in ledger.query("paper == 'MMSA' and metric == 'mae' and mean.notna()")
     )
 
 # %% [markdown]
-# ICT-MMMO has voice and face and no text, and 80 videos to test on. There the rival is a constant,
-# the median of the training labels:
+# ICT-MMMO has voice and face, no text, and 80 videos to test on. There DAF is no better than a
+# constant, the median of the training labels:
 
 # %%
 voice_and_face = frames.get("mmmo", none).query("metric == 'mae' and variant == 'av'")
@@ -174,17 +175,18 @@ low = tested["reported"].gt(tested["mean"]).sum()
 print(f"{low} of {len(tested)} published values lie above our means, on other reviews.")
 
 # %% [markdown]
-# `_natural` weighs our reviews to the shares that stars have in their source, which is nearer to
-# what the paper may have had. The paper does not say what its intensity is, so its MAE may be on
-# another scale than ours.
+# `_natural` weights our reviews to the shares that stars have in their source, which may be nearer
+# to the paper's reviews. What we worked from does not define the paper's intensity, so its MAE may
+# be on another scale than ours.
 #
 # <a id="the-ledger"></a>
 # ## The ledger
 #
 # A published number is `inside` if it lies in our 95 % interval. A claim "a beats b" is `inside` if
 # our difference goes that way, its interval excludes zero, and Holm's $p$ is below .05. `outside`
-# is no accusation: [`08b_tables`](08b_tables.ipynb) gives the reason, run and data of each line. On
-# CMU-MOSI the ledger tests the run with MiniLM, since neither paper has MPNet.
+# does not mean that the paper is wrong, since data and encoders differ:
+# [`08b_tables`](08b_tables.ipynb) gives the reason, run and data of each line. On CMU-MOSI the
+# ledger tests the run with MiniLM, since neither paper has MPNet.
 
 # %%
 assert set(ledger["verdict"]) <= {"inside", "outside", "not testable here"}
@@ -201,8 +203,8 @@ claims.groupby(["paper", "system", "verdict"], sort=False).size().unstack(fill_v
 # <a id="what-failed"></a>
 # ## What failed
 #
-# These limits were set before the runs. Those on hotel reviews ask for three points of each
-# accuracy over a bag of words. They were meant for three epochs, and one was run.
+# These limits were set before the runs. The last two ask for three points of accuracy over a bag of
+# words. They were set for three epochs of training, and we ran one.
 
 
 # %%
@@ -243,7 +245,7 @@ bars["met"] = (room >= 0).map({True: "yes", False: "NO"}).where(room.notna(), "n
 bars.set_index("what").round(3)
 
 # %% [markdown]
-# Some claims of the papers did not come out. Each line below says in how many comparisons. Then
+# Some claims of the papers were not confirmed; each line below says in how many comparisons. Then
 # come the models that DAF could not be told from. [`08b_tables`](08b_tables.ipynb) has each with
 # its interval.
 
@@ -260,7 +262,7 @@ for (name, verdict), group in of_daf.groupby(["run", "verdict"]):
         print(f"{name}: {verdict}: {', '.join(group['b'])}")
 
 # %% [markdown]
-# And with MMSA's own models, trained beside ours on the same numbers (run `peers`):
+# The last comparison is with MMSA's own models, trained by us on the same features (run `peers`):
 
 # %%
 if "peers" in results.runs():
@@ -272,20 +274,21 @@ if "peers" in results.runs():
 # <a id="what-changed"></a>
 # ## What changed
 #
-# An audit redid our numbers. They came out again, but the main comparison was not fair and the
-# tests counted no seeds. The table has what this companion said before and what it says now.
+# An audit recomputed our numbers and found the same values. But the main comparison was not fair,
+# and the tests left out the variance between seeds. The table has what this companion said before
+# and what it says now.
 #
 # <table>
 # <tr><th></th><th>it said</th><th>it says now</th></tr>
 # <tr><td>1</td>
-# <td>DAF beats text alone, and a second branch is a regularisation. Text had one layer, DAF had
+# <td>DAF beats text alone, and a second branch regularises it. Text had one layer, DAF had
 # two.</td>
 # <td><code>text_deep</code> and <code>text_gated</code> have that depth, and DAF is not told
 # apart from them: first lines below.</td>
 # </tr>
 # <tr><td>2</td>
 # <td>p-values of a permutation within videos. They held the seeds fixed: with few seeds, the
-# audit counted 15 to 21 alarms in 100 worlds without a difference.</td>
+# audit counted 15 to 21 false alarms in 100 simulations without a difference.</td>
 # <td>Videos and seeds both count, and the rate of false alarms is at most 7 %
 # (<code>tests/test_stats.py</code>).</td>
 # </tr>
@@ -294,12 +297,12 @@ if "peers" in results.runs():
 # <td>20 candidates, three seeds, on file.</td>
 # </tr>
 # <tr><td>4</td>
-# <td>The audio of other utterances serves DAF as well, by one random order and no test.</td>
+# <td>DAF is as good with the audio of other utterances: one random order, no test.</td>
 # <td>Five orders and a paired test, <code>daf:t+shuffled</code> below.</td>
 # </tr>
 # <tr><td>5</td>
-# <td>All of this with MiniLM, the smallest encoder there is.</td>
-# <td>The run <code>mosi-mpnet</code> has a base-size one, tuned with the same budget; last lines
+# <td>All of this with MiniLM, a small encoder.</td>
+# <td>The run <code>mosi-mpnet</code> has one of base size, tuned with the same budget; last lines
 # below.</td>
 # </tr>
 # <tr><td>6</td>
@@ -339,8 +342,8 @@ print(
     f"{untested} cannot be tested with the data that we have."
 )
 print(
-    f"2. DAF beats text or fusion in {rivals.eq('daf better').sum()} of {len(rivals)} pairs, "
-    f"audio or vision alone in {weak.eq('daf better').sum()} of {len(weak)}."
+    f"2. DAF beats models with text or fusion in {rivals.eq('daf better').sum()} of {len(rivals)} "
+    f"pairs, audio or vision alone in {weak.eq('daf better').sum()} of {len(weak)}."
 )
 print(
     f"3. DyFuLM beats a bag of words by {fine:.3f} in fine accuracy; its second encoder adds "
@@ -364,9 +367,9 @@ for name in ("mosi", "mosi-mpnet"):
 #
 # <details><summary>Solution</summary>
 #
-# Each interval says how the score would move with other videos. Both models saw the same videos, so
-# most of that movement is common to both and cancels in the difference. The paired difference has
-# the shorter interval: look at its line in [What changed](#what-changed).
+# Each interval says how much the score would vary with other videos. Both models saw the same
+# videos, so most of that variation is common to both and cancels in the difference. The paired
+# difference has the shorter interval: look at its line in [What changed](#what-changed).
 #
 # </details>
 #
@@ -381,8 +384,8 @@ for name in ("mosi", "mosi-mpnet"):
 #
 # </details>
 #
-# 3. DyFuLM's published coarse accuracy is .826. How much of it is there to explain, if the paper's
-#    reviews have the natural shares of stars?
+# 3. DyFuLM's published coarse accuracy is .826. How much of that is above a constant, if the
+#    paper's reviews have the natural shares of stars?
 #
 # <details><summary>Solution</summary>
 #

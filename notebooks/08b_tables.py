@@ -15,13 +15,13 @@
 # %% [markdown]
 # # 08b · Every table behind the results
 #
-# **Where is the full number behind a sentence of [08](08_results.ipynb)?** Seconds; nothing is
-# trained or scored here. The numbers were stored by the notebooks 02 to 11 and by
-# `python -m mmlib.finetune.rows`, when they were run at full size, by the commands below.
-# A run leaves `papermill_runs/<run>/metrics.json`, `comparisons.json` and `provenance.json`; this
-# notebook reads those files and `mmlib/scores/reported.toml`, which holds what the papers and their
-# peers report. `n_seeds` says how many seeds a row rests on. DAF's rules had spent the same budget
-# each before (`python -m mmlib.daf.tune`).
+# **Where is the full number behind a sentence of [08](08_results.ipynb)?** This runs in seconds,
+# since nothing is trained or scored here. The numbers were stored by the notebooks 02 to 11 and by
+# `python -m mmlib.finetune.rows`, run at full size by the commands below. A run leaves
+# `papermill_runs/<run>/metrics.json`, `comparisons.json` and `provenance.json`; this notebook reads
+# those files and `mmlib/scores/reported.toml`, which holds what the papers and their peers report.
+# `n_seeds` is the number of seeds behind a row. All of DAF's fusion rules were tuned with the same
+# budget (`python -m mmlib.daf.tune`).
 #
 # The long tables are also written as CSV beside the run: `08_scores.csv`, `08_pairs.csv` and
 # `08_ledger.csv`, in `papermill_runs/<run>/`.
@@ -62,8 +62,8 @@ pd.set_option("display.max_colwidth", None, "display.precision", 3)
 # ## Runs
 #
 # A run is kept with the project if its parameter file or script is. `dirty` would mean that the
-# code had changes which no commit holds; `seconds` are the notebook's, and for `finetune` the sum
-# over all trainings, each from its last start, though they may have run side by side.
+# code had uncommitted changes. `seconds` is the notebook's time; for `finetune` it is the sum over
+# all trainings, each from its last start, some of which ran at the same time.
 
 # %%
 kept = runs.kept()
@@ -101,17 +101,16 @@ pd.Series(data, name="sha256, first 16", dtype=str).to_frame()
 # <a id="scores"></a>
 # ## Scores
 #
-# On the test split: mean over seeds [95 % interval] ± standard deviation over seeds. The interval
-# counts seeds and whole groups, that is videos, hotels, or sentences where nothing groups them, as
-# draws (`mmlib.scores.stats`), so it answers "other videos, other seeds"; the deviation answers
-# "other seeds" alone. `text_deep` and `text_gated` are text alone at the depth of the fusion rules,
-# `ridge` is a linear model. DAF's `variant` names the modalities (`ta`: text and audio; `n`: a
-# modality of pure noise; `a>b`: trained on a, tested on b; `t_mpnet`: text by that encoder),
-# DyFuLM's what is switched off
+# Each cell has the score on the test split: mean over seeds [95 % interval] ± standard deviation
+# over seeds. The interval covers other seeds and other groups (videos, hotels, or sentences where
+# nothing groups them; `mmlib.scores.stats`). The deviation covers other seeds alone. `text_deep`
+# and `text_gated` are text alone at the depth of the fusion rules, `ridge` is a linear model. DAF's
+# `variant` names the modalities (`ta`: text and audio; `n`: a modality of pure noise; `a>b`:
+# trained on a, tested on b; `t_mpnet`: text by that encoder), DyFuLM's what is switched off
 # ([`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb) has the list); `single_a` and `single_b` are
 # DyFuLM with one encoder. `_natural`: reviews weighted to the shares that the stars have where they
-# were drawn from. `constant` is the training median and the most frequent class: the base rate of
-# each table.
+# were drawn from. `constant` always gives the training median or the most frequent class: the base
+# rate of each table.
 
 
 # %%
@@ -142,9 +141,9 @@ path = results.save_csv(pd.concat(every or [empty]), run, "08_scores")
 print(f"{path.name}: {sum(map(len, every))} rows")
 
 # %% [markdown]
-# The same as pictures: MAE, or accuracy of five classes. Models that are nearer to the constant
-# than to the best one are in the table only, so that the others can be told apart. The dotted line
-# in `mosi` is the best published system with frozen text (MulT in MMSA's table).
+# The pictures show MAE, or the accuracy of five classes. Models that are nearer to the constant
+# than to the best one are left out, so that the others can be distinguished. The dotted line in
+# `mosi` is the best published system with frozen text (MulT in MMSA's table).
 
 
 # %%
@@ -174,10 +173,10 @@ for name, frame in frames.items():
 # <a id="pairs"></a>
 # ## Pairs
 #
-# Two intervals may overlap where the difference is in no doubt, since both models saw the same
-# videos or hotels. So each pair is tested as a pair, seed by seed and group by group, and Holm's
-# correction is over all of a run's pairs. A model is called better if the interval excludes zero
-# and Holm's $p$ is below .05.
+# Two models can differ clearly although their intervals overlap, since both saw the same videos or
+# hotels. So we test paired differences, seed by seed and group by group, and Holm's correction
+# covers all of a run's pairs. A model is called better if the interval excludes zero and Holm's $p$
+# is below .05.
 
 # %%
 pairs = runs.tested(shown)
@@ -190,11 +189,11 @@ pairs[columns].set_index(columns[:4])
 # <a id="tuning"></a>
 # ## Tuning
 #
-# A comparison is worth as much as the care given to the loser. Every model but `ridge`, which has a
-# penalty of its own, chose among the same candidates by cross-validation over the videos of
-# training and validation. `worst` is the error of the worst candidate, `near` counts those within
-# .005 of the best. Every trial is in `papermill_runs/settings.json`. CMU-MOSEI and the leaking
-# split were not tuned: there all models have one default. The commands:
+# A comparison is fair only if all models are tuned with the same care. Every model but `ridge`,
+# which has a penalty of its own, chose among the same candidates by cross-validation over the
+# videos of training and validation. `worst` is the error of the worst candidate, `near` counts
+# those within .005 of the best. Every trial is in `papermill_runs/settings.json`. CMU-MOSEI and the
+# leaking split were not tuned: there all models have one default. The commands:
 #
 #     python -m mmlib.daf.tune --dataset mosi --modalities text audio
 #     python -m mmlib.daf.tune --dataset mosi --modalities text audio --encoder mpnet
@@ -221,9 +220,9 @@ budget
 #
 # A line for each published number and claim. A number is `inside` if it lies in our 95 % interval;
 # a claim "a beats b" is `inside` if our difference goes that way, excludes zero and survives Holm.
-# `outside` is no accusation: `reason` says what differs. `run` and `tested_on` say on which stored
-# run and data; `constant` is the base rate there. A value whose convention is not stated has a line
-# for each.
+# `outside` does not mean that the paper is wrong: `reason` says what differs. `run` and `tested_on`
+# name the stored run and its data; `constant` is the base rate there. A value whose convention is
+# not stated has one line for each convention.
 
 # %%
 rates = {
@@ -251,11 +250,11 @@ for paper in ledger["paper"].unique():
 # <a id="beside"></a>
 # ## Beside
 #
-# MMSA's table (means of 5 seeds) and our runs `mosi` and `mosi-mpnet` on the same split. **The
-# encoders differ**: the peers read BERT's token sequences, audio and vision; ours read pooled
-# states of MiniLM or MPNet and utterance means of COVAREP, no vision. Some peers chose their epoch
-# on the test split. So this compares systems, not fusion rules; within a run of ours the encoder is
-# the same for all.
+# This table joins MMSA's (means of 5 seeds) and our runs `mosi` and `mosi-mpnet`, on the same
+# split. **The encoders differ**: the published systems read BERT's token sequences, audio and
+# vision. Ours read pooled states of MiniLM or MPNet and utterance means of COVAREP, no vision. Some
+# published systems chose their epoch on the test split. So this compares systems, not fusion rules;
+# within a run of ours the encoder is the same for all.
 #
 # MPNet had been scored on the test split once, with default settings, before its tuning budget was
 # fixed: DAF .704, text .723.
@@ -274,8 +273,8 @@ pd.concat(beside).reindex(columns=metrics.split()).sort_values("mae").round(3)
 # <a id="claims"></a>
 # ## Claims
 #
-# Every claim of the papers, comparison by comparison: what came out, what did not, and every rule
-# that DAF did not beat.
+# Every claim of the papers, comparison by comparison: what was confirmed, what was not, and every
+# rule that DAF did not beat.
 
 # %%
 claims = ledger[ledger["reported"].isna() & ledger["mean"].notna()]
@@ -307,8 +306,9 @@ for name in grids:
 
 # %% [markdown]
 # `compare_runs` pairs the rows that two runs share, seed by seed: the difference of the means, a
-# paired $t$ test over the common seeds, Holm over all rows. And it says what the runs were made
-# from where that differs. Here the run `mosi` and the grid, which trained the same models apart.
+# paired $t$ test over the common seeds, Holm over all rows. `differences` says where the runs had
+# other code, data or versions. Here we compare the run `mosi` with the grid, which trained the same
+# models separately.
 
 # %%
 if grids and "mosi" in kept:
@@ -334,14 +334,15 @@ if grids and "mosi" in kept:
 # | `tokens` | theirs | MiniLM's last layer, at most 50 tokens, padded in front; mean COVAREP |
 # | `last` | ours | the mean of that layer over all tokens, and mean COVAREP; nothing is tuned |
 #
-# Fair: the same split, the same seeds, our definition of each score, and early stopping on the
-# validation split on both sides. MMSA keeps the epoch with the lowest validation loss and gives up
-# 8 epochs later; only then it reads the test split.
+# The comparison is fair in these points: the same split, the same seeds, our definition of each
+# score, and early stopping on the validation split on both sides. MMSA keeps the epoch with the
+# lowest validation loss and stops 8 epochs later; only then it reads the test split.
 #
-# Not fair: our tuned settings were chosen on folds of training and validation. MMSA's models run
-# with the settings that it stores for MOSI, which were chosen for BERT, COVAREP and FACET. So our
-# rows without tuning are beside them. And there is no vision here, for which MMSA's models were
-# made: they read a column of zeros. MISA does not run: it is written around a BERT that it trains.
+# It is not fair in two points. Our tuned settings were chosen on folds of training and validation.
+# MMSA's models run with the settings that it stores for MOSI, which were chosen for BERT, COVAREP
+# and FACET. So the table also has our rows without tuning. And there is no vision here, though
+# MMSA's models expect it: they read a column of zeros. MISA does not run: it is written around a
+# BERT that it trains.
 
 # %%
 has_peers = "peers" in results.runs()
@@ -351,8 +352,8 @@ columns = ["mae", "corr", "acc2_non0", "f1_non0"]
 wide(runs.fullest(table), columns).droplevel("dataset") if has_peers else "no run `peers` is stored"
 
 # %% [markdown]
-# What a seed costs: CPU seconds of its training and validation (median, and the range over seeds)
-# and the peak memory of its process, libraries included. `times` is relative to a seed of
+# The cost of a seed is the CPU seconds of its training and validation (median, and the range over
+# seeds) and the peak memory of its process, libraries included. `times` is relative to a seed of
 # `daf`, `vectors-tuned`, trained alone. A stack trains our five seeds at once, as the notebooks do.
 # NaN: not measured. Other work ran on the same cores, which lengthens CPU seconds a little.
 

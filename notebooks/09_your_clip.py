@@ -17,11 +17,11 @@
 #
 # ![A clip as a time line: scores, intervals, weights](../figures/example/09_verdict.png)
 #
-# About twenty seconds on a CPU with the recording it makes itself; name your own in the parameters.
-# A clip, its transcript and, if there is one, a face export become utterances with features
-# (`mmlib.recordings`, shown step by step in [`01c_covarep`](01c_covarep.ipynb)). A DAF trained on
-# CMU-MOSI then says how positive each utterance would be rated, how sure that is, how it weighed
-# words, voice and face, and what it would have said without each of them.
+# It takes about twenty seconds on a CPU with a recording that the notebook makes; name your own in
+# the parameters. A clip, its transcript and, if there is one, a face export become utterances with
+# features (`mmlib.recordings`, step by step in [`01c_covarep`](01c_covarep.ipynb)). A DAF trained
+# on CMU-MOSI then predicts the rating of each utterance, with an interval. It also gives the
+# weights of words, voice and face, and its score without each of them.
 #
 # Before this: [`02_daf`](02_daf.ipynb) (the model),
 # [`04_daf_interpretability`](04_daf_interpretability.ipynb) (what its weights mean, and what not).
@@ -37,7 +37,7 @@
 # - [2 · Features](#2--features)
 # - [3 · The model](#3--the-model)
 # - [4 · The verdict](#4--the-verdict)
-# - [5 · What each modality moves](#5--what-each-modality-moves)
+# - [5 · What each modality changes](#5--what-each-modality-changes)
 # - [6 · Step through the utterances](#6--step-through-the-utterances)
 # - [Takeaways](#takeaways)
 # - [Exercises](#exercises)
@@ -73,10 +73,10 @@ pd.set_option("display.precision", 2, "display.width", 110, "display.max_colwidt
 #
 # ## 1 · The recording
 #
-# Without a clip of yours, the project speaks for itself: six sentences of the embedded corpus and
-# a short seventh, a synthetic voice whose pitch and tension follow the sentiment, and the face
-# export that would go with it. It is no human voice, so what follows shows the way, not a finding.
-# One utterance is shorter than .82 s: COVAREP cannot measure it.
+# Without a clip of yours, the notebook makes one. A synthetic voice, whose pitch and tension follow
+# the sentiment, speaks six sentences of the embedded corpus and a short seventh; a matching face
+# export is made too. Nobody real speaks, so the results show the method and are no finding. The
+# seventh utterance is shorter than .82 s, and COVAREP cannot measure it.
 
 # %%
 made = not clip
@@ -95,9 +95,9 @@ print(f"{media.name}: {len(wave) / decode.RATE:.1f} s")
 #
 # ## 2 · Features
 #
-# The same as `python -m mmlib.recordings CLIP --transcript ... --faces ... --out FOLDER`: the
-# transcript is cut into utterances, each utterance's sound goes through COVAREP, and frames of
-# voice and face are averaged over it. What was masked or left out is counted, never hidden.
+# These cells do what `python -m mmlib.recordings CLIP --transcript ... --faces ... --out FOLDER`
+# does. The transcript is cut into utterances, COVAREP measures the sound of each, and frames of
+# voice and face are averaged over it. What was masked or left out is counted and printed.
 
 # %%
 folder = Path(corpus) if corpus else work / "corpus"
@@ -117,11 +117,11 @@ print(*data.notes, sep="\n")
 #
 # ## 3 · The model
 #
-# Trained on MOSI's words and voices, reduced to what a new recording can give too: lower case
-# without punctuation, utterance means of COVAREP without the columns in which the original and ours
-# differ. MOSI has no honest visual features, so **the model's faces come from the embedded corpus**
-# and are marked so: a weight of vision shows how a face would be used, not what faces are worth.
-# Its card is beside it in `mmlib/daf/weights`.
+# The model was trained on MOSI's words and voices, reduced to what a new recording also has. Texts
+# are in lower case without punctuation; voices are utterance means of COVAREP without the columns
+# in which the original and ours differ. MOSI's visual features leak its labels, so **the model
+# learned faces from the embedded corpus** and says so. A weight of vision therefore shows how a
+# face would be used, and not how informative faces are. Its model card is in `mmlib/daf/weights`.
 
 # %%
 judge = saved.load(model) if model else apply.model_for(data)
@@ -189,12 +189,13 @@ sided = ((found["low"] > 0) | (found["high"] < 0)).sum()
 print(f"{sided} of {len(found)} intervals lie on one side of zero.")
 
 # %% [markdown]
-# <a id="5--what-each-modality-moves"></a>
+# <a id="5--what-each-modality-changes"></a>
 #
-# ## 5 · What each modality moves
+# ## 5 · What each modality changes
 #
-# The change of the score when a modality is taken away: mean and largest. A modality may have a
-# large weight and move little (it says what the others say), which is why both are shown.
+# The table has the mean weight of each modality, and the mean and the largest change of the score
+# when it is taken away. A modality can have a large weight and change little, if it agrees with the
+# others.
 
 # %%
 moved = {m: (found["score"] - found[f"without_{m}"]).abs() for m in seen}
@@ -207,8 +208,8 @@ summary.round(1)
 #
 # ## 6 · Step through the utterances
 #
-# In a notebook with somebody at it: a slider, and the sound of each utterance to play. Where nobody
-# watches (papermill, tests, this page), the utterance whose modalities disagree most.
+# In a live notebook there is a slider, and you can play the sound of each utterance. On this page
+# you see the utterance whose modalities disagree most.
 
 
 # %%
@@ -264,12 +265,12 @@ print(
 print(f"Without audio features: {(~found['heard'].str.contains('audio')).sum()}.")
 
 # %% [markdown]
-# What differs from the paper: it applies its model to no recording. The interval is wide because
-# single utterances are hard to rate; the raters of MOSI disagree as well. On MOSI the voice adds
-# nothing that can be shown ([`03_daf_ablations`](03_daf_ablations.ipynb)), so do not read its
-# weight as a finding about your speaker. A folder of recordings becomes a data set by the same
-# command (README, "Your own recordings"); with labels filled into its `utterances.csv`,
-# `mmlib.data.load` reads it like MOSI.
+# What we worked from applies the model to no recording. The interval is wide because the model's
+# errors on MOSI's validation utterances are large. On MOSI the voice adds nothing that we can
+# measure ([`03_daf_ablations`](03_daf_ablations.ipynb)), so do not read its weight as a finding
+# about your speaker. The same command makes a data set from a folder of recordings
+# ([how](book/recordings.md)). With labels filled into its `utterances.csv`, `mmlib.data.load` reads
+# it like MOSI.
 
 # %% [markdown]
 # <a id="exercises"></a>
@@ -300,7 +301,8 @@ print(f"Without audio features: {(~found['heard'].str.contains('audio')).sum()}.
 #
 # </details>
 #
-# **3.** Which modality has the most extreme opinion in each utterance, and is it the heaviest?
+# **3.** Which modality has the most extreme opinion in each utterance, and has it the largest
+# weight?
 #
 # <details><summary>Solution</summary>
 #

@@ -17,15 +17,15 @@
 #
 # ![DyFuLM's text state, voice and face, weighed by DAF](../figures/models/both.svg)
 #
-# About a minute on a CPU with a sixth of the embedded corpus. DyFuLM reads text only. Its authors
-# name as future work to take in the voice and the face, and leave open whether that works (open
-# question 1 of its digest). DAF is a way to do it: it weighs modalities anew for each utterance. So
-# here DyFuLM's text state becomes one of the modalities that DAF weighs. The joint model is **our
-# answer**; neither paper has it.
+# It takes about a minute on a CPU with a sixth of the embedded corpus. DyFuLM reads text only. A
+# summary of its paper names voice and face as future work and leaves open whether they help (open
+# question 1). DAF weighs modalities anew for each utterance. So here DyFuLM's text state becomes
+# one of the modalities that DAF weighs. The joint model is **ours**; neither paper has it.
 #
-# Two limits keep it honest. Without voice and face it is DyFuLM; with one layer of one encoder and
-# one head it is DAF. Both are checked below, for fresh and for trained models. In the picture blue
-# is DyFuLM's, orange is DAF's, grey is data and frozen encoders; the bold arrow is new.
+# Two special cases tie the model to the papers. Without voice and face it is DyFuLM; with one layer
+# of one encoder and one head it is DAF. Both are checked below, for fresh and for trained models.
+# In the picture blue parts are DyFuLM's, orange parts are DAF's, and grey is data and frozen
+# encoders; the bold arrow is new.
 #
 # Before this: [`02_daf`](02_daf.ipynb) and [`05_dyfulm`](05_dyfulm.ipynb), whose equations it
 # joins. After it: [`08_results`](08_results.ipynb).
@@ -102,8 +102,8 @@ print({m: x.shape[1:] for m, x in data.x.items()}, {k: len(r) for k, r in rows.i
 #
 # $h$ is the gated mixture of notebook 05, $\alpha$ the scorer and softmax of notebook 02, the heads
 # and the dynamic loss are those of 05 again. The $\tanh$ on $h$ is ours: DAF's embeddings lie in
-# $(-1, 1)$, and a sum of states of different scale would be weighted by their scale. One model
-# ($s = 1$), redone by hand:
+# $(-1, 1)$, and in a sum a state of larger scale would count more. Below, one model ($s = 1$) is
+# recomputed by hand:
 
 # %%
 four = rows["train"][:4]
@@ -129,7 +129,7 @@ alpha[0].detach().numpy().round(3)
 # %% [markdown]
 # **Check: the heads, and what a weight means.** The intensity's head is affine and the weights sum
 # to one. So before the sigmoid the intensity is the weighted mean of the modalities' own opinions,
-# exactly as in DAF: a weight is a term of the answer, no hint about it.
+# exactly as in DAF.
 
 # %%
 z = torch.einsum("sbm,sbmh->sbh", alpha, parts)
@@ -143,7 +143,7 @@ assert torch.allclose(torch.sigmoid((alpha * opinions).sum(-1)), out.intensity, 
 print("three heads and the weighted opinions agree with the model to 1e-6")
 
 # %% [markdown]
-# ## 3 · Two limits
+# ## 3 · Two special cases
 #
 # **Without audio and vision, `tanh` off and `sigmoid` on, it is DyFuLM.** First fresh models with
 # the same parameters, then two trained from the same seeds by the two papers' own functions.
@@ -198,10 +198,10 @@ assert gap(one.intensity, other.score) < 1e-3 and gap(one.weights, other.weights
 print("DAF: fresh outputs equal to 1e-6, trained scores and weights to 1e-3")
 
 # %% [markdown]
-# The second is looser where models are trained: dropout of columns multiplies the weights here and
-# the inputs there, which rounds other last bits.
+# The second check is looser for trained models: dropout of columns multiplies the weights in one
+# program and the inputs in the other, which rounds differently.
 #
-# ## 4 · Training, and who stands beside it
+# ## 4 · Training, and the models to compare with
 #
 # | name | what it is |
 # |---|---|
@@ -215,9 +215,9 @@ print("DAF: fresh outputs equal to 1e-6, trained scores and weights to 1e-3")
 # | `both:one_head` | one affine head on the sentiment, with DAF's loss |
 # | `both:strangers` | voice and face of other utterances, in training and test; five orders |
 #
-# Each of the first five that learns chooses among as many `candidates`: its default and the same
-# random draws for all, cross-validated over groups of train + valid. The variants of `both` have
-# the settings of `both`. Every encoder is frozen.
+# `both`, `dyfulm`, `daf`, `concat` and `text_deep` each choose among as many `candidates`: the
+# default and the same random draws for all, cross-validated over groups of train + valid. The
+# variants of `both` have the settings of `both`. Every encoder is frozen.
 
 
 # %%
@@ -286,10 +286,10 @@ for k in range(min(ORDERS, seeds)):
         whole[k::ORDERS] = part
 
 # %% [markdown]
-# One scale for all: the error of the sentiment in $-3..3$. Classes are the heads', or for a model
-# that only has a score those of the score by the rule of the labels. By that rule `neutral` is a
-# score of exactly 0, which no regressor ever gives: its coarse accuracy is capped by that, and
-# `fine` is the fairer comparison.
+# All models are compared by the error of the sentiment in $-3..3$. Classes come from the heads. A
+# model without class heads gets its classes from its score, by the rule of the labels. By that rule
+# `neutral` is a score of exactly 0, which no regressor ever gives. This limits its coarse accuracy,
+# so `fine` is the fairer comparison.
 
 
 # %%
@@ -336,9 +336,9 @@ if dataset == "synthetic":
 # %% [markdown]
 # ## 5 · Paired tests
 #
-# `both` minus each other model, seed by seed and group by group (`mmlib.scores.stats`); Holm over
-# the whole table. A model is called better by the one rule of `results.better`: the interval
-# excludes 0 and Holm's $p$ is below .05.
+# We test `both` minus each other model, seed by seed and group by group (`mmlib.scores.stats`),
+# with Holm's correction over the whole table. A model is called better if the interval excludes 0
+# and Holm's $p$ is below .05 (`results.better`).
 
 # %%
 full = variant(seen)
@@ -369,9 +369,9 @@ for metric in ("mae", "acc_fine"):
 # ## 6 · Does sound add anything to a strong text model, utterance by utterance?
 #
 # The gain of an utterance is the error of DyFuLM on its text minus that of `both`. A mean can hide
-# that a few utterances gain and many lose, so here is the spread; and beside it the gain over
-# `both:strangers`, whose voice and face belong to others. What the utterance's own voice adds can
-# only be seen against that.
+# that a few utterances gain and many lose, so we also count both. The second row is the gain over
+# `both:strangers`, whose voice and face belong to other utterances. Only that row shows what the
+# utterance's own voice and face add.
 
 
 # %%
@@ -402,11 +402,11 @@ print(
 pd.DataFrame(spread).T.round(2)
 
 # %% [markdown]
-# ## 7 · When the text is in doubt, who takes over?
+# ## 7 · Which modality leads when the text is in doubt?
 #
 # The text's own doubt is the entropy of the five classes that DyFuLM on text alone gives, as a
-# share of its maximum: 0 is sure, 1 knows nothing. A model that weighs by need takes weight from a
-# text in doubt.
+# share of its maximum: 0 is certain, 1 is uniform. We expect the joint model to give a doubtful
+# text less weight.
 
 # %%
 p = fits["dyfulm"].predict(test).p_fine  # (s, n, 5)
@@ -430,9 +430,9 @@ print(
 )
 
 # %% [markdown]
-# On the embedded corpus it is known how informative each modality of each utterance is. Below, the
-# weights by the informativeness of the text, from sarcastic (0) to plain (1), and the rank
-# correlation of the weights with those of the best weighting (`mmlib.data.embedded.synthetic`).
+# On the embedded corpus we know how informative each modality of each utterance is. The table has
+# the mean weights by the informativeness of the text, from sarcastic (0) to plain (1). Above it is
+# the rank correlation of the weights with the best ones (`mmlib.data.embedded.synthetic`).
 
 # %%
 if dataset == "synthetic" and seen == ("text", "audio", "vision"):
@@ -448,7 +448,8 @@ if dataset == "synthetic" and seen == ("text", "audio", "vision"):
     print(by.round(2))
 
 # %% [markdown]
-# **Who takes over?** Where DyFuLM is in doubt (upper third), the modality with the largest weight.
+# **Which modality leads?** We count which modality has the largest weight, where DyFuLM is sure
+# (lowest third of doubt) and where it is in doubt (highest third).
 
 # %%
 unsure = whole & (doubt >= np.quantile(doubt, 2 / 3))
@@ -464,7 +465,7 @@ for name, which in (("sure", sure), ("in doubt", unsure)):
 # ## 8 · Damaged input at test time
 #
 # As in notebook 03: one modality at a time is missing, noisy, or taken from another utterance, in
-# half or in all utterances. Nothing is trained again. DyFuLM has no mask: to it a missing text is
+# half or in all utterances. Nothing is trained again. DyFuLM has no mask, so a missing text becomes
 # the mean of the training texts.
 
 
@@ -520,8 +521,9 @@ print(
 # %% [markdown]
 # ## 9 · What it costs
 #
-# Numbers learned, and what one training batch of 32 keeps for its backward pass. The encoders are
-# frozen and not counted. Milliseconds are this machine's: the next cell prints them as a ratio.
+# The table has the number of parameters, and the memory that one training batch of 32 keeps for its
+# backward pass. The frozen encoders are not counted. Times depend on the machine, so the next cell
+# prints their ratio.
 
 # %%
 built = {"dyfulm": DyFuLM(dims, layers), "both": joint.Joint(dims, layers, sizes)}
@@ -580,9 +582,9 @@ print(f"{len(new)} rows, {len(pairs)} paired tests")
 # %% [markdown]
 # ## 10 · Real data
 #
-# The stored runs, 20 seeds each: CMU-MOSI with text and audio, MiniLM and MPNet as the pair
-# (`both-mosi`), and the embedded corpus (`both-synthetic`). The commands stand in
-# `papermill_runs/params/<run>.yaml`. `mae` is of the sentiment in $-3..3$.
+# There are two stored runs of 20 seeds. `both-mosi` is CMU-MOSI with text and audio, with MiniLM
+# and MPNet as the pair of encoders; `both-synthetic` is the embedded corpus. The commands are in
+# `papermill_runs/params/<run>.yaml`. `mae` is the error of the sentiment in $-3..3$.
 
 # %%
 kept = [name for name in ("both-mosi", "both-synthetic") if name in results.runs()]
@@ -603,12 +605,12 @@ if not kept:
     print("none stored yet")
 
 # %% [markdown]
-# ### Where text says next to nothing: MUStARD++
+# ### A data set where text tells little: MUStARD++
 #
-# How much room is there for sound? The valence of MUStARD++'s utterances, lines of comedy shows and
-# half of them sarcastic, is the limit case: what the same frozen encoders make of the words alone,
-# as stored by notebook 11 (`transfer`; MiniLM is `t`, MPNet `t_mpnet`). We do not have its
-# voices and faces.
+# How much could sound add? MUStARD++ has lines of comedy shows, half of them sarcastic, rated by
+# valence. The table shows how well the words alone predict it with the same frozen encoders, as
+# stored by notebook 11 (`transfer`; MiniLM is `t`; MPNet is `t_mpnet`, with at most 1,000 texts of
+# a data set). We do not have its voices and faces.
 
 # %%
 if "transfer" in results.runs():
@@ -626,9 +628,9 @@ else:
 # %% [markdown]
 # ## 11 · The verdict on open question 1
 #
-# *Can DyFuLM take in voice and face?* As a construction, yes: the joint model is both papers at its
-# limits. Whether that pays is a question for data, and the lines below answer it for each stored
-# run. "Own voice" is the comparison with the voices (and faces) of strangers.
+# *Can DyFuLM take in voice and face?* A joint model can be built, and both papers are special cases
+# of it. The lines below say for each stored run whether it helps. "Strangers' voices" means the
+# same model with the voices (and faces) of other utterances.
 
 # %%
 RIVALS = {
@@ -656,21 +658,21 @@ if "both-mosi" in stored:
 
 # %% [markdown]
 # **On CMU-MOSI the answer is no, as far as 20 seeds and 685 utterances can tell.** The joint model
-# is not told apart from DyFuLM on text, nor from itself with the voices of strangers. Its weights
-# show why: text leads in every utterance, in doubt or not. The best error there has the text alone
-# by DAF's loss, a smaller model. **On the embedded corpus the answer is yes**, and by a wide
-# margin: there voice and face say what the words leave open, and the model finds out when. So
-# DyFuLM can take in voice and face; the data decides whether it has anything to take in.
+# is not told apart from DyFuLM on text, nor from itself with the voices of strangers. The lowest
+# error there is that of the text alone trained with DAF's loss, a smaller model. **On the embedded
+# corpus the answer is yes**, by a wide margin: there voice and face tell what the words leave open,
+# and the weights follow that (section 7). So DyFuLM can use voice and face; whether they help
+# depends on the data.
 #
-# **What this does not show.** Our real data never has both text and honest vision: MMMO has no
-# text, and the visual features of MOSI's other split were made with its training labels (notebook
-# 03). So vision beside text was seen on the embedded corpus only, where each modality was made to
-# be the clear one in about a third of the utterances.
+# **What this does not show.** None of our real data has both text and visual features without a
+# leak. MMMO has no text, and the visual features of MOSI's other split were made with its training
+# labels (notebook 03). So we tested vision beside text on the embedded corpus only, where each
+# modality is the clear one in about a third of the utterances.
 #
-# **What would change the verdict.** CMU-MOSEI with COVAREP and FACET (`make run DATASET=mosei
-# ONLY=10_both_papers` runs this notebook on it); frame sequences in the place of utterance means,
-# which lose the course of a voice; a corpus in which the words leave the feeling open, such as
-# sarcasm; encoders that are fine-tuned with the rest.
+# **What could change the verdict.** The verdict could change with CMU-MOSEI's COVAREP and FACET
+# features (`make run DATASET=mosei ONLY=10_both_papers`) or with frame sequences in place of
+# utterance means. It could also change on a corpus in which the words leave the sentiment open,
+# such as sarcasm, or with fine-tuned encoders.
 #
 # ## Takeaways
 
@@ -699,7 +701,7 @@ print(f"3. The text's weight and its doubt: rank correlation {tied:+.2f}.")
 # ## Exercises
 #
 # 1. `both:strangers` learns and is tested with voices of other utterances. Why is it a better
-#    yardstick for the use of a voice than DyFuLM, which has none?
+#    control for the use of a voice than DyFuLM, which has none?
 # 2. DAF's weights sum to one. An utterance has no face: what happens to the weights of text and
 #    voice, and what would happen if the missing face were a vector of zeros?
 # 3. Text loses weight where DyFuLM is in doubt. Does that prove that the model weighs by doubt?

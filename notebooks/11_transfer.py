@@ -17,15 +17,15 @@
 #
 # ![Trained on one data set, tested on that and on others](../figures/models/transfer.svg)
 #
-# Under a minute on a CPU with the embedded corpora. A model of sentiment is trained on one set of
-# texts. What is left of it on other texts, in another domain or another language? DyFuLM's authors
-# leave that open (open question 2 of its digest); DAF's digest asks for other data sets.
+# It takes under a minute on a CPU with the embedded corpora. A model of sentiment is trained on one
+# set of texts. How good is it on other texts, in another domain or another language? A summary of
+# DyFuLM's paper leaves that open (open question 2); one of DAF's asks for other data sets.
 #
 # Only frozen text states are compared here, read by DAF's text-only model with two layers
-# (`text_deep`) and by a linear one. Whatever fusion adds stands on top of these. That reduction is
-# **our choice**. Three numbers belong together: in place (trained and tested on one data set),
-# carried (trained elsewhere), and recalibrated (carried, with its scale set by 50 labelled
-# examples).
+# (`text_deep`) and by a linear one. Fusion is left out; this restriction is **our choice**. Each
+# pair of data sets has three numbers. *In place* means trained and tested on one data set,
+# *carried* means trained elsewhere, and *recalibrated* means carried, with its scale set by 50
+# labelled examples.
 #
 # Before this: [`02_daf`](02_daf.ipynb) and [`05_dyfulm`](05_dyfulm.ipynb). After it:
 # [`08_results`](08_results.ipynb).
@@ -86,17 +86,17 @@ _ = plots.save(picture, "transfer", "models", "svg")  # the picture above
 # ## 1 · The models
 #
 # A text $t$ becomes the pooled states $x(t)$ of all layers of a frozen encoder, end to end,
-# standardised by the training split of the *source* $A$. Two models make a sentiment in $-3..3$ of
-# it: a linear one, and DAF's model of the text alone with a second layer, which learns by DAF's
-# loss and stops early on A's validation split:
+# standardised by the training split of the *source* $A$. Two models turn it into a sentiment in
+# $-3..3$. One is linear; the other is DAF's model of the text alone with a second layer, trained
+# with DAF's loss and early stopping on A's validation split:
 #
 # $$z = \frac{x(t) - \mu_A}{\sigma_A}, \quad \hat y_\text{ridge} = w \cdot z + b, \quad
 #   \hat y_\text{deep} = v \cdot \max(0, U \tanh(W z + c) + e) + f$$
 #
 # Ridge's penalty is cross-validated over groups of A's train + valid. It has no randomness, so it
-# has no seeds. `text_deep` has the default settings of the house on every data set: nothing is
-# tuned. Labels of other scales are brought to $-3..3$ evenly; section 2 measures what that costs.
-# TF-IDF (`tfidf`) is ridge on weighted words and pairs of words.
+# has no seeds. `text_deep` has this project's default settings on every data set: nothing is tuned.
+# Labels of other scales are mapped linearly to $-3..3$; section 2 measures what that costs. TF-IDF
+# (`tfidf`) is ridge on weighted words and pairs of words.
 
 # %%
 SENTENCES = files.ROOT / "mmlib" / "data" / "embedded" / "three_languages.csv"  # all made up
@@ -181,9 +181,9 @@ def tested(corpus):
 
 
 # %% [markdown]
-# **Check: what the model is.** The linear one is affine in the state, and standardised by its
-# source: done again by hand for the first data set. The layers of the deep one are taken apart in
-# [`02_daf`](02_daf.ipynb).
+# **Check: what the model is.** The linear model is affine in the state, which is standardised by
+# its source. We recompute it by hand for the first data set. [`02_daf`](02_daf.ipynb) does this for
+# the layers of the deep one.
 
 # %%
 if encoder != "tfidf":
@@ -199,9 +199,10 @@ if encoder != "tfidf":
 # %% [markdown]
 # ## 2 · Trained on each, tested on each
 #
-# Rows are what was trained on, columns what was tested on. Correlation ignores scale, so it is
-# compared for all pairs. A column has one test split: all its models are paired on it, seed by seed
-# and group by group, with Holm over the whole table. `ridge` is the linear floor.
+# Rows are the training data set, columns the test data set. Correlation ignores scale, so it can be
+# compared for all pairs. All models of a column have the same test split, so we test paired
+# differences, seed by seed and group by group, with Holm's correction over the whole table. `ridge`
+# is the linear baseline.
 
 
 # %%
@@ -324,9 +325,9 @@ if "synthetic" in names and "synthetic_reviews" in names:
     assert all(matrix.loc[b, b] > matrix[b].drop(b).max() for b in names)
 
 # %% [markdown]
-# **Two classes.** Where scales differ, AUC asks whether positive texts score above negative ones;
-# neutral texts are dropped. Data sets with fewer than 30 test texts of a class get none. MELD's
-# three classes are compared so.
+# **Two classes.** AUC also ignores scale: it is the chance that a positive text scores above a
+# negative one. Neutral texts are dropped. Data sets with fewer than 30 test texts of a class get no
+# AUC. For MELD's three classes this is the better comparison.
 
 
 # %%
@@ -359,12 +360,12 @@ classes = pd.DataFrame(ordered, columns=["encoder", "from", "to", "auc", "low", 
 classes.pivot(index=["encoder", "from"], columns="to", values="auc").round(2)
 
 # %% [markdown]
-# **What is lost to scale alone?** A carried model may rank texts well and still miss their
-# numbers. So its score is recalibrated by a line, $\hat y' = u \hat y + v$, fitted to 50 labelled
-# examples of the target's training split (`mmlib.data.corpus.few`), one draw a seed. What the
-# line wins back was lost to scale; the rest was lost to content. MAE in $-3..3$. Where two
-# data sets have one scale of labels, `carried` is a fair error; else it holds the even mapping.
-# A line can also win by flattening all scores to their mean: so the constant stands beside it.
+# **What is lost to scale alone?** A carried model may rank texts well and still have a large error.
+# So its score is recalibrated by a line, $\hat y' = u \hat y + v$, fitted to 50 labelled examples
+# of the target's training split (`mmlib.data.corpus.few`), one draw a seed. What the line recovers
+# was lost to scale; the rest was lost to content. The table has MAE in $-3..3$. If two data sets
+# differ in their scale of labels, `carried` also includes the error of the linear mapping. A line
+# can also lower the error by shrinking all scores to their mean, so the table has the constant too.
 
 # %%
 LABELS = 50
@@ -436,12 +437,13 @@ for _, line in scale.iterrows():
 # %% [markdown]
 # ## 3 · Languages
 #
-# Trained on English alone, tested on others: zero-shot. By default the target is 60 sentences about
-# hotels, **made up** for this notebook, each in English, German and Spanish. Half of them praise.
-# Neutral texts are dropped, and the two classes are scored by AUC, which needs no boundary, and by
-# balanced accuracy at $\hat y > 0$. Chance is .5 for both. Intervals are over places, or over texts
-# where no place is known; fewer than 30 texts of a class get no AUC. For the tables of notebook 08
-# Corr is stored as well, with a paired test against a constant, whose Corr is 0.
+# A model trained on English alone is tested on other languages (zero-shot). By default the target
+# is 60 sentences about hotels, **made up** for this notebook, each in English, German and Spanish.
+# Half of them are positive. Neutral texts are dropped. The two classes are scored by AUC, which
+# needs no threshold, and by balanced accuracy at $\hat y > 0$. Chance is .5 for both. Intervals are
+# over places, or over texts where no place is known; fewer than 30 texts of a class get no AUC. For
+# the tables of notebook 08 Corr is stored as well, with a paired test against a constant, whose
+# Corr is 0.
 
 # %%
 corpus_of("made_up:en").text[0], corpus_of("made_up:de").text[0], corpus_of("made_up:es").text[0]
@@ -506,9 +508,9 @@ zero.round(2)
 
 # %% [markdown]
 # **How an English encoder fails.** For the made-up sentences the translations are known. An encoder
-# that reads a language puts a sentence next to its own translation: below, how often the nearest of
-# 60 English sentences is the right one, and the mean cosine to it and to the others. Chance is
-# 1/60.
+# that knows a language puts a sentence near its own translation. The table says how often the
+# nearest of 60 English sentences is the right one (`found`; chance is 1/60), with the mean cosine
+# to it and to the others.
 
 # %%
 close = []
@@ -555,11 +557,11 @@ if encoder == "minilm" and targets == "made_up":
 # ## 4 · A few labels of the target
 #
 # A pair `a>b` of domains or languages. `target only`: the ridge on n labelled texts of b. `both`:
-# the source's score as one more feature beside the states, so wide that it is hardly penalised.
-# Each n is drawn `seeds` times. The test split is the same, so the gaps are paired. The same curve
-# serves domains in one language and languages, and TF-IDF stands beside the encoder: its words are
-# those of the target's training texts, whose labels it does not see. It splits at spaces, which
-# Chinese does not write: there it sees clauses, not words, and is no fair rival.
+# the same with the source's score as one more feature, scaled up so that it is hardly penalised.
+# Each n is drawn `seeds` times. The test split is the same, so the differences are paired. TF-IDF
+# is compared with the encoder; its vocabulary comes from the target's training texts, without their
+# labels. TF-IDF splits at spaces, which Chinese does not have, so there it sees clauses and is not
+# a fair baseline.
 
 # %%
 SIZES = (50, 200, 1000)
@@ -705,15 +707,15 @@ print(f"{len(new)} rows, {len(pairs)} paired tests")
 # %% [markdown]
 # ## 5 · Real data
 #
-# The stored runs, 20 seeds each. `transfer`: data sets and domains in English, MiniLM with 3,000
-# texts of each data set (`t`) and MPNet with 1,000 of these (`t_mpnet`). `languages`: English hotel
-# reviews carried to other languages by `use`, a multilingual encoder; MiniLM and MPNet, which were
-# trained on English, beside it. Their commands stand in `papermill_runs/params/<run>.yaml`, and
-# need the data below `MMLIB_DATA`.
+# There are two stored runs of 20 seeds. `transfer` has English data sets, with MiniLM on 3,000
+# texts of each (`t`) and MPNet on 1,000 of these (`t_mpnet`). `languages` carries English hotel
+# reviews to other languages by `use`, a multilingual encoder, and by MiniLM and MPNet, which were
+# trained on English. The commands are in `papermill_runs/params/<run>.yaml` and need the data below
+# `MMLIB_DATA`.
 #
 # MPNet cannot be told from chance on Chinese hotels and on the made-up German sentences. On Chinese
 # meals, Arabic restaurants and the made-up Spanish sentences it is above chance, and far below
-# `use`. We did not look for the cause: languages share names and signs.
+# `use`. We did not look for the cause; languages share names and signs.
 
 # %%
 kept = [name for name in ("transfer", "languages") if name in results.runs()]
@@ -747,8 +749,8 @@ for name in kept:
 # %% [markdown]
 # ## 6 · The verdict on open question 2
 #
-# *Does it work in other domains and languages?* The lines below are those of the stored runs, or
-# where none is stored, of this one.
+# *Does it work in other domains and languages?* The lines below are about the stored runs, or, if
+# none is stored, about this one.
 
 
 # %%
@@ -794,28 +796,28 @@ if "languages" in kept:
 
 # %% [markdown]
 # **Domains: in part.** Between CMU-MOSI, CMU-MOSEI, SST-5 and hotel reviews a carried MiniLM model
-# keeps most of its order; Corr falls by .06 to .25. Hotel reviews carry least well of these four,
-# and MELD's and MUStARD++'s short lines of shows less. On MUStARD++ itself even training in place
-# says little. MPNet loses less in 28 of 30 pairs, with a third of the texts. Numbers travel worse
-# than order: from hotels to MOSEI the MAE is 1.75, worse than a constant's .82, and 50 labels bring
-# it to .79. A second layer is no gain on frozen states: it beats ridge in no cell of 72.
+# still ranks well: Corr falls by .06 to .25. Models trained on hotel reviews carry least well of
+# these four, and those trained on the short lines of MELD and MUStARD++ even less. On MUStARD++
+# even training in place predicts little. MPNet loses less in 28 of 30 pairs, with a third of the
+# texts. MAE suffers more than Corr. From hotels to MOSEI it is 1.75, worse than a constant's .82;
+# 50 labels bring it to .79. A second layer brings no gain on frozen states: it beats ridge in none
+# of 72 cells.
 #
-# **Languages: yes, with an encoder that reads them.** By `use`, English hotel reviews are enough to
-# rank all seven foreign targets above chance; of real reviews German best, Arabic least. With 50
-# labels of the target the source still adds .04 to .10 AUC to them; with 1,000 next to nothing.
-# MiniLM fails, as it must: at or below chance in German, Chinese and Arabic. What little it and
-# TF-IDF rank in Spanish shares words with English.
+# **Languages: yes, with an encoder that knows them.** With `use`, a model of English hotel reviews
+# is above chance on all seven foreign targets. Of real reviews it is best on German and worst on
+# Arabic. With 50 labels of the target, the source still adds .04 to .10 AUC; with 1,000 it adds at
+# most .01. MiniLM, an English encoder, is at or below chance in German, Chinese and Arabic. MiniLM
+# and TF-IDF are above chance in Spanish, perhaps by words that Spanish shares with English.
 #
-# **Where it breaks.** An encoder that has not seen a language has no state for its words; whatever
-# it still ranks it ranks by names, loan words and word pieces. A score keeps its source's scale, so
-# its numbers are wrong elsewhere even where its order is right. And a source whose texts lack what
-# the target speaks of has nothing to carry.
+# **Where transfer fails.** An encoder that has not learned a language has no useful states for its
+# words. A score keeps the scale of its source, so its values can be wrong elsewhere even if its
+# ranking is right. And a source cannot help with topics that its texts do not have.
 #
-# **What would change the verdict.** An encoder trained on the language; labels of the target, of
-# which section 4 says how many it takes; encoders fine-tuned on several domains at once. The
-# made-up sentences are plain: they cannot show irony, dialect or mixed feelings. IEMOCAP is not at
-# hand; with a licence holder's copy `make run RUN=iemocap PARAMS=papermill_runs/params/iemocap.yaml
-# ONLY=11_transfer` carries MOSEI to it.
+# **What could change the verdict.** The results could change with an encoder trained on the
+# language, with labels of the target (section 4 says how many), or with encoders fine-tuned on
+# several domains. The made-up sentences are plain, so they do not test irony, dialect or mixed
+# feelings. We do not have IEMOCAP. With a licence holder's copy, `make run RUN=iemocap
+# PARAMS=papermill_runs/params/iemocap.yaml ONLY=11_transfer` carries MOSEI to it.
 #
 # ## Takeaways
 
@@ -848,11 +850,11 @@ if best is not None:
 # ## Exercises
 #
 # 1. A model carried from A to B has a higher MAE than the best constant of B, yet its Corr is .6.
-#    How can both be true, and which 50 numbers mend it?
+#    How can both be true, and how do 50 labels help?
 # 2. Why is the line of section 2 fitted on labels of B's *training* split, though the model never
 #    saw B at all?
 # 3. Add a sentence in a language of yours to a copy of `three_languages.csv`. Without running
-#    anything: will TF-IDF rank it above or below an English one, and why can it say anything?
+#    anything: will TF-IDF rank it above or below an English one, and on what does its score depend?
 #
 # <details><summary>Solutions</summary>
 #

@@ -13,16 +13,17 @@
 # ---
 
 # %% [markdown]
-# # 12 · How small may a reader be?
+# # 12 · Compression: how small may DyFuLM be?
 #
 # ![DyFuLM: two encoders, mixed layers, a gate, three heads](../figures/models/dyfulm.svg)
 #
-# Under a minute on a CPU with embedded reviews. DyFuLM reads a review with two encoders. The paper
-# reports no latency and no memory, and whether compression keeps the accuracy is its open question
-# 3. Here one of the two encoders is left, then its upper layers go, then the rare words, then bits.
-# What does each step cost, where does the curve bend, and does a teacher help?
+# It takes under a minute on a CPU with embedded reviews. DyFuLM reads a review with two encoders.
+# What we worked from reports no latency and no memory, and asks whether compression keeps the
+# accuracy (open question 3). Here we keep one encoder, then remove its upper layers, rare words and
+# bits. How much accuracy does each step cost, and does a teacher help?
 #
-# Layers, vocabulary, bits and teacher are **our choice** of compression: the paper names none.
+# Layers, vocabulary, bits and teacher are **our choice** of compression: what we worked from names
+# none.
 #
 # Before this: [`05_dyfulm`](05_dyfulm.ipynb), [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb).
 
@@ -74,8 +75,8 @@ pd.set_option("display.precision", 3, "display.width", 120)
 #
 # $$C(k) = 2\,k\,t\,(4 d^2 + 2 d f + 2 t d)$$
 #
-# operations, a multiplication and an addition being two. The cost is linear in $k$. Embeddings are
-# looked up, not multiplied: they cost memory and no time.
+# operations, where a multiplication and an addition count as two. The cost is linear in $k$.
+# Embeddings are looked up, so they cost memory but hardly any time.
 
 
 # %%
@@ -100,10 +101,11 @@ print("a review of 128 tokens, MiniLM's width, in millions of operations:")
 print({k: round(operations(k, 128, 384, 1536) / 1e6) for k in (1, 2, 3, 4, 6)})
 
 # %% [markdown]
-# ## 2 · The frontier in small
+# ## 2 · Depth and accuracy, on a small scale
 #
-# The encoder's first layers are trained under DyFuLM's layer fusion, guidance and three heads, each
-# depth alike. The bag of words is the reader that costs least; it is **not** cut.
+# The encoder's first layers are trained with DyFuLM's layer fusion, guidance and three heads, in
+# the same way for each depth. The bag of words is the cheapest model; it reads the whole text,
+# which is **not** cut.
 
 # %%
 corpus = load(dataset).sample(utterances)
@@ -141,9 +143,9 @@ table.insert(0, "mega_operations", pd.Series(cost))
 table[["mega_operations", "acc_coarse", "acc_fine", "mae"]].round(2)
 
 # %% [markdown]
-# The **knee** is the point that lies farthest above the straight line from the cheapest reader to
-# the dearest, both axes scaled to 0..1 (Satopää et al. 2011). Below it each layer that goes costs
-# much; above it each layer that comes brings little.
+# The **knee** is the point that lies farthest above the straight line from the cheapest model to
+# the most expensive one, both axes scaled to 0..1 (Satopää et al. 2011). Below the knee, removing a
+# layer costs much; above it, adding a layer brings little.
 
 
 # %%
@@ -172,6 +174,8 @@ depth_names = list(predictions)
 x = np.array([cost[name] for name in depth_names])
 lines = {head: table.loc[depth_names, f"acc_{head}"].to_numpy(float) for head in ("coarse", "fine")}
 figure = frontier(x, lines, depth_names, "millions of operations a review")
+figure.axes[0].margins(y=0.15)
+figure.axes[0].set_title("Accuracy by number of layers, embedded reviews")
 _ = plots.save(figure, "12_frontier", run)
 
 # %%
@@ -186,12 +190,12 @@ print(f"Knee: {depth_names[bend]}." if bend is not None else "No knee: no point 
 print(f"{len(test)} test reviews: differences below {1 / len(test) ** 0.5:.2f} are noise.")
 
 # %% [markdown]
-# ## 3 · The words that stay
+# ## 3 · A smaller vocabulary
 #
-# More than half of a small MiniLM's numbers are word vectors. A vocabulary is published with the
-# weights, so it must hold no guest's name: a token stays if it occurs in at least 20 training
-# reviews of at least 5 hotels. Special tokens and single characters of ASCII stay in any case, so
-# other words are spelled.
+# More than half of MiniLM's parameters are word vectors. A vocabulary is published with the
+# weights, so it must not contain a guest's name. A token is kept if it occurs in at least 20
+# training reviews of at least 5 hotels. Special tokens and single characters of ASCII are always
+# kept, so other words are spelled.
 
 # %%
 tokenizer = load_encoder(made.named("minilm", words))[1]
@@ -211,15 +215,15 @@ print(
 )
 
 # %% [markdown]
-# ## 4 · Can its probabilities be taken at their word?
+# ## 4 · Are the probabilities calibrated?
 #
 # Of all reviews that a model is 80 % sure of, 80 % should be right. The expected calibration error
 # is the mean distance from that over bins $B$ of the largest probability (Guo et al. 2017):
 #
 # $$\mathrm{ECE} = \sum_B \frac{|B|}{n}\,\bigl|\mathrm{acc}(B) - \mathrm{conf}(B)\bigr|$$
 #
-# One number $T$, chosen on the validation split, divides the logits: $p \propto e^{z / T}$. It
-# changes no class, only how sure the model is.
+# One number $T$, chosen on the validation split, divides the logits: $p \propto e^{z / T}$. The
+# temperature changes no class, only the confidence.
 
 # %%
 last = predictions[depth_names[-1]]
@@ -243,12 +247,14 @@ def reliability(tables: dict[str, pd.DataFrame], title: str):
 
 
 lines_of = {name: calibration.reliability(p, known["test"].fine) for name, p in sure.items()}
-figure = reliability(lines_of, "fine")
+figure = reliability(lines_of, "Five classes; dotted: calibrated")
 _ = plots.save(figure, "12_reliability", run)
 
 # %%
 errors = {name: calibration.ece(p, known["test"].fine) for name, p in sure.items()}
 print(f"T = {heat:.2f}: ECE {errors['as trained']:.2f} as trained, {errors['cooled']:.2f} cooled.")
+helps = errors["cooled"] < errors["as trained"]
+print(f"On the test split the temperature {'improves' if helps else 'worsens'} the calibration.")
 
 # %%
 place = dict(notebook="12_compression", dataset=dataset, split="test")
@@ -267,9 +273,9 @@ _ = results.save(rows, run, "12_compression", parameters=used, checksums=dict(co
 #
 # $$s = \max|w| / 127, \qquad q = \mathrm{round}(w / s), \qquad |w - s q| \le s / 2$$
 #
-# A single large weight makes the step coarse for all others. The inputs of a layer are rounded the
-# same way at each call. A bfloat16 number has a step of its own: 8 bits for its digits, 8 for its
-# size.
+# A single large weight makes the step coarse for all others. The inputs of a layer are rounded in
+# the same way at each call. A bfloat16 number has 8 bits for its digits and 8 for its size, so each
+# number has its own step.
 
 
 # %%
@@ -287,8 +293,8 @@ ratio = step / layer.std().item()
 print(f"first wide layer of the kept model: step / standard deviation of its weights {ratio:.2f}")
 
 # %% [markdown]
-# What three precisions of the kept model say of the embedded test reviews. The last digits depend
-# on the processor.
+# The kept model (section 6) reads the embedded test reviews in three precisions. The last digits
+# depend on the processor.
 
 # %% tags=["nbval-ignore-output"]
 readings = {name: model.in_precision(name).read(test.text) for name in kept.PRECISIONS}
@@ -304,9 +310,9 @@ print(f"{len(test)} embedded reviews: at least 90 % keep their class in bfloat16
 # %% [markdown]
 # ## 6 · The same on hotel reviews
 #
-# The stored run `compression-hotel`. The selection stage trains MiniLM's first layers for one epoch
-# on the first 8,000 training reviews, at 128 tokens, with one seed, and looks at the validation
-# split only (3,416 reviews of 26 hotels):
+# This is the stored run `compression-hotel`. Its selection stage trains MiniLM's first layers for
+# one epoch on the first 8,000 training reviews, at 128 tokens, with one seed. It uses the
+# validation split only (3,416 reviews of 26 hotels):
 #
 # ```
 # python -m mmlib.finetune papermill_runs/finetune/compression-3.yaml --out DIR/compression-3
@@ -318,8 +324,8 @@ print(f"{len(test)} embedded reviews: at least 90 % keep their class in bfloat16
 # ```
 #
 # `word vectors` is the mean of MiniLM's token vectors, trained for up to three epochs. The bag of
-# words has learnt from the same reviews, but reads them whole. Both chose on this very split (an
-# epoch, a strength), which favours them a little. One seed: an interval covers other
+# words has learnt from the same reviews, but reads them whole. Both were also tuned on this split
+# (an epoch, a penalty), which favours them a little. With one seed, an interval covers other
 # hotels, and not another training.
 
 # %%
@@ -340,8 +346,9 @@ if len(prices):
     print(prices.drop(columns="mb_float32").to_string(index=False))
 
 # %% [markdown]
-# CPU time on one core, in milliseconds; `times_faster` is the median ratio to the pair in the same
-# round, `a_cpu_second` the reviews in one second of CPU in batches of 8.
+# The table has CPU time on one core, in milliseconds. `times_faster` is the median ratio to the
+# pair in the same round; `a_cpu_second` is the number of reviews in one second of CPU, in batches
+# of 8.
 
 # %%
 deep = selected[selected["variant"].str.endswith(" layers")]
@@ -356,6 +363,8 @@ if by_depth["acc_fine"]["variant"].nunique() > 1:
     for name, style in (("word vectors", "--"), ("full", ":")):  # full: the bag of words
         for value in beside.loc[beside["variant"] == name, "mean"]:
             figure.axes[0].axhline(value, color="black", lw=1, ls=style)
+    figure.axes[0].margins(y=0.15)
+    figure.axes[0].set_title("Accuracy by number of layers, hotel reviews (validation)")
     _ = plots.save(figure, "12_frontier_stored", run)
 
 # %%
@@ -364,14 +373,15 @@ if by_depth["acc_fine"]["variant"].nunique() > 1:
     bend = knee(x, both)
     fine = dict(zip(names, by_depth["acc_fine"]["mean"], strict=True))
     print("Fine accuracy on validation: " + ", ".join(f"{n} {v:.3f}" for n, v in fine.items()))
+    print("Horizontal lines, fine accuracy: bag of words (dotted), word vectors (dashed).")
     print(f"Knee among what was trained: {names[bend]}." if bend else "No knee among these points.")
 
 # %% [markdown]
-# **The kept model.** Three layers (fixed before the frontier was known), trained on all 31,053
-# reviews, with the pruned vocabulary and float16. It reads 256 tokens, which validation reviews
-# preferred to 128. Its test rows are those of all 5,531 reviews. An earlier version, trained on
-# 8,000, had been read on 2,000 of them (fine accuracy .539); nothing was chosen by that. `_natural`
-# weighs the stars as guests give them: 3.6, 4.2, 10.9, 30.0 and 51.2 %.
+# **The kept model** has three layers (fixed before these results were known). It was trained on all
+# 31,053 reviews, with the pruned vocabulary and float16. It reads 256 tokens, which was better than
+# 128 on validation reviews. Its test rows cover all 5,531 reviews. An earlier version, trained on
+# 8,000, had been tested on 2,000 of them (fine accuracy .539); nothing was chosen by that.
+# `_natural` weights the stars by their shares in the source: 3.6, 4.2, 10.9, 30.0 and 51.2 %.
 
 # %%
 final = lines_stored.query("split == 'test'")
@@ -386,15 +396,16 @@ if len(final):
 # %%
 bins = results.load_table(stored, "reliability") if is_stored else pd.DataFrame()
 if len(bins):
-    figure = reliability(dict(iter(bins.query("head == 'fine'").groupby("kind"))), "fine, test")
+    figure = reliability(dict(iter(bins.query("head == 'fine'").groupby("kind"))), "Five classes")
     _ = plots.save(figure, "12_reliability_stored", run)
     print(bins.groupby(["head", "kind"])["ece"].first().round(3).to_string())
 
 # %% [markdown]
-# **The kept model in fewer bits**: 2,000 reviews of the test split, drawn at random, in float32,
-# bfloat16 and with 8-bit weights (`python tests/benchmarks/compression.py precision --reviews
-# 2000`). `mb` is what the weights take, `times_faster` the ratio of CPU time to float32 on one
-# core in the same run, `same_fine` the share of reviews that keep their class.
+# The temperature does not improve the kept model's calibration on the test split. **In fewer
+# bits**, the kept model reads 2,000 random reviews of the test split in float32, bfloat16 and with
+# 8-bit weights (`python tests/benchmarks/compression.py precision --reviews
+# 2000`). `mb` is the size of the weights. `times_faster` is the ratio of CPU time to float32 on one
+# core in the same run. `same_fine` is the share of reviews that keep their class.
 
 # %%
 bits = results.load_table(stored, "precision") if is_stored else pd.DataFrame()
@@ -406,21 +417,21 @@ if len(bits):
 # %% [markdown]
 # In both accuracies neither is told apart from float32. In 8 bits the intensity's error grows by
 # .002 (p .001 after Holm), and 6 % of the reviews change their fine class. That run's processor has
-# instructions for bfloat16: there it is as fast as 8 bits, as small, and loses nothing we can
-# measure.
+# instructions for bfloat16. There bfloat16 is as fast as 8 bits, as small, and loses nothing that
+# we can measure.
 
 # %% [markdown]
 # ## 7 · A teacher
 #
-# A teacher's probabilities say which wrong classes are nearly right. Both its logits and the
-# student's are divided by $T$, so that the small ones count (Hinton et al. 2015). How far the two
-# then are apart is their Kullback-Leibler divergence $D$. Of a head with teacher $p$, student $q$
-# and label $y$ the loss is
+# A teacher's probabilities say which wrong classes are nearly right. The teacher's and the
+# student's logits are divided by $T$, so that small probabilities count (Hinton et al. 2015). The
+# distance of the two is their Kullback-Leibler divergence $D$. For a head with teacher $p$, student
+# $q$ and label $y$ the loss is
 #
 # $$(1 - w)\,L(q, y) + w\,T^2\,D(p_T\,\|\,q_T), \qquad p_T \propto p^{1/T}$$
 #
-# and of the intensity the squared error in place of the divergence. $T^2$ keeps the size of the
-# gradient. That all three heads learn so, with $w = .5$ and $T = 2$, is our choice.
+# For the intensity, the squared error takes the place of the divergence. $T^2$ keeps the size of
+# the gradient. We chose to teach all three heads, with $w = .5$ and $T = 2$.
 
 
 # %%
@@ -441,10 +452,9 @@ assert z.grad.abs().max() < 1e-5  # who says what its teacher says has nothing t
 
 # %% [markdown]
 # **On SST-5** (8,544 sentences to train on) the teacher is a *frozen* pair, MiniLM and MPNet, under
-# DyFuLM. What a model says of its own training sentences is little more than their labels again.
-# So the training split is cut into five folds, and each is read by models that learnt from the
-# other four. Students are MiniLM's first layers, fine-tuned for one epoch, with the teacher and
-# without:
+# DyFuLM. A model's predictions for its own training sentences mostly repeat their labels. So the
+# training split is cut into five folds, and models that learnt from four of them predict the fifth.
+# Students are MiniLM's first layers, fine-tuned for one epoch, with the teacher and without:
 #
 # ```
 # python -m mmlib.finetune.teacher sst5 DIR/teacher.npz --encoders minilm mpnet
@@ -452,8 +462,8 @@ assert z.grad.abs().max() < 1e-5  # who says what its teacher says has nothing t
 # python tests/benchmarks/compression.py sst5 DIR
 # ```
 #
-# One seed. Nothing is chosen by a score: depths, $w$, $T$ and length were fixed before. The last
-# command reads the test split, once.
+# There is one seed. No score was used for a choice: depths, $w$, $T$ and length were fixed before.
+# The last command reads the test split, once.
 
 # %%
 taught = results.load(distilled) if distilled in results.runs() else lines_stored[:0]
@@ -475,9 +485,9 @@ if len(taught):
 # ## 8 · Open question 3: does compression keep the accuracy?
 #
 # The goal was a student at most .005 below the fine-tuned pair in both accuracies, 8 times faster
-# on one core, at most 25 MB. Pair (stored run `hotel`) and student learnt from the same 31,053
-# reviews, the pair at 384 tokens and the student at 128. So the gap below is that of layers,
-# vocabulary and length together. The two were not compared review by review.
+# on one core, at most 25 MB. The pair (stored run `hotel`) and the student learnt from the same
+# 31,053 reviews, the pair at 384 tokens and the student at 128. So the difference below comes from
+# layers, vocabulary and length together. The two were not compared review by review.
 
 # %%
 if len(final) and "hotel" in results.runs():
@@ -495,21 +505,21 @@ if len(prices):
     print(f"times faster at equal length: {ratio.to_dict()}; goal 8: {reached}")
 
 # %% [markdown]
-# **Verdict, within what was measured: not kept.** Three layers lose .027 of coarse and .039 of fine
+# **Verdict: three layers do not keep the accuracy.** They lose .027 of coarse and .039 of fine
 # accuracy against the pair. In both classes they are not told apart from a bag of words, which
-# learnt from the same reviews. Their intensity has the lower error: -.005 [-.007, -.002] in MAE.
-# On validation, after 8,000 reviews, the frontier bends at four layers: six layers gain .01 of
-# coarse accuracy and none of fine.
+# learnt from the same reviews. Their intensity has the lower error: -.005 [-.007, -.002] in MAE. On
+# validation, after 8,000 reviews, the knee is at four layers: six layers gain .01 of coarse
+# accuracy and none of fine.
 #
-# On SST-5 a frozen teacher changes no student's accuracy that we can tell apart. Only two layers
-# gain, .002 in MAE (p .018 after Holm). Six taught layers stay .029 in coarse and .032 in fine
-# accuracy below their teacher. What would change the verdict: a student that learns from the
-# fine-tuned pair's soft targets, or for more than one epoch.
+# On SST-5 a frozen teacher changes no student's accuracy by an amount that we can tell apart. Only
+# the student of two layers gains, .002 in MAE (p .018 after Holm). Six taught layers stay .029 in
+# coarse and .032 in fine accuracy below their teacher. A student that learns from the fine-tuned
+# pair, or for more than one epoch, could change the verdict.
 
 # %% [markdown]
 # **Not measured yet**:
 #
-# - what a teacher is worth on hotel reviews, where it would be the fine-tuned pair;
+# - the effect of a teacher on hotel reviews, where it would be the fine-tuned pair;
 # - a student without guidance or layer fusion, with half the width, or with inputs whose 8-bit
 #   ranges are fixed beforehand;
 # - throughput on two threads;
@@ -553,7 +563,8 @@ if len(taught):
 #
 # 1. How many operations does the pair of two six-layer encoders need for 384 tokens, against three
 #    layers for 128?
-# 2. Why does a temperature change no accuracy, and the natural share of stars the calibration?
+# 2. Why does a temperature not change the accuracy, and why do the natural shares of stars change
+#    the calibration?
 # 3. Which is larger in the kept model, the word vectors or the layers?
 #
 # <details><summary>Solutions</summary>

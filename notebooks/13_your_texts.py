@@ -15,9 +15,10 @@
 # %% [markdown]
 # # 13 · Your texts: what does DyFuLM say of them?
 #
-# About twenty seconds on a CPU with the texts it holds itself; paste yours, or name a table, in the
+# It takes about twenty seconds on a CPU with the texts below; paste yours, or name a table, in the
 # parameters. A small DyFuLM that was trained on hotel reviews gives each text a class, stars and an
-# intensity. It also says which words moved the score, and what it cannot read.
+# intensity. The notebook also shows which words changed the score, and which texts the model cannot
+# read.
 #
 # Before this: [`05_dyfulm`](05_dyfulm.ipynb) (the model). Nothing is trained here, and nothing
 # leaves this computer. All texts below are made up.
@@ -78,15 +79,16 @@ else:
 print(f"{len(given)} texts, {sum(len(text.split()) for text in given)} words")
 
 # %% [markdown]
-# ## 2 · What the model makes of them
+# ## 2 · What the model predicts
 #
-# Three answers a text, as in the paper: a coarse class, one to five stars, an intensity in
-# $[0, 1]$. The probabilities are calibrated: a temperature $T$, chosen on validation reviews,
-# divides the logits,
+# The model gives three answers for each text, as in the paper: a coarse class, one to five stars,
+# and an intensity in $[0, 1]$. The probabilities are calibrated: a temperature $T$, chosen on
+# validation reviews, divides the logits,
 #
 # $$p_k = \frac{\exp(z_k / T)}{\sum_j \exp(z_j / T)}.$$
 #
-# The expected stars $\sum_k k\, p_k$ move with every word, where the most probable class does not.
+# The expected stars $\sum_k k\, p_k$ change with every word, while the most probable class often
+# stays the same.
 
 # %%
 found = score.predictions(reader, given)
@@ -108,8 +110,8 @@ coloured = (
 coloured
 
 # %% [markdown]
-# **Checks.** The probabilities of a text add up to one. A text's row does not depend on the texts
-# it is read with.
+# **Checks.** The probabilities of a text add up to one. A text's predictions do not depend on the
+# other texts.
 
 # %%
 sums = found.loc[is_read, [f"p_{name}" for name in reader.coarse]].sum(axis=1)
@@ -119,14 +121,14 @@ assert np.allclose(alone["intensity"], found["intensity"][:1], atol=1e-3, equal_
 print({name: int(n) for name, n in found["coarse"].value_counts().sort_index().items()})
 
 # %% [markdown]
-# ## 3 · The words that moved a score
+# ## 3 · Which words changed the score?
 #
-# Leave one word out and read again. With $s$ the expected stars, the effect of word $w$ is
+# We leave one word out and predict again. With $s$ the expected stars, the effect of word $w$ is
 #
 # $$e_w = s(\text{text}) - s(\text{text without } w).$$
 #
-# Above zero the word raised the score, below zero it lowered it. This asks the model alone, so it
-# works for any model; its price is one reading a word.
+# Above zero the word raised the score, below zero it lowered it. This needs only the model's
+# output, so it works for any model. It costs one prediction for each word.
 
 # %%
 legible = [given[i] for i in np.flatnonzero(is_read)]
@@ -143,21 +145,20 @@ colours = [plots.look("daf" if effect[i] > 0 else "text").colour for i in order]
 axes.barh(range(len(order)), effect[order], color=colours)
 axes.set_yticks(range(len(order)), [f"{tokens[i]} ({i + 1})" for i in order])
 axes.axvline(0, color="black", lw=1)
-axes.set(xlabel="effect on the expected stars", title="word and its place in the text")
+axes.set(xlabel="effect on the expected stars", title="Words with the largest effects (place)")
 _ = plots.save(figure, "13_effects", run)
 
 # %%
 top = tokens[order[-1]].strip(".,")
 whole = words.stars(reader, [legible[strongest]])[0]
-print(f"Finding: of this text ({whole:.1f} stars) the word '{top}' moved most, "
+print(f"In this text ({whole:.1f} stars) the word '{top}' has the largest effect: "
       f"{effect[order[-1]]:+.2f} stars.")  # fmt: skip
 largest = [np.abs(e).max() for _, e in effects]
 print(f"Largest effect of a single word, by text: {', '.join(f'{x:.2f}' for x in largest)}")
 
 # %% [markdown]
-# **Step through the texts.** In a notebook with somebody at it: a slider with every text that is
-# read. Where nobody watches (papermill, tests, this page), the text whose words move its score
-# most. The bars are the three answers of section 2.
+# **Step through the texts.** In a live notebook there is a slider over all texts. On this page you
+# see the text with the largest effects. The bars are the three answers of section 2.
 
 
 # %%
@@ -181,13 +182,15 @@ print(f"Shown: coarse {seen['coarse']}, {seen['stars']:.1f} expected stars, "
 # %% [markdown]
 # ## 4 · Are these words faithful?
 #
-# An explanation is faithful if the model needs what it names. Delete words in the order of their
-# effect, those first that pushed the score where it is: it should fall back faster than with words
-# in random order (Petsiuk and others 2018, for pictures). The measure is the change towards the
-# other side, a mean over texts; the baseline is the mean of five random orders a text.
+# An explanation is faithful if the model depends on the words that it names. We delete words in the
+# order of their effect, first those that moved the score away from three stars. The score should
+# then return faster than with words deleted in random order (Petsiuk and others 2018, for
+# pictures). The measure is the change towards the other side, a mean over texts. The baseline is
+# the mean of five random orders for each text.
 #
-# The first word deleted was chosen by this very measure, so the start of the curve proves little.
-# The rest does: effects were measured one word at a time, and words also act together.
+# The start of the curve proves little, since the first word was chosen by the same measure. The
+# rest is evidence: effects were measured for single words, while here many words are deleted
+# together.
 
 # %%
 shares, rng = np.linspace(0, 0.5, 6), np.random.default_rng(0)
@@ -205,24 +208,25 @@ def falls(text: str, effect: np.ndarray) -> np.ndarray:
 
 change = np.array([falls(t, e) for t, (_, e) in zip(legible, effects, strict=True)])  # (n, 2, k)
 lines = {"by effect": change[:, 0].mean(axis=0), "at random": change[:, 1].mean(axis=0)}
-figure = plots.curves(shares, lines, xlabel="share of words deleted", ylabel="stars fallen back")
+figure = plots.curves(shares, lines, xlabel="share of words deleted", ylabel="change of the stars")
+figure.axes[0].set_title("Change of the score as words are deleted")
 _ = plots.save(figure, "13_deletion", run)
 
 # %%
 area = change.mean(axis=-1)  # (n, 2), mean height of each curve
 faster = int((area[:, 0] > area[:, 1]).sum())
-print(f"Finding: by effect the score falls back by {area[:, 0].mean():.2f} stars on average, "
-      f"at random by {area[:, 1].mean():.2f};")  # fmt: skip
-print(f"by effect it falls faster for {faster} of {len(area)} texts.")
+print(f"Deleted by effect, words change the score by {area[:, 0].mean():.2f} stars on average, "
+      f"at random by {area[:, 1].mean():.2f}.")  # fmt: skip
+print(f"Deletion by effect changes the score faster for {faster} of {len(area)} texts.")
 if not yours:
     assert area[:, 0].mean() > area[:, 1].mean(), "the words are no better than random ones"
 
 # %% [markdown]
-# ## 5 · What it cannot read
+# ## 5 · Texts that the model cannot read
 #
-# Such a text gets a note and no guess. Fewer than four words are too short to say: our choice. A
-# text is taken for another language where more than 35 % of its words are no whole words of the
-# vocabulary. HTML is taken out and the rest is read.
+# A text that the model cannot read gets a note and no prediction. We chose four words as the least
+# length. A text counts as another language if more than 35 % of its words are not whole words of
+# the vocabulary. HTML is removed and the rest is read.
 
 # %%
 ODD = (
@@ -242,13 +246,13 @@ silent = ["German", "Chinese", "three words", "empty"]
 assert odd.loc[silent, "intensity"].isna().all() and (odd.loc[silent, "note"] != "").all()
 assert odd.loc["HTML", "note"] == score.HTML and odd.loc["HTML", "coarse"] == "positive"
 assert odd.loc["very long", "cut"] and not odd.loc["HTML", "cut"]
-print(f"Finding: {len(silent)} of {len(odd)} odd texts get a note and no guess.")
+print(f"{len(silent)} of {len(odd)} odd texts get a note and no prediction.")
 
 # %% [markdown]
-# ## 6 · How reliable it is
+# ## 6 · How accurate is the model?
 #
-# On hotel reviews that it was not trained on: the test rows of the stored run `compression-hotel`.
-# Of other texts, film reviews say, nobody has measured it.
+# The table has its scores on hotel reviews that it was not trained on, from the stored run
+# `compression-hotel`. We have not measured it on other texts, such as film reviews.
 
 # %%
 print(f"reads {reader.max_length} tokens of a text")
@@ -264,23 +268,23 @@ shown.set_index("metric")[["mean", "ci_low", "ci_high"]].round(3)
 # %%
 print(f"1. {int(is_read.sum())} of {len(given)} texts are read; expected stars from "
       f"{found['stars'].min():.1f} to {found['stars'].max():.1f}.")  # fmt: skip
-print(f"2. The word that moved most: '{top}', {effect[order[-1]]:+.2f} stars.")
+print(f"2. The word with the largest effect: '{top}', {effect[order[-1]]:+.2f} stars.")
 print(f"   Deletion by effect: {area[:, 0].mean():.2f} stars; at random: {area[:, 1].mean():.2f}.")
-print(f"3. {len(silent)} of {len(odd)} odd texts get a note and no guess.")
+print(f"3. {len(silent)} of {len(odd)} odd texts get a note and no prediction.")
 
 # %% [markdown]
-# A table of any length takes one command, which goes on where it was stopped:
+# A table of any length takes one command, which can be stopped and continued:
 #
 # ```
 # python -m mmlib.dyfulm reviews.csv --text COLUMN --out scored.csv
 # ```
 #
-# What differs from the paper: it has two large encoders and no model that is kept.
+# What differs from the paper: it has two large encoders, and we know of no published weights.
 #
 # ## Exercises
 #
-# 1. Write one review with "not" in it, such as "the room was not clean at all". Which effect has
-#    "not", and which has the word behind it?
+# 1. Write one review with "not" in it, such as "the room was not clean at all". What are the
+#    effects of "not" and of the word after it?
 #
 # <details><summary>Solution</summary>
 #

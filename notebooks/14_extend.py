@@ -25,7 +25,7 @@
 # [3 A modality](#a-modality) · [4 A table of texts](#a-table-of-texts) ·
 # [Takeaways](#takeaways) · [Exercises](#exercises)
 #
-# Half a minute on a CPU. All texts and numbers here are generated or made up. Before this:
+# It takes half a minute on a CPU. All texts and numbers here are generated or made up. Before this:
 # [`02_daf`](02_daf.ipynb) and [`05_dyfulm`](05_dyfulm.ipynb). The papers:
 # [DAF](https://arxiv.org/abs/2509.22729) and [DyFuLM](https://arxiv.org/abs/2512.01410).
 
@@ -65,8 +65,9 @@ data.modalities, {split: len(data.rows(split)) for split in ("train", "valid", "
 # ## 1 · A fusion rule
 #
 # A rule is a subclass of `daf.Fusion` with its own `fuse`. It gets the embeddings $h_m$ of all
-# modalities, zero where one is absent, and returns the fused state $z$. Projections, head, training
-# and early stopping are the house's. This one is bilinear: it adds the products of all pairs.
+# modalities, zero where one is absent, and returns the fused state $z$. `mmlib` provides
+# projections, head, training and early stopping. This rule is bilinear: it adds the products of all
+# pairs.
 #
 # $$z = \tfrac{1}{M} \sum_m h_m + \beta \odot \sum_{m < n} h_m \odot h_n$$
 
@@ -118,8 +119,9 @@ except ValueError as error:
 # ## 2 · A metric
 #
 # `metrics.add` takes a function that gives each utterance's value; the score is their mean. From
-# then on it is in rows, intervals and paired tests; `metrics.remove("far")` takes it out. Here: the
-# share of utterances that are wrong by more than one point of the scale from -3 to 3.
+# then on the metric is in rows, intervals and paired tests; `metrics.remove("far")` removes it.
+# This one is the share of utterances that are wrong by more than one point of the scale from -3 to
+# 3.
 
 # %%
 metrics.add("far", lambda p, y: np.abs(p - y) > 1, better="lower")
@@ -143,8 +145,8 @@ _ = results.save(rows, run, "14_extend", comparisons=tests)
 # ## 3 · A modality
 #
 # A corpus holds any modality: the frames of all utterances one after the other, how many belong to
-# each utterance, and a name for each column. This one is called `pulse`. It is generated: the label
-# and noise, so that DAF should learn to trust it beside the text. Voice and face are left out here.
+# each utterance, and a name for each column. This one is called `pulse`. It is generated from the
+# label and noise, so DAF should give it weight beside the text. Voice and face are left out here.
 
 # %%
 rng = np.random.default_rng(0)
@@ -206,14 +208,15 @@ print("both put the three new texts in the right order")
 folder.cleanup()
 
 # %% [markdown]
-# In a batch the same table needs no cell: `dataset` is its path and the columns are parameters.
+# In a batch the same table needs no code: `dataset` is its path and the columns are parameters.
 #
 # ```
 # python -m mmlib.batch --run mine --dataset mine.csv --only 05_dyfulm --params mine.yaml
 # ```
 #
 # `mine.yaml` holds `text_column: Comment`, `label_column: Stars` and `group_column: Place`. An
-# interval is for other places, so the test split must hold at least two: a tenth of 20 places here.
+# interval is over places, so the test split must have at least two of them: a tenth of 20 places
+# here.
 #
 # <a id="takeaways"></a>
 #
@@ -261,7 +264,7 @@ print(f"3. A table of {len(mine)} made-up texts trained both papers' models.")
 #
 # </details>
 #
-# **3.** Make `pulse` pure noise. What weight does DAF leave it?
+# **3.** Make `pulse` pure noise. What weight does DAF give it?
 #
 # <details><summary>Solution</summary>
 #

@@ -1,4 +1,4 @@
-"""Which way up a recording is: residual excitation skewness.
+"""Polarity of a recording: residual excitation skewness.
 
 T. Drugman, "Residual Excitation Skewness for Automatic Speech Polarity Detection", IEEE SPL 2013.
 """

@@ -188,7 +188,7 @@ class LMF(Fusion):
 class CrossModal(Fusion):
     """Each modality attends to all (one head), then the mean (after MulT, on pooled sequences).
 
-    Without biases in the attention: the softmax does not feel that of the keys.
+    Without biases in the attention: the softmax does not depend on that of the keys.
     """
 
     def add_rule(self, s: int) -> None:

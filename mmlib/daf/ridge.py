@@ -1,4 +1,4 @@
-"""Ridge regression on the features of all modalities: what a linear model makes of them."""
+"""Ridge regression on the features of all modalities: the linear baseline."""
 
 import numpy as np
 from sklearn.linear_model import Ridge

@@ -180,7 +180,7 @@ class Task(task.Task):
         return losses.each(output, self.targets.take(rows), **self.options)
 
     def output(self, model: DyFuLM, rows: Tensor, noise: Noise | None) -> Output:
-        """What the model makes of the rows (s, b)."""
+        """The output of the model for the rows (s, b)."""
         x = [self.gather(k, rows)[:, :, None] if k in model.fusion else None for k in ENCODERS]
         return model(*x, noise=noise)
 

@@ -46,7 +46,7 @@ TEXT = "text"
 
 
 class Joint(DyFuLM):
-    """DyFuLM whose heads read what DAF makes of the text state and the other modalities."""
+    """DyFuLM whose heads read DAF's fusion of the text state and the other modalities."""
 
     def __init__(
         self,

@@ -80,7 +80,7 @@ class LayerFusion(nn.Module):
         self.project = Linear(s, d, width)
         if how == "bilstm":
             self.bilstm = BiLSTM(s, width, width // 4)
-            self.w = Linear(s, width // 2, 1, bias=False)  # the softmax does not feel a bias
+            self.w = Linear(s, width // 2, 1, bias=False)  # a bias does not change the softmax
         if how == "static":
             self.theta = nn.Parameter(torch.zeros(s, 1, layers))
 

@@ -1,4 +1,4 @@
-"""A kept DyFuLM reads texts of yours: predictions beside them, and a note in their place."""
+"""A kept DyFuLM reads texts of yours: predictions, or a note that says why there are none."""
 
 import json
 import re
@@ -34,7 +34,7 @@ _FOREIGN = re.compile(r"[^\W\d_A-Za-zªºÀ-ɏḀ-ỿ]")  # letters of another s
 
 
 def predictions(model: "Kept", texts: Sequence[str]) -> pd.DataFrame:
-    """What a model makes of texts: `COLUMNS`, a row a text, in their order.
+    """What a model predicts for texts: `COLUMNS`, a row a text, in their order.
 
     coarse: a word of `COARSE`; fine: 1..5 stars; intensity in [0, 1]; calibrated probabilities p_;
     cut: whether the text is longer than what is read. `note` says why a text has no predictions:

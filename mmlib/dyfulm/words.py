@@ -1,4 +1,4 @@
-"""Which words moved a score: each is left out once, and what changes is its effect.
+"""Which words changed a score: each is left out once, and the change is its effect.
 
 Axes: w word, n text, k point of a curve.
 """

@@ -1,4 +1,4 @@
-"""One utterance or one review as a picture: what a model made of it, beside the truth.
+"""One utterance or one review as a picture: what a model predicted, and the truth.
 
 Axes: m modality.
 """

@@ -1,4 +1,4 @@
-"""Figures along a recording: what was extracted from it, and what a model says of it.
+"""Figures along a recording: what was extracted from it, and what a model predicts.
 
 Axes: n samples or utterances, t frames, d features, m modality.
 """

@@ -1,4 +1,4 @@
-"""Whether probabilities can be taken at their word, and the one number that helps.
+"""Calibration: are probabilities reliable, and which temperature corrects them?
 
 Temperature scaling and the expected calibration error are those of Guo et al. (2017).
 Axes: n text, k class.

@@ -118,7 +118,7 @@ def select(task: Task, folds: int = 5, seeds: Sequence[int] = (0,)) -> tuple[Set
 
 
 def predict(model: Any, features: Features, output: Callable[..., tuple]) -> Any:
-    """What `output` makes of every utterance, block by block, as arrays (s, n, ...).
+    """What `output` gives for every utterance, block by block, as arrays (s, n, ...).
 
     output(model, x, present), with x[m] (s, b, ...) and present (s, b, m), gives a NamedTuple of
     tensors (s, b, ...), or None for what a model does not have; the result is of its type.

@@ -1,4 +1,4 @@
-"""Attention whose sums do not feel the padding of a batch.
+"""Attention whose sums do not depend on the padding of a batch.
 
 A vector unit takes 16 numbers at a time and the rest one by one, in another order. So a text's
 softmax and its weighted sum of values, padded to 15 keys in one batch and to 17 in the next, differ

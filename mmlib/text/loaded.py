@@ -1,4 +1,4 @@
-"""A loaded encoder, and what it makes of padding: found by trying it, not by its name.
+"""A loaded encoder, and how it treats padding: found by trying it, not by its name.
 
 Most encoders never look at padded places. Some do, whatever the mask says: FNet mixes all places,
 ConvBERT and MobileBERT look at the neighbours of a token. Their texts must be of one length in a
