@@ -637,6 +637,17 @@ def test_several_stimuli_are_chosen_by_name(tmp_path):
     assert len(read_faces(path, 1, stimulus="s1").time) == 3
 
 
+def test_pyfeat_of_several_clips_is_chosen_by_name(tmp_path):
+    one, two = (pyfeat_rows().assign(input=f"x/{name}.mp4") for name in "ab")
+    path = openface(tmp_path / "f.csv", pd.concat([one, two.assign(AU14=0.5)]))
+    with fails(r"several stimuli \(a, b\)"):
+        read_faces(path, 1, 10)
+    found = read_faces(path, 1, 10, stimulus="b")
+    assert (channel(found, "Contempt") == 0).all() and found.counts["several faces"] == 1
+    images = pyfeat_rows().assign(input=["0.png", "1.png", "1.png", "2.png"])
+    assert read_faces(openface(path, images), 1, 10).counts["frames"] == 3
+
+
 def test_openface_on_images_takes_a_frame_rate(tmp_path):
     path = openface(tmp_path / "f.csv", openface_rows().assign(**{" timestamp": 0.0}))
     assert read_faces(path, 1, 10).time == pytest.approx(np.arange(10) / 10)
@@ -725,6 +736,11 @@ def test_pyfeat_2_by_its_columns(tmp_path):
         (lambda rows: rows.iloc[:0], 1, "no rows"),
         (lambda rows: rows.drop(columns=" confidence"), 1, "column 'confidence' is missing"),
         (lambda rows: rows.assign(**{" timestamp": 90.0}), 60, "faces until 90.0 s, the clip"),
+        (
+            lambda rows: pd.concat([rows, rows]).assign(face_id=0),
+            1,
+            "face 0 stands twice at 0 s; give",
+        ),
     ],
 )
 def test_bad_face_exports(tmp_path, change, seconds, words):
@@ -738,6 +754,8 @@ def test_other_bad_face_exports(tmp_path):
         read_faces(tmp_path / "f.csv", 1)
     with fails("give the face export"):
         read_faces(tmp_path / "no.csv", 1)
+    with fails("anger holds 90, py-feat gives probabilities; export it again, or divide"):
+        read_faces(openface(tmp_path / "g.csv", pyfeat_rows().assign(anger=90)), 1, 10)
     with fails("give their rate, e.g. --fps 25"):
         read_faces(openface(tmp_path / "g.csv", pyfeat_rows()), 1)
 

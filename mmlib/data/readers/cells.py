@@ -80,8 +80,10 @@ def with_points(cells: pd.Series) -> pd.Series:
 
 
 def as_text(value: object) -> str:
-    """A word or an id of a file, which may hold bytes."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    """A word or an id of a file, which may hold bytes, or these as Python 2 pickled its strings."""
+    with suppress(UnicodeError):
+        return (value if isinstance(value, bytes) else str(value).encode("latin-1")).decode()
+    return value.decode("cp1252", "replace") if isinstance(value, bytes) else str(value)
 
 
 def corpus_of(files: Sequence[Path], rows: pd.DataFrame, **rest: object) -> Corpus:
