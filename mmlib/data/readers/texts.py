@@ -116,7 +116,7 @@ def _labels(
         return _of_numbers(path, cells, values, kind, given, notes)
     words = cells.str.strip().str.lower()
     there = sorted(set(words))
-    orders = ORDERS if classes is None else [[word.strip().lower() for word in classes]]
+    orders = ORDERS if classes is None else [[str(word).strip().lower() for word in classes]]
     order = next((order for order in orders if {*there} <= {*order} and len(order) > 1), None)
     if order is None:
         choices = ", ".join(there[:10]) + ", ..." * (len(there) > 10)
