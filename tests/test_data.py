@@ -402,7 +402,7 @@ def test_bad_content_is_one_line_that_names_it(tmp_path, case):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("length", [-1, np.nan, "ab"])
+@pytest.mark.parametrize("length", [-1, 2.5, np.nan, "ab"])
 def test_stated_lengths_must_be_possible(tmp_path, length):
     change = entry("test", "audio_lengths", lambda k: [length, *k[1:]])
     mmsa_pickle(tmp_path, change, aligned=False)

@@ -328,6 +328,9 @@ CUE_1, CUE_2 = TIMES.format("1,000", "2,000"), TIMES.format("3,000", "4,000")
         ("a.srt", f"{CUE_1}\nOne more.\n{CUE_2}\nTwo."),  # no numbers
         ("a.vtt", f"WEBVTT\n\n{CUE_1}\nOne more.\n\nNOTE not\nthis\n\nid b\n{CUE_2}\nTwo.\n"),
         ("a.txt", f"1\n{CUE_1}\nOne more.\n\n2\n{CUE_2}\nTwo.\n"),  # of another suffix
+        ("a.srt", f"1\r\r\n{CUE_1}\r\r\nOne more.\r\r\n\r\r\n2\r\r\n{CUE_2}\r\r\nTwo."),
+        ("a.srt", f"1\n{CUE_1}\nOne more.\n\n\ufeff2\n{CUE_2}\nTwo.\n"),  # two files in one
+        ("a.srt", f"#1.\n{CUE_1}\nOne more.\n\n#2.\n{CUE_2}\nTwo.\n"),
     ],
 )
 def test_cues_are_found_by_their_time_lines(tmp_path, name, text):
@@ -350,6 +353,11 @@ def test_captions_that_roll_give_each_word_once(tmp_path, shown, expected, repea
     found = said(tmp_path, "a.srt", "".join(cues))
     assert " ".join(u.text for u in found.utterances) == expected
     assert sum(found.counts.values()) == repeats
+
+
+def test_less_and_more_are_no_markup(tmp_path):
+    found = said(tmp_path, "a.srt", f"1\n{CUE_1}\n<b>3 < 5</b>, and\n5 > 3.\n")
+    assert spoken(found) == [("3 < 5, and 5 > 3.", 1, 2)]
 
 
 WORDS = [{"word": word, "start": i / 2, "end": i / 2 + 0.4} for i, word in enumerate("ab.cd")]
@@ -393,6 +401,55 @@ LAYOUTS = {  # the same two sentences, "It was good." from 0 to 2 s and "We left
 def test_layouts_of_speech_recognisers(tmp_path, layout):
     found = said(tmp_path, "a.json", json.dumps(LAYOUTS[layout]))
     assert spoken(found) == [("It was good.", 0, 2), ("We left.", 2, 4)]
+
+
+WHISPERED = [(" It", 0, 1), (" costs", 1, 2), (" 3", 2, 3), (".5", 3, 4), (".", 4, 5)]
+
+
+@pytest.mark.parametrize("layout", ["whisper", "transformers", "whisper.cpp"])
+def test_whisper_s_words_begin_with_a_space(tmp_path, layout):
+    text = "".join(word for word, _, _ in WHISPERED)
+    contents = {
+        "whisper": {"segments": [{"text": text, "start": 0, "end": 5, "words": [
+            {"word": w, "start": s, "end": e} for w, s, e in WHISPERED]}]},
+        "transformers": {"chunks": [{"text": w, "timestamp": [s, e]} for w, s, e in WHISPERED]},
+        "whisper.cpp": {"transcription": [
+            {"text": w, "offsets": {"from": 1000 * s, "to": 1000 * e}} for w, s, e in WHISPERED]},
+    }  # fmt: skip
+    (found,) = said(tmp_path, "a.json", json.dumps(contents[layout])).utterances
+    assert [(p.text, p.start, p.end) for p in found.pieces] == [
+        ("It", 0, 1), ("costs", 1, 2), ("3.5.", 2, 5)]  # fmt: skip
+
+
+def test_words_keep_their_speakers_and_empty_ones_go(tmp_path):
+    words = [("Yes", 0, 1, "A"), (" ", 1, 1, "A"), ("and", 1, 2, "A"), ("no", 2, 3, "B")]
+    words = [dict(zip(("word", "start", "end", "speaker"), word, strict=True)) for word in words]
+    found = said(tmp_path, "a.json", json.dumps({"text": "Yes and no", "words": words}))
+    assert [(u.text, u.end, u.speaker) for u in found.utterances] == [
+        ("Yes and", 2, "A"), ("no", 3, "B")]  # fmt: skip
+
+
+def test_times_that_begin_anew_are_counted(tmp_path):
+    times = [(0, 9), (9, 20), (0, 5), (5, 8)]
+    chunks = [{"text": f" {i}.", "timestamp": time} for i, time in enumerate(times)]
+    found = said(tmp_path, "a.json", json.dumps({"chunks": chunks}))
+    assert found.counts == {"words or cues that begin before the one above them": 1}
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("0:00\nhello\n0:04\nyou\n", "2 of 4 lines hold a time, the first is '0:00'; take"),
+        ("0:00:00.599,0:00:04.160\nhello\n\n0:00:04.160,0:00:06.000\nyou\n", "2 of 4 lines"),
+        ("Anna  0:03\nHello.\nBen  0:09\nHi.\n", "the first is 'Anna  0:03'"),
+        ("[00:01] Hello.\n[00:05] Hi.\n", "2 of 2 lines"),
+    ],
+)
+def test_times_are_no_words(tmp_path, text, words):
+    with fails(words):
+        said(tmp_path, "a.txt", text)
+    talk = "We met at 10:30.\nIt was 3:1 then.\nWell.\n"
+    assert len(said(tmp_path, "a.txt", talk).utterances) == 3
 
 
 def test_words_without_times_begin_the_sentence_that_follows(tmp_path):
@@ -580,6 +637,17 @@ def test_several_stimuli_are_chosen_by_name(tmp_path):
     assert len(read_faces(path, 1, stimulus="s1").time) == 3
 
 
+def test_pyfeat_of_several_clips_is_chosen_by_name(tmp_path):
+    one, two = (pyfeat_rows().assign(input=f"x/{name}.mp4") for name in "ab")
+    path = openface(tmp_path / "f.csv", pd.concat([one, two.assign(AU14=0.5)]))
+    with fails(r"several stimuli \(a, b\)"):
+        read_faces(path, 1, 10)
+    found = read_faces(path, 1, 10, stimulus="b")
+    assert (channel(found, "Contempt") == 0).all() and found.counts["several faces"] == 1
+    images = pyfeat_rows().assign(input=["0.png", "1.png", "1.png", "2.png"])
+    assert read_faces(openface(path, images), 1, 10).counts["frames"] == 3
+
+
 def test_openface_on_images_takes_a_frame_rate(tmp_path):
     path = openface(tmp_path / "f.csv", openface_rows().assign(**{" timestamp": 0.0}))
     assert read_faces(path, 1, 10).time == pytest.approx(np.arange(10) / 10)
@@ -668,6 +736,11 @@ def test_pyfeat_2_by_its_columns(tmp_path):
         (lambda rows: rows.iloc[:0], 1, "no rows"),
         (lambda rows: rows.drop(columns=" confidence"), 1, "column 'confidence' is missing"),
         (lambda rows: rows.assign(**{" timestamp": 90.0}), 60, "faces until 90.0 s, the clip"),
+        (
+            lambda rows: pd.concat([rows, rows]).assign(face_id=0),
+            1,
+            "face 0 stands twice at 0 s; give",
+        ),
     ],
 )
 def test_bad_face_exports(tmp_path, change, seconds, words):
@@ -681,6 +754,8 @@ def test_other_bad_face_exports(tmp_path):
         read_faces(tmp_path / "f.csv", 1)
     with fails("give the face export"):
         read_faces(tmp_path / "no.csv", 1)
+    with fails("anger holds 90, py-feat gives probabilities; export it again, or divide"):
+        read_faces(openface(tmp_path / "g.csv", pyfeat_rows().assign(anger=90)), 1, 10)
     with fails("give their rate, e.g. --fps 25"):
         read_faces(openface(tmp_path / "g.csv", pyfeat_rows()), 1)
 

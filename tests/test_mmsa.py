@@ -149,7 +149,11 @@ def test_no_text_at_all_is_a_corpus_without_text(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [(float("nan"), ""), (["so", "good"], "so good"), ([b"so good"], "so good"), (b"good", "good")],
+    [
+        *((float("nan"), ""), (["so", "good"], "so good"), ([b"so good"], "so good")),
+        *((b"good", "good"), (b"caf\xe9", "café"), ("café", "café"), ("don’t", "don’t")),
+        ("don’t".encode().decode("latin-1"), "don’t"),  # as Python 2 pickled it
+    ],
 )
 def test_texts_of_other_kinds(tmp_path, text, expected):
     corpus = read(tmp_path, each(lambda part: part.update(raw_text=[text, "a", "b", "c"])))
@@ -158,7 +162,7 @@ def test_texts_of_other_kinds(tmp_path, text, expected):
 
 def test_names_in_bytes_and_other_names_of_valid(tmp_path):
     def change(data):
-        data["val"] = data.pop("valid")
+        data["VAL"] = data.pop("valid")
         return {s.encode(): {k.encode(): v for k, v in p.items()} for s, p in data.items()}
 
     assert len(read(tmp_path, change)) == 12
@@ -196,6 +200,8 @@ def test_labels_of_sims_enter_the_common_scale(tmp_path):
     assert corpus.scale.origin.startswith("3 (y - 0) of y in -1..1")
     kept = load("mosi", tmp_path, dims=(74, 35), label_range=(-3, 3))
     assert kept.label[0] == -1 and not kept.scale.origin
+    (tmp_path / "mosi").rename(tmp_path / "sims")  # of which the labels of one modality were lost
+    assert load("sims", tmp_path).label[:4].tolist() == pytest.approx([-3, -0.6, 0, 1.8])
 
 
 def test_sims_and_its_labels_of_one_modality(tmp_path):

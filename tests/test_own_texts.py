@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 import pytest
 from own_model import Model
 
 from mmlib import files
 from mmlib.data import DataError
-from mmlib.data.readers import stream
+from mmlib.data.readers import cells, stream
 from mmlib.dyfulm import kept, score, words
 from mmlib.dyfulm.__main__ import main
 
@@ -392,9 +394,25 @@ def test_a_table_that_is_not_there(model, capsys):
     refused(capsys, "nope.csv: no such file; give the path of a table", "nope.csv")
 
 
-def test_two_columns_of_one_name(model, capsys):
-    Path("a.csv").write_text(f"text,n,n \n{LONG[0]},1,2\n")
+@pytest.mark.parametrize("second", ["n", "n "])
+def test_two_columns_of_one_name(model, capsys, second):
+    Path("a.csv").write_text(f"text,n,{second},,\n{LONG[0]},1,2,,\n")
     refused(capsys, "a.csv: two columns are called n; rename one", "a.csv")
+
+
+def test_numbers_beside_empty_cells_stay_as_they_are(model):
+    numbers = [None, 2**53 + 1, 7]
+    texts = [*LONG, LONG[0]]
+    content = pyarrow.table({"text": texts, "n": pyarrow.array(numbers, pyarrow.int64())})
+    pyarrow.parquet.write_table(content, "a.parquet")
+    lines = [{"text": text, "n": n} for text, n in zip(texts, numbers, strict=True)]
+    Path("a.jsonl").write_text("\n".join(map(json.dumps, [*lines, {"text": float("nan")}])))
+    for name in ("a.parquet", "a.jsonl"):
+        with stream.opened(name) as table:
+            (chunk,) = table.chunks()
+        assert chunk["n"][:3].tolist() == ["", str(2**53 + 1), "7"]
+        assert cells.table(Path(name), ["n"])["n"][:3].tolist() == ["", str(2**53 + 1), "7"]
+    assert chunk["text"][3] == "" == cells.table(Path("a.jsonl"))["text"][3]
 
 
 # Words

@@ -112,6 +112,7 @@ def test_the_file_s_own_split_and_name_are_kept(tmp_path):
         ([*"abcde"], tuple("abcde"), [-3, -1.5, 0, 1.5, 3], "rating"),
         ([0, 1], None, [-3, 3], "two classes"),
         ([0, 1, 2], ("2", "1", "0"), [3, 0, -3], "three classes"),
+        ([0, 1, 2], (2, 1, 0), [3, 0, -3], "three classes"),
     ],
 )
 def test_words_are_labels_in_their_order(tmp_path, words, classes, values, name):
@@ -176,14 +177,14 @@ def test_bad_tables_are_refused_in_one_line(tmp_path, frame, options, words):
 def test_bad_files_are_refused_in_one_line(tmp_path):
     refused("missing file .*mine.csv", load, str(tmp_path / "mine.csv"))
     refused("unknown data set 'mine'", load, "mine")
+    (tmp_path / "u.csv").write_bytes("text,label\nGood – fine,1\n".encode("utf-16-le"))
+    refused("u.csv: UTF-16 without its mark", load, str(tmp_path / "u.csv"))
     path = tmp_path / "mine.xlsx"
     path.write_bytes(b"PK\x03\x04 and so on")
     refused("mine.xlsx: a spreadsheet or an archive; save its table as csv", load, str(path))
     for content in ('{"text": "a", "label": 1}\n{"text": \n', "[1]\n[2]\n", ""):
         (tmp_path / "b.jsonl").write_text(content)
-        refused(
-            r"b\.jsonl: (not readable as JSON lines|no column)", load, str(tmp_path / "b.jsonl")
-        )
+        refused(r"b\.jsonl: (line \d is no JSON object|no column)", load, str(tmp_path / "b.jsonl"))
 
 
 # Encodings

@@ -16,7 +16,7 @@ from mmlib.recordings.programs import LEAST, PROGRAMS, PYFEAT_2
 
 BEYOND = 1.0  # seconds that a face export may run past the clip
 HEADER = 60  # lines among which the column names are looked for
-TEXT = {"StimulusName": str, "EventSource": str, "Identity": str}
+TEXT = {"StimulusName": str, "EventSource": str, "Identity": str, "input": str}
 NUMBERS = {  # columns beside those of the channels
     *("FrameNo", "FrameTime", "NoOfFaces"),
     *("frame", "timestamp", "confidence", "success", "face_id"),

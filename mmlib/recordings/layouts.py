@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
@@ -41,10 +41,20 @@ def _words_and_speaker(text: str) -> tuple[str, str]:
 
 # Plain text
 
+CLOCK = re.compile(r"^\W*\d{1,2}:\d\d(?![^\W\d])|(?<!\w)\d{1,2}:\d\d(?:[.,]\d+)?\W*$")
+
 
 def plain(text: str, seconds: float) -> list[Piece]:
-    """Lines (of a single line: its sentences), which share `seconds` by their characters."""
+    """Lines (of a single line: its sentences), which share `seconds` by their characters.
+
+    DataError where a third of them or more begins or ends with a time, which is no word.
+    """
     lines = [line for line in text.splitlines() if line.strip()]
+    if len(clocks := [line for line in lines if CLOCK.search(line)]) > max(1, len(lines) / 3):
+        raise DataError(
+            f"{len(clocks)} of {len(lines)} lines hold a time, the first is {clocks[0][:30]!r}; "
+            "take the times out, or save it as .srt (00:00:01,000 --> 00:00:02,500)"
+        )
     if len(lines) == 1:
         lines = re.split(r"(?<=[.!?…])\s+", lines[0])
     spoken = [(words, speaker) for words, speaker in map(_words_and_speaker, lines) if words]
@@ -76,7 +86,7 @@ def recognised(text: str, counts: Counter) -> list[Piece]:
         words, listed = content.get("words"), [content[name] for name in LISTS if name in content]
         if words is None and not listed:
             raise DataError("no word-timed JSON: neither Whisper's `segments` nor `words` in it")
-        segments = [_piece(entry) for entry in (listed or [[]])[0]]
+        segments = _whole(map(_piece, (listed or [[]])[0]))
         if words and not any(segment.words for segment in segments):
             written = content.get("transcript") or content.get("text") or ""
             pieces = list(_punctuated(words, written))
@@ -115,13 +125,32 @@ def _word(entry: dict | list) -> Piece:
     return word._replace(start=None) if math.isnan((word.start or 0) + (word.end or 0)) else word
 
 
+def _whole(pieces: Iterable[Piece]) -> list[Piece]:
+    """Pieces with what goes on with them: a word of Whisper's begins with a space (" 3", ".5")."""
+    pieces, whole = list(pieces), []
+    begins = [piece.text.startswith(" ") for piece in pieces]
+    if not any(begins[:1]) or sum(begins) < len(begins) / 2:  # of others, or without spaces
+        return pieces
+    for piece, is_first in zip(pieces, begins, strict=True):
+        last = whole[-1] if whole else piece
+        if (
+            is_first
+            or None in (last.start, piece.start)
+            or len(f"{last.text}{piece.text}".split()) > 1
+        ):
+            whole.append(piece)
+        else:
+            whole[-1] = last._replace(text=last.text + piece.text, end=piece.end)
+    return whole
+
+
 def _letters(text: str) -> int:
     return len(re.findall(r"\w", text))
 
 
 def _of_segment(segment: Piece, counts: Counter) -> Iterator[Piece]:
     """Its words; the segment as one piece if they have no times or leave out a part of its text."""
-    words = list(map(_word, segment.words))
+    words = _whole(map(_word, segment.words))
     timed = [i for i, word in enumerate(words) if word.start is not None]
     spoken = " ".join(word.text for word in words)
     text = segment.text or spoken
@@ -139,6 +168,7 @@ def _of_segment(segment: Piece, counts: Counter) -> Iterator[Piece]:
 
 def _punctuated(entries: list[dict], written: str) -> Iterator[Piece]:
     """Words with the punctuation that follows them in the text as it was written."""
+    entries = [entry for entry in entries if _piece(entry).text.strip()]
     words = list(map(_word, entries))
     if sum(_letters(word.text) for word in words) < 0.9 * _letters(written):
         raise DataError("its words leave out a part of its text; transcribe it again")
@@ -153,7 +183,7 @@ def _punctuated(entries: list[dict], written: str) -> Iterator[Piece]:
         starts.append(start)
     for word, start, end in zip(words, starts, [*starts[1:], len(written)], strict=True):
         text = written[start:end] if written and None not in (start, end) else word.text
-        yield Piece(_words_and_speaker(text)[0], word.start, word.end)
+        yield Piece(_words_and_speaker(text)[0], word.start, word.end, word.speaker)
 
 
 def _ended(pieces: list[Piece]) -> list[Piece]:
@@ -196,13 +226,15 @@ def _joined(pieces: list[Piece], counts: Counter) -> list[Piece]:
 # Subtitles
 
 TIME = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2})(?:[.,٫](\d+)(?:[.,٫](\d+))?)?")
-NUMBER = re.compile(r"\n[ \t]*\d+[ \t]*(?=\n[^\n]*-->)")  # a line of its own above the times
+NUMBER = re.compile(
+    r"\n[ \t\ufeff]*#?\d+[.:]?[ \t]*(?=\n[^\n]*-->)"
+)  # a line of its own above the times
 COMMENT = re.compile(r"\n[ \t]*\n(?:NOTE|STYLE|REGION)\b.*?(?=\n[ \t]*\n|\Z)", re.DOTALL)
 IDENTIFIER = re.compile(r"(?<=\n)[ \t]*\n(?:(?!-->)[^\n])+(?=\n[^\n]*-->)")
 ARROW = re.compile(r"\d:\d\d\S*\s*[-–—=]*>+\s*\d+:\d")  # times with another arrow than -->
 VOICE = re.compile(r"<v(?:\.[^ >]*)? ([^>]+)>")
 TAGS = re.compile(r"(<v[. ][^>]*>|<[\d:]+[.,]\d+>)")  # of a voice, of the next word's time
-MARKUP = re.compile(r"<[^>]*>|\{\\[^}]*\}")
+MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|\{\\[^}]*\}")
 
 
 def is_time_line(line: str) -> bool:

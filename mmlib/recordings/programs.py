@@ -40,6 +40,7 @@ from mmlib.data.columns import FACET
 
 LEAST = 0.7  # confidence under which a frame counts as lost
 ODDS = 2.0  # log10 odds of a probability are kept within these
+CERTAIN = 1.001  # what is more is no probability, nor a rounded one
 UNITS = tuple(int(name[2:]) for name in FACET if name.startswith("AU"))
 HEAD = ("Yaw", "Pitch", "Roll")
 SHOWN_BY = {  # emotion -> its action units
@@ -63,16 +64,20 @@ def _facet(path: Path, rows: pd.DataFrame, _: object, stimulus: str | None) -> p
         rows = rows[rows["EventSource"].fillna("").str.contains("FACET")]
     if "FrameNo" in rows:
         rows = rows[rows["FrameNo"] >= 0]
-    shown = sorted(set(rows["StimulusName"].dropna())) if "StimulusName" in rows else []
-    if len(shown) > 1:
-        if stimulus not in shown:
-            raise DataError(
-                f"{path}: several stimuli ({', '.join(shown)}); name one, or name the clip like it"
-            )
-        rows = rows[rows["StimulusName"] == stimulus]
+    rows = _shown(path, rows, _column(rows, "StimulusName", np.nan), stimulus)
     faces = _column(rows, "NoOfFaces", 1).fillna(0).clip(lower=0)
     facts = {"time": rows["FrameTime"] / 1000, "confidence": faces.clip(upper=1), "faces": faces}
     return _channels("FACET", rows).assign(**facts, person=0, size=0)
+
+
+def _shown(path: Path, rows: pd.DataFrame, names: pd.Series, stimulus: str | None) -> pd.DataFrame:
+    """The rows of one recording, where `names` (f,) tells several."""
+    shown = sorted(set(names.dropna()))
+    if len(shown) > 1 and stimulus not in shown:
+        raise DataError(
+            f"{path}: several stimuli ({', '.join(shown)}); name one, or name the clip like it"
+        )
+    return rows[names == stimulus] if len(shown) > 1 else rows
 
 
 def _openface(path: Path, rows: pd.DataFrame, frame_rate: float | None, _: object) -> pd.DataFrame:
@@ -87,14 +92,32 @@ def _openface(path: Path, rows: pd.DataFrame, frame_rate: float | None, _: objec
     frame, time = _column(rows, "frame", 1), _column(rows, "timestamp", 0)
     if not time.any() and frame.nunique() > 1:
         time = _counted(path, frame - 1, frame_rate, "OpenFace gives images no times")
+    known = rows.assign(time=time).reindex(columns=["time", "face_id"]).dropna()
+    if len(twice := known[known.duplicated()]):
+        raise DataError(
+            f"{path}: face {twice['face_id'].iloc[0]:g} stands twice at {twice['time'].iloc[0]:g} "
+            "s; give each clip an export of its own"
+        )
     confidence = rows["confidence"].where(_column(rows, "success", 1) == 1, 0)
     facts = {"time": time, "confidence": confidence, "faces": time.map(time.value_counts())}
     return table.assign(**facts, person=_column(rows, "face_id", 0), size=0)
 
 
-def _pyfeat(path: Path, rows: pd.DataFrame, frame_rate: float | None, _: object) -> pd.DataFrame:
-    """An empty FaceScore says that no face was found."""
+def _pyfeat(
+    path: Path, rows: pd.DataFrame, frame_rate: float | None, stimulus: str | None
+) -> pd.DataFrame:
+    """An empty FaceScore says that no face was found. Images share no frames, several clips do."""
     rows = rows.rename(columns=PYFEAT_2)
+    if "input" in rows and (rows.groupby("frame")["input"].nunique() > 1).any():
+        names = rows["input"].map(lambda name: Path(name).stem, "ignore")
+        rows = _shown(path, rows, names, stimulus)
+    known = [of for of, make in PROGRAMS["py-feat"].channels.values() if make is _odds]
+    most = rows.reindex(columns=known).max()
+    if most.max() > CERTAIN:
+        raise DataError(
+            f"{path}: {most.idxmax()} holds {most.max():g}, py-feat gives probabilities; export it "
+            "again, or divide percent by 100"
+        )
     table = _derived(_channels("py-feat", rows))
     angles = table[[name for name in HEAD if name in rows]]
     if "X" in rows or (angles.abs().quantile(0.95) < np.pi / 2).all():

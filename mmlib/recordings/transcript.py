@@ -78,7 +78,7 @@ def read_transcript(path: Path | str, seconds: float) -> Transcript:
 
 def _within(pieces: Iterable[Piece], seconds: float, counts: Counter) -> list[Piece]:
     """The pieces with times in order and inside the recording; DataError if they cannot be."""
-    kept = []
+    kept, begun = [], 0.0
     for piece in pieces:
         start, end = piece.start, piece.end
         if not (start >= -SLIP and end >= start - SLIP):  # nor NaN
@@ -89,8 +89,9 @@ def _within(pieces: Iterable[Piece], seconds: float, counts: Counter) -> list[Pi
                 "is it the transcript of another clip, or in milliseconds?"
             )
         counts["words or cues whose times ran backwards, mended"] += start < 0 or end < start
+        counts["words or cues that begin before the one above them"] += start < begun - SLIP
         counts["words or cues cut at the clip's end"] += seconds + SLIP < end < math.inf
-        start = min(max(start, 0.0), seconds)
+        begun = start = min(max(start, 0.0), seconds)
         kept.append(piece._replace(start=start, end=min(max(end, start), seconds)))
     return kept
 

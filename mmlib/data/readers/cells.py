@@ -4,8 +4,9 @@ import codecs
 import csv
 import gzip
 import io
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from importlib import import_module
 from mmap import mmap
@@ -80,8 +81,10 @@ def with_points(cells: pd.Series) -> pd.Series:
 
 
 def as_text(value: object) -> str:
-    """A word or an id of a file, which may hold bytes."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    """A word or an id of a file, which may hold bytes, or these as Python 2 pickled its strings."""
+    with suppress(UnicodeError):
+        return (value if isinstance(value, bytes) else str(value).encode("latin-1")).decode()
+    return value.decode("cp1252", "replace") if isinstance(value, bytes) else str(value)
 
 
 def corpus_of(files: Sequence[Path], rows: pd.DataFrame, **rest: object) -> Corpus:
@@ -127,9 +130,28 @@ def _separated(
 def _json_lines(path: Path, encoding: str | None) -> pd.DataFrame:
     with readable(path, "not readable as JSON lines", "mend it, or fetch it again"):
         text, encoding = decoded(path, _unpacked(path), encoding)
-        rows = pd.read_json(io.StringIO(text), lines=True, dtype=False, convert_axes=False)
+        rows = pd.DataFrame(list(objects(path, text.split("\n"))), dtype=object).fillna("")
         rows.attrs["encoding"] = encoding
-    return rows.rename(columns=str).astype(object).where(rows.notna(), "").astype(str)
+    return rows
+
+
+def objects(path: Path, lines: Iterable[str]) -> Iterator[dict[str, str]]:
+    """The cells of each line, which is a JSON object, by name; DataError for another."""
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                row = dict(json.loads(line).items())
+            except (ValueError, AttributeError, RecursionError):
+                words = f"{path.name}: line {number} is no JSON object; mend it, or fetch it again"
+                raise DataError(words) from None
+            yield {name.strip(): cell(value) for name, value in row.items()}
+
+
+def cell(value: object) -> str:
+    """What JSON or a spreadsheet holds as a word, "" for nothing and for NaN."""
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False)
+    return "" if value is None or value != value else str(value)
 
 
 def is_gzip(path: Path) -> bool:
@@ -174,7 +196,7 @@ def _parquet(path: Path) -> pd.DataFrame:
         # each word once, however often it stands there, until it is known how much that would be
         names = [column.path for column in flat]
         rows = parquet.read_table(path, columns=names, read_dictionary=words)
-        rows = rows.to_pandas(ignore_metadata=True)
+        rows = rows.to_pandas(ignore_metadata=True, integer_object_nulls=True)
         counts = (item for name in words for item in rows[name].value_counts().items())
         check_size(path, sum(len(str(word)) * n for word, n in counts))
     return rows.astype(object).where(rows.notna(), "").astype(str)
@@ -224,6 +246,8 @@ def decoded(path: Path, raw: bytes, encoding: str | None = None) -> tuple[str, s
             raise DataError(words) from None
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return raw.decode("utf-16").replace("\0", ""), "UTF-16"
+    if raw.count(0) > len(raw) / 4:
+        raise DataError(f"{path.name}: UTF-16 without its mark, half of it is zeros; save as UTF-8")
     text = raw.decode("utf-8-sig", errors="surrogateescape").replace("\0", "")
     if not _BROKEN.search(text):
         return text, "UTF-8"

@@ -106,7 +106,7 @@ def _corpus(
     variant = [*(file.name for file in files), *_variant(splits, frames, variants)]
     label = np.concatenate([split.labels for split in splits])
     annotations = _annotations(splits)
-    is_sims = annotations.keys() == PER_MODALITY.keys()
+    is_sims = annotations.keys() == PER_MODALITY.keys() or splits[0].path.parent.name == "sims"
     label, scale = _scaled(label, label_range, is_sims or variants is not VARIANTS)
     ids, groups = _ids(splits)
     notes = noted({alone: ids == groups})
@@ -141,7 +141,7 @@ def _pickled(path: Path) -> "list[_Split]":
     content = load_pickle(path)
     if not isinstance(content, dict):
         raise DataError(f"{path.name}: holds a {type(content).__name__}; expected a dict of splits")
-    content = {as_text(name): part for name, part in content.items()}
+    content = {as_text(name).lower(): part for name, part in content.items()}
     content = {"valid" if name in VALID else name: part for name, part in content.items()}
     for split in SPLITS:
         if isinstance(content.get(split), list) and content[split]:
@@ -230,7 +230,7 @@ class _Split:
         with self.expected(key, what):
             values = np.asarray(self.content[key], dtype=np.float64)
             lengths = _mask(values).sum(axis=1) if has_mask else values.ravel()
-            if len(lengths) != n or not (np.isfinite(lengths) & (lengths >= 0)).all():
+            if len(lengths) != n or not ((lengths >= 0) & (lengths % 1 == 0)).all():  # nor NaN
                 raise ValueError
         above = int((lengths > longest).sum())
         words = f"{modality}: {above} lengths of {self.name} exceed its {longest} frames: cut"

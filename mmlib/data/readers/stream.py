@@ -7,7 +7,6 @@ that nothing is computed of a table whose end is damaged.
 import errno
 import gzip
 import io
-import json
 import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +21,16 @@ import pandas as pd
 
 from mmlib.data.corpus import DataError
 from mmlib.data.readers.border import check_size, most, readable
-from mmlib.data.readers.cells import decoded, header_of, is_gzip, is_utf8, needed, quoting
+from mmlib.data.readers.cells import (
+    cell,
+    decoded,
+    header_of,
+    is_gzip,
+    is_utf8,
+    needed,
+    objects,
+    quoting,
+)
 from mmlib.files import expanded
 
 ROWS = 1024  # of a chunk
@@ -63,13 +71,18 @@ def opened(table: Path | str, encoding: str | None = None) -> Iterator[Stream]:
         rows = 0
         with readable(path, "cannot be read", "mend it, or fetch it again"):
             for chunk in read():
-                if twice := [*chunk.columns[chunk.columns.duplicated()]]:
-                    raise DataError(f"two columns are called {twice[0]}; rename one")
+                _check_names(chunk.columns)
                 columns |= dict.fromkeys(chunk.columns)
                 rows += len(chunk)
         if not rows:
             raise DataError(f"{path.name}: no row; name a table that has some")
         yield Stream(path.name, tuple(columns), rows, read)
+
+
+def _check_names(names: Iterable[str]) -> None:
+    names = pd.Series(names).str.strip()
+    if twice := [*names[names.duplicated()]]:
+        raise DataError(f"two columns are called {twice[0]}; rename one")
 
 
 def _reader(path: Path, copy: Path, encoding: str | None) -> Reader:
@@ -151,15 +164,17 @@ def _of_cells(path: Path, copy: Path, suffix: str) -> Reader:
     with copy.open("rb") as file:
         head = file.read(BLOCK).decode(errors="ignore")
     separator, columns, rest = header_of(head, "\t" if suffix == ".tsv" else ",")
-    how = {"sep": separator, "dtype": str, "keep_default_na": False, "chunksize": ROWS}
+    how = {"sep": separator, "dtype": str, "keep_default_na": False}
     if head:
         with copy.open("rb") as file, closing(mmap(file.fileno(), 0, access=ACCESS_READ)) as whole:
             how |= quoting(whole, separator)
 
     def read() -> Iterator[pd.DataFrame]:
+        names = pd.read_csv(io.StringIO(rest), header=None, nrows=1, **how).iloc[0].fillna("")
+        _check_names(names[names != ""])  # of two equal ones pandas would call the second another
         with copy.open("rb") as file:
             file.seek(len(head.encode()) - len(rest.encode()))
-            for rows in pd.read_csv(file, skip_blank_lines=columns > 1, **how):
+            for rows in pd.read_csv(file, skip_blank_lines=columns > 1, chunksize=ROWS, **how):
                 if not isinstance(rows.index, pd.RangeIndex):
                     raise DataError(
                         f"{path.name}: the rows have more cells than the header names columns; put "
@@ -181,28 +196,11 @@ def _of_lines(path: Path, copy: Path) -> Reader:
 def _of_json_lines(path: Path, copy: Path) -> Reader:
     def read() -> Iterator[pd.DataFrame]:
         with copy.open(encoding="utf-8") as file:
-            for rows in _batches(_objects(path, file)):
+            for rows in _batches(objects(path, file)):
                 names = dict.fromkeys(name for row in rows for name in row)
                 yield pd.DataFrame(rows, columns=list(names), dtype=object).fillna("")
 
     return read
-
-
-def _objects(path: Path, lines: Iterable[str]) -> Iterator[dict[str, str]]:
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                row = dict(json.loads(line).items())
-            except (ValueError, AttributeError, RecursionError):
-                words = f"{path.name}: line {number} is no JSON object; mend it, or fetch it again"
-                raise DataError(words) from None
-            yield {name.strip(): _cell(value) for name, value in row.items()}
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, bool | list | dict):
-        return json.dumps(value, ensure_ascii=False)
-    return "" if value is None else str(value)
 
 
 def _of_sheet(path: Path) -> Reader:
@@ -213,7 +211,7 @@ def _of_sheet(path: Path) -> Reader:
             with zipfile.ZipFile(path) as archive:
                 check_size(path, sum(part.file_size for part in archive.infolist()))
             with closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as book:
-                cells = (list(map(_cell, row)) for row in book.worksheets[0].values)
+                cells = (list(map(cell, row)) for row in book.worksheets[0].values)
                 filled = filter(any, cells)
                 names = [c.strip() or f"column {i}" for i, c in enumerate(next(filled, ()), 1)]
                 yield from _frames(names, filled)
@@ -229,7 +227,7 @@ def _of_parquet(path: Path) -> Reader:
             columns = [file.schema.column(i) for i in range(len(file.schema))]
             flat = [column.path for column in columns if column.path == column.name]
             for batch in file.iter_batches(ROWS, columns=flat):
-                rows = batch.to_pandas().rename(columns=str.strip)
+                rows = batch.to_pandas(integer_object_nulls=True).rename(columns=str.strip)
                 yield rows.astype(object).where(rows.notna(), "").astype(str)
 
     return read

@@ -117,7 +117,7 @@ def _labels(
     words = cells.str.strip().str.lower()
     there = sorted(set(words))
     given = classes.split(",") if isinstance(classes, str) else classes
-    orders = ORDERS if given is None else [[word.strip().lower() for word in given]]
+    orders = ORDERS if given is None else [[str(word).strip().lower() for word in given]]
     order = next((order for order in orders if {*there} <= {*order} and len(order) > 1), None)
     if order is None:
         choices = ", ".join(there[:10]) + ", ..." * (len(there) > 10)
