@@ -1,7 +1,7 @@
-"""python -m mmlib.dyfulm TABLE --text COLUMN --out scored.csv: what DyFuLM makes of your texts.
+"""python -m mmlib.dyfulm TABLE --text COLUMN --out scored.csv: predict the sentiment of your texts.
 
-TABLE: .csv, .tsv, .jsonl, .txt (a text a line; each also .gz), .xlsx, .parquet, or - for standard
-input, a text a line. All its columns are kept. The same command goes on where it was stopped.
+TABLE: .csv, .tsv, .jsonl, .txt (one text per line; each also .gz), .xlsx, .parquet, or - for
+standard input, one text per line. All columns are kept. Repeat a stopped command to continue it.
 """
 
 import argparse
@@ -25,7 +25,7 @@ REMEDY = {
     score.HTML: "the words between were read",
     "cut": "longer than what is read: split them",
 }
-# What the readers advise in a notebook, and what to do here.
+# The readers' advice for notebooks, and its replacement on the command line.
 ENCODING = "load the file by its path with encoding='cp1251'", "add --encoding cp1251"
 
 
@@ -44,20 +44,20 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0: the table is written; 2: it is not, and one line says why."""
+    """Exit status 0: the table is written; 2: it is not, and one printed line says why."""
     given = parser().parse_args(arguments)
     try:
         _write(given)
     except Timeout:
         print(f"{given.out}: another process writes it; wait for that one", file=sys.stderr)
-    except (ValueError, OSError) as error:  # DataError among them, and a full disk
+    except (ValueError, OSError) as error:  # includes DataError and a full disk
         print(str(error).replace(*ENCODING), file=sys.stderr)
     except KeyboardInterrupt:
         done = stream.ROWS * len([*score.unfinished(expanded(given.out)).glob("*.csv")])
         said = f"stopped, about {done} texts are done; the same command goes on from here"
         print(said, file=sys.stderr)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)  # so that a shell ends the loop this stands in
+        os.kill(os.getpid(), signal.SIGINT)  # so that a shell loop around this command ends too
     else:
         return 0
     return 2
