@@ -76,7 +76,7 @@ class Store:
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
-        """Mark the store as in use; if nobody else uses it, delete the files of killed processes."""
+        """Mark the store as in use; if nobody else uses it, delete files of killed processes."""
         with ExitStack() as stack:
             with suppress(OSError):
                 self.folder.mkdir(parents=True, exist_ok=True)

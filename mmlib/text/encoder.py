@@ -146,7 +146,7 @@ def load(
                 folder,
                 trust_remote_code=False,
                 dtype=getattr(torch, dtype),
-                attn_implementation=None if attention == "sdpa" else attention,  # None: SDPA if supported
+                attn_implementation=None if attention == "sdpa" else attention,  # None: if it can
                 output_loading_info=True,
                 **settings,
             )

@@ -227,7 +227,7 @@ def _tokenize(
     ids = encoder.tokenizer(texts, verbose=False)["input_ids"]
     lengths = np.array([len(row) for row in ids])
     for i in np.flatnonzero(lengths > max_length):
-                # let the tokenizer cut the text, so that the last special token is kept
+        # let the tokenizer cut the text, so that the last special token is kept
         ids[i] = encoder.tokenizer(texts[i], truncation=True, max_length=max_length)["input_ids"]
     return ids, lengths
 
