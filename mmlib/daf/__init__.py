@@ -1,4 +1,4 @@
-"""DAF: fusion rules, features, training, tuning, interpretation, and a model that is kept."""
+"""DAF: fusion rules, features, training, tuning, interpretation, and saved models."""
 
 from mmlib import lazily
 

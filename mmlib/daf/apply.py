@@ -1,7 +1,7 @@
-"""A trained DAF on utterances it has not seen: sentiment with an interval, weights, what each adds.
+"""Apply a trained DAF to new utterances: sentiment with an interval, modality weights, ablations.
 
-The models in `mmlib/daf/weights` are made by `mmlib.daf.pretrain`; a card beside each says what it
-is. Axes: n utterances, m modality.
+The models in `mmlib/daf/weights` are made by `mmlib.daf.pretrain`; each has a model card beside it.
+Axes: n utterances, m modality.
 """
 
 import re
@@ -21,22 +21,22 @@ MODELS = Path(__file__).with_name("weights")
 
 
 def model_for(corpus: Corpus) -> Saved:
-    """The model trained on MOSI's words and voice, with faces where the corpus has some."""
+    """The model trained on MOSI's text and audio; the one with vision if the corpus has vision."""
     return saved.load(
         MODELS / f"mosi-{'tav' if 'vision' in corpus.modalities else 'ta'}.safetensors"
     )
 
 
 def borrowed(model: Saved) -> tuple[str, ...]:
-    """Modalities that the model knows from the embedded corpus only: no claim about real ones."""
+    """Modalities that the model learned from synthetic data only, not from real recordings."""
     return tuple(model.about["data"].get("borrowed", ()))
 
 
 def matched(corpus: Corpus, columns: Mapping[str, Sequence[str]]) -> Corpus:
-    """The corpus as the model's training data were: words as MOSI writes them, utterance means.
+    """The corpus in the form of the model's training data: MOSI's spelling, utterance means.
 
-    columns: names of each modality's features, of which the others are left out. A modality that
-    the corpus lacks is missing for every utterance. DataError where a column is missing.
+    columns: modality -> names of the features to keep; others are dropped. A modality that the
+    corpus lacks is marked missing for every utterance. DataError if a column is missing.
     """
     n, sequences = len(corpus), {}
     for m, names in columns.items():
@@ -46,26 +46,26 @@ def matched(corpus: Corpus, columns: Mapping[str, Sequence[str]]) -> Corpus:
 
 
 def means(sequences: Sequences) -> Sequences:
-    """One frame an utterance, the mean of its own; none where all of its frames are zero."""
+    """The mean frame of each utterance; no frame for an utterance whose frames are all zero."""
     mean = features.pool(sequences)[:, : len(sequences.columns)]  # (n, d)
     present = mean.any(axis=1)
     return Sequences(mean[present], present.astype(int), sequences.columns)
 
 
 def plain(text: str) -> str:
-    """Lower case without punctuation, as in MOSI; what holds nothing else stays as it is."""
+    """Lower case without punctuation, as in MOSI; a text of punctuation only is left unchanged."""
     return " ".join(re.sub(r"[^\w' ]+|_", " ", text.lower()).split()) or text
 
 
 def verdict(model: Saved, corpus: Corpus) -> pd.DataFrame:
     """The model's prediction for every utterance, one row each.
 
-    Columns: id; heard, the modalities it had ("text+audio"); score, in [-3, 3] or a little outside;
-    low and high, its interval; weight_<m> (0 where missing) and opinion_<m> (NaN); without_<m>, the
-    score if that modality were missing (NaN where it is, or is the only one). All are means over
-    the stack, opinions by the members' weights, so that weights times opinions add up to the score.
-    The interval held the share `coverage` of the errors on the validation split, for utterances
-    with the same modalities (split conformal prediction: Vovk et al. 2005, ch. 2).
+    Columns: id; heard, the modalities it has ("text+audio"); score, in [-3, 3] or a little outside;
+    low, high, the score's interval; weight_<m> (0 if missing); opinion_<m> (NaN if missing);
+    without_<m>, the score without that modality (NaN if it is missing, or the only one). All are
+    means over the stack; opinions are averaged by weight, so weights times opinions sum to the
+    score. On the validation split the interval covered the share `coverage` of utterances with the
+    same modalities (split conformal prediction: Vovk et al. 2005, ch. 2).
     """
     data = model.features(matched(corpus, model.about["data"]["columns"]))
     prediction = train.predict(model.model, data)
@@ -83,14 +83,14 @@ def verdict(model: Saved, corpus: Corpus) -> pd.DataFrame:
 
 
 def _halfwidth(model: Saved, data: Features) -> np.ndarray:
-    """Half of each utterance's interval, (n,); a borrowed modality does not narrow it."""
+    """Half-width of each utterance's interval, (n,); borrowed modalities are not counted in it."""
     measured = ~np.isin(data.modalities, borrowed(model))  # (m,)
     names = ["+".join(_of(data.modalities, row & measured)) for row in data.present]
     return np.array([model.about["data"]["halfwidth"][name] for name in names])
 
 
 def _without(model: Saved, data: Features, modality: str) -> np.ndarray:
-    """The score if a modality were missing, (n,); NaN where it is, or nothing else is there."""
+    """The score without a modality, (n,); NaN if the utterance lacks it or has no other."""
     column = data.modalities.index(modality)
     less = train.predict(model.model, interpret.perturb(data, modality, "missing"))
     possible = data.present[:, column] & (data.present.sum(axis=1) > 1)

@@ -1,4 +1,4 @@
-"""From a corpus to one vector a modality and utterance: frozen text states, pooled sequences.
+"""From a corpus to one vector per modality and utterance: frozen text states, pooled sequences.
 
 Axes: n utterances, t frame, d feature, m modality.
 """
@@ -15,16 +15,16 @@ from mmlib.data.corpus import check_finite
 from mmlib.stack.vectors import Features, Scaler
 from mmlib.text import encoding
 
-CONSTANT = "constant"  # the modality of `with_constant`
+CONSTANT = "constant"  # name of the modality that `with_constant` adds
 log = logging.getLogger(__name__)
-LETTERS = {"t": "text", "a": "audio", "v": "vision", "c": CONSTANT}  # of `variant`
+LETTERS = {"t": "text", "a": "audio", "v": "vision", "c": CONSTANT}  # used by `variant`
 
 
 def pool(sequences: Sequences) -> np.ndarray:
-    """Mean and standard deviation over the valid frames, (n, 2 d); (n, d) if no t exceeds 1.
+    """Mean and standard deviation over the valid frames, (n, 2 d).
 
-    Neither padding nor a frame of zeros enters: trackers write zeros where they have lost the face
-    or the voice. An utterance without a valid frame is 0.
+    If no utterance has more than one frame, the mean alone, (n, d). Padding and all-zero frames are
+    left out: trackers write zeros when they lose the face or voice. Without valid frames: zeros.
     """
     valid = sequences.values.any(axis=1)  # (frames,)
     at = np.repeat(np.arange(len(sequences)), sequences.lengths)[valid]  # utterance of each frame
@@ -40,7 +40,7 @@ def pool(sequences: Sequences) -> np.ndarray:
 def _sum(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Sums over each utterance's frames, (n, d) float64."""
     out = np.zeros((len(lengths), values.shape[1]))
-    full = np.flatnonzero(lengths)  # reduceat cannot sum an empty stretch
+    full = np.flatnonzero(lengths)  # reduceat cannot sum an empty range
     if len(full):
         starts = (np.cumsum(lengths) - lengths)[full]
         out[full] = np.add.reduceat(values, starts, axis=0, dtype=np.float64)
@@ -50,7 +50,7 @@ def _sum(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 def raw(
     corpus: Corpus, modalities: Sequence[str], **encoder: object
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Unscaled features x[m] (n, d) and who has them, present (n, m); `encoder`: see `build`."""
+    """Unscaled features x[m] (n, d) and the mask present (n, m) bool; `encoder`: see `build`."""
     x, present = {}, np.ones((len(corpus), len(modalities)), dtype=bool)
     for i, m in enumerate(modalities):
         if m == "text" and m not in corpus.sequences:
@@ -63,7 +63,7 @@ def raw(
             frames = corpus.sequences[m]
             check_finite(m, frames.values, corpus.ids, frames.lengths)
             x[m] = pool(frames)
-            present[:, i] = x[m].any(axis=1)  # without a valid frame all is zero
+            present[:, i] = x[m].any(axis=1)  # all features are zero without a valid frame
     return x, present
 
 
@@ -75,12 +75,12 @@ def build(
 ) -> Features:
     """Features of the corpus' modalities (default: all of them), scaled by its training split.
 
-    `scaler`: of another corpus, to apply a model trained there; the default is then its modalities.
-    `encoder`: arguments of `mmlib.text.encoding.encode`; by default the mean-pooled states of all
-    layers, end to end. Frames that the corpus has under "text" (`text_features` of `read_mmsa`)
-    stand for its words, which no encoder then reads; a warning says so. DataError where a modality
-    is not in the corpus or not finite, nobody in training has it, or its number of features is not
-    the scaler's.
+    scaler: that of another corpus, to apply a model trained there; it sets the default modalities.
+    encoder: arguments of `mmlib.text.encoding.encode`; by default the mean-pooled states of all
+    layers, concatenated. If the corpus has frames named "text" (`text_features` of `read_mmsa`),
+    these are used and the words are not encoded; a warning says so. DataError if a modality is not
+    in the corpus, is not finite or is absent from all training utterances, or if its number of
+    features differs from the scaler's.
     """
     modalities = tuple(modalities or (scaler.mean if scaler else corpus.modalities))
     missing = [m for m in modalities if m not in corpus.modalities]
@@ -104,7 +104,7 @@ def build(
 
 
 def with_constant(data: Features) -> Features:
-    """The same utterances and a modality "constant" that is 1 for all and tells nothing."""
+    """Add a modality "constant" that is 1 for every utterance and so carries no information."""
     n = len(data)
     x = {**data.x, CONSTANT: np.ones((n, 1), np.float32)}
     return replace(data, x=x, present=np.hstack([data.present, np.ones((n, 1), bool)]))
@@ -113,8 +113,8 @@ def with_constant(data: Features) -> Features:
 def variant(modalities: Sequence[str]) -> str:
     """Short name of a set of modalities: ("text", "audio") is "ta".
 
-    t, a, v and c are those of `LETTERS`; another modality has the first letter of its name that is
-    still free, else of the alphabet. DataError where none is left.
+    t, a, v and c are those of `LETTERS`. Any other modality gets the first letter of its name that
+    is still free, else the first free one of the alphabet. DataError if no letter is left.
     """
     letters: dict[str, str] = {m: letter for letter, m in LETTERS.items()}
     for m in (m for m in modalities if m not in letters):

@@ -2,15 +2,15 @@
 
 The paper (arXiv 2509.22729) prints no equation. This is our reading of its text:
 
-    h_m   = tanh(W_m x_m + b_m)                               a common width for every modality
+    h_m   = tanh(W_m x_m + b_m)                               the same width for every modality
     e     = V relu(U [h_1; ...; h_M; present] + a) + c        a scorer that sees all modalities
-    alpha = softmax over the present m of e_m / tau           one weight a modality and utterance
+    alpha = softmax over the present m of e_m / tau           one weight per modality and utterance
     z     = sum_m alpha_m h_m                                 fusion
     y     = u . z + u_0                                       sentiment
 
 The head is affine and the weights sum to one, so y = sum_m alpha_m (u . h_m + u_0): the score is
-exactly the weighted mean of the scores of each modality alone (its opinion). An utterance without
-any modality has no weights (all 0) and the score u_0.
+exactly the weighted mean of the modalities' opinions, where the opinion of a modality is the score
+from that modality alone. An utterance without any modality has weights 0 and the score u_0.
 
 Models are stacks (`mmlib.stack.layers`): all seeds of one shape in one module.
 Axes: s stack member, b batch, m modality, d feature, h hidden, r rank.
@@ -26,26 +26,26 @@ from mmlib.files import Names, reason_of, refuse_unknown
 from mmlib.scores.results import DYFULM, REFERENCE, UNIMODAL
 from mmlib.stack.layers import Linear, Noise, Stacked
 
-NEVER = -1e9  # the score of an absent modality: its softmax weight is exactly zero
+NEVER = -1e9  # score e_m of an absent modality, so that its softmax weight is exactly zero
 
 
 class Output(NamedTuple):
     """A fusion model's output for a batch."""
 
     score: Tensor  # (s, b)
-    weights: Tensor | None  # (s, b, m), rows sum to 1; None where a rule has no such weights
-    opinions: Tensor  # (s, b, m): the head applied to each modality's embedding alone, absent too
+    weights: Tensor | None  # (s, b, m), rows sum to 1; None if the rule has no such weights
+    opinions: Tensor  # (s, b, m): the head on each modality's embedding alone, even if absent
 
 
 class Fusion(Stacked):
-    """Projections, a fusion rule, an affine head; a subclass is one rule."""
+    """Projections, a fusion rule and an affine head; each subclass is one rule."""
 
     def __init__(
         self, dims: Mapping[str, int], width: int = 64, s: int = 1, **shape: float
     ) -> None:
-        """`dims`: features of each modality, in the order of the mask's last axis.
+        """dims: modality -> number of features, in the order of the mask's last axis.
 
-        `shape`: arguments of the rule's own `add_rule`.
+        shape: arguments of the rule's own `add_rule`.
         """
         super().__init__()
         self.dims, self.width = dict(dims), width
@@ -54,7 +54,7 @@ class Fusion(Stacked):
         self.add_rule(s, **shape)
 
     def add_rule(self, s: int) -> None:
-        """Make the parameters that only this rule has."""
+        """Create the parameters that only this rule has."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -68,10 +68,10 @@ class Fusion(Stacked):
     def forward(
         self, x: Mapping[str, Tensor], present: Tensor, noise: Noise | None = None
     ) -> Output:
-        """x[m] (s, b, d_m), present (s, b, m) bool; an absent modality's x (finite) is ignored.
+        """x[m] (s, b, d_m), present (s, b, m) bool; x of an absent modality is ignored (if finite).
 
-        With `noise`, x is overwritten: dropped columns become 0 in place, without a copy of the
-        largest arrays.
+        With `noise`, x is overwritten: dropped columns become 0 in place, which avoids a copy of
+        the largest arrays.
         """
         if noise is not None and not noise.modalities.idle:
             kept = present & noise.modalities.keep(present.shape[1:]).to(present.device)
@@ -82,7 +82,7 @@ class Fusion(Stacked):
         return Output(self.head(z)[..., 0], weights, opinions)
 
     def embed(self, x: Mapping[str, Tensor], noise: Noise | None) -> Tensor:
-        """h_m = tanh(W_m x_m + b_m), (s, b, m, h), with dropout where noise is given."""
+        """h_m = tanh(W_m x_m + b_m), (s, b, m, h); with dropout if `noise` is given."""
         h = []
         for m in self.modalities:
             if noise is not None and not noise.features.idle:
@@ -104,7 +104,7 @@ class Fusion(Stacked):
 
 
 def weighted(scores: Tensor, h: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-    """Softmax of scores (s, b, m) over the present modalities, and the weighted sum of h."""
+    """Sum of h weighted by the softmax of scores (s, b, m) over the present, and the weights."""
     weights = scores.masked_fill(~present, NEVER).softmax(dim=-1) * present  # (s, b, m)
     return (weights[..., None] * h).sum(dim=2), weights
 
@@ -155,7 +155,7 @@ class Concat(Fusion):
 
 
 class GMU(Fusion):
-    """z = sum_m sigmoid(G_m [h; present]) * h_m: a gate a unit (Arevalo et al. 2017)."""
+    """z = sum_m sigmoid(G_m [h; present]) * h_m: one gate per unit (Arevalo et al. 2017)."""
 
     def add_rule(self, s: int) -> None:
         m, width = len(self.dims), self.width
@@ -169,7 +169,7 @@ class GMU(Fusion):
 class LMF(Fusion):
     """z = mean_r prod_m (1 + W_m^r h_m): low-rank tensor fusion (Liu et al. 2018).
 
-    The 1 takes the place of the constant appended to h_m there; an absent modality's factor is 1.
+    The 1 replaces the constant that the paper appends to h_m; an absent modality's factor is 1.
     """
 
     def add_rule(self, s: int, rank: int = 4) -> None:
@@ -186,9 +186,9 @@ class LMF(Fusion):
 
 
 class CrossModal(Fusion):
-    """Each modality attends to all (one head), then the mean (after MulT, on pooled sequences).
+    """Each modality attends to all (one head), then the mean; MulT's idea on pooled sequences.
 
-    Without biases in the attention: the softmax does not depend on that of the keys.
+    The attention has no biases: the softmax cancels the bias of the keys.
     """
 
     def add_rule(self, s: int) -> None:
@@ -216,10 +216,10 @@ RULES = Names("fusion rule", BUILT_IN)
 
 
 def register(name: str, rule: type[Fusion]) -> None:
-    """A fusion rule of one's own, by name wherever mmlib's are, in this process.
+    """Add a user's fusion rule: in this process its name works wherever those of mmlib do.
 
-    rule: a subclass of `Fusion` with its own `fuse`, which `create` tries. ValueError as in
-    `mmlib.files.Names`, and for a name that other models have in rows, such as "text_deep".
+    rule: a subclass of `Fusion` with its own `fuse`, which `create` tests. ValueError as in
+    `mmlib.files.Names`, and for a name that another model has in result rows ("text_deep").
     """
     if not (isinstance(rule, type) and issubclass(rule, Fusion) and rule.fuse is not Fusion.fuse):
         raise ValueError(f"rule {name!r}: give a subclass of daf.Fusion that defines fuse")
@@ -229,15 +229,15 @@ def register(name: str, rule: type[Fusion]) -> None:
 
 
 def unregister(name: str) -> None:
-    """Forget a rule that `register` added; ValueError for any other."""
+    """Remove a rule that `register` added; ValueError for any other name."""
     RULES.unregister(name)
 
 
 def create(rule: str, dims: Mapping[str, int], s: int = 1, **shape: float) -> Fusion:
-    """A stack of s fusion models of one rule; `shape` are the rule's own arguments.
+    """A stack of s fusion models of one rule; `shape`: the rule's own arguments.
 
-    ValueError for an unknown rule, and for one of one's own that cannot be made so or whose `fuse`
-    returns something else.
+    ValueError for an unknown rule, and for a registered rule that cannot be created with these
+    arguments or whose `fuse` returns wrong shapes.
     """
     refuse_unknown("fusion rule", [rule], RULES)
     if rule not in RULES.added:
@@ -245,7 +245,7 @@ def create(rule: str, dims: Mapping[str, int], s: int = 1, **shape: float) -> Fu
     try:
         model = RULES[rule](dims, s=s, **shape)
         _try(model)
-    except Exception as error:  # of code that is not ours
+    except Exception as error:  # raised by the user's code
         raise ValueError(
             f"rule {rule!r}: {type(error).__name__}: {reason_of(error)}; add_rule(self, s, ...) "
             "makes parameters; fuse(self, h, present) returns two: z (s, b, h), and weights "
@@ -255,9 +255,9 @@ def create(rule: str, dims: Mapping[str, int], s: int = 1, **shape: float) -> Fu
 
 
 def _try(model: Fusion) -> None:
-    """Fuse a batch of zeros, one modality absent in one utterance; ValueError for other shapes."""
+    """Fuse a batch of zeros, one modality absent in one utterance; ValueError for wrong shapes."""
     s, m, h = model.s, len(model.dims), model.width
-    b = next(n for n in (2, 3, 4, 5) if n not in (s, m, h))  # no other axis can be taken for it
+    b = next(n for n in (2, 3, 4, 5) if n not in (s, m, h))  # so that swapped axes are noticed
     present = torch.ones(s, b, m, dtype=torch.bool)
     present[:, 0, 0] = False
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What the weights of a fusion model mean: their spread, their faithfulness, their failures.
+"""Analysis of a fusion model's weights: their spread, their faithfulness, signs of failure.
 
 Axes: s seed, n utterances, m modality. Weights are (s, n, m) and sum to one over m.
 """
@@ -19,17 +19,17 @@ from mmlib.scores import stats
 from mmlib.stack.vectors import Features
 
 PERTURBATIONS = ("missing", "noise", "shuffle", "conflict")
-WAYS = ("missing", "shuffle", "conflict")  # in which faithfulness is measured
+WAYS = ("missing", "shuffle", "conflict")  # perturbations with which faithfulness is measured
 
 
 def perturb(
     features: Features, modality: str, how: str, share: float = 1.0, seed: int = 0
 ) -> Features:
-    """The same utterances with one modality damaged in a random `share` of them.
+    """The same utterances with one modality perturbed in a random `share` of them.
 
-    missing: masked out; noise: Gaussian noise of 2 sd is added; shuffle: taken from another
-    utterance; conflict: taken from an utterance whose label has the opposite sign (labels near 0
-    take any). ValueError for another `how`.
+    missing: masked out; noise: Gaussian noise of 2 sd is added; shuffle: taken from a random
+    utterance; conflict: taken from an utterance whose label has the opposite sign (from any, if the
+    label is 0). ValueError for another `how`.
     """
     refuse_unknown("perturbation", [how], PERTURBATIONS)
     rng = np.random.default_rng(seed)
@@ -38,7 +38,7 @@ def perturb(
     x, present = features.x[modality].copy(), features.present.copy()
     if how == "missing":
         others = np.delete(present, column, axis=1).any(axis=1)
-        hit = hit[others[hit]]  # a last remaining modality stays
+        hit = hit[others[hit]]  # an utterance's only modality is kept
         present[hit, column], x[hit] = False, 0
     elif how == "noise":
         x[hit] += (
@@ -53,7 +53,7 @@ def perturb(
 
 
 def _opposite(features: Features, rng: np.random.Generator) -> np.ndarray:
-    """For each utterance a random other one with a label of the opposite sign, (n,)."""
+    """For each utterance, the row of a random one whose label has the opposite sign, (n,)."""
     label = features.label
     pools = [np.flatnonzero(label < 0), np.arange(len(label)), np.flatnonzero(label > 0)]
     pools = [pool if len(pool) else pools[1] for pool in pools]
@@ -63,9 +63,9 @@ def _opposite(features: Features, rng: np.random.Generator) -> np.ndarray:
 def robustness(
     fit: Fit, features: Features, error: Callable, shares: Sequence[float] = (0, 0.25, 0.5, 0.75, 1)
 ) -> pd.DataFrame:
-    """Error of every seed as one modality at a time is damaged: columns modality, how, share, seed.
+    """Error of every seed with one modality perturbed at a time.
 
-    `error(score (s, n), label (n,)) -> (s,)`.
+    Columns modality, how, share, seed, error. `error(score (s, n), label (n,)) -> (s,)`.
     """
     rows = []
     for damage in product(features.modalities, PERTURBATIONS, shares):
@@ -76,9 +76,9 @@ def robustness(
 
 
 def entropy(weights: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Entropy of the weights over the present modalities, in [0, 1] of its maximum, (s, n).
+    """Entropy of the weights over the present modalities, divided by its maximum, (s, n).
 
-    1: uniform; 0: one modality decides. NaN where fewer than two are present.
+    1: uniform weights; 0: one modality has all weight. NaN if fewer than two are present.
     """
     m = present.sum(axis=-1)  # (n,)
     terms = weights * np.log(np.where(weights > 0, weights, 1))
@@ -87,11 +87,11 @@ def entropy(weights: np.ndarray, present: np.ndarray) -> np.ndarray:
 
 
 def faithfulness(fit: Fit, features: Features) -> pd.DataFrame:
-    """How far the score moves when a modality is damaged, beside its weight.
+    """Do the weights predict how much the score changes when a modality is perturbed?
 
-    One row a modality and way (missing, shuffle, conflict): mean weight, mean |change of score|,
-    and `rank_corr`, Spearman's over utterances between weight and |change|, mean over seeds.
-    A weight that explains the score must have a clearly positive one.
+    One row per modality and perturbation (missing, shuffle, conflict): mean weight, mean |change of
+    score|, and `rank_corr`, Spearman's correlation over utterances between weight and |change|,
+    mean over seeds. Weights that explain the score have a clearly positive `rank_corr`.
     """
     before = fit.predict(features)
     rows = []
@@ -106,14 +106,14 @@ def faithfulness(fit: Fit, features: Features) -> pd.DataFrame:
 
 
 def _rank(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's correlation; 0 where one side is constant."""
+    """Spearman's correlation; 0 if a or b is constant."""
     if np.ptp(a) < 1e-9 or np.ptp(b) < 1e-9:
         return 0.0
     return float(spearmanr(a, b).statistic)
 
 
 def agreement(weights: np.ndarray, truth: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Rank correlation of weights (s, n, m) with a known truth (n, m), (s, m + 1).
+    """Rank correlation of weights (s, n, m) with known true weights (n, m), (s, m + 1).
 
     Columns: each modality over the utterances that have it, then all modalities pooled.
     """
@@ -125,10 +125,10 @@ def agreement(weights: np.ndarray, truth: np.ndarray, present: np.ndarray) -> np
 
 
 def distances(corpus: Corpus, modalities: Sequence[str]) -> np.ndarray | None:
-    """How far each modality alone lies from the whole, |y_m - y|, (n, m) on the label's scale.
+    """|y_m - y|: distance of each modality's own label from the multimodal label, (n, m).
 
-    y_m: the label by people who had that modality alone (CH-SIMS: T, A, V beside M), or the
-    embedded corpus' evidence. None where the corpus has neither for one of the modalities.
+    y_m: the label given by people who had that modality alone (CH-SIMS: T, A, V beside M), or the
+    evidence of the embedded corpus. None if the corpus has neither for one of the modalities.
     """
     alone = dict(corpus.annotations)
     if "evidence" in corpus.truth:
@@ -141,11 +141,11 @@ def distances(corpus: Corpus, modalities: Sequence[str]) -> np.ndarray | None:
 def by_distance(
     weights: np.ndarray, distance: np.ndarray, present: np.ndarray, groups: Sequence[str]
 ) -> pd.DataFrame:
-    """Does a modality's weight fall as it lies farther from the whole? A row each.
+    """Does a modality's weight fall with its distance from the multimodal label? A row each.
 
     weights (s, n, m), distance (n, m) of `distances`, present (n, m), groups (n,). rank_corr:
-    Spearman's, over the n utterances that have the modality and another one, mean over seeds;
-    ci_low, ci_high: its interval for other groups and other seeds (`mmlib.scores.stats`).
+    Spearman's, over the n utterances that have this and another modality, mean over seeds;
+    ci_low, ci_high: its interval over resampled groups and seeds (`mmlib.scores.stats`).
     """
     rows = []
     for k in range(weights.shape[-1]):
@@ -161,7 +161,7 @@ def by_distance(
 
 
 def gap_closed(static: np.ndarray, dynamic: np.ndarray, oracle: float) -> np.ndarray:
-    """Share of the error between static fusion and the oracle that a dynamic one removes, (s,)."""
+    """Share of the error gap between static fusion and oracle that dynamic fusion closes, (s,)."""
     gap = np.mean(static) - oracle
     if gap <= 0:
         raise ValueError("the static fusion is not worse than the oracle: there is no gap to close")
@@ -169,25 +169,25 @@ def gap_closed(static: np.ndarray, dynamic: np.ndarray, oracle: float) -> np.nda
 
 
 def by_bins(values: np.ndarray, weights: np.ndarray, edges: Sequence[float]) -> pd.DataFrame:
-    """Mean weight of each modality (n, m) in bins of a variable (n,); columns bin, n, 0..m-1."""
+    """Mean weight of each modality (n, m) in bins of `values` (n,); columns 0..m-1 and n."""
     which = pd.cut(values, edges, include_lowest=True)
     frame = pd.DataFrame(weights).groupby(which, observed=True)
     return frame.mean().assign(n=frame.size()).rename_axis("bin").reset_index()
 
 
 def conflict(opinions: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Disagreement of an utterance: range of the present modalities' opinions (s, n, m) -> (n,)."""
+    """Range of the present modalities' opinions (s, n, m) in each utterance, mean over s, (n,)."""
     masked = np.where(present, opinions, np.nan)
     return (np.nanmax(masked, axis=-1) - np.nanmin(masked, axis=-1)).mean(axis=0)
 
 
 def contradicted(prediction: Prediction, features: Features) -> pd.DataFrame:
-    """Utterances in which one modality's opinion has the other sign than all others': a row each.
+    """Utterances in which one modality's opinion has the opposite sign of all others'.
 
-    n: how many, a mean over seeds; weight: the modality's there; elsewhere: its weight in all other
-    utterances that have it; followed: the share in which the score takes its sign; right: the share
-    in which the label has it. A rule that relies on a modality whatever the others say follows it
-    more often than it is right.
+    One row per modality. n: number of such utterances, mean over seeds; weight: the modality's mean
+    weight in them; elsewhere: its mean weight in the other utterances that have it; followed: share
+    in which the score has the modality's sign; right: share in which the label has it. A rule that
+    always relies on one modality has a `followed` above `right`.
     """
     sign, rows = np.sign(prediction.opinions), []  # (s, n, m)
     for column, modality in enumerate(features.modalities):
@@ -205,12 +205,12 @@ def contradicted(prediction: Prediction, features: Features) -> pd.DataFrame:
 
 
 def diagnosis(fit: Fit, features: Features) -> pd.DataFrame:
-    """The signatures of a fusion that has failed, measured: one row each.
+    """Signs that a fusion has failed, one row each: signature, measure, value, alarm.
 
-    uniform weights: mean entropy above .98 of its maximum, or weights that hardly vary (sd < .02);
-    one-modality reliance: one modality has the largest weight in over 95 % of the utterances;
-    misaligned input: shuffling a modality changes its weight so little (mean |change| < .02) that
-    the scorer cannot have noticed. Thresholds are ours.
+    uniform weights: mean entropy above .98 of its maximum; constant weights: sd over utterances
+    below .02; reliance: one modality has the largest weight in over 95 % of the utterances;
+    misaligned: shuffling a modality changes its weight by less than .02 on average, so the scorer
+    does not notice. Thresholds are ours.
     """
     before = fit.predict(features)
     full = features.present.all(axis=1)

@@ -11,7 +11,7 @@ PENALTIES = 10.0 ** np.arange(1, 6)
 
 
 def learn(data: Features) -> GridSearchCV:
-    """Learn on train + valid; the penalty by their cross-validated error, folds cut by group."""
+    """Fit on train + valid; the penalty has the lowest MAE in cross-validation by group."""
     known = data.take(np.flatnonzero(np.isin(data.split, ("train", "valid"))))
     search = GridSearchCV(
         Ridge(), {"alpha": PENALTIES}, scoring="neg_mean_absolute_error", cv=GroupKFold(FOLDS)

@@ -1,7 +1,7 @@
-"""A trained stack on disk: its numbers as safetensors, all else as JSON beside them.
+"""A trained stack on disk: its arrays as safetensors, everything else as JSON in a second file.
 
-`daf.safetensors` holds the parameters and the scaler; `daf.json` says what they are and carries
-their SHA-256, so that a damaged file, or two files of different saves, is noticed. No pickle.
+`daf.safetensors` holds the parameters and the scaler. `daf.json` describes them and holds their
+SHA-256, so a damaged file, or two files that do not belong together, is detected. No pickle.
 """
 
 import json
@@ -24,22 +24,22 @@ from mmlib.stack.vectors import Features, Scaler
 
 @dataclass(frozen=True)
 class Saved:
-    """A trained stack and how to make its input from a corpus."""
+    """A trained stack, with the scaler and encoder that make its input from a corpus."""
 
     model: Fusion
     scaler: Scaler
     about: Mapping[str, object]  # the JSON file: rule, shape, dims, encoder, members, data
 
     def features(self, corpus: Corpus) -> Features:
-        """A corpus' features, made as those of training; DataError where it lacks a modality."""
+        """Features of a corpus, made as in training; DataError if it lacks a modality."""
         return features.build(corpus, self.model.modalities, self.scaler, **self.about["encoder"])
 
 
 def save(fit: Fit, data: Features, path: Path | str) -> Path:
     """Write a trained stack to `path`, name.safetensors, and name.json beside it.
 
-    `data`: the features it was trained on; `Saved.features` makes others the same way. Both files
-    are replaced whole. ValueError for a path of another kind, or features of other dimensions.
+    data: the features of training; `Saved.features` makes new ones the same way. Each file is
+    replaced whole. ValueError for another file ending, or features of other dimensions.
     """
     path = _checked(path)
     scaled = {m: len(mean) for m, mean in fit.scaler.mean.items()}
@@ -78,7 +78,7 @@ def _about(fit: Fit, data: Features) -> dict:
 def load(path: Path | str, device: str = "cpu") -> Saved:
     """The stack that `save` wrote to `path`.
 
-    ValueError, one line, where a file is missing or damaged, or the two do not belong together.
+    ValueError, one line, if a file is missing or damaged, or the two do not belong together.
     """
     path = _checked(path)
     try:
@@ -97,7 +97,7 @@ def load(path: Path | str, device: str = "cpu") -> Saved:
         if about["sha256"] != sha256(numbers).hexdigest():
             raise ValueError("other SHA-256")
         return _restored(tensors_of(numbers), about, device)
-    except (KeyError, TypeError, ValueError, RuntimeError):  # of a file changed by hand
+    except (KeyError, TypeError, ValueError, RuntimeError):  # raised for a file edited by hand
         raise ValueError(
             f"{path} is damaged, or not what its .json describes; save the model again"
         ) from None

@@ -1,7 +1,7 @@
-"""Training small fusion models: what DAF adds to the training of a stack (`mmlib.stack.training`).
+"""Training of fusion models: what DAF adds to the training of a stack (`mmlib.stack.training`).
 
-The label is one number, the sentiment; the loss its absolute error with a rounded corner, early
-stopping goes by the absolute error itself. Axes: s stack member, n utterances, b batch, m modality.
+The label is one number, the sentiment. The training loss is smooth L1; early stopping uses the
+absolute error. Axes: s stack member, n utterances, b batch, m modality.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ __all__ += ["select", "tensors"]
 
 @dataclass(frozen=True)
 class Settings(task.Settings):
-    """What a fusion model is and how it learns."""
+    """Hyperparameters of a fusion model and of its training."""
 
     SHARED = ("rule", "corner", *task.Settings.SHARED)
 
@@ -40,17 +40,17 @@ class Settings(task.Settings):
     lr: float = 3e-4
     dropout: float = 0.1
     modality_dropout: float = 0.0
-    corner: float = 0.5  # errors below it count quadratically (smooth L1); 0: the absolute error
+    corner: float = 0.5  # smooth L1: errors below this are quadratic; 0 gives the absolute error
     epochs: int = 60
     patience: int = 10
 
 
 def error(score: Tensor, label: Tensor, corner: float) -> Tensor:
-    """The training loss of each score: its absolute error with a rounded corner.
+    """The training loss of each score: smooth L1 of the error e.
 
-    |e| - corner / 2, and e^2 / (2 corner) where |e| < corner. At a sharp corner the gradient of an
-    utterance that is predicted well changes its sign with the last bit of its features, and after
-    some hundred steps two machines have trained two models.
+    e^2 / (2 corner) if |e| < corner, else |e| - corner / 2. With the plain absolute error, rounding
+    in the last bit can flip the sign of the gradient of a well-predicted utterance; after some
+    hundred steps, two machines would then have different models.
     """
     return smooth_l1_loss(score, label, beta=corner, reduction="none")
 
@@ -64,10 +64,10 @@ class Prediction(NamedTuple):
 
 
 def predict(model: Fusion, features: Features) -> Prediction:
-    """Scores (s, n), weights (s, n, m) or None and opinions (s, n, m) of a stack.
+    """Scores (s, n), weights (s, n, m) or None, and opinions (s, n, m) of a stack.
 
-    Of the features' modalities those of the model are used. DataError where one is missing or has
-    another number of features.
+    Modalities that the model does not have are ignored. DataError if one of the model's modalities
+    is missing or has another number of features.
     """
     features = features.only(model.modalities)
     if features.dims != model.dims:
@@ -79,7 +79,7 @@ def predict(model: Fusion, features: Features) -> Prediction:
 
 
 def read_texts(texts: Sequence[str], seen: Features) -> Features:
-    """Features of new texts, made as `seen`; DataError unless these are of text alone."""
+    """Features of new texts, made as `seen` were; DataError unless `seen` is of text alone."""
     how = seen.origin.get("encoder")
     if seen.modalities != ("text",) or not how:
         read = ", ".join(seen.modalities)
@@ -102,7 +102,7 @@ class _Task(task.Task):
         return fusion.create(self.settings.rule, self.features.dims, len(members), **shape)
 
     def losses(self, model: Fusion, rows: Tensor, noise: Noise | None = None) -> Tensor:
-        """`error` while training, absolute errors when validating, (s, 1, b)."""
+        """The training loss `error`; without noise (validation) the absolute error, (s, 1, b)."""
         x = {m: self.gather(m, rows) for m in self.x}
         score = model(x, self.present[rows], noise).score
         return error(score, self.label[rows], self.settings.corner if noise else 0)[:, None]
@@ -124,8 +124,8 @@ def fit(
 ) -> Fit:
     """Train settings x folds x seeds as one stack; see `mmlib.stack.training.fit`.
 
-    `valid_loss` is the mean absolute error. ValueError where settings of different shape are
-    stacked, or a rule is unknown.
+    `valid_loss` is the mean absolute error. ValueError if the settings have different shapes or a
+    rule is unknown.
     """
     return training.fit(_Task(features, settings, device), seeds, folds, on_step)
 

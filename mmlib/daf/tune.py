@@ -1,12 +1,12 @@
-"""The same tuning budget for every model, spent without the test split; every trial on file.
+"""Tune every model with the same budget, without the test split; all trials are stored.
 
 Every model tries the same candidates, drawn at random from `RANGES`. Each candidate is
-cross-validated over the videos of train + valid, with several seeds: CMU-MOSI's own validation
-split has 10 videos, too few to tell candidates apart. `python -m mmlib.daf.tune --dataset mosi
---modalities text audio` writes `papermill_runs/settings.json`, from which the notebooks read.
+cross-validated over the videos of train + valid with several seeds, because CMU-MOSI's validation
+split has only 10 videos, too few to compare candidates. `python -m mmlib.daf.tune --dataset mosi
+--modalities text audio` writes `papermill_runs/settings.json`, which the notebooks read.
 
-The budget is frozen: it was fixed before the stored runs that use it were trained. Earlier stored
-runs had budgets of 12, 6, 8 and 6 candidates, changed after test rows had been seen.
+The budget was fixed before the stored runs that use it were trained. Earlier stored runs had
+budgets of 12, 6, 8 and 6 candidates, which were changed after test rows had been seen.
 """
 
 import argparse
@@ -27,25 +27,25 @@ from mmlib.files import refuse_unknown
 from mmlib.stack import choices
 from mmlib.stack.vectors import Features
 
-BUDGET, FOLDS, SEEDS = 20, 3, range(3)  # candidates of a model, each trained folds x seeds times
+BUDGET, FOLDS, SEEDS = 20, 3, range(3)  # candidates per model, each trained folds x seeds times
 RANGES = {
     "lr": loguniform(2e-4, 4e-3),
-    "fusion_lr": [1.0, 3.0, 10.0],  # without effect where there is nothing to fuse
+    "fusion_lr": [1.0, 3.0, 10.0],  # without effect if the rule has no fusion parameters
     "weight_decay": loguniform(1e-3, 1e-1),
     "feature_dropout": uniform(0.2, 0.5),  # .2 to .7
     "dropout": uniform(0.1, 0.6),  # .1 to .7
     "modality_dropout": [0.0, 0.2],  # without effect on one modality
 }
-MINILM = "minilm"  # the text encoder, unless another is named
+MINILM = "minilm"  # the default text encoder
 
 
 def models(modalities: Sequence[str]) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Every model of a comparison: name -> (fusion rule, modalities that it sees).
 
-    Each modality alone has three depths: `text` is one layer; `text_deep` a second one, the rule
-    "concat" without anything to concatenate; `text_gated` has DAF's scorer, beside a modality that
-    is 1 for every utterance (`mmlib.daf.features.with_constant`). So a gain over one modality can
-    be told from a gain by depth. DataError where a modality and a rule have one name.
+    Each single modality has three models: `text` has one layer; `text_deep` has a second layer (the
+    rule "concat" on one modality); `text_gated` has DAF's scorer and a second modality that is 1
+    for every utterance (`mmlib.daf.features.with_constant`). They separate a gain by more
+    modalities from a gain by depth. DataError if a modality has the name of a rule.
     """
     found: dict[str, tuple[str, tuple[str, ...]]] = {m: ("mean", (m,)) for m in modalities}
     found |= {f"{m}_deep": ("concat", (m,)) for m in modalities}
@@ -58,7 +58,7 @@ def models(modalities: Sequence[str]) -> dict[str, tuple[str, tuple[str, ...]]]:
 
 
 def candidates(rule: str) -> list[Settings]:
-    """What a rule may choose from: the same draws for all."""
+    """The candidate settings of a rule; the drawn values are the same for all rules."""
     return [Settings(rule, **values) for values in choices.draw(RANGES, BUDGET)]
 
 
@@ -74,8 +74,8 @@ def settings(
 ) -> Settings:
     """The stored settings of a rule on a data set and a text encoder.
 
-    Those of MiniLM where the encoder was not tuned for; the plain `Settings(rule)` where nothing is
-    stored. Either is said in a line that names the command. ValueError for an unknown rule.
+    Those of MiniLM if the encoder was not tuned for; the default `Settings(rule)` if nothing is
+    stored. In both cases a printed line names the tuning command. ValueError for an unknown rule.
     """
     refuse_unknown("fusion rule", [rule], RULES)
     for key in (own := place(dataset, encoder), dataset):
@@ -91,19 +91,19 @@ def _missing(dataset, modalities: Sequence[str], rule: str, encoder: str | Path,
     seen = [m for m in modalities if m != CONSTANT]
     command = f"python -m mmlib.daf.tune --dataset {dataset} --modalities {' '.join(seen)}"
     command += f" --encoder {encoder}" * (encoder != MINILM)
-    if is_own := rule in RULES.added:  # no other process knows it
+    if is_own := rule in RULES.added:  # a registered rule exists in this process only
         command = f"entry = tune.tune(data, {rule!r}); train.Settings(**entry['settings'])"
     what = f"rule {rule!r}" if is_own else "+".join(seen)
     choices.missing(place(dataset, encoder), what, used, command)
 
 
 def place(dataset: str, encoder: str | Path) -> str:
-    """The name under which a data set's choices stand: its own, with the encoder if not MiniLM."""
+    """Key of a data set's stored settings: its name, with the encoder if that is not MiniLM."""
     return choices.place(dataset, encoder, default=[MINILM])
 
 
 def table(dataset: str, encoder: str | Path = MINILM) -> list[dict]:
-    """One row a tuned rule, as `mmlib.stack.choices.table` has it."""
+    """One row per tuned rule, with the columns of `mmlib.stack.choices.table`."""
     return choices.table(place(dataset, encoder), tuple(RANGES))
 
 

@@ -1,4 +1,4 @@
-"""Data sets in, one `Corpus` out; imports nothing else of mmlib but `files`."""
+"""Reads data sets into one type, `Corpus`; imports nothing else of mmlib but `files`."""
 
 from mmlib.data.corpus import SENTIMENT, SPLITS, Corpus, DataError, Scale, Sequences
 from mmlib.data.load import NAMES, load

@@ -1,4 +1,4 @@
-"""What has to hold for every corpus, whatever file it came from."""
+"""Checks that every corpus has to pass, whatever file it was read from."""
 
 import re
 from collections import Counter
@@ -8,12 +8,12 @@ import numpy as np
 
 from mmlib.data.corpus import SPLITS, Corpus, DataError, check_finite
 
-# Errors of formulas, in the words of each language, and a number with too many digits
+# Formula errors of spreadsheets in several languages, and numbers in scientific notation
 _FORMULA = re.compile(r"#¡?[^\W\d_]{2,9}(/0)?[!?]|#N/?[AV]\b|\b\d([.,]\d+)?E\+\d\d")
 
 
 def check(corpus: Corpus) -> Corpus:
-    """The corpus itself, if it is sound; else a DataError that names the first fault."""
+    """Return the corpus if it passes all checks; otherwise a DataError names the first fault."""
     try:
         for rule in (_sizes, _ids, _labels, _splits, _groups, _text, _sequences):
             if corpus.labelled or rule not in (_labels, _splits):
@@ -84,9 +84,9 @@ def crossing_groups(corpus: Corpus) -> dict[str, tuple[str, ...]]:
 
 
 def without_crossing(corpus: Corpus) -> Corpus:
-    """Each utterance its own group, with a warning, where the published split cuts through groups.
+    """Make each utterance its own group, with a warning, if the published split divides groups.
 
-    So it is with CH-SIMS, which drew its splits from all clips.
+    This concerns CH-SIMS, whose splits were drawn from all clips.
     """
     if not (crossing := crossing_groups(corpus)):
         return corpus
@@ -98,7 +98,7 @@ def without_crossing(corpus: Corpus) -> Corpus:
 
 
 def _text(corpus: Corpus) -> None:
-    """A reader that masks a missing text writes ""; what is left of it must be frames."""
+    """A masked missing text is ""; such an utterance must have frames. Blank texts are refused."""
     for name, text in zip(corpus.ids, corpus.text or (), strict=False):
         if not text.strip() and (text or not corpus.sequences):
             raise DataError(f"empty text of {name!r}; drop the row or fill it in")

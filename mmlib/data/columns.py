@@ -1,15 +1,15 @@
-"""Names of the feature columns, where the source gives them."""
+"""Names of the feature columns, as far as the source gives them."""
 
 from mmlib.covarep.columns import FEATURES, numbered
 
-COVAREP = FEATURES  # CMU's .csd and the pickles made from them leave the names out
+COVAREP = FEATURES  # CMU's .csd files and the pickles made from them lack the names
 
-# The five that CMU kept for MOSI's processed files: issue 172 of CMU-MultimodalSDK, counted from 0.
+# The five columns in CMU's processed MOSI files: issue 172 of CMU-MultimodalSDK, counted from 0.
 COVAREP_5 = tuple(COVAREP[i] for i in (1, 3, 6, 25, 60))
 
 
 def names(modality: str, d: int) -> tuple[str, ...]:
-    """Column names of d features of a modality; numbered where the source names none."""
+    """Names of the d feature columns of a modality; numbered if the source gives no names."""
     known = {("audio", 74): COVAREP, ("audio", 5): COVAREP_5}
     return known.get((modality, d)) or numbered(modality, d)
 

@@ -1,4 +1,4 @@
-"""The one record every data set becomes: utterances, their modalities, labels and splits.
+"""The common record of all data sets: utterances with modalities, labels and splits.
 
 Axis letters used throughout mmlib: b batch, t token or frame, d feature, m modality, l layer,
 h hidden, k class, s seed (member of a stack); n counts utterances.
@@ -13,23 +13,23 @@ import numpy as np
 
 from mmlib.files import refuse_unknown
 
-Range = tuple[float, float] | None  # of a file's labels
+Range = tuple[float, float] | None  # range of the labels in a file
 SPLITS = ("train", "valid", "test")
-EMOTIONS = ("happy", "sad", "anger", "surprise", "disgust", "fear")  # of CMU-MOSEI, each 0 to 3
+EMOTIONS = ("happy", "sad", "anger", "surprise", "disgust", "fear")  # of CMU-MOSEI, each in 0..3
 
 
 class DataError(ValueError):
-    """Something is wrong with the data; the message is one line: what, where, and the remedy."""
+    """A problem with the data; the message is one line: what, where, and the remedy."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """The range of a label and what its values are called."""
+    """The range of a label and the name of the scale."""
 
     name: str  # "sentiment"
     low: float
     high: float
-    origin: str = ""  # how the file's own labels became this scale, "" if unchanged
+    origin: str = ""  # how the labels of the file were converted to this scale; "" if unchanged
 
 
 SENTIMENT = Scale("sentiment", -3.0, 3.0)
@@ -38,7 +38,7 @@ SENTIMENT = Scale("sentiment", -3.0, 3.0)
 def to_sentiment(
     label: np.ndarray, low: float, high: float, name: str = "sentiment"
 ) -> tuple[np.ndarray, Scale]:
-    """Labels low..high (n,) mapped linearly to -3..3, and that scale: its origin says how."""
+    """Map labels low..high (n,) linearly to -3..3; returns them and the scale, with its origin."""
     factor = (SENTIMENT.high - SENTIMENT.low) / (high - low)
     origin = f"{factor:g} (y - {(low + high) / 2:g}) of y in {low:g}..{high:g}"
     return factor * (label - (low + high) / 2), Scale(name, SENTIMENT.low, SENTIMENT.high, origin)
@@ -46,12 +46,12 @@ def to_sentiment(
 
 @dataclass(frozen=True)
 class Sequences:
-    """Feature sequences of one modality, all utterances end to end (no padding is stored)."""
+    """Feature sequences of one modality, all utterances concatenated (no padding is stored)."""
 
     values: np.ndarray  # (sum of lengths, d) float32
     lengths: np.ndarray  # (n,) int64; 0: the modality is missing for that utterance
     columns: tuple[str, ...]  # d names
-    filled: np.ndarray | None = None  # (2, d) NaN and infinite values of the file, now 0
+    filled: np.ndarray | None = None  # (2, d) counts of NaN and infinite values, now 0
 
     def __post_init__(self) -> None:
         values = np.ascontiguousarray(self.values, dtype=np.float32)
@@ -68,7 +68,7 @@ class Sequences:
 
     @property
     def offsets(self) -> np.ndarray:
-        """First frame of each utterance and one past the last, (n + 1,)."""
+        """Index of the first frame of each utterance, and the number of all frames, (n + 1,)."""
         return np.concatenate([[0], np.cumsum(self.lengths)])
 
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ class Sequences:
         return self.values[start : start + self.lengths[i]]
 
     def only(self, columns: Sequence[str]) -> "Sequences":
-        """The same frames with some of the columns, by name; DataError if one is missing."""
+        """The same frames with only these columns, by name; DataError if one is missing."""
         if missing := [name for name in columns if name not in self.columns]:
             raise DataError(
                 f"no column {missing[0]!r}; there are {', '.join(self.columns[:5])} ..."
@@ -101,7 +101,7 @@ class Corpus:
     """Utterances with text, per-modality sequences, labels, splits and groups; immutable."""
 
     name: str  # "mosi"
-    variant: str  # which file and format it came from, e.g. "mosi.csv.gz, standard_split"
+    variant: str  # file and format of the source, e.g. "mosi.csv.gz, standard_split"
     ids: tuple[str, ...]  # n
     groups: tuple[str, ...]  # n; video or speaker: the unit of splits and of clustered intervals
     split: np.ndarray  # (n,) of "train", "valid", "test"
@@ -110,8 +110,8 @@ class Corpus:
     sequences: Mapping[str, Sequences] = field(default_factory=dict)  # "audio", "vision", "text"
     scale: Scale = SENTIMENT
     truth: Mapping[str, np.ndarray] = field(default_factory=dict)  # embedded corpora only
-    annotations: Mapping[str, np.ndarray] = field(default_factory=dict)  # other labels by people
-    notes: tuple[str, ...] = ()  # what the loader dropped, filled or warns of
+    annotations: Mapping[str, np.ndarray] = field(default_factory=dict)  # other human labels
+    notes: tuple[str, ...] = ()  # what the loader dropped, filled in or warns of
     checksums: Mapping[str, str] = field(default_factory=dict)  # file name -> sha256
 
     def __post_init__(self) -> None:
@@ -135,12 +135,12 @@ class Corpus:
 
     @property
     def labelled(self) -> bool:
-        """False for recordings without labels: all NaN, all in the split "test"."""
+        """False for recordings without labels: all labels are NaN and all splits "test"."""
         return not (np.isnan(self.label).all() and (self.split == "test").all())
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The modalities present: text, audio, vision, then any other, as `sequences` has them."""
+        """The modalities present: text, audio, vision, then others in the order of `sequences`."""
         have = [*self.sequences, *["text"] * (self.text is not None)]
         usual = [m for m in ("text", "audio", "vision") if m in have]
         return (*usual, *(m for m in self.sequences if m not in usual))
@@ -151,9 +151,9 @@ class Corpus:
         return np.flatnonzero(self.split == split)
 
     def sample(self, n: int, seed: int = 0, splits: Sequence[str] = SPLITS) -> "Corpus":
-        """n utterances of some splits drawn at random, and the others, all in their old order.
+        """n random utterances of some splits, and all of the other splits, in the old order.
 
-        All if n is 0 or there are no more. A larger n draws the same ones and others.
+        All utterances if n is 0 or not smaller than their number. A larger n gives a superset.
         """
         is_drawn = np.isin(self.split, splits)
         rows = np.flatnonzero(is_drawn)
@@ -176,7 +176,7 @@ class Corpus:
 
 
 def of_texts(texts: Sequence[str]) -> Corpus:
-    """Texts without labels as a corpus; DataError for one string, no text, or an empty one."""
+    """A corpus of unlabelled texts; DataError for a single string, no text, or an empty one."""
     if isinstance(texts, str) or not len(texts := list(texts)):
         raise DataError("pass a list of one text or more")
     for i, text in enumerate(texts):
@@ -188,12 +188,12 @@ def of_texts(texts: Sequence[str]) -> Corpus:
 
 
 def noted(counts: Mapping[str, int]) -> list[str]:
-    """Notes on what was dropped, filled or cut: those of the sentences whose count is not 0."""
+    """Notes on what was dropped, filled or cut: the sentences whose count is not 0."""
     return [sentence for sentence, count in counts.items() if count]
 
 
 def rows_of(data: Any, splits: Sequence[str], least: int = 1) -> list[np.ndarray]:
-    """Row numbers of each split of features or states; DataError where one has fewer than least."""
+    """Row numbers of each split of features or states; DataError for fewer than `least` rows."""
     rows = [data.rows(split) for split in splits]
     for split, numbers in zip(splits, rows, strict=True):
         if len(numbers) < least:
@@ -207,9 +207,9 @@ def rows_of(data: Any, splits: Sequence[str], least: int = 1) -> list[np.ndarray
 def check_finite(
     what: str, values: np.ndarray, ids: Sequence[str], lengths: np.ndarray | None = None
 ) -> None:
-    """DataError, one line, where values (n, ...) hold NaN or infinity; it counts them.
+    """DataError, one line with their number, if values (n, ...) contain NaN or infinity.
 
-    lengths: frames of each utterance, where the values are those of frames.
+    lengths: number of frames of each utterance, if the values are frames.
     """
     if not (good := np.isfinite(values)).all():
         first = int(np.argmin(good.reshape(len(good), -1).all(axis=1)))
@@ -222,9 +222,9 @@ def check_finite(
 
 
 def few(corpus: Corpus, n: int, seed: int = 0, split: str = "train") -> Corpus:
-    """n labelled utterances of one split, drawn at random: the examples of a new domain.
+    """n random labelled utterances of one split: the examples of a new domain.
 
-    DataError, one line, if there are fewer, or as `check_sides` has it.
+    DataError, one line, if there are fewer than n, or as in `check_sides`.
     """
     rows, name = corpus.rows(split), f"{corpus.name}, split {split}"
     if not 1 <= n <= len(rows):
@@ -236,9 +236,9 @@ def few(corpus: Corpus, n: int, seed: int = 0, split: str = "train") -> Corpus:
 
 
 def check_sides(corpus: Corpus, split: str = "train", remedy: str = "use other data") -> None:
-    """DataError, one line, if all labels of a split lie on one side of the scale's middle.
+    """DataError, one line, if all labels of a split are on one side of the middle of the scale.
 
-    No AUC and no boundary can be had from these.
+    With such labels neither an AUC nor a decision boundary can be computed.
     """
     label, middle = corpus.label[corpus.rows(split)], (corpus.scale.low + corpus.scale.high) / 2
     for side, is_there in (("negative", label < middle), ("positive", label > middle)):

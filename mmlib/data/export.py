@@ -1,8 +1,8 @@
-"""Writing what others read: MMSA's pickle of any corpus, and CMU-MOSI as one table.
+"""Writing files for other programs: MMSA's pickle of any corpus, and CMU-MOSI as one table.
 
-`write_mmsa` is the other direction of `mmlib.data.readers.mmsa`: {split: {"audio": (n, t, d), ...}}
-with the keys that `data_loader.py` of MMSA 2.2.1 looks up, as plain arrays, lists and strings.
-`write_mosi` makes `mosi.csv.gz` of CMU's own files.
+`write_mmsa` is the inverse of `mmlib.data.readers.mmsa`: {split: {"audio": (n, t, d), ...}} with
+the keys that `data_loader.py` of MMSA 2.2.1 reads, as plain arrays, lists and strings.
+`write_mosi` makes `mosi.csv.gz` from CMU's own files.
 """
 
 import gzip
@@ -25,16 +25,16 @@ ANNOTATIONS = ("Negative", "Neutral", "Positive")
 def write_mmsa(path: Path, corpus: Corpus, text: Sequence[np.ndarray] | None = None) -> Path:
     """Write a corpus as MMSA's pickle of train, valid and test; `read_mmsa` reads it back.
 
-    text: token states (t, d) of each utterance, or one vector (d,) each; by default those of the
-    corpus. Without either the file has no key "text", and MMSA's models cannot run on it.
+    text: token states (t, d) or one vector (d,) per utterance; default: those of the corpus.
+    Without either, the file has no key "text", and MMSA's models cannot run on it.
 
-    Padding stands behind the frames, up to the longest utterance of the corpus. MMSA packs
-    sequences, which takes no length of 0: where an utterance lacks a modality it has one frame of
-    zeros and length 1, and a modality that the corpus lacks has that in every utterance, with one
-    column. `read_mmsa` leaves frames of zeros out again; `modalities=` skips a modality of zeros.
-    Labels are the corpus' own, -3..3. There is no "text_bert": models that train BERT do not run.
-    DataError, one line, without labels or with an empty split, for ids that MMSA's form cannot
-    hold, and for a text of other size.
+    Padding follows the frames, up to the longest utterance of the corpus. MMSA packs sequences and
+    cannot pack a length of 0. So an utterance without a modality gets one frame of zeros and length
+    1; a modality that the corpus lacks gets the same in every utterance, with one column.
+    `read_mmsa` drops frames of zeros again; `modalities=` skips a modality of zeros. Labels are
+    those of the corpus, -3..3. There is no "text_bert", so models that train BERT do not run.
+    DataError, one line, without labels, with an empty split, for ids that MMSA's format cannot
+    hold, and for a text of another size.
     """
     if not corpus.labelled:
         raise DataError(f"{corpus.name} has no labels, and MMSA learns from them: add them first")
@@ -54,14 +54,14 @@ def write_mmsa(path: Path, corpus: Corpus, text: Sequence[np.ndarray] | None = N
             **{m: values[at] for m, (values, _) in frames.items()},
             **{f"{m}_lengths": lengths[at].tolist() for m, (_, lengths) in frames.items()},
         }
-    write_whole(path, pickle.dumps(content, 4))  # protocol 4: Python 3.8 reads it, as MMSA does
+    write_whole(path, pickle.dumps(content, 4))  # protocol 4: MMSA uses Python 3.8
     return path
 
 
 def mmsa_ids(corpus: Corpus) -> tuple[str, ...]:
-    """Each utterance's `video$_$clip`: its own id in that form, else its group and the rest of it.
+    """Each utterance's id as `video$_$clip`: its own if in that form, else group and rest of it.
 
-    DataError where a group's name has MMSA's separators, or two utterances would have one id.
+    DataError if a group's name contains MMSA's separators, or if two utterances get the same id.
     """
     if bad := next((g for g in corpus.groups if not g or re.search(r"\$_\$|\[", g)), None):
         raise DataError(f"group {bad!r}: MMSA reads '$_$' and '[' as the end of it; rename it")
@@ -80,11 +80,11 @@ def _mmsa_id(name: str, group: str) -> str:
 def write_mosi(path: Path, corpus: Corpus) -> Path:
     """Write CMU-MOSI as `mosi.csv.gz`: words, labels, the standard split, means of COVAREP.
 
-    A mean is over the frames that the corpus has of an utterance; without any it is 0, and
-    `read_mosi` counts the utterance's voice as missing. COVAREP's last column, HMPDD_12, is not in
-    this layout; neither are visual features nor a second split. `clip` counts as the corpus does,
-    CMU's .csd from 0. DataError, one line, without labels, words or COVAREP's columns: MMSA's
-    pickles have five of them.
+    A mean is over all frames of an utterance in the corpus; without frames it is 0, which
+    `read_mosi` reads as missing audio. COVAREP's last column, HMPDD_12, is not in this layout, nor
+    are visual features or a second split. `clip` is numbered as in the corpus; CMU's .csd start at
+    0. DataError, one line, without labels, words or all of COVAREP's columns: MMSA's pickles have
+    only five.
     """
     audio, columns = corpus.sequences.get("audio"), COVAREP[:73]
     if audio is None or not {*columns} <= {*audio.columns}:
@@ -110,7 +110,7 @@ def write_mosi(path: Path, corpus: Corpus) -> Path:
 def _padded(
     corpus: Corpus, modality: str, given: Sequence[np.ndarray] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Values (n, t, d) float32 and lengths (n,), both at least one frame."""
+    """Values (n, t, d) float32 and lengths (n,), both with at least one frame per utterance."""
     n = len(corpus)
     if given is None:
         sequences = corpus.sequences.get(modality)

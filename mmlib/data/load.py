@@ -1,4 +1,4 @@
-"""`load`: a name in, a sound `Corpus` out. The tables below say from where."""
+"""`load`: read a data set by name into a checked `Corpus`; the tables below list the sources."""
 
 import inspect
 import os
@@ -19,7 +19,7 @@ from mmlib.data.readers.tables import read_meld, read_mosei, read_mosi, read_sim
 from mmlib.data.readers.texts import read_texts
 from mmlib.files import data_root, expanded, plain_name, reason_of, refuse_unknown
 
-# ROOT/<name>/<file>, in order of precedence. A reader of several files is named by the first.
+# Files in ROOT/<name>/, in order of precedence. If a reader needs several, the first is listed.
 _CMU = {"aligned_50.pkl": read_mmsa, "unaligned_50.pkl": read_mmsa, "*.csd": read_csd}
 _TABLES = ("*.csv.gz", "*.csv", "*.tsv", "*.tsv.gz", "*.parquet")
 READERS: dict[str, dict[str, Callable[..., Corpus]]] = {
@@ -36,9 +36,9 @@ READERS: dict[str, dict[str, Callable[..., Corpus]]] = {
     "ar_restaurants": {"ar_RES1.csv": read_ar},
     "reviews_19lang": {"reviews_19lang_restaurants.csv.gz": read_19lang},
     "mustardpp": {"mustardpp_text.csv": read_mustardpp},
-    "recordings": {TABLE: read_recordings},  # own ones, see mmlib.recordings
+    "recordings": {TABLE: read_recordings},  # the user's own, see mmlib.recordings
 }
-# made from a seed by the function of that name in mmlib.data.<name>, imported when asked for
+# Generated from a seed by the function of this name in mmlib.data.embedded.<name>, imported late
 EMBEDDED = ("synthetic", "synthetic_reviews")
 NAMES = (*EMBEDDED, *READERS)
 OWN = (".csv", ".tsv", ".jsonl", ".csv.gz", ".tsv.gz", ".jsonl.gz", ".parquet", ".xlsx", ".xls")
@@ -49,13 +49,13 @@ def load(name: str, /, root: Path | str | None = None, **options: object) -> Cor
 
     `name` may also be the path of a folder that `mmlib.recordings` wrote, or of a table of texts
     with labels (`read_texts`): load("mine.csv", text="Comment", label="Stars", name="mine").
-    `root` defaults to `mmlib.files.data_root()`. Options: `file` names one of several accepted
-    files; the others are the reader's own (`read_mosi`, `read_mmsa`, `read_csd`, `read_reviews`)
-    or, for an embedded corpus, those of the function that makes it.
+    `root` defaults to `mmlib.files.data_root()`. Options: `file` selects one of several accepted
+    files; the others are those of the reader (`read_mosi`, `read_mmsa`, `read_csd`, `read_reviews`)
+    or, for an embedded corpus, of the function that generates it.
     Raises DataError, one line, with the choices or the remedy.
     """
     if name not in NAMES:
-        if os.path.exists(own := expanded(str(name)) / TABLE):  # Path's own fails for long names
+        if os.path.exists(own := expanded(str(name)) / TABLE):  # Path.exists fails for long names
             return _checked(read_recordings, own)
         if is_table(name):
             return _texts(expanded(str(name)), options)
@@ -73,7 +73,7 @@ def load(name: str, /, root: Path | str | None = None, **options: object) -> Cor
 
 
 def is_table(name: object) -> bool:
-    """Whether a name is the path of a table, there or not, rather than that of a data set."""
+    """Whether a name is the path of a table (existing or not), not the name of a data set."""
     return str(name).lower().endswith(OWN)
 
 
@@ -90,13 +90,13 @@ def _texts(path: Path, options: dict) -> Corpus:
         taken = f"{corpus.name!r} is a data set of mmlib's" if corpus.name in NAMES else ""
     except ValueError as error:
         taken = str(error)
-    if taken:  # rows and tuned settings go by the name
+    if taken:  # result rows and tuned settings use the name as key
         raise DataError(f"{path.name}: {taken}; pass name= another")
     return corpus
 
 
 def _checked(read: Callable[..., Corpus], *path: Path, **options: object) -> Corpus:
-    """A sound corpus; what a reader did not foresee becomes a DataError that names the file."""
+    """Read and check a corpus; an unexpected error becomes a DataError that names the file."""
     try:
         return check(read(*path, **options))
     except DataError:
@@ -116,10 +116,10 @@ def _known(what: str, reader: Callable, options: dict, *extra: str) -> None:
 
 
 def choose(folder: Path, patterns: Sequence[str], file: str | None = None) -> tuple[Path, str]:
-    """The file to read in `folder` and the pattern it matched, first pattern first.
+    """The file to read in `folder` and the pattern that it matches; earlier patterns come first.
 
-    Several present: the choice is printed, and `file` names another. Raises DataError naming the
-    accepted files and where they go, or those present.
+    If several files match, the choice is printed, and `file` selects another. DataError names the
+    accepted files and their folder, or the files that are there.
     """
     accepted = ", ".join(patterns)
     pattern_of = {p.name: pattern for pattern in patterns for p in sorted(folder.glob(pattern))}

@@ -1,15 +1,15 @@
-"""What DyFuLM predicts, made from any label in one place: coarse, fine and intensity.
+"""DyFuLM's targets (coarse, fine, intensity), made from the labels of any corpus.
 
     label                  coarse (3)               fine (5)                 intensity
-    stars 1..5             1-2, 3, 4-5              one a star               (stars - 1) / 4
+    stars 1..5             1-2, 3, 4-5              one per star             (stars - 1) / 4
     five classes 0..4      0-1, 2, 3-4              as they are              label / 4
     sentiment -3..3        sign                     round, clip to -2..2     (label + 3) / 6
-    rating, valence        as of stars 1 + 4 (label + 3) / 6: labels low..high that became -3..3
+    rating, valence        as stars 1 + 4 (label + 3) / 6, for labels low..high mapped to -3..3
 
-Stars with fractions are rounded (half to even, as the field's acc5 does) to get the classes; fine
-is then a refinement of coarse. Of sentiment it is not: .3 is positive, but fine calls it neutral.
-The paper does not say how its labels and its intensity were made: all this is our reading. Its
-intensity is no function of stars (see `PAPER_SD`), so a lexicon can stand in for them.
+Fractional stars are rounded to classes (half to even, like the usual acc5); fine is then a
+refinement of coarse. For sentiment it is not: .3 is positive in coarse but neutral in fine.
+The paper does not say how its labels and its intensity were made: all of this is our reading. Its
+intensity is not a function of stars (see `PAPER_SD`), so a lexicon can be used instead.
 """
 
 import re
@@ -27,7 +27,7 @@ COARSE = ("negative", "neutral", "positive")
 FINE = ("very negative", "negative", "neutral", "positive", "very positive")
 INTENSITIES = ("label", "lexicon", "lexicon_sentences")
 _median = partial(np.quantile, q=0.5, method="inverted_cdf")
-PAPER_SD = (0.0082 / (1 - 0.6903)) ** 0.5  # .163, of its target: R2 = 1 - MSE / sd^2
+PAPER_SD = (0.0082 / (1 - 0.6903)) ** 0.5  # .163, sd of the paper's intensity: R2 = 1 - MSE / sd^2
 
 
 class Targets(NamedTuple):
@@ -46,9 +46,9 @@ def targets(corpus: Corpus, intensity: str = "label") -> Targets:
     """Targets of a corpus with stars, five classes or sentiment.
 
     intensity: "label", or from the words alone by VADER's lexicon (Hutto and Gilbert 2014):
-    "lexicon" scores the whole text, "lexicon_sentences" is the mean over its sentences, which its
-    authors advise for long texts. DataError for another scale, a label that is NaN, an unknown
-    intensity, no text to score, or vaderSentiment not installed.
+    "lexicon" scores the whole text; "lexicon_sentences" is the mean over its sentences, which
+    VADER's authors recommend for long texts. DataError for another scale, a NaN label, an unknown
+    intensity, a corpus without text, or if vaderSentiment is not installed.
     """
     check_scale(corpus)
     check_finite("label", corpus.label, corpus.ids)
@@ -62,7 +62,7 @@ def targets(corpus: Corpus, intensity: str = "label") -> Targets:
 
 
 def check_scale(corpus: Corpus) -> None:
-    """DataError, one line with the remedy, for labels that DyFuLM's targets cannot be made of."""
+    """DataError, one line with the remedy, if DyFuLM's targets cannot be made from the labels."""
     if corpus.scale.name not in _RULES:
         raise DataError(
             f"{corpus.name}: no targets for labels of scale {corpus.scale.name!r}; "
@@ -73,7 +73,7 @@ def check_scale(corpus: Corpus) -> None:
 
 
 def lexicon(texts: Sequence[str], by_sentence: bool = False) -> np.ndarray:
-    """VADER's compound score as (score + 1) / 2 in [0, 1], (n,); about 1.5 ms a review.
+    """VADER's compound score as (score + 1) / 2 in [0, 1], (n,); takes about 1.5 ms per review.
 
     by_sentence: the mean over the sentences of each text.
     """
@@ -90,10 +90,10 @@ def lexicon(texts: Sequence[str], by_sentence: bool = False) -> np.ndarray:
 def intensity_table(
     corpus: Corpus, weights: np.ndarray | None = None, intensities: Sequence[str] = INTENSITIES
 ) -> pd.DataFrame:
-    """How wide each intensity of a corpus is and what its best constant scores, one line each.
+    """Spread of each kind of intensity in a corpus, and scores of the best constant, a row each.
 
-    Columns: mean, sd, mae (of the median), mse (of the mean, sd squared) and sd_to_paper, its ratio
-    to PAPER_SD. weights (n,): the same under `natural_weights`, say.
+    Columns: mean, sd, mae (of the median), mse (of the mean: sd squared) and sd_to_paper, the ratio
+    to PAPER_SD. weights (n,): of the utterances, e.g. `natural_weights`.
     """
     lines = {name: _width(targets(corpus, name).intensity, weights) for name in intensities}
     frame = pd.DataFrame.from_dict(lines, orient="index").rename_axis("intensity")
@@ -103,7 +103,7 @@ def intensity_table(
 def constant(known: Targets, n: int, weights: np.ndarray | None = None) -> Targets:
     """The best constant prediction for n utterances: most frequent classes, median intensity.
 
-    weights: of the known targets, where the constant is to be the best under natural shares.
+    weights: of the known targets, if the constant is to be the best one under natural class shares.
     """
     coarse, fine = (np.bincount(y, weights).argmax() for y in (known.coarse, known.fine))
     middle = _median(known.intensity, weights=weights)
@@ -118,7 +118,7 @@ def _width(values: np.ndarray, weights: np.ndarray | None) -> dict[str, float]:
 
 
 def _of_classes(classes: np.ndarray, intensity: np.ndarray) -> Targets:
-    """Targets of classes 0..4: two negative, one neutral, two positive."""
+    """Targets from classes 0..4: two negative, one neutral, two positive."""
     fine = np.round(classes).astype(np.int64)
     return Targets(np.sign(fine - 2) + 1, fine, _in_unit(intensity))
 
@@ -130,12 +130,12 @@ def _of_sentiment(label: np.ndarray) -> Targets:
 
 
 def _of_range(label: np.ndarray) -> Targets:
-    unit = np.round((label + 3) / 6, 5)  # halves are halves again
+    unit = np.round((label + 3) / 6, 5)  # so that halves are exact again
     return _of_classes(np.round(1 + 4 * unit) - 1, unit)
 
 
 def _in_unit(values: np.ndarray) -> np.ndarray:
-    return values.clip(0, 1).astype(np.float32)  # a label may miss its scale's end by 1e-4
+    return values.clip(0, 1).astype(np.float32)  # a label may exceed the scale by 1e-4
 
 
 def _sentences(text: str) -> list[str]:

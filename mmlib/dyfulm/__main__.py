@@ -1,7 +1,7 @@
-"""python -m mmlib.dyfulm TABLE --text COLUMN --out scored.csv: what DyFuLM makes of your texts.
+"""python -m mmlib.dyfulm TABLE --text COLUMN --out scored.csv: predict the sentiment of your texts.
 
-TABLE: .csv, .tsv, .jsonl, .txt (a text a line; each also .gz), .xlsx, .parquet, or - for standard
-input, a text a line. All its columns are kept. The same command goes on where it was stopped.
+TABLE: .csv, .tsv, .jsonl, .txt (one text per line; each also .gz), .xlsx, .parquet, or - for
+standard input, one text per line. All columns are kept. Repeat a stopped command to continue it.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0: the table is written; 2: it is not, and one line says why."""
+    """Exit status 0: the table is written; 2: it is not, and one printed line says why."""
     given = parser().parse_args(arguments)
     try:
         _write(given)
@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         said = f"stopped, about {done} texts are done; the same command goes on from here"
         print(said, file=sys.stderr)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)  # so that a shell ends the loop this stands in
+        os.kill(os.getpid(), signal.SIGINT)  # so that a shell loop around this command ends too
     else:
         return 0
     return 2

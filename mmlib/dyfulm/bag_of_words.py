@@ -1,7 +1,7 @@
-"""TF-IDF with linear models: what a pair of encoders has to beat.
+"""TF-IDF with linear models: the baseline that a pair of encoders has to beat.
 
-Words and pairs of words weighted by how rare they are; then `mmlib.dyfulm.linear`. Sees the same
-training split as the encoders.
+TF-IDF of unigrams and bigrams, then the models of `mmlib.dyfulm.linear`. They are trained on the
+same split as the encoders.
 """
 
 from dataclasses import dataclass
@@ -18,21 +18,21 @@ STRENGTHS = (0.25, 1.0, 4.0)  # C of the logistic regressions, 1 / alpha of the 
 
 @dataclass(frozen=True)
 class TfIdf:
-    """The vocabulary and one fitted model a target."""
+    """The vocabulary and one fitted model per target."""
 
     words: TfidfVectorizer
     models: linear.Linear
 
     def predict(self, corpus: Corpus) -> Targets:
-        """Predictions for every review, (n,) each: it has no randomness, so no seeds."""
+        """Predictions for every review, (n,) each; nothing is random, so there is no seed axis."""
         return self.models.predict(self.words.transform(corpus.text))
 
 
 def learn(corpus: Corpus, targets: Targets) -> TfIdf:
     """Train on the split "train", choose on "valid" by accuracy and R2; "test" is never read.
 
-    targets: of all n reviews, as `mmlib.data.targets` makes them. About two minutes for 31,000
-    reviews. DataError where the corpus has no text.
+    targets: of all n reviews, from `mmlib.data.targets`. Takes about two minutes for 31,000
+    reviews. DataError if the corpus has no text.
     """
     if corpus.text is None:
         raise DataError(f"{corpus.name} has no text for TF-IDF")

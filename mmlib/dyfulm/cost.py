@@ -1,6 +1,6 @@
-"""What a model costs: parameters, memory, latency; of DyFuLM's fusion and heads as a table.
+"""The cost of a model: parameters, memory and latency; for DyFuLM's fusion and heads as a table.
 
-Parameters and memory are counted and the same everywhere; latency is measured where it runs.
+Parameters and memory are the same on every machine; latency is measured on the machine in use.
 Axes: b batch, t position, l layer, d feature.
 """
 
@@ -20,14 +20,14 @@ MB = 1e6  # bytes
 
 
 class Latency(NamedTuple):
-    """Milliseconds of one call."""
+    """Duration of one call in milliseconds."""
 
     median: float
     best: float
 
 
 def latency(call: Callable[[], Any], repeats: int = 30) -> Latency:
-    """How long a call takes, after three that do not count; waits for a GPU where there is one."""
+    """Duration of a call after three warm-up calls; synchronises with the GPU if there is one."""
     times = []
     for _ in range(3 + repeats):
         start = time.perf_counter()
@@ -39,7 +39,7 @@ def latency(call: Callable[[], Any], repeats: int = 30) -> Latency:
 
 
 def parameters(model: nn.Module) -> dict[str, int]:
-    """How many numbers each first-level part of a model learns."""
+    """Number of parameters of each direct submodule of a model; submodules without are left out."""
     return {
         name: count
         for name, part in model.named_children()
@@ -48,14 +48,14 @@ def parameters(model: nn.Module) -> dict[str, int]:
 
 
 def activations(model: nn.Module, call: Callable[[], Any]) -> int:
-    """Bytes that `call` keeps for its backward pass, beside the model's own parameters."""
+    """Bytes that `call` stores for its backward pass, without the model's own parameters."""
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         kept[storage.data_ptr()] = storage.nbytes()
-        return tensor  # and so it lives until the count is done
+        return tensor  # keeps the tensor alive until the count is done
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
         output = call()
@@ -65,10 +65,10 @@ def activations(model: nn.Module, call: Callable[[], Any]) -> int:
 
 
 def fusion_and_heads(models: Mapping[str, DyFuLM], batch: int = 32) -> pd.DataFrame:
-    """A row a model (s = 1) on pooled states of random numbers, without its encoders.
+    """One row per model (s = 1), run on random pooled states, without its encoders.
 
-    Columns: parameters; weights_mb; activations_mb, kept in training for one batch; ms, the median
-    for one utterance; ms_batch, for a whole batch.
+    Columns: parameters; weights_mb; activations_mb, stored in training for one batch; ms, median
+    latency for one utterance; ms_batch, for a whole batch. MB are 1e6 bytes.
     """
     rows = {}
     for name, model in models.items():

@@ -1,7 +1,7 @@
-"""DyFuLM on frozen encoders: states computed once, fusion and heads trained in seconds.
+"""DyFuLM on frozen encoders: states are computed once, fusion and heads are trained in seconds.
 
-`states` pools the tokens of every layer of two encoders (`mmlib.text.encoding`, with its cache);
-the rest is what DyFuLM adds to the training of a stack (`mmlib.stack.training`). Axes: s stack
+`states` pools the tokens of every layer of two encoders (`mmlib.text.encoding`, with its cache).
+The rest is what DyFuLM adds to the training of a stack (`mmlib.stack.training`). Axes: s stack
 member, n utterances, b batch, l layer, d feature, h hidden, k class.
 """
 
@@ -41,13 +41,13 @@ def states(
     """Pooled states of every layer of encoders `a` and `b`, scaled by the training split.
 
     x["a"] and x["b"] are (n, l, d). options: of `mmlib.text.encoding.encode`, the same for both.
-    scaler: of the states that a model was trained on, for another corpus. DataError where the
-    corpus has no text, or labels of too few classes to train on (before anything is computed), or
-    the scaler is that of other encoders.
+    scaler: that of a model's training states, to apply the model to another corpus. DataError if
+    the corpus has no text or its labels too few classes to train on (both checked first), or if
+    the scaler belongs to other encoders.
     """
     if corpus.text is None:
         raise DataError(f"{corpus.name} has no text; DyFuLM reads nothing else")
-    if scaler is None:  # it is to be trained on these
+    if scaler is None:  # the states will be used for training
         check_scale(corpus)
     options = {**options, "layers": "all"}
     x, fitted, present = {}, Scaler({}, {}), np.ones((len(corpus), 2), dtype=bool)
@@ -63,11 +63,11 @@ def states(
 
 @dataclass(frozen=True)
 class Settings(task.Settings):
-    """What a DyFuLM is and how it learns."""
+    """Hyperparameters of a DyFuLM and of its training."""
 
     SHARED = ("weighting", "regression", "class_weights", *task.Settings.SHARED)
 
-    shape: Mapping[str, object] = field(default_factory=dict)  # DyFuLM's: width, gate, ...
+    shape: Mapping[str, object] = field(default_factory=dict)  # arguments of DyFuLM: width, ...
     weighting: str = "uncertainty"
     regression: str = "l2"
     class_weights: bool = False
@@ -79,7 +79,7 @@ class Settings(task.Settings):
 
 
 class Learner(Stacked):
-    """What is trained: a model and the weighting of its losses."""
+    """The module that is trained: a model and the weighting of its losses."""
 
     def __init__(self, model: DyFuLM, weighting: nn.Module) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class Learner(Stacked):
 
 
 class Prediction(NamedTuple):
-    """What a stack predicts for n utterances, as arrays; None where a module is off."""
+    """A stack's predictions for n utterances, as arrays; None if the module is switched off."""
 
     coarse: np.ndarray  # (s, n) classes
     fine: np.ndarray  # (s, n) classes
@@ -108,14 +108,14 @@ class Prediction(NamedTuple):
 
 
 def predict(model: DyFuLM, states: Features) -> Prediction:
-    """Classes, intensity and what led to them; ValueError for states of other encoders."""
+    """Classes, intensity, layer weights, gate, guidance; ValueError for other encoders' states."""
     return training.predict(model, states.only(ENCODERS), _output)
 
 
 def _output(model: DyFuLM, x: Mapping[str, Tensor], present: Tensor) -> Prediction:
     output = model(*(x[name][:, :, None] for name in ENCODERS))  # (s, b, 1, l, d)
     p_coarse, p_fine = output.coarse.softmax(dim=-1), output.fine.softmax(dim=-1)
-    gate = None if output.gate is None else output.gate[:, :, 0]  # of the one position
+    gate = None if output.gate is None else output.gate[:, :, 0]  # t is 1: states are pooled
     return Prediction(
         p_coarse.argmax(-1), p_fine.argmax(-1), output.intensity, p_coarse, p_fine,
         output.alpha_a, output.alpha_b, gate, output.guidance,
@@ -128,7 +128,7 @@ def as_tensors(targets: Targets, device: str = "cpu") -> Targets:
 
 
 def read_texts(texts: Sequence[str], seen: Features) -> Features:
-    """States of new texts, made as `seen`; DataError unless these are of both encoders alone."""
+    """States of new texts, made as `seen` were; DataError unless `seen` is of both encoders."""
     how = dict(seen.origin.get("encoders", {}))
     if seen.modalities != ENCODERS or not how:
         read = ", ".join(seen.modalities)
@@ -164,7 +164,7 @@ class Task(task.Task):
         return DyFuLM(dims, layers, s=s, **self.settings.shape)
 
     def _know(self, known: Targets) -> None:
-        """Class weights and the best constant's losses, by all rows that some member learns."""
+        """Compute class weights and the best constant's losses, from all members' training rows."""
         balanced = ClassWeights.balanced(*known[:2]) if self.settings.class_weights else None
         self.options = {"regression": self.settings.regression, "class_weights": balanced}
         self.constant = losses.constant_losses(known, **self.options).cpu().numpy()  # (3,)
@@ -180,7 +180,7 @@ class Task(task.Task):
         return losses.each(output, self.targets.take(rows), **self.options)
 
     def output(self, model: DyFuLM, rows: Tensor, noise: Noise | None) -> Output:
-        """The output of the model for the rows (s, b)."""
+        """The model's output for `rows` (s, b)."""
         x = [self.gather(k, rows)[:, :, None] if k in model.fusion else None for k in ENCODERS]
         return model(*x, noise=noise)
 
@@ -205,11 +205,11 @@ def fit(
 ) -> Fit:
     """Train settings x folds x seeds as one stack; see `mmlib.stack.training.fit`.
 
-    A member stops by the mean over the tasks of its validation loss divided by that of the best
-    constant, which is 1: it has no favourite task, is the same for every weighting of the losses,
-    and ties as accuracies have them do not occur. `targets`: coarse, fine and intensity of all n
-    utterances, as `mmlib.data.targets` makes them. `curves` has the losses as `TASKS`. ValueError
-    where settings of different shape are stacked; DataError where a target is a constant.
+    The early-stopping criterion is the validation loss divided by that of the best constant, mean
+    over the tasks: 1 is the constant. It favours no task, does not depend on the weighting of the
+    losses and, unlike accuracy, has no ties. `targets`: coarse, fine and intensity of all n
+    utterances, from `mmlib.data.targets`. `curves` has the losses in the order of `TASKS`.
+    ValueError if the settings have different shapes; DataError if a target is constant.
     """
     learned = Task(states.only(ENCODERS), targets, settings, device)
     return training.fit(learned, seeds, folds, on_step)
@@ -222,5 +222,5 @@ def select(
     folds: int = 5,
     seeds: Sequence[int] = (0,),
 ) -> tuple[Settings, np.ndarray]:
-    """The settings with the lowest cross-validated criterion, and every candidate's (c,)."""
+    """The settings with the lowest cross-validated criterion, and all candidates' criteria (c,)."""
     return training.select(Task(states.only(ENCODERS), targets, settings), folds, seeds)

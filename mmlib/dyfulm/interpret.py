@@ -1,6 +1,6 @@
-"""What DyFuLM's gate, layer weights and guidance do, how its tasks pull, and when it has failed.
+"""Analysis of DyFuLM's gate, layer weights, guidance and task gradients, and signs of failure.
 
-Thresholds are ours; the signatures are what the paper's mechanisms look like where they fail.
+The signs show that one of the paper's mechanisms has failed; their thresholds are ours.
 Axes: s seed, n utterances, l layer, h hidden, k class.
 """
 
@@ -23,23 +23,23 @@ from mmlib.dyfulm.losses import TASKS, task_losses
 from mmlib.dyfulm.model import DyFuLM
 from mmlib.stack.vectors import Features
 
-NEAR = 0.05  # a gate value this close to .5 mixes without choosing
-Row = tuple[str, str, float, bool]  # of a diagnosis: signature, measure, value, alarm
+NEAR = 0.05  # a gate value within this distance of .5 prefers neither encoder
+Row = tuple[str, str, float, bool]  # a row of `diagnosis`: signature, measure, value, alarm
 
 # The gate
 
 
 def near_half(gate: np.ndarray) -> float:
-    """Share of gate values within .05 of .5; 1 is a gate that has collapsed to the average."""
+    """Share of gate values within .05 of .5; 1: the gate has collapsed to the plain average."""
     return float((np.abs(gate - 0.5) < NEAR).mean())
 
 
 def gates(gate: np.ndarray) -> pd.DataFrame:
-    """How a gate (s, n, h) is spread, a row a seed.
+    """Distribution of gate values (s, n, h), one row per seed.
 
-    near_half; mean, above .5 leans to encoder A; open_a and open_b, shares above .9 and below .1;
-    sd_units of the units' means, a fixed mixture; sd_inputs of a unit over utterances, averaged:
-    what the gate does with the input. A gate may be far from .5 and still ignore its input.
+    near_half; mean, above .5 if encoder A dominates; open_a and open_b, shares above .9 and below
+    .1; sd_units, sd of the units' means: a fixed mixture; sd_inputs, sd over utterances, mean over
+    units: the dependence on the input. A gate may be far from .5 and still ignore its input.
     """
     flat = gate.reshape(len(gate), -1)
     return pd.DataFrame(
@@ -55,7 +55,7 @@ def gates(gate: np.ndarray) -> pd.DataFrame:
 
 
 def by_word(words: Sequence[str], gate: np.ndarray, least: int = 5) -> pd.DataFrame:
-    """Mean gate (n,) of each word that occurs at least so often; columns gate, n, from A to B."""
+    """Mean of `gate` (n,) for each word that occurs `least` times; columns gate, n, from A to B."""
     groups = pd.Series(np.asarray(gate)).groupby(np.char.lower(np.asarray(words, dtype=str)))
     table = pd.DataFrame({"gate": groups.mean(), "n": groups.size()}).rename_axis("word")
     return table[table["n"] >= least].sort_values("gate", ascending=False)
@@ -64,18 +64,18 @@ def by_word(words: Sequence[str], gate: np.ndarray, least: int = 5) -> pd.DataFr
 def in_context(
     texts: Sequence[str], counts: np.ndarray, spans: np.ndarray, gate: np.ndarray
 ) -> tuple[list[str], np.ndarray]:
-    """Each word of the texts and the mean gate of its positions, in place.
+    """Each word of the texts, in order, and the mean gate of its token positions.
 
-    counts (n,) of positions of each text; spans (sum of counts, 2), their characters, and gate
-    (sum of counts,), all texts end to end. Words stand between spaces; punctuation around them is
-    left out, and what is nothing else.
+    counts (n,): positions of each text; spans (sum of counts, 2): their first and last character;
+    gate (sum of counts,); all texts concatenated. Words are separated by spaces; the punctuation
+    around a word is removed, and words of punctuation only are dropped.
     """
     words, gates, ends = [], [np.zeros(0)], np.cumsum(counts)
     for text, first, last in zip(texts, ends - counts, ends, strict=True):
         tokens = list(re.finditer(r"\S+", text))
         starts = [token.start() for token in tokens]
         at = np.searchsorted(starts, spans[first:last, 0], side="right") - 1  # (p,)
-        at = at.clip(min=0)  # a text that is one position may begin with a space
+        at = at.clip(min=0)  # if a text is one position, its span may begin with a space
         sums, many = np.bincount(at, gate[first:last]), np.bincount(at)
         words += [tokens[k][0].strip(string.punctuation) for k in np.flatnonzero(many)]
         gates.append(sums[many > 0] / many[many > 0])
@@ -93,7 +93,7 @@ def layers_by_class(alpha: np.ndarray, classes: np.ndarray) -> pd.DataFrame:
 
 
 def largest(alpha: np.ndarray) -> float:
-    """Mean over seeds and utterances of the largest layer weight; 1: one layer is all there is."""
+    """Mean over seeds and utterances of the largest layer weight; 1: only one layer counts."""
     return float(alpha.max(axis=-1).mean())
 
 
@@ -101,13 +101,13 @@ def largest(alpha: np.ndarray) -> float:
 
 
 class Gradients:
-    """An `on_step` hook: how the three tasks pull at what they share, on fixed training rows.
+    """An `on_step` hook that measures the three tasks' gradients on fixed training utterances.
 
-    Training is not touched. `table` has a row every so many steps, averaged over the members that
-    still train: `norm_<task>` of each loss' gradient, unweighted, at the parameters before the
-    heads; `cos_<task>_<task>` between two of them; `weight_<task>`, the weighting's;
-    and, as a share of the gradient that the fine loss has at its own head, `guidance`: its
-    gradient at the guidance, and `through`: what passes the guidance to the other two heads.
+    Training is not affected. `table` has one row per `every` steps, averaged over the members that
+    still train: `norm_<task>`, norm of the task's unweighted gradient at the shared parameters;
+    `cos_<task>_<task>`, cosine of two tasks' gradients; `weight_<task>`, the task's loss weight.
+    Two norms of the fine loss' gradient, divided by its norm at the fine head: `guidance`, at the
+    guidance's parameters, and `through`, at the other two heads, which it reaches by the guidance.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Gradients:
         model, device = learner.model, learner.model.fine.bias.device
         x = (v.to(device).expand(model.s, *v.shape) for v in self.x)
         targets = Targets(*(v.to(device).expand(model.s, -1) for v in self.targets))
-        losses = task_losses(model(*x), targets).sum(dim=0)  # (3,): members do not mix
+        losses = task_losses(model(*x), targets).sum(dim=0)  # (3,); members share no parameter
         shared = [p for _, p in model.shared_parameters()]
         pulls = {task: _gradient(loss, shared) for task, loss in zip(TASKS, losses, strict=True)}
         norms = {task: pull.norm(dim=1) for task, pull in pulls.items()}  # (s,)
@@ -166,7 +166,7 @@ def _guidance_gradients(model: DyFuLM, fine: Tensor) -> dict[str, Tensor]:
 
 
 def unguided(fit: Fit, states: Features) -> Prediction:
-    """The predictions with the guidance held at its neutral value, 1."""
+    """The predictions with the guidance fixed at its neutral value, 1."""
     model = deepcopy(fit.model)
     if model.guide is not None:
         model.guide.weight.data.zero_()
@@ -175,10 +175,10 @@ def unguided(fit: Fit, states: Features) -> Prediction:
 
 
 def inherited(prediction: Prediction | Targets, targets: Targets) -> dict[str, float]:
-    """How far wrong fine classes come from wrong coarse ones.
+    """How often a wrong fine class goes with a wrong coarse class.
 
-    fine_wrong: the share of wrong fine classes where the coarse one is wrong too, and where it is
-    right; `share`: of all wrong fine classes, those with a wrong coarse class.
+    fine_wrong: error rate of the fine class if the coarse class is wrong, and if it is right;
+    share: share of the wrong fine classes whose coarse class is wrong, too.
     """
     fine, coarse = (np.atleast_2d(getattr(prediction, t) != getattr(targets, t))
                     for t in ("fine", "coarse"))  # fmt: skip
@@ -200,12 +200,12 @@ def diagnosis(
     gradients: pd.DataFrame | None = None,
     bag: Targets | None = None,
 ) -> pd.DataFrame:
-    """What the paper's three mechanisms look like where they fail, measured: a row each.
+    """Signs that one of the paper's three mechanisms has failed, one row each.
 
     Columns signature, measure, value, alarm; rows of modules that are off are left out.
     `without_layers`: the same model with another `layer_fusion`; `gradients`: `Gradients.table`
-    of the training; `bag`: what a bag of words predicts, whose gap between coarse and fine is the
-    labels' own. `states`, `targets` and `bag`: of the same utterances, those to judge by.
+    of its training; `bag`: predictions of a bag of words, whose gap between coarse and fine comes
+    from the labels. `states`, `targets` and `bag`: of the same evaluation utterances.
     """
     prediction = fit.predict(states)
     rows = [*_of_gate(prediction), *_of_layers(prediction), *_of_tasks(prediction, targets, bag)]
@@ -260,7 +260,7 @@ def _of_tasks(prediction: Prediction, targets: Targets, bag: Targets | None) -> 
         targets.fine
     )
     return [
-        ("coarse far above fine", measure, gap, gap > most),  # the paper's own is .142
+        ("coarse far above fine", measure, gap, gap > most),  # the paper's gap is .142
         ("intensity not learned, classes are", "MAE / best constant's", float(left),
          bool(left > 0.9 and skill > 0.1)),
     ]  # fmt: skip
@@ -279,18 +279,18 @@ def _constant_mae(values: np.ndarray) -> float:
 
 
 class Difference(NamedTuple):
-    """How unlike two encoders' states of the same texts are."""
+    """Difference between two encoders' states of the same texts."""
 
     cka: float  # 1: the same up to rotation and scale; 0: unrelated
-    distance: float  # mean distance as a share of the mean length; NaN where widths differ
+    distance: float  # mean distance divided by the mean norm; NaN if the widths differ
 
 
 def difference(states_a: np.ndarray, states_b: np.ndarray) -> Difference:
     """Linear CKA and mean distance of two encoders' pooled states of the same texts.
 
-    states_a (n, d_a), states_b (n, d_b), n of at least 4. CKA (Kornblith et al. 2019) from the
-    unbiased estimate of HSIC (Song et al. 2012), so that few texts of many features do not look
-    alike by chance; it can be a little below 0.
+    states_a (n, d_a), states_b (n, d_b), n at least 4. CKA (Kornblith et al. 2019) uses the
+    unbiased estimate of HSIC (Song et al. 2012): the biased one is too high for few texts with many
+    features. It can be a little below 0.
     """
     if len(states_a) != len(states_b) or len(states_a) < 4:
         raise ValueError(

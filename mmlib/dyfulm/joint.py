@@ -1,21 +1,21 @@
-"""Both papers in one model: DyFuLM's text state is one of the modalities that DAF weighs.
+"""Both papers in one model: DyFuLM's text state is one of the modalities that DAF weights.
 
-DyFuLM's authors ask whether it can take in sight and sound. This is our answer, and our reading:
+DyFuLM's authors leave audio and video to future work. This is our extension:
 
     h       = DyFuLM's fused state of the text (`mmlib.dyfulm.model`)
-    h_text  = tanh(h)                         or h, where the switch `tanh` is off
+    h_text  = tanh(h)                         or h, if the switch `tanh` is off
     h_m     = tanh(W_m x_m + b_m)             m = audio, vision: DAF's projections
     alpha   = DAF's weights of an utterance   over the modalities that it has (`mmlib.daf.fusion`)
     z       = sum_m alpha_m h_m
-    y_c     = f_coarse(z),  y_i = sigma(f_intensity(z))   or without sigma, `sigmoid` off
+    y_c     = f_coarse(z),  y_i = sigma(f_intensity(z))   or without sigma, if `sigmoid` is off
     y_f     = f_fine(z * Guidance(y_c, y_i))
 
-Switches beside DyFuLM's own: `rule`, any of DAF's rivals in the place of its weights; `tanh`;
-`sigmoid`; `heads`, False for one affine head that predicts the sentiment itself. A modality is off
-where the features do not have it. Two limits are exact. On text alone, `tanh` off, this is DyFuLM.
-With one encoder's last layer, `heads` and `sigmoid` off, it is DAF on that layer, and learns as DAF
-does. Initial weights are drawn in an order that serves both limits, so that they hold for models
-trained from the same seeds, too.
+Switches beside DyFuLM's own: `rule`, any fusion rule of `mmlib.daf` instead of DAF's weights;
+`tanh`; `sigmoid`; `heads`, False for one affine head that predicts the sentiment. Modalities that
+the features lack are off. Two special cases are exact. On text alone with `tanh` off, this model is
+DyFuLM. With one encoder's last layer, and `heads` and `sigmoid` off, it is DAF on that layer, also
+in training. Initial weights are drawn in an order that suits both cases, so models trained from
+the same seeds agree, too.
 Axes: s stack member, b batch, t position, m modality, l layer, d feature, h hidden, n utterances.
 """
 
@@ -61,9 +61,9 @@ class Joint(DyFuLM):
         heads: bool = True,
         **switches: object,
     ) -> None:
-        """`dims`, `layers` and `switches` as of DyFuLM; `others`: features of audio and vision.
+        """dims, layers, switches: as in DyFuLM; others: modality -> number of features.
 
-        ValueError for a switch that does not exist, or one head in (0, 1).
+        ValueError for an unknown switch, or for heads=False together with sigmoid=True.
         """
         if sigmoid and not heads:
             raise ValueError("one head predicts the sentiment, -3 to 3: it needs sigmoid=False")
@@ -72,7 +72,7 @@ class Joint(DyFuLM):
         daf = fusion.create(rule, {TEXT: width, **others}, s, width=width)
         after = {name: getattr(self, name) for name in ("coarse", "intensity", "guide", "fine")}
         for name in after:
-            delattr(self, name)  # weights are drawn in order: DAF's projections before the heads
+            delattr(self, name)  # put back below: DAF's projections draw weights before the heads
         self.project = nn.ModuleDict({m: daf.project[m] for m in others})
         for name, head in after.items():
             setattr(self, name, head if heads or name == "intensity" else None)
@@ -86,10 +86,10 @@ class Joint(DyFuLM):
         mask: Tensor | None = None,
         noise: Noise | None = None,
     ) -> tuple[Output, Tensor | None]:
-        """DyFuLM's output, and the weights (s, b, m), None for a rule that has none.
+        """DyFuLM's output, and the modality weights (s, b, m); None for a rule without weights.
 
         x["a"], x["b"] (s, b, t, l, d) and mask (s, b, t) as for DyFuLM, x[m] (s, b, d_m); present
-        (s, b, m) bool of the text and the others. What is absent (finite) is ignored.
+        (s, b, m) bool, text first. Features of absent modalities are ignored (if finite).
         """
         text, seen = self.fuse(*(x.get(name) for name in ENCODERS), mask, noise)
         h = [torch.tanh(text) if self.tanh else text]
@@ -106,7 +106,7 @@ class Joint(DyFuLM):
         return self.read(z)._replace(**seen), weights
 
     def read(self, h: Tensor) -> Output:
-        """The heads, or the one that there is, on the fused state (s, b, h)."""
+        """Apply the heads, or the single head, to the fused state (s, b, h)."""
         if self.coarse is not None:
             return super().read(h)
         return Output(None, self.squash(self.intensity(h))[..., 0], None, None, None, None, None)
@@ -116,7 +116,7 @@ class Joint(DyFuLM):
 
 
 def _kept(present: Tensor, noise: Noise | None) -> Tensor:
-    """Modality dropout, as in DAF: who would lose all modalities keeps them."""
+    """Modality dropout, as in DAF: an utterance that would lose all modalities keeps them all."""
     if noise is None or noise.modalities is None or noise.modalities.idle:
         return present
     kept = present & noise.modalities.keep(present.shape[1:]).to(present.device)
@@ -135,8 +135,8 @@ def build(
 ) -> Features:
     """States of both encoders, x["a"] and x["b"], beside DAF's vectors x["audio"], x["vision"].
 
-    modalities: default all of the corpus, "text" among them. options: of
-    `mmlib.text.encoding.encode`. DataError where the corpus lacks a modality or text is left out.
+    modalities: must include "text"; default: all of the corpus. options: of
+    `mmlib.text.encoding.encode`. DataError if the corpus lacks a modality or text is left out.
     """
     names = tuple(modalities or corpus.modalities)
     if TEXT not in names or corpus.text is None:
@@ -152,7 +152,7 @@ def build(
 
 
 def flat(features: Features) -> Features:
-    """As DAF takes them: x["text"] holds the states of all layers of the encoders, end to end."""
+    """Features in DAF's form: x["text"] holds all layers of the encoders, concatenated."""
     names = [m for m in features.modalities if m in ENCODERS]
     x = {TEXT: np.hstack([features.x[name].reshape(len(features), -1) for name in names])}
     has = features.only(names).present.all(axis=1, keepdims=True)
@@ -166,20 +166,20 @@ def flat(features: Features) -> Features:
 
 @dataclass(frozen=True, kw_only=True)
 class JointSettings(frozen.Settings):
-    """What a joint model is (`shape`: the arguments of `Joint`) and how it learns."""
+    """Hyperparameters of a joint model (`shape`: arguments of `Joint`) and of its training."""
 
     SHARED = ("corner", *frozen.Settings.SHARED)
 
     modality_dropout: float = 0.0
-    corner: float = 0.5  # of DAF's loss, for one head
+    corner: float = 0.5  # of DAF's smooth L1 loss, used with heads=False
 
 
 class JointPrediction(NamedTuple):
-    """What a stack predicts for n utterances, as arrays; None where a part is off."""
+    """A stack's predictions for n utterances, as arrays; None if the part is switched off."""
 
     coarse: np.ndarray | None  # (s, n) classes
     fine: np.ndarray | None  # (s, n) classes
-    intensity: np.ndarray  # (s, n), in (0, 1); of one head the sentiment
+    intensity: np.ndarray  # (s, n), in (0, 1); the sentiment if heads=False
     weights: np.ndarray | None  # (s, n, m), rows sum to 1
 
 
@@ -199,7 +199,7 @@ def _output(model: Joint, x: Mapping[str, Tensor], present: Tensor) -> JointPred
 
 
 def _on_pooled(model: Joint, x: Mapping[str, Tensor], present: Tensor, noise=None):
-    """The model on pooled states; x and the columns of `present` in one order, encoders first."""
+    """Apply the model to pooled states; x and `present` have the same order, encoders first."""
     k = len(model.fusion)
     x = {m: values[:, :, None] if m in model.fusion else values for m, values in x.items()}
     has = present[..., :k].all(-1, keepdim=True)
@@ -266,8 +266,8 @@ def train(
 ) -> Fit:
     """Train settings x folds x seeds as one stack; see `mmlib.stack.training.fit`.
 
-    features: of `build`, or some of their modalities by `Features.only`. Members stop as DyFuLM's
-    do (`mmlib.dyfulm.frozen.fit`); with one head as DAF's. `Fit.predict` gives `JointPrediction`.
-    ValueError and DataError as there, and where the states of an encoder lack.
+    features: from `build`, or some of their modalities by `Features.only`. Early stopping is that
+    of `mmlib.dyfulm.frozen.fit`; with heads=False that of DAF. `Fit.predict` returns
+    `JointPrediction`. Errors as in `frozen.fit`; DataError if an encoder's states are missing.
     """
     return training.fit(_task(features, targets, settings, device), seeds, folds, on_step)

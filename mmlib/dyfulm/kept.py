@@ -1,8 +1,8 @@
-"""A trained DyFuLM over one small encoder, kept as a folder that reads texts anywhere.
+"""A trained DyFuLM over one small encoder, saved as a self-contained folder.
 
 The folder holds `weights.safetensors` (float16), `tokenizer.json` with the pruned vocabulary,
 `card.json` (shapes, temperatures, scores, the files' SHA-256) and README.md, the model card. No
-other weights and no network are needed. `python -m mmlib.finetune.keep` makes one.
+other weights and no network are needed. `python -m mmlib.finetune.keep` makes such a folder.
 Axes: n text, b batch, t token, k class, l layer.
 """
 
@@ -29,27 +29,27 @@ from mmlib.dyfulm.model import DyFuLM
 WEIGHTS = files.ROOT / "mmlib" / "dyfulm" / "weights"
 NUMBERS, WORDS, CARD = "weights.safetensors", "tokenizer.json", "card.json"
 STARS = (1, 2, 3, 4, 5)
-PRECISIONS = ("float32", "bfloat16", "int8")  # in which the encoder can compute
+PRECISIONS = ("float32", "bfloat16", "int8")  # of the encoder's computation
 REMEDY = "take the folder anew from the project, or make one by python -m mmlib.finetune.keep"
 
 
 class Reading(NamedTuple):
-    """What a kept model says of n texts."""
+    """A kept model's predictions for n texts."""
 
     coarse: np.ndarray  # (n, 3) calibrated probabilities of negative, neutral, positive
     fine: np.ndarray  # (n, 5) calibrated probabilities of 1 to 5 stars
     intensity: np.ndarray  # (n,) in [0, 1], 1 the most positive
-    tokens: np.ndarray  # (n,) how many tokens were read
+    tokens: np.ndarray  # (n,) number of tokens read
     cut: np.ndarray  # (n,) bool: the text was longer than `max_length` tokens
-    unknown: np.ndarray  # (n,) share of the words that the vocabulary lacks; 1 without any word
+    unknown: np.ndarray  # (n,) share of words not in the vocabulary; 1 for a text without words
     layers: np.ndarray  # (n, l) weight of each layer; sums to 1
 
 
 class Student(nn.Module):
-    """A BERT of few layers under a DyFuLM of one member, in float32."""
+    """A BERT of few layers followed by a DyFuLM with s = 1, in float32."""
 
     def __init__(self, encoder: Mapping[str, Any], fusion: Mapping[str, Any]) -> None:
-        """The fields of a `BertConfig`, and the options of `DyFuLM` but for gate and dims."""
+        """encoder: fields of a `BertConfig`; fusion: options of `DyFuLM` except dims and gate."""
         from transformers import BertConfig, BertModel
 
         super().__init__()
@@ -59,9 +59,9 @@ class Student(nn.Module):
         self.fusion = DyFuLM(*size, gate="a", **fusion)
 
     def forward(self, ids: Tensor, attended: Tensor, words: Tensor) -> tuple[Tensor, ...]:
-        """Logits (b, 3) and (b, 5), intensity (b,), layers' weights (b, l).
+        """Logits (b, 3) and (b, 5), intensity (b,), layer weights (b, l).
 
-        ids, attended, words: (b, t); `words` is True at tokens that stand for characters.
+        ids, attended, words: (b, t); `words` is False at special tokens and padding.
         """
         out = self.encoder(input_ids=ids, attention_mask=attended, output_hidden_states=True)
         states = torch.stack(out.hidden_states, dim=2)  # (b, t, l, d)
@@ -72,26 +72,26 @@ class Student(nn.Module):
 
 @dataclass(frozen=True)
 class Kept:
-    """A kept model, ready to read."""
+    """A kept model that is loaded and ready to predict."""
 
     student: Student
     tokenizer: Tokenizer
     card: Mapping[str, Any]
 
-    coarse = COARSE  # names of `Reading.coarse`
-    stars = STARS  # of `Reading.fine`
+    coarse = COARSE  # names of the columns of `Reading.coarse`
+    stars = STARS  # stars of the columns of `Reading.fine`
 
     @property
     def max_length(self) -> int:
-        """Tokens read of a text, the two special ones included."""
+        """Maximum number of tokens read per text, including the two special tokens."""
         return self.card["max_length"]
 
     def in_precision(self, precision: str) -> "Kept":
-        """The same model with an encoder that computes in another of `PRECISIONS`; a copy.
+        """A copy of the model whose encoder computes in another of `PRECISIONS`.
 
         "bfloat16" is slow on a processor without instructions for it. "int8": weights of linear
-        layers in 8 bits, their inputs rounded to 8 bits at each call, by the range that they have
-        in the batch, so that a reading depends a little on the texts beside it.
+        layers have 8 bits, and their inputs are quantised to 8 bits at each call by the range of
+        the batch, so a prediction depends slightly on the other texts of the batch.
         """
         files.refuse_unknown("precision", [precision], PRECISIONS)
         student = copy.deepcopy(self.student)
@@ -99,15 +99,15 @@ class Kept:
             student.encoder.to(torch.bfloat16)
         if precision == "int8":
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torchao is to replace it one day
+                warnings.simplefilter("ignore")  # torch deprecates this in favour of torchao
                 torch.ao.quantization.quantize_dynamic(student, {nn.Linear}, inplace=True)
         return replace(self, student=student)
 
     @torch.inference_mode()
     def read(self, texts: Sequence[str], batch: int = 64) -> Reading:
-        """What it says of texts, `batch` of like length at a time; the same whatever the batch.
+        """Predictions for texts, in batches of similar length; the batch size does not change them.
 
-        ValueError where `texts` is one string, or holds something else than strings.
+        ValueError if `texts` is a single string or contains something other than strings.
         """
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise ValueError("texts must be a list of strings; put a single one in a list")
@@ -128,7 +128,7 @@ class Kept:
     def _batch(
         self, rows: np.ndarray, ids: list[np.ndarray], words: list[np.ndarray]
     ) -> tuple[Tensor, ...]:
-        """Calibrated probabilities, intensity and layers' weights of some texts."""
+        """Calibrated probabilities, intensity and layer weights of the texts `rows`."""
         t = max(len(ids[i]) for i in rows)
         padded, attended = (torch.zeros(len(rows), t, dtype=torch.long) for _ in range(2))
         is_word = torch.zeros(len(rows), t, dtype=torch.bool)
@@ -143,9 +143,9 @@ class Kept:
         return *probabilities, intensity, alpha
 
     def _tokens(self, encodings: list[Any]) -> tuple[list[np.ndarray], list[np.ndarray], Any]:
-        """Ids, which of them stand for characters, and whether a text was cut."""
+        """Token ids, which of them are not special tokens, and whether each text was cut."""
         ids, words = [], []
-        head = self.card["head"]  # of a text that is cut: tokens of its beginning
+        head = self.card["head"]  # number of first tokens that a cut text keeps
         for encoding in encodings:
             over = max(0, len(encoding.ids) - self.max_length)
             gone = np.s_[head : head + over]
@@ -157,7 +157,7 @@ class Kept:
         return ids, words, cut
 
     def _unknown(self, text: str, encoding: Any) -> float:
-        """Share of a text's words (they begin with a letter) that are not one known token."""
+        """Share of a text's words (beginning with a letter) that are not a token of their own."""
         unknown = self.tokenizer.token_to_id("[UNK]")
         known: dict[int, bool] = {}
         for word, (start, _), token in zip(
@@ -171,7 +171,7 @@ class Kept:
 def save(folder: Path, student: Student, tokenizer: Tokenizer, card: Mapping[str, Any]) -> Path:
     """Write a folder that `load` reads; `card`: encoder, fusion, max_length, head, temperature.
 
-    Numbers are rounded to float16. The card also gets the files' SHA-256.
+    Weights are rounded to float16. The files' SHA-256 are added to the card.
     """
     state = {name: x.detach().half().contiguous() for name, x in student.state_dict().items()}
     blobs = {NUMBERS: bytes_of(state), WORDS: tokenizer.to_str().encode()}
@@ -183,9 +183,9 @@ def save(folder: Path, student: Student, tokenizer: Tokenizer, card: Mapping[str
 
 
 def load(folder: Path = WEIGHTS) -> Kept:
-    """The model that lies in a folder.
+    """Load the model from a folder.
 
-    ValueError, one line with a remedy, where a file is missing, damaged or another model's.
+    ValueError, one line with a remedy, if a file is missing, damaged or of another model.
     """
     try:
         card = json.loads((folder / CARD).read_bytes())
@@ -200,7 +200,7 @@ def load(folder: Path = WEIGHTS) -> Kept:
             if card["sha256"][name] != sha256(blob).hexdigest():
                 raise ValueError(f"{folder / name} is not the file of its card (other SHA-256)")
         return _restored(card, blobs)
-    except Exception as error:  # a card changed by hand, another model's tensors
+    except Exception as error:  # e.g. a card edited by hand, or tensors of another model
         reason = files.reason_of(error)
         raise ValueError(f"{folder} holds no kept model: {reason}; {REMEDY}") from None
 

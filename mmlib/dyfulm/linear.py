@@ -1,8 +1,8 @@
-"""Linear models of given features: what fusion and heads have to beat.
+"""Linear models: the baselines that fusion and heads have to beat.
 
-Logistic regression for the classes, ridge for the intensity; one strength of the penalty is chosen
-for each target on the validation split. `mmlib.dyfulm.bag_of_words` gives them words, `of_states`
-the frozen states of both encoders.
+Logistic regression for the classes, ridge regression for the intensity; the penalty of each target
+is chosen on the validation split. The features are TF-IDF (`mmlib.dyfulm.bag_of_words`) or the
+frozen states of both encoders (`of_states`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,21 +21,21 @@ STRENGTHS = (1e-4, 1e-3, 1e-2)  # C of the logistic regressions, 1 / alpha of th
 
 @dataclass(frozen=True)
 class Linear:
-    """One fitted model a target."""
+    """One fitted model per target."""
 
     coarse: LogisticRegression
     fine: LogisticRegression
     intensity: Ridge
 
     def predict(self, x: Any) -> Targets:
-        """Predictions for the features (n, d), (n,) each: no randomness, so no seeds."""
+        """Predictions from features (n, d), (n,) each; nothing is random: there is no seed axis."""
         intensity = self.intensity.predict(x).clip(0, 1)
         return Targets(self.coarse.predict(x), self.fine.predict(x), intensity)
 
 
 @dataclass(frozen=True)
 class States:
-    """Linear models of standardised states."""
+    """Linear models on standardised states."""
 
     models: Linear
 
@@ -47,8 +47,8 @@ class States:
 def of_states(states: Features, targets: Targets) -> States:
     """Train on the split "train", choose on "valid" by accuracy and R2; "test" is never read.
 
-    states: of all layers of both encoders, as `mmlib.dyfulm.frozen.states` scales them; targets: of
-    all n reviews. DataError where a split is empty.
+    states: of all layers of both encoders, scaled by `mmlib.dyfulm.frozen.states`; targets: of all
+    n reviews. DataError if a split is empty.
     """
     rows = rows_of(states, ("train", "valid"))
     x = [_columns(states.take(of_split)) for of_split in rows]
@@ -58,7 +58,7 @@ def of_states(states: Features, targets: Targets) -> States:
 def choose(
     x: Sequence[Any], targets: Sequence[Targets], strengths: Sequence[float], solver: str
 ) -> Linear:
-    """The best model a target: trained on x[0], targets[0], chosen on x[1], targets[1].
+    """The best model per target: trained on x[0], targets[0], chosen on x[1], targets[1].
 
     strengths: C of the logistic regressions, 1 / alpha of the ridge; solver: of the ridge.
     """

@@ -1,7 +1,7 @@
-"""The three losses of DyFuLM and how they are weighed against each other.
+"""The three losses of DyFuLM and their weighting.
 
-The paper names a dynamic loss and prints no formula: "uncertainty" and "dwa" are two well-known
-readings of it, "static" is the loss without it.
+The paper mentions a dynamic loss but prints no formula: "uncertainty" and "dwa" are two well-known
+methods that fit its words; "static" uses fixed weights.
 Axes: s stack member, b batch, k class; the tasks are in the order of `TASKS`.
 """
 
@@ -16,8 +16,8 @@ from mmlib.dyfulm.model import COARSE, FINE, Output
 from mmlib.files import refuse_unknown
 
 TASKS = ("coarse", "fine", "intensity")
-HUBER = 0.1  # residual of the intensity, in [0, 1], from which on Huber's loss is linear
-TEMPERATURE = 2.0  # of dynamic weight averaging, its authors' choice
+HUBER = 0.1  # residual of the intensity, in [0, 1], above which Huber's loss is linear
+TEMPERATURE = 2.0  # of dynamic weight averaging, as chosen by its authors
 
 
 class ClassWeights(NamedTuple):
@@ -43,9 +43,9 @@ def each(
     regression: str = "l2",
     class_weights: ClassWeights | None = None,
 ) -> Tensor:
-    """Losses of each utterance, (s, 3, b): cross-entropy, cross-entropy, L2 or Huber's.
+    """Losses of each utterance, (s, 3, b): two cross-entropies and the L2 or Huber loss.
 
-    `targets` are tensors (s, b). ValueError for another `regression`.
+    targets: tensors (s, b). regression: "l2" or "huber"; ValueError for another value.
     """
     refuse_unknown("regression", [regression], ("l2", "huber"))
     coarse = _cross_entropy(output.coarse, targets.coarse)
@@ -62,7 +62,7 @@ def each(
 
 
 def _cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
-    """(s, b, k), (s, b) -> (s, b), in float32 whatever the logits are."""
+    """(s, b, k), (s, b) -> (s, b), computed in float32 for logits of any dtype."""
     return cross_entropy(logits.float().movedim(-1, 1), classes, reduction="none")
 
 
@@ -79,7 +79,7 @@ def task_losses(
 def constant_losses(
     targets: Targets, regression: str = "l2", class_weights: ClassWeights | None = None
 ) -> Tensor:
-    """Mean losses (3,) of predicting the class shares and the mean intensity of targets (n,)."""
+    """Mean losses (3,) if the class shares and mean intensity of `targets` (n,) are predicted."""
     shares = (
         labels.bincount(minlength=k) / len(labels)
         for labels, k in ((targets.coarse, COARSE), (targets.fine, FINE))
@@ -94,26 +94,26 @@ def constant_losses(
 
 
 class Static(nn.Module):
-    """The sum of the losses with fixed weights; the interface of all weightings."""
+    """The sum of the losses with fixed weights; defines the interface of all weightings."""
 
     def __init__(self, s: int = 1) -> None:
         super().__init__()
-        self.register_buffer("weights", torch.ones(s, len(TASKS)))  # the present ones
+        self.register_buffer("weights", torch.ones(s, len(TASKS)))  # the current weights
 
     def forward(self, losses: Tensor) -> Tensor:
-        """What the optimizer is to lower, (s,), from the losses (s, 3)."""
+        """The quantity to minimise, (s,), from the losses (s, 3)."""
         return (self.weights * losses).sum(dim=-1)
 
     def epoch_ends(self, losses: Tensor) -> None:
-        """Called with an epoch's mean training losses (s, 3)."""
+        """Called after each epoch with its mean training losses (s, 3)."""
 
 
 class Uncertainty(nn.Module):
     """Homoscedastic uncertainty (Kendall et al. 2018): v = log sigma^2 of each task is learned.
 
-    Cross-entropies enter as exp(-v) L + v / 2, the regression as exp(-v) L / 2 + v / 2. Adam's
-    steps are the same size for all parameters, and v has about 3 to go where weights have .1: v is
-    10 times its parameter, or a short training would end with the weights it began with.
+    A cross-entropy L contributes exp(-v) L + v / 2, the regression exp(-v) L / 2 + v / 2. Adam's
+    steps have the same size for all parameters, but v has to change by about 3 and weights by about
+    .1. So v is 10 times its parameter; otherwise v would hardly change in a short training.
     """
 
     def __init__(self, s: int = 1) -> None:
@@ -133,14 +133,14 @@ class Uncertainty(nn.Module):
         return (self.weights * losses + self.log_variance / 2).sum(dim=-1)
 
     def epoch_ends(self, losses: Tensor) -> None:
-        """Nothing: v follows its gradient."""
+        """Do nothing: v is updated by gradient descent."""
 
 
 class DWA(Static):
-    """Dynamic weight averaging (Liu et al. 2019): a loss that falls slowly counts more.
+    """Dynamic weight averaging (Liu et al. 2019): a loss that falls slowly gets more weight.
 
-    With r the ratio of the last two epochs' losses, the weights of the next epoch are
-    3 softmax(r / 2) over the tasks; 1 in the first two epochs.
+    With r the ratio of a task's losses in the last two epochs, the weights of the next epoch are
+    3 softmax(r / 2) over the tasks; all weights are 1 in the first two epochs.
     """
 
     def __init__(self, s: int = 1) -> None:

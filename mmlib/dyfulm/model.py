@@ -1,31 +1,31 @@
-"""DyFuLM: two encoders, fusion over the layers of each, a gate between them, three guided heads.
+"""DyFuLM: two encoders, fusion over the layers of each, a gate between them, three heads.
 
-The paper (arXiv 2512.01410) in its letters; layers l = 0 (embeddings) to L, encoders A and B:
+The paper (arXiv 2512.01410) in its notation; layers l = 0 (embeddings) to L, encoders A and B:
 
-    H^(l)                                              states of layer l, brought to one width
+    H^(l)                                              states of layer l, projected to one width
     u^(0), ..., u^(L) = BiLSTM(H^(0), ..., H^(L))      over the layers
-    alpha^(l) = softmax over l of w . u^(l)            how much a layer counts
+    alpha^(l) = softmax over l of w . u^(l)            weight of layer l
     H_fused   = sum_l alpha^(l) H^(l)                  h_A of encoder A, c_B of encoder B
-    g         = sigma(W [h_A; c_B] + b)                the gate, a value a unit
+    g         = sigma(W [h_A; c_B] + b)                the gate, one value per unit
     h         = g * h_A + (1 - g) * c_B
     y_c       = f_coarse(h),  y_i = f_intensity(h)
     h'        = h * Guidance(y_c, y_i)
     y_f       = f_fine(h')
 
-What it leaves open is our reading:
+Where the paper is not specific, this is our reading:
 - alpha is the softmax of a linear score w . u of the BiLSTM's outputs;
-- one affine map an encoder, shared by its layers, brings H^(l) to the common width;
-- the BiLSTM has a quarter of that width each way: all it is to say is one score a layer;
-- alpha is one an utterance, from the states' mean over its positions (scope "utterance"), or one a
-  position (scope "token"); the gate works at each position, the heads on the mean over positions;
-- the heads are affine, the intensity's followed by a sigmoid, for targets in [0, 1];
-- Guidance = 2 sigma(V [softmax(y_c); y_i] + v), in (0, 2); V = v = 0 at the start, where it is 1.
+- one affine map per encoder, shared by its layers, projects H^(l) to the common width;
+- the BiLSTM has a quarter of that width per direction: its output is only one score per layer;
+- alpha is computed per utterance, from the states' mean over its positions (scope "utterance"), or
+  per position (scope "token"); the gate acts on each position, the heads on the mean over them;
+- the heads are affine; the intensity's is followed by a sigmoid, for targets in [0, 1];
+- Guidance = 2 sigma(V [softmax(y_c); y_i] + v), in (0, 2); initially V = v = 0 and Guidance = 1.
 
-Each module gives way to a named replacement:
-- `layer_fusion`: "bilstm", or "last" (the last layer), "mean" (all alike), "static" (learned
+Each module can be replaced by a named alternative:
+- `layer_fusion`: "bilstm", or "last" (the last layer), "mean" (equal weights), "static" (learned
   weights that are the same for every utterance);
 - `gate`: "gate", or "mean", "concat" (an affine map of [h_A; c_B]), "a" or "b" (one encoder alone);
-- `guidance`: False for a fine head of its own.
+- `guidance`: False for a fine head without guidance.
 
 Models are stacks (`mmlib.stack.layers`). Axes: s stack member, b batch, t position, l layer, d
 feature, h hidden.
@@ -51,14 +51,14 @@ CHOICES = {
 
 
 class Output(NamedTuple):
-    """The model's output for a batch; None where a module is switched off or not used."""
+    """The model's output for a batch; None if a module is switched off or not used."""
 
     coarse: Tensor  # (s, b, 3) logits
     intensity: Tensor  # (s, b), in (0, 1)
     fine: Tensor  # (s, b, 5) logits
-    alpha_a: Tensor | None  # (s, b, l), or (s, b, t, l) a token; sums to 1 over l
+    alpha_a: Tensor | None  # (s, b, l), or (s, b, t, l) for scope "token"; sums to 1 over l
     alpha_b: Tensor | None
-    gate: Tensor | None  # (s, b, t, h), in (0, 1): 1 is all A, 0 all B
+    gate: Tensor | None  # (s, b, t, h), in (0, 1): 1 is encoder A alone, 0 is B alone
     guidance: Tensor | None  # (s, b, h), in (0, 2)
 
 
@@ -71,16 +71,16 @@ def over_positions(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 class LayerFusion(nn.Module):
-    """One encoder's layers (s, b, t, l, d) to one state a position, and the layers' weights."""
+    """Fuse one encoder's layers (s, b, t, l, d) into one state per position, by layer weights."""
 
     def __init__(self, s: int, layers: int, d: int, width: int, how: str, scope: str) -> None:
         super().__init__()
-        how = "last" if layers == 1 else how  # there is nothing to fuse, and nothing to learn
+        how = "last" if layers == 1 else how  # one layer needs no fusion and no parameters
         self.layers, self.how, self.scope = layers, how, scope
         self.project = Linear(s, d, width)
         if how == "bilstm":
             self.bilstm = BiLSTM(s, width, width // 4)
-            self.w = Linear(s, width // 2, 1, bias=False)  # a bias does not change the softmax
+            self.w = Linear(s, width // 2, 1, bias=False)  # the softmax cancels a bias
         if how == "static":
             self.theta = nn.Parameter(torch.zeros(s, 1, layers))
 
@@ -98,7 +98,7 @@ class LayerFusion(nn.Module):
         return torch.einsum("sbl,sbtlh->sbth", alpha, H), alpha
 
     def last(self, x: Tensor, factor: Tensor | None) -> tuple[Tensor, Tensor]:
-        """As `forward`; layers that count for nothing are not even projected."""
+        """As `forward`, for the last layer alone: the other layers are not projected."""
         lead = x.shape[:3] if self.scope == "token" else x.shape[:2]
         alpha = torch.zeros(*lead, self.layers, device=x.device)
         alpha[..., -1] = 1
@@ -114,7 +114,7 @@ class LayerFusion(nn.Module):
 
 
 class DyFuLM(Stacked):
-    """The fusion and the heads, on the layers' states of two encoders."""
+    """Layer fusion, gate and heads on the layer states of two encoders."""
 
     def __init__(
         self,
@@ -127,9 +127,9 @@ class DyFuLM(Stacked):
         guidance: bool = True,
         scope: str = "utterance",
     ) -> None:
-        """`dims` and `layers` of encoders A and B, embeddings counted as a layer.
+        """dims, layers: widths and depths of encoders A and B; embeddings count as a layer.
 
-        ValueError for a choice that is not in CHOICES, or a width that is no multiple of 4.
+        ValueError for a choice that is not in CHOICES, or a width that is not a multiple of 4.
         """
         super().__init__()
         _check(width, layer_fusion=layer_fusion, gate=gate, guidance=guidance, scope=scope)
@@ -162,7 +162,7 @@ class DyFuLM(Stacked):
     ) -> Output:
         """a (s, b, t, l_a, d_a), b (s, b, t, l_b, d_b), mask (s, b, t) of the valid positions.
 
-        States at other positions (finite) are ignored, and so is an encoder that is not used.
+        States at other positions are ignored (if finite), and so is an encoder that is not used.
         ValueError for states of another depth or width.
         """
         fused, seen = self.fuse(a, b, mask, noise)
@@ -173,7 +173,7 @@ class DyFuLM(Stacked):
     def fuse(
         self, a: Tensor | None, b: Tensor | None, mask: Tensor | None, noise: Noise | None
     ) -> tuple[Tensor, dict[str, Tensor | None]]:
-        """The text state h (s, b, h), and what led to it: alpha_a, alpha_b, gate."""
+        """The text state h (s, b, h), and a dict of alpha_a, alpha_b and gate."""
         h, alpha = {}, {}
         for k, (name, x) in enumerate(zip("ab", (a, b), strict=True)):
             if name in self.fusion:
@@ -187,7 +187,7 @@ class DyFuLM(Stacked):
         return over_positions(fused, mask), seen
 
     def join(self, h: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """The two encoders' states (s, b, t, h) as one, and the gate."""
+        """Combine the two encoders' states (s, b, t, h) into one; returns it and the gate."""
         if len(h) == 1:
             return h[self.how], None
         h_A, c_B = h["a"], h["b"]
@@ -200,7 +200,7 @@ class DyFuLM(Stacked):
         return g * h_A + (1 - g) * c_B, g
 
     def read(self, h: Tensor) -> Output:
-        """The heads on the fused state (s, b, h)."""
+        """Apply the heads to the fused state (s, b, h)."""
         coarse = self.coarse(h)
         intensity = self.squash(self.intensity(h))  # (s, b, 1)
         guidance = None
@@ -211,11 +211,11 @@ class DyFuLM(Stacked):
         return Output(coarse, intensity[..., 0], self.fine(h), None, None, None, guidance)
 
     def squash(self, intensity: Tensor) -> Tensor:
-        """What follows the intensity's affine head."""
+        """The output activation of the intensity head."""
         return torch.sigmoid(intensity)
 
     def reset(self, streams: Sequence[np.random.Generator]) -> "DyFuLM":
-        """Fresh initial weights, each member's from its own stream; the guidance is neutral."""
+        """Draw initial weights, each member's from its own stream; the guidance starts at 1."""
         super().reset(streams)
         if self.guide is not None:
             nn.init.zeros_(self.guide.weight)
@@ -223,14 +223,14 @@ class DyFuLM(Stacked):
         return self
 
     def fusion_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Those of layer weights, gate and guidance: they may learn at a rate of their own."""
+        """Parameters of layer fusion, gate and guidance, which can have their own learning rate."""
         heads = ("coarse.", "intensity.", "fine.")
         for name, parameter in self.named_parameters():
             if not name.startswith(heads) and "project." not in name:
                 yield name, parameter
 
     def shared_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Those that all three tasks use: all before the heads."""
+        """Parameters that all three tasks use, i.e. all before the heads."""
         shared = ("fusion.", "gate.")
         return ((n, p) for n, p in self.named_parameters() if n.startswith(shared))
 

@@ -25,21 +25,21 @@ if TYPE_CHECKING:  # torch comes with it: seconds
 EMPTY, SHORT = "empty", "too short to say"
 SCRIPT, UNKNOWN = "another script", "many unknown words: another language?"
 HTML = "HTML taken out"
-FEWEST = 4  # words of a text that is read; our choice
-MOST_UNKNOWN = 0.35  # of a text's words: notebooks/book/own_texts.md says how it was chosen
+FEWEST = 4  # minimum number of words for a prediction; our choice
+MOST_UNKNOWN = 0.35  # maximum share of unknown words; notebooks/book/own_texts.md says why
 PROBABILITIES = (*(f"p_{name}" for name in COARSE), *(f"p_{stars}" for stars in range(1, 6)))
 COLUMNS = ("coarse", "fine", "intensity", *PROBABILITIES, "cut", "note")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
-_FOREIGN = re.compile(r"[^\W\d_A-Za-zªºÀ-ɏḀ-ỿ]")  # letters of another script than Latin
+_FOREIGN = re.compile(r"[^\W\d_A-Za-zªºÀ-ɏḀ-ỿ]")  # letters of scripts other than Latin
 
 
 def predictions(model: "Kept", texts: Sequence[str]) -> pd.DataFrame:
     """What a model predicts for texts: `COLUMNS`, a row a text, in their order.
 
     coarse: a word of `COARSE`; fine: 1..5 stars; intensity in [0, 1]; calibrated probabilities p_;
-    cut: whether the text is longer than what is read. `note` says why a text has no predictions:
-    it is empty, too short (fewer than `FEWEST` words), in another script, or more than
-    `MOST_UNKNOWN` of its words are unknown. HTML is taken out, which is noted, too.
+    cut: whether the text is longer than the model reads. `note` says why a text has no predictions:
+    it is empty, too short (fewer than `FEWEST` words), in another script, or more than the share
+    `MOST_UNKNOWN` of its words is unknown. HTML is removed, which is noted, too.
     """
     bare = [plain(text) for text in texts]
     table = pd.DataFrame(index=range(len(texts)), columns=list(COLUMNS), dtype=object)
@@ -57,7 +57,7 @@ def predictions(model: "Kept", texts: Sequence[str]) -> pd.DataFrame:
 
 
 def _why_not(text: str) -> str:
-    """Why a text is not read; "" if it is."""
+    """The reason why a text gets no prediction; "" if it gets one."""
     words = _WORD.findall(text)
     if not text.strip():
         return EMPTY
@@ -77,9 +77,9 @@ def _values(reading: "Reading") -> np.ndarray:
 
 
 def text_column(table: stream.Stream, given: str | None) -> str:
-    """The column that holds the texts: the given one, the only one, or the only usual name.
+    """The name of the text column: the given one, the only one, or the only one of a usual name.
 
-    DataError, one line, for none or several, and for one that holds numbers or dates alone.
+    DataError, one line, if no or several columns fit, or if it holds only numbers or dates.
     """
     names = (given,) if given is not None else (*NAMES["text"], DATAFINITI)
     found = [name for name in table.columns if name.lower() in map(str.lower, names)]
@@ -104,12 +104,12 @@ def text_column(table: stream.Stream, given: str | None) -> str:
 def run(
     table: stream.Stream, column: str, model: "Kept", out: Path, about: Mapping, force: bool = False
 ) -> pd.DataFrame:
-    """Write a table with what a model makes of its texts; returns note, texts, row (the first).
+    """Write the table with a model's predictions; returns the columns of `_summary`.
 
-    Finished chunks lie in `<out>.part`, named by what they are made of, until `out` appears whole:
-    the same run (`about` says what makes it the same) goes on there. DataError where another one
-    left its chunks; filelock.Timeout where another process writes; NotWrittenError where the disk
-    is full.
+    Finished chunks are stored in `<out>.part`, named by a hash of their rows, until `out` is
+    written as a whole. A later run with an equal `about` continues from them. DataError if a run
+    with another `about` left chunks; filelock.Timeout if another process is writing;
+    NotWrittenError if the disk is full.
     """
     part = unfinished(out)
     _claim(part, about, force)
@@ -127,14 +127,14 @@ def run(
 
 
 def unfinished(out: Path) -> Path:
-    """The folder that holds the finished chunks of a table until it is whole."""
+    """The folder that holds the finished chunks of a table until the table is complete."""
     return out.with_name(f"{out.name}.part")
 
 
 def _chunks(
     table: stream.Stream, column: str, model: "Kept", part: Path, form: Mapping
 ) -> Iterator[Path]:
-    """Files of the chunks in their order; those that are not there yet are made."""
+    """Yield the chunk files in order; a chunk without a file is predicted and written first."""
     with tqdm(total=table.rows, unit="text", disable=not is_watched()) as bar:
         for i, chunk in enumerate(table.chunks()):
             file = part / f"{i:06}-{sha256(chunk.to_csv().encode()).hexdigest()[:16]}.csv"
@@ -146,7 +146,7 @@ def _chunks(
 
 
 def _claim(part: Path, about: Mapping, force: bool) -> None:
-    """Make the folder of chunks, or find it made by the same run."""
+    """Create the folder of chunks; DataError if another run made it, unless `force`."""
     same = json.dumps(dict(about), indent=1, sort_keys=True)
     note = part / "run.json"
     if note.exists() and note.read_text() != same:
@@ -166,7 +166,7 @@ def _join(path: Path, head: str, files: Sequence[Path]) -> None:
 
 
 def _summary(files: Sequence[Path], separator: str) -> pd.DataFrame:
-    """Texts with a note, or cut: columns note, texts, row (the first one, counted from 1)."""
+    """Columns note (or "cut"), texts (how many have it), row (the first such, counted from 1)."""
     counts, first = Counter(), {}
     for i, file in enumerate(files):
         table = pd.read_csv(file, sep=separator, header=None, dtype=str, keep_default_na=False)

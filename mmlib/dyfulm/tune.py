@@ -1,10 +1,10 @@
-"""A small tuning budget for the full DyFuLM, spent without the test split; every trial on file.
+"""Tune the full DyFuLM with a small budget, without the test split; all trials are stored.
 
-The full model is tuned once for a data set and a pair of encoders; its variants inherit the
-settings, so that a difference between two of them is a module and not a learning rate. Candidates
-are drawn at random from `RANGES` and cross-validated over the groups of train + valid.
+The full model is tuned once per data set and pair of encoders. Its ablations use the same settings,
+so a difference between them comes from a module and not from a learning rate. Candidates are drawn
+at random from `RANGES` and cross-validated over the groups of train + valid.
 `python -m mmlib.dyfulm.tune --dataset hotel --encoders minilm mpnet` writes
-`papermill_runs/settings.json`, from which the notebooks read.
+`papermill_runs/settings.json`, which the notebooks read.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from mmlib.stack.vectors import Features
 from mmlib.text import made
 
 BUDGET, FOLDS, SEEDS = 12, 2, (0,)  # candidates, each trained folds x seeds times
-ROWS = 4000  # reviews of the splits KNOWN, at most
+ROWS = 4000  # maximum number of reviews from the splits KNOWN
 KNOWN = ("train", "valid")
 RANGES = {
     "lr": loguniform(2e-4, 4e-3),
@@ -36,15 +36,15 @@ MODEL, VARIANT, ERROR = "dyfulm", "t", "cv_criterion"
 
 
 def candidates() -> list[Settings]:
-    """What the full model may choose from."""
+    """The candidate settings of the full model."""
     return [Settings(**values) for values in choices.draw(RANGES, BUDGET)]
 
 
 def tune(data: Features, goal: Targets) -> dict:
     """The chosen settings and the cross-validated criterion of every candidate.
 
-    The criterion is the one that early stopping goes by: the losses of the three tasks, each
-    divided by the best constant's, on average; 1 is the constant.
+    The criterion is that of early stopping: the mean over the three tasks of the loss divided by
+    the loss of the best constant; 1 is the constant.
     """
     drawn = candidates()
     _, errors = frozen.select(data, goal, drawn, FOLDS, SEEDS)
@@ -52,14 +52,14 @@ def tune(data: Features, goal: Targets) -> dict:
 
 
 def place(dataset: str, a: str, b: str) -> str:
-    """The name under which the choice for a data set and a pair of encoders stands."""
+    """Key of the stored settings for a data set and a pair of encoders."""
     return choices.place(dataset, a, b)
 
 
 def settings(dataset: str, a: str, b: str) -> Settings:
-    """The stored settings for a data set and a pair of encoders, or the plain `Settings()`.
+    """The stored settings for a data set and a pair of encoders, else the default `Settings()`.
 
-    The latter is said in a line that names the command.
+    If nothing is stored, a printed line names the tuning command.
     """
     if entry := choices.stored(key := place(dataset, a, b)).get(VARIANT, {}).get(MODEL):
         return Settings(**entry["settings"])
@@ -69,7 +69,7 @@ def settings(dataset: str, a: str, b: str) -> Settings:
 
 
 def table(dataset: str, a: str, b: str) -> list[dict]:
-    """One row, as `mmlib.stack.choices.table` has it; none if nothing was tuned."""
+    """One row with the columns of `mmlib.stack.choices.table`; none if nothing was tuned."""
     return choices.table(place(dataset, a, b), tuple(RANGES), ERROR)
 
 

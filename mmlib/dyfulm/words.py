@@ -1,4 +1,4 @@
-"""Which words changed a score: each is left out once, and the change is its effect.
+"""The effect of each word on a score, measured by leaving the word out (occlusion).
 
 Axes: w word, n text, k point of a curve.
 """
@@ -11,15 +11,15 @@ from mmlib.dyfulm.kept import STARS, Kept
 
 
 def stars(model: Kept, texts: Sequence[str]) -> np.ndarray:
-    """Expected stars of texts, 1..5, by the calibrated probabilities, (n,)."""
+    """Expected number of stars of each text, 1..5, under the calibrated probabilities, (n,)."""
     return model.read(list(texts)).fine @ STARS
 
 
 def occlusion(model: Kept, text: str) -> tuple[list[str], np.ndarray]:
-    """The words of a text, by spaces, and the effect of each on the expected stars, (w,).
+    """The words of a text, split at spaces, and the effect of each on the expected stars, (w,).
 
-    An effect is the score of the whole text minus its score without that word: above 0 the word
-    raised it (Zeiler and Fergus 2014, for words Li et al. 2016). ValueError for fewer than two.
+    An effect is the score of the whole text minus its score without the word; above 0, the word
+    raises the score (Zeiler and Fergus 2014; for words Li et al. 2016). ValueError for one word.
     """
     words = text.split()
     if len(words) < 2:
@@ -32,9 +32,9 @@ def occlusion(model: Kept, text: str) -> tuple[list[str], np.ndarray]:
 def deletion(
     model: Kept, words: Sequence[str], order: Sequence[int], shares: Sequence[float]
 ) -> np.ndarray:
-    """Expected stars after the first words of an order are deleted, a value a share of them, (k,).
+    """Expected stars after the first words of `order` are deleted, for each share of words, (k,).
 
-    A faithful order moves the score faster than a random one does.
+    A faithful order changes the score faster than a random order.
     """
     counts = [round(share * len(words)) for share in shares]
     kept = [sorted(set(range(len(words))) - set(order[:count])) for count in counts]

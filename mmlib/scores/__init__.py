@@ -1,1 +1,1 @@
-"""Scores, intervals and paired tests; stored rows, where they came from, the ledger."""
+"""Scores, intervals and paired tests; stored rows, their provenance, the ledger."""

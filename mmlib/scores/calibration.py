@@ -1,4 +1,4 @@
-"""Calibration: are probabilities reliable, and which temperature corrects them?
+"""Calibration of probabilities: reliability, expected calibration error, temperature scaling.
 
 Temperature scaling and the expected calibration error are those of Guo et al. (2017).
 Axes: n text, k class.
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 
-BINS = 10  # of equal width over (0, 1]
+BINS = 10  # number of bins of equal width over (0, 1]
 
 
 def cooled(p: np.ndarray, temperature: float) -> np.ndarray:
@@ -19,7 +19,7 @@ def cooled(p: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def temperature(p: np.ndarray, known: np.ndarray) -> float:
-    """The temperature with the least negative log likelihood of the classes `known` (n,)."""
+    """The temperature that minimises the negative log-likelihood of the true classes (n,)."""
 
     def loss(log_t: float) -> float:
         chosen = cooled(p, np.exp(log_t))[np.arange(len(known)), known]
@@ -29,9 +29,9 @@ def temperature(p: np.ndarray, known: np.ndarray) -> float:
 
 
 def reliability(p: np.ndarray, known: np.ndarray) -> pd.DataFrame:
-    """A line a bin of the largest probability: `confidence`, `accuracy` (means) and `share`.
+    """One row per bin of the largest probability: mean `confidence`, mean `accuracy`, and `share`.
 
-    Bins without a text are left out.
+    Empty bins are left out.
     """
     top, right = p.max(axis=1), p.argmax(axis=1) == known
     which = np.clip(np.ceil(top * BINS).astype(int) - 1, 0, BINS - 1)
@@ -41,6 +41,6 @@ def reliability(p: np.ndarray, known: np.ndarray) -> pd.DataFrame:
 
 
 def ece(p: np.ndarray, known: np.ndarray) -> float:
-    """Mean distance of accuracy from confidence over the bins, by their shares; 0 is best."""
+    """Expected calibration error: mean |accuracy - confidence| weighted by bin share; 0 is best."""
     table = reliability(p, known)
     return float((table["share"] * (table["accuracy"] - table["confidence"]).abs()).sum())

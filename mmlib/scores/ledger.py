@@ -1,6 +1,6 @@
-"""The ledger: what the papers and their peers report, beside the stored rows that would test it.
+"""The ledger: published results of the papers and related work, compared with our stored rows.
 
-What is published, and which rows test it, stands in `reported.toml`; the verdicts are computed.
+`reported.toml` holds the published results and names the rows that test them.
 """
 
 import tomllib
@@ -19,12 +19,12 @@ LEDGER = (*PUBLISHED, *OURS, "command", "hardware", "source")
 
 
 def judged() -> pd.DataFrame:
-    """A line for each published number and claim, with a verdict computed from the stored rows.
+    """One line per published number or claim, with a verdict computed from the stored rows.
 
     A number is "inside" if it lies in our 95 % interval. A claim "a beats b" is "inside" if our
-    difference goes that way, its interval excludes 0 and its Holm-adjusted p is below .05: then
-    mean and interval are those of the difference. Else "outside"; "not testable here" where no
-    row is stored.
+    difference has the claimed sign, its interval excludes 0 and its Holm-adjusted p is below .05.
+    Otherwise it is "outside", or "not testable here" if no row is stored. Mean and interval of a
+    claim are those of the difference.
     """
     reported = tomllib.loads(Path(__file__).with_name("reported.toml").read_text())
     numbers = [line for entry in reported["number"] for line in _judge_entry(entry)]
@@ -38,7 +38,7 @@ def judged() -> pd.DataFrame:
 
 
 def _judge_entry(entry: dict) -> list[dict]:
-    """A line a value; one that is inside as one convention has it and not as another says so."""
+    """One line per value; notes if it is inside by one convention and outside by another."""
     lines = [_judge_number(entry, metric, value) for metric, value in entry["values"].items()]
     by_kind: dict[str, list[dict]] = {}
     for line in lines:
@@ -83,7 +83,7 @@ def _untested(line: dict) -> dict:
 
 def _tested(line: dict, row: dict, inside: bool, reason: str) -> dict:
     origins = Store(line["tested_by"]["run"]).load(ORIGINS_FILE)
-    origin = origins.get(row["notebook"], {})  # lost, if a damaged file was moved aside
+    origin = origins.get(row["notebook"], {})  # missing if a damaged file was moved aside
     return {
         **line,
         **row,
@@ -99,7 +99,7 @@ def _tested(line: dict, row: dict, inside: bool, reason: str) -> dict:
 
 
 def _find(name: str, entry: dict, **wanted: str) -> dict | None:
-    """The stored test row that tests an entry, the one with the most seeds, if there is one."""
+    """The stored test row that tests an entry, the one with the most seeds; None without any."""
     if "tested_by" not in entry:
         return None
     wanted = {"split": "test", **entry["tested_by"], **wanted}

@@ -1,12 +1,11 @@
-"""Scores of predictions: of sentiment in every convention the field uses, of reviews' targets.
+"""Scores of predictions: sentiment in all conventions of the field, and targets of reviews.
 
-Papers share names ("F1", "Acc-7") for different quantities: zeros dropped or kept, classes cut at
-> 0 or >= 0, rounding to even or away from zero. `METRICS` gives each quantity a name of its own.
+Papers use one name ("F1", "Acc-7") for different quantities: zeros dropped or kept, classes split
+at > 0 or >= 0, rounding to even or away from zero. `METRICS` gives each quantity its own name.
 
-Every score here is a function of sums over utterances, so it is written as two steps: what one
-utterance adds (`parts`), and what the sums mean (`combine`). A resample of utterances or videos
-then costs one matrix product (see `mmlib.scores.stats`), and weights are a product more. Axes: s
-seed, n utterances, k parts.
+Every score is a function of sums over utterances, so it has two steps: the contribution of one
+utterance (`parts`) and the score from the sums (`combine`). Resampling or weighting utterances then
+costs one matrix product (`mmlib.scores.stats`). Axes: s seed, n utterances, k parts.
 """
 
 from collections.abc import Callable
@@ -25,15 +24,15 @@ Rule = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Metric:
-    """One score; the last part is always the number of utterances that count."""
+    """One score; the last part is always the number of utterances counted."""
 
     parts: Parts
     combine: Rule  # sums (..., k) -> (...)
-    definition: str  # of a prediction p for a label y
+    definition: str  # for a prediction p and a label y
     whose: str
     better: str = "high"  # or "low"
-    of: str = "sentiment"  # of a metric of one's own; those of `REVIEW` are built in
-    is_bounded: bool = True  # by 1, or 0 where low is better
+    of: str = "sentiment"  # target of an added metric; targets of built-in ones: `REVIEW`
+    is_bounded: bool = True  # best possible score: 1, or 0 if low is better
 
     def __call__(
         self, pred: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None
@@ -41,7 +40,7 @@ class Metric:
         return self.of_parts(self.parts(pred, truth), weights)
 
     def of_parts(self, parts: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-        """The score of what each utterance adds, parts (..., n, k), weighted by weights (n,)."""
+        """The score from the utterances' contributions parts (..., n, k), with weights (n,)."""
         return self.combine(parts.sum(axis=-2) if weights is None else weights @ parts)
 
 
@@ -57,7 +56,7 @@ Values = np.ndarray | Reviews  # of sentiment, or of reviews
 Scores = dict[str, float | np.ndarray]
 
 
-# Which utterances count, and into which classes values fall
+# Which utterances are counted, and how values are turned into classes
 
 
 _everything: Rule = partial(np.ones_like, dtype=bool)
@@ -75,7 +74,7 @@ def _away_from_zero(x: np.ndarray) -> np.ndarray:
     return np.sign(x) * np.ceil(np.abs(np.clip(x, -3, 3)))
 
 
-# What one utterance adds
+# The contribution of one utterance
 
 
 def _stack(*parts: np.ndarray, counted: np.ndarray) -> np.ndarray:
@@ -101,7 +100,7 @@ def _confusion(positive: Rule, keep: Rule = _everything) -> Parts:
 
 def _moments(keep: Rule) -> Parts:
     def parts(p: np.ndarray, y: np.ndarray) -> np.ndarray:
-        # shifted by the first value: correlation ignores it, and a constant becomes exactly 0
+        # subtract the first value: correlation does not change; a constant is exactly 0
         counted, p, y = keep(y), p - p[..., :1], y - y[:1]
         return _stack(p, y, p * p, y * y, p * y, counted=counted)
 
@@ -122,7 +121,7 @@ def _classes(k: int) -> Parts:
     return parts
 
 
-# What the sums mean
+# Scores from the sums
 
 
 def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -149,7 +148,7 @@ def _swapped_f1(sums: np.ndarray) -> np.ndarray:
 def _r2(sums: np.ndarray) -> np.ndarray:
     square, y, yy, n = np.moveaxis(sums, -1, 0)
     spread = yy - _divide(y * y, n)
-    real = spread > 1e-12 * yy  # else the truth is a constant
+    real = spread > 1e-12 * yy  # otherwise the truth is constant
     return real * (1 - _divide(square, np.where(real, spread, 1)))
 
 
@@ -162,7 +161,7 @@ def _macro_f1(sums: np.ndarray) -> np.ndarray:
 def _pearson(sums: np.ndarray) -> np.ndarray:
     p, y, pp, yy, py, n = np.moveaxis(sums, -1, 0)
     spread_p, spread_y = pp - _divide(p * p, n), yy - _divide(y * y, n)
-    # a spread that is all rounding error is a constant: its correlation is defined as 0
+    # a spread of only rounding error means constant values: their correlation is set to 0
     real = (spread_p > 1e-12 * pp) & (spread_y > 1e-12 * yy)
     return _divide((py - _divide(p * y, n)) * real, np.sqrt(np.where(real, spread_p * spread_y, 1)))
 
@@ -212,7 +211,7 @@ METRICS: dict[str, Metric] = Names("metric", {
     "r2": Metric(_squares, _r2, _R2, "DyFuLM"),
 }, "metrics.remove it")  # fmt: skip
 
-# Which target of `Reviews` a score is about; `mae` is the same score as for sentiment.
+# The target of `Reviews` that a score is about; `mae` is the same function as for sentiment.
 REVIEW = {
     "acc_coarse": "coarse",
     "acc_fine": "fine",
@@ -224,18 +223,19 @@ REVIEW = {
 }
 SENTIMENT = tuple(name for name in METRICS if name == "mae" or name not in REVIEW)
 CLASSES = {"coarse": 3, "fine": 5}
-NATURAL = "_natural"  # ends the name of a score whose reviews are weighted to natural shares
+NATURAL = "_natural"  # suffix of scores whose reviews are weighted to natural class shares
 
 
 def add(
     name: str, function: Callable[..., np.ndarray], better: str = "lower", of: str = "sentiment"
 ) -> None:
-    """A metric of one's own: it enters rows, intervals and paired tests of this process.
+    """Add a user's metric to the rows, intervals and paired tests of this process.
 
-    function(pred, truth) gives each utterance's value, shaped like pred, (s, n), for truth (n,);
-    the score is their mean. better: "lower" or "higher". of: "sentiment", or of reviews "coarse",
-    "fine" or "intensity". ValueError, one line, as in `mmlib.files.Names`, and for a function that
-    fails, or gives another shape or NaN, here or for later predictions; `remove` forgets it.
+    function(pred, truth) returns each utterance's value, shaped like pred, (s, n), for truth (n,);
+    the score is their mean. better: "lower" or "higher". of: "sentiment", or a target of reviews:
+    "coarse", "fine" or "intensity". ValueError, one line, as in `mmlib.files.Names`, and if the
+    function fails or returns another shape or NaN, now or for later predictions; `remove` undoes
+    it.
     """
     refuse_unknown("better", [better], ("lower", "higher"))
     refuse_unknown("of", [of], ("sentiment", "coarse", "fine", "intensity"))
@@ -252,31 +252,31 @@ def add(
 
 
 def remove(name: str) -> None:
-    """Forget a metric that `add` made known; ValueError, one line, for any other name."""
+    """Remove a metric that `add` added; ValueError, one line, for any other name."""
     METRICS.unregister(name)
 
 
 def added(are_reviews: bool = False) -> tuple[str, ...]:
-    """Names of the metrics that `add` knows, of sentiment or of reviews."""
+    """Names of the metrics that `add` added, of sentiment or of reviews."""
     return tuple(n for n in METRICS.added if (METRICS[n].of != "sentiment") == are_reviews)
 
 
 def named(name: str) -> Metric:
-    """The metric of that name, weighted (`mae_natural`) or not; ValueError with the choices."""
+    """The metric of this name, with or without the suffix `_natural`; ValueError with choices."""
     refuse_unknown("metric", [name.removesuffix(NATURAL)], METRICS)
     return METRICS[name.removesuffix(NATURAL)]
 
 
 def are_reviews(values: Values) -> bool:
-    """Whether these are coarse, fine and intensity of reviews, or else an array of sentiment."""
+    """Whether `values` are reviews (coarse, fine and intensity), not an array of sentiment."""
     return hasattr(values, "intensity")
 
 
 def compared(name: str, pred: Values, truth: Values) -> tuple[np.ndarray, np.ndarray]:
-    """What a score compares, as float64: predictions (n,) or (s, n) and labels (n,).
+    """The arrays that a score compares, as float64: predictions (n,) or (s, n) and labels (n,).
 
-    ValueError, one line, for what cannot be scored: an unknown score, shapes that do not fit, no
-    utterance, NaN or infinity, values that are no class.
+    ValueError, one line, for an unknown score, shapes that do not match, no utterance, NaN or
+    infinity, or values that are not classes.
     """
     if not are_reviews(truth):
         named(name)
@@ -333,17 +333,17 @@ def score(
 
 
 def all_scores(pred: Values, truth: Values, weights: np.ndarray | None = None) -> Scores:
-    """All scores of sentiment on [-3, 3] (`SENTIMENT`), or of reviews (`REVIEW`), and `added`.
+    """All scores of sentiment on [-3, 3] (`SENTIMENT`) or of reviews (`REVIEW`), and added metrics.
 
-    pred: (n,), or (s, n) for s seeds at once, truth: (n,); of reviews coarse, fine and intensity
-    have these shapes. weights (n,) of the utterances, say `mmlib.data.readers.reviews.natural`.
-    Values are floats, or (s,) arrays. Correlation of a constant is 0, R2 of one at most 0; F1 of a
-    class that never occurs is 0, and counts in no macro-F1. ValueError as in `compared`, and for
-    labels of sentiment that are all 0. The first eight of sentiment are MMSA's (its
-    utils/metricsTop.py, regression on MOSI and MOSEI).
+    pred: (n,), or (s, n) for s seeds at once; truth: (n,). For reviews, coarse, fine and intensity
+    have these shapes. weights (n,): of the utterances, e.g. `mmlib.data.readers.reviews.natural`.
+    Values are floats, or (s,) arrays. The correlation with a constant is 0, R2 of a constant at
+    most 0; F1 of a class that never occurs is 0 and is left out of macro-F1. ValueError as in
+    `compared`, and if all labels of sentiment are 0. The first eight scores of sentiment are those
+    of MMSA (utils/metricsTop.py, regression on MOSI and MOSEI).
     """
     names = (*(REVIEW if are_reviews(truth) else SENTIMENT), *added(are_reviews(truth)))
     return {name: score(name, pred, truth, weights) for name in names}
 
 
-review_scores = sentiment_scores = all_scores  # the names in cells that people have copied
+review_scores = sentiment_scores = all_scores  # old names, still used in copied cells

@@ -1,4 +1,4 @@
-"""What a reader's own metric gives, or one line that says by its name what is wrong with it."""
+"""Values of a user's metric; errors name the metric and the problem in one line."""
 
 from collections.abc import Callable
 
@@ -12,13 +12,13 @@ def checked_values(
 ) -> np.ndarray:
     """Each utterance's value, shaped like p, (s, n) or (n,), for labels y (n,).
 
-    ValueError, one line with the remedy, where the function fails, or gives another shape, NaN or
+    ValueError, one line with the remedy, if the function fails or returns another shape, NaN or
     infinity.
     """
     rows, fault = np.atleast_2d(p), ""
     try:
         values = np.asarray(function(rows, y), float)
-    except Exception as error:  # whatever a reader's function raises
+    except Exception as error:  # a user's function may raise anything
         fault = f"fails ({type(error).__name__}: {reason_of(error)})"
     else:
         if values.shape != rows.shape:

@@ -1,6 +1,6 @@
-"""The data passport: what came in, what is wrong with it, what a constant would score.
+"""The data passport: what was read, what is wrong with it, and the scores of constants.
 
-It holds counts, statistics and ids, no utterance text.
+It contains counts, statistics and ids, but no text of utterances.
 """
 
 import json
@@ -26,9 +26,9 @@ class Passport:
     checksums: dict[str, str]  # file name -> sha256
     frames: dict[str, pd.DataFrame]  # splits, classes, base_rates (with labels), arrays, columns
     without_features: dict[str, list[str]]  # modality -> ids
-    crossing_groups: dict[str, tuple[str, ...]]  # group -> splits; an error when loading
+    crossing_groups: dict[str, tuple[str, ...]]  # group -> splits; an error at loading
     duplicate_texts: dict[str, int]  # "train & test" -> distinct texts in both
-    notes: tuple[str, ...]  # what the loader dropped or filled
+    notes: tuple[str, ...]  # what the loader dropped or filled in
     warnings: tuple[str, ...]
 
     def table(self) -> pd.DataFrame:
@@ -65,11 +65,11 @@ def _plain(value: object) -> object:
 
 
 def passport(corpus: Corpus) -> Passport:
-    """The passport of a corpus; column statistics over all its frames.
+    """The passport of a corpus; column statistics are over all frames.
 
-    Base rates are scores of the constants "train median", "train mean" and "positive" (the top of
-    the scale) under the definitions of `mmlib.scores.metrics`. Signs count only on a scale that has
-    both.
+    Base rates are the scores of the constants "train median", "train mean" and "positive" (the top
+    of the scale), as defined in `mmlib.scores.metrics`. Scores by sign are given only if the scale
+    has both signs.
     """
     warnings = [n.removeprefix("warning: ") for n in corpus.notes if n.startswith("warning: ")]
     columns = _columns(corpus)
@@ -101,7 +101,7 @@ def passport(corpus: Corpus) -> Passport:
 
 
 def _label_frames(corpus: Corpus) -> dict[str, pd.DataFrame]:
-    """What hangs on labels and splits; recordings without have none of it."""
+    """Tables that need labels and splits; unlabelled recordings have none of them."""
     rows = [corpus.rows(split) for split in SPLITS]
     index = pd.Index(SPLITS, name="split")
     return {
@@ -118,7 +118,7 @@ def _size(corpus: Corpus, rows: np.ndarray) -> dict[str, float]:
 
 
 def _class_counts(corpus: Corpus, rows: np.ndarray) -> dict[str, int]:
-    """Counts by sign if the scale has two, then by class rounded half to even."""
+    """Counts by sign if the scale has both signs, then by class, rounded half to even."""
     label, scale = corpus.label[rows], corpus.scale
     rounded, is_signed = np.round(label).astype(int), scale.low < 0
     signs = {"negative": -1, "zero": 0, "positive": 1} if is_signed else {}
@@ -145,11 +145,11 @@ def _base_rates(corpus: Corpus) -> pd.DataFrame:
 
 
 def _constant_scores(value: float, label: np.ndarray, scale: Scale) -> dict[str, float]:
-    """Scores of a constant prediction; NaN for one that counts no utterance."""
+    """Scores of a constant prediction; NaN if a score counts no utterance."""
     constant = np.full(len(label), value)
     signs = ("acc2_non0", "f1_non0", "acc2_has0", "f1_has0") if scale.low < 0 else ()
     scores = {name: _score(name, constant, label) for name in ("mae", *signs)}
-    classes = int(scale.high - scale.low) + 1  # rounded, as of reviews: never clipped
+    classes = int(scale.high - scale.low) + 1  # rounded, as for reviews, and never clipped
     return scores | {f"acc{classes}": _score("acc_fine", np.round(constant), np.round(label))}
 
 
@@ -176,10 +176,10 @@ def _arrays(corpus: Corpus) -> pd.DataFrame:
 
 
 def _columns(corpus: Corpus) -> pd.DataFrame:
-    """Per column: what the loader filled, values at the modality's limit, whether it is constant.
+    """Per column: values that the loader filled, values at the modality's limit, whether constant.
 
-    The limit is the largest magnitude in the modality, taken for a clipping bound if at least
-    three values share it.
+    The limit is the largest magnitude in the modality; it is taken for a clipping bound if at least
+    three values equal it.
     """
     frames = []
     for modality, s in corpus.sequences.items():
@@ -209,7 +209,7 @@ def _without_features(corpus: Corpus) -> dict[str, list[str]]:
 
 
 def _duplicate_texts(corpus: Corpus) -> dict[str, int]:
-    """Distinct texts, case and outer spaces apart, that two splits share."""
+    """Number of distinct texts that two splits share, ignoring case and outer spaces."""
     if corpus.text is None:
         return {}
     texts = {s: {corpus.text[i].strip().lower() for i in corpus.rows(s)} for s in SPLITS}

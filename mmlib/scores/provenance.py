@@ -1,4 +1,4 @@
-"""Where a result came from: code, versions, data, device, time, command."""
+"""The provenance of a result: code, versions, data, device, time, command."""
 
 import logging
 import os
@@ -20,15 +20,15 @@ log = logging.getLogger(__name__)
 
 _STARTED = time.time()
 _PACKAGES = ("mmlib", "numpy", "scipy", "scikit-learn", "torch", "transformers")
-_WARNED: set[Path] = set()  # that git tells nothing of this folder is said once
-UNKNOWN = "unknown"  # what git does not tell
-_WATCHED = ("--", ".", ":!papermill_runs", ":!figures", ":!*.ipynb")  # less what runs write
+_WARNED: set[Path] = set()  # the warning about missing git information is printed once
+UNKNOWN = "unknown"  # value of what git cannot tell
+_WATCHED = ("--", ".", ":!papermill_runs", ":!figures", ":!*.ipynb")  # all but what runs write
 
 
 def here(parameters: Mapping[str, object], checksums: Mapping[str, str]) -> dict:
-    """This process: commit, versions, device, seconds since it began, and the command behind it.
+    """Provenance from this process: commit, versions, device, seconds since start, command.
 
-    `dirty`: whether the code has changes that no commit holds, True or False, or `UNKNOWN`.
+    `dirty`: whether the code has uncommitted changes, True or False, or `UNKNOWN`.
     """
     changes = _git("status", "--porcelain", "--untracked-files=no", *_WATCHED)
     return {
@@ -45,7 +45,7 @@ def here(parameters: Mapping[str, object], checksums: Mapping[str, str]) -> dict
 
 
 def _command_line() -> str:
-    """`python -m mmlib.finetune ...` if this process was started so; a notebook was by hand."""
+    """`python -m mmlib...` if this process was started like that; otherwise "by hand"."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     module = spec.name.removesuffix(".__main__") if spec else ""
     is_ours = module.partition(".")[0] == "mmlib"
@@ -53,7 +53,7 @@ def _command_line() -> str:
 
 
 def diff() -> str:
-    """SHA-256 of the changes that no commit holds, "" if there are none, or `UNKNOWN`."""
+    """SHA-256 of the uncommitted changes, "" if there are none, or `UNKNOWN`."""
     changes = _git("diff", "HEAD", *_WATCHED)
     if changes is None:
         return UNKNOWN
@@ -61,7 +61,7 @@ def diff() -> str:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git prints, without outer spaces; None, and a warning, where it tells nothing."""
+    """The stripped output of git; None and a warning if git fails."""
     command = ["git", "-C", ROOT, *arguments]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -80,7 +80,7 @@ def _warn(reason: str) -> None:
 
 
 def device() -> str:
-    """The GPU torch computes on, if it is loaded and has one; else the processor."""
+    """Name of torch's GPU if torch is loaded and has one; otherwise of the processor."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return torch.cuda.get_device_name()

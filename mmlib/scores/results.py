@@ -1,9 +1,9 @@
-"""Stored results: rows of scores, paired comparisons, where they came from.
+"""Stored results: rows of scores, paired comparisons, and their provenance.
 
 A run is a folder `papermill_runs/<run>/` with `metrics.json` (rows), `comparisons.json` (paired
 tests) and `provenance.json` (by notebook). Every notebook that computes scores saves its own rows;
-the results notebook only reads. `ci_low` and `ci_high` of a row are the 95 % interval of the mean
-over seeds, with videos and seeds both resampled; `sd` is over seeds alone. Predictions are arrays
+the results notebook only reads them. `ci_low` and `ci_high` of a row are the 95 % interval of the
+mean over seeds, for other videos and other seeds; `sd` is over seeds alone. Predictions are arrays
 of sentiment, or coarse, fine and intensity of reviews (`mmlib.scores.metrics`).
 """
 
@@ -35,7 +35,7 @@ UNIMODAL = tuple(
     m + depth for depth in ("", "_deep", "_gated") for m in ("text", "audio", "vision")
 )
 FUSION = ("mean", "static", "concat", "gmu", "lmf", "tfn", "crossmodal", "daf")
-DYFULM = ("dyfulm", "single_a", "single_b", "both", "late")  # one encoder; with DAF; beside DAF
+DYFULM = ("dyfulm", "single_a", "single_b", "both", "late")  # one encoder; with DAF; mean with DAF
 REFERENCE = ("constant", "oracle", "tfidf", "logistic", "ridge")  # no seeds; the last three: linear
 MODELS = UNIMODAL + FUSION + DYFULM + REFERENCE
 SPLITS = ("test", "valid")
@@ -44,7 +44,7 @@ PLACE = ("notebook", "dataset", "model", "variant", "split", "metric")
 ROW = (*PLACE, "mean", "sd", "ci_low", "ci_high", "n_seeds", "per_seed")
 PAIR = ("notebook", "dataset", "a", "b", "variant", "split", "metric")
 COMPARISON = (*PAIR, "diff", "ci_low", "ci_high", "p", "p_holm")
-TESTED = ("mae", "corr", "acc2_non0", "f1_non0")  # of sentiment, in pairs and in tables
+TESTED = ("mae", "corr", "acc2_non0", "f1_non0")  # of sentiment, for paired tests and tables
 TESTED_REVIEWS = ("acc_coarse", "acc_fine", "mae")
 
 
@@ -54,7 +54,7 @@ TESTED_REVIEWS = ("acc_coarse", "acc_fine", "mae")
 def row(per_seed, interval: tuple[float, float], **place: str) -> dict:
     """One row from the scores of all seeds, (s,), and the interval of their mean.
 
-    place: notebook, dataset, model, variant, split, metric.
+    place: values of notebook, dataset, model, variant, split, metric.
     """
     summary = stats.over_seeds(per_seed)
     low, high = (round(float(x), 6) for x in interval)
@@ -78,13 +78,13 @@ def rows(
     natural: Values | None = None,
     **place: str,
 ) -> list[dict]:
-    """A row for every score of predictions, clustered by `groups` (n,): videos, hotels.
+    """One row per score of the predictions; intervals are clustered by `groups` (n,), e.g. videos.
 
-    pred: (s, n) or (n,); truth: (n,); of reviews coarse, fine and intensity have these shapes. With
-    weights (n,) (`mmlib.data.readers.reviews.natural`) each score stands a second time as
-    `<metric>_natural`, of the predictions `natural` if they are given: the best constant is another
-    one under those weights. place: notebook, dataset, model, variant, split. ValueError as in
-    `mmlib.scores.metrics.all_scores`.
+    pred: (s, n) or (n,); truth: (n,). For reviews, coarse, fine and intensity have these shapes.
+    With weights (n,) (`mmlib.data.readers.reviews.natural`) each score is stored a second time,
+    weighted, as `<metric>_natural`. The weighted scores use the predictions `natural` if given,
+    because the best constant differs under weights. place: notebook, dataset, model, variant,
+    split. ValueError as in `mmlib.scores.metrics.all_scores`.
     """
     groups, table = list(groups), []
     kinds = [("", pred, None)]
@@ -109,14 +109,13 @@ def comparisons(
     seeds: Mapping[str, Sequence[int]] | None = None,
     **place: str,
 ) -> list[dict]:
-    """Paired tests of a against b for each pair and metric; Holm over all of them.
+    """Paired tests of a against b for each pair and metric, Holm-corrected over all of them.
 
-    predictions: as in `rows`, by model name (`daf`, or `daf:tav` where a table holds several
-    variants); those of shape (n,) have no randomness and are paired with every seed. metrics:
-    `TESTED`, or `TESTED_REVIEWS`, and added ones, unless others are given; `acc_fine_natural` and
-    the like take the weights (n,). seeds: those of each model, if they differ; a pair takes
-    those that both have. place: notebook, dataset, variant, split. ValueError for a weighted metric
-    without weights, and for a pair without a common seed.
+    predictions: as in `rows`, by model name (`daf`, or `daf:tav` if a table holds several
+    variants); those of shape (n,) are not random and are paired with every seed. metrics: default
+    `TESTED` or `TESTED_REVIEWS`, and added ones; `acc_fine_natural` and the like use weights (n,).
+    seeds: those of each model, if they differ; a pair uses the common ones. place: notebook,
+    dataset, variant, split. ValueError if weights are missing or a pair has no common seed.
     """
     groups, table = list(groups), []
     usual = TESTED_REVIEWS if are_reviews(truth) else TESTED
@@ -139,7 +138,7 @@ def comparisons(
 
 
 def _common_seeds(a: str, b: str, seeds: Mapping[str, Sequence[int]]) -> list[np.ndarray]:
-    """Where the seeds that both models have stand in a and in b; nothing if not both are given."""
+    """Positions of the common seeds in a and in b; empty unless the seeds of both are given."""
     if not (a in seeds and b in seeds):
         return []
     common, *positions = np.intersect1d(seeds[a], seeds[b], return_indices=True)
@@ -149,7 +148,7 @@ def _common_seeds(a: str, b: str, seeds: Mapping[str, Sequence[int]]) -> list[np
 
 
 def _with_holm(table: list[dict]) -> list[dict]:
-    """Comparisons with p values adjusted for all of them, rounded for storing."""
+    """The comparisons, rounded for storing, with p values adjusted for all of them."""
     for line, p in zip(table, stats.holm([line["p"] for line in table]), strict=True):
         line["p_holm"] = float(p)
     numbers = set(COMPARISON) - set(PAIR)
@@ -158,10 +157,10 @@ def _with_holm(table: list[dict]) -> list[dict]:
 
 
 def better(pair: Mapping[str, object]) -> str:
-    """The better model of a stored comparison, "" where the two are not told apart.
+    """The better model of a stored comparison; "" if the two do not differ significantly.
 
-    Told apart: the interval of the difference excludes 0, and p is below .05 after Holm's
-    correction. The one rule for notebooks, ledger and README.
+    They differ if the interval of the difference excludes 0 and p is below .05 after Holm's
+    correction. Notebooks, ledger and README all use this rule.
     """
     if not (pair["p_holm"] < 0.05 and pair["ci_low"] * pair["ci_high"] > 0):
         return ""
@@ -170,7 +169,7 @@ def better(pair: Mapping[str, object]) -> str:
 
 
 def direction(pair: Mapping[str, object]) -> str:
-    """Whether "low" or "high" is better: as stored with a metric that was added, else by name."""
+    """Whether "low" or "high" is better: stored with an added metric, otherwise known by name."""
     stored = pair.get("direction")
     return stored if stored in ("low", "high") else named(pair["metric"]).better
 
@@ -179,7 +178,7 @@ def direction(pair: Mapping[str, object]) -> str:
 
 
 def _check(entries: list[dict], keys: tuple[str, ...], place: tuple[str, ...], notebook: str):
-    """ValueError in one line unless the entries can be stored as they are."""
+    """ValueError, one line, unless the entries can be stored as they are."""
     seen = set()
     for entry in entries:
         if set(entry) - {"direction"} != set(keys):
@@ -202,7 +201,7 @@ def _check(entries: list[dict], keys: tuple[str, ...], place: tuple[str, ...], n
 
 def _check_names(entry: dict, notebook: str, where: str) -> None:
     models = [str(entry[key]).split(":")[0] for key in ("model", "a", "b") if key in entry]
-    models = [files.plain_name("model", name) for name in models]  # free but for its form
+    models = [files.plain_name("model", name) for name in models]  # any plain name is allowed
     for what, names, known in (
         ("notebook", [entry["notebook"]], [notebook]),
         ("model", [m for m in models if m.lower() in MODELS], MODELS),
@@ -225,12 +224,13 @@ def save(
     checksums: Mapping[str, str] | None = None,
     trained: Mapping[str, object] | None = None,
 ) -> Path:
-    """Store a notebook's results in `run`, in place of what it stored there before.
+    """Store a notebook's results in `run`, replacing those that it stored there before.
 
-    checksums: the corpus' (`Corpus.checksums`). trained: device, seconds and versions, where the
-    models were trained by other processes than this one. Other notebooks' results stay. All is
-    checked before anything is written, files are replaced whole, and two notebooks may save at
-    once. A point of a grid saves into its own folder instead of the run's (`Store`).
+    checksums: of the corpus (`Corpus.checksums`). trained: device, seconds and versions, if the
+    models were trained by other processes than this one. Results of other notebooks are kept.
+    Everything is checked before anything is written, each file is replaced whole, and two notebooks
+    may save at the same time. A grid point saves into its own folder instead of the run's
+    (`Store`).
     """
     rows, comparisons, store = list(rows), list(comparisons), Store(run)
     _check(rows, ROW, PLACE, notebook)
@@ -252,19 +252,19 @@ def save_table(frame: pd.DataFrame, run: str, name: str) -> Path:
 
 
 def load_table(run: str, name: str) -> pd.DataFrame:
-    """What `save_table` stored; empty where nothing is."""
+    """The table that `save_table` stored; empty if there is none."""
     return pd.DataFrame(Store(run).read(f"{name}.json", []))
 
 
 def save_csv(frame: pd.DataFrame, run: str, name: str) -> Path:
-    """Write a table for other programs beside a run's rows, as `<name>.csv`; returns its path."""
+    """Write a table as CSV beside a run's rows, as `<name>.csv`; returns its path."""
     path = Store(run).into / f"{files.plain_name('table', name)}.csv"
     files.write_whole(path, frame.to_csv(index=False))
     return path
 
 
 def load(run: str) -> pd.DataFrame:
-    """The rows of a run, one line each; ValueError that names the runs there are."""
+    """The rows of a run, one line each; ValueError with the names of the stored runs."""
     return pd.DataFrame(Store(run).load(ROWS_FILE), columns=list(ROW))
 
 
@@ -276,7 +276,7 @@ def load_comparisons(run: str) -> pd.DataFrame:
 
 
 def origins(run: str) -> dict[str, dict]:
-    """Where a run's results came from, by notebook; ValueError as in `load`."""
+    """The provenance of a run's results, by notebook; ValueError as in `load`."""
     return Store(run).load(ORIGINS_FILE)
 
 
@@ -285,7 +285,7 @@ def table(
     metrics=None,
     line=("notebook", "dataset", "model", "variant"),
 ) -> pd.DataFrame:
-    """Test scores as text, `mean [low, high]`: a line a model and variant, a column a metric."""
+    """Test scores as text, `mean [low, high]`: a row per model and variant, a column per metric."""
     metrics = metrics or (*TESTED, *added())
     test = frame[(frame["split"] == "test") & frame["metric"].isin(metrics)]
     text = [f"{m:.3f} [{a:.3f}, {b:.3f}]" for m, a, b in test[["mean", "ci_low", "ci_high"]].values]

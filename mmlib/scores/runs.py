@@ -1,6 +1,6 @@
-"""Many points in one tidy table; two runs side by side: which scores differ, and what made them.
+"""Many grid points in one tidy table; comparison of two runs: which scores differ, and why.
 
-Points that were superseded (other code, same parameters) lie beside their successors; the newest
+Outdated points (same parameters, older code) are stored beside the newer ones; only the newest
 counts.
 """
 
@@ -18,20 +18,20 @@ from mmlib.scores import results, stats
 from mmlib.scores.results import PLACE, ROW
 from mmlib.scores.store import FILES, ORIGINS_FILE, ROWS_FILE, Store, folder, read
 
-FULL = ["dataset", "model", "variant", "metric"]  # what a line of a table of scores stands for
-SCRIPTS = ("compression-hotel", "compression-sst5", "peers")  # of scripts in tests/benchmarks
-RECORDS = ("versions", "data", "code", "encoders")  # of a manifest: what a result was made from
+FULL = ["dataset", "model", "variant", "metric"]  # columns that identify a line of a score table
+SCRIPTS = ("compression-hotel", "compression-sst5", "peers")  # runs of tests/benchmarks
+RECORDS = ("versions", "data", "code", "encoders")  # of a manifest: inputs of a result
 
 
 def kept() -> list[str]:
-    """The runs that come with the project, by name: a parameter file or script of it made them."""
+    """Names of the runs that come with the project: made by its parameter files or scripts."""
     made = {path.stem for path in files.RUNS.glob("params/*.yaml")} | set(SCRIPTS)
     made |= {path.stem.partition("-")[0] for path in files.RUNS.glob("finetune/*.yaml")}
     return [name for name in results.runs() if name in made]
 
 
 def fullest(table: pd.DataFrame) -> pd.DataFrame:
-    """Test rows, one a data set, model, variant and metric: that with the most seeds."""
+    """Test rows, one per data set, model, variant and metric: the one with the most seeds."""
     test = table[table["split"] == "test"]
     return test.sort_values("n_seeds", ascending=False, kind="stable").drop_duplicates(FULL)
 
@@ -39,7 +39,7 @@ def fullest(table: pd.DataFrame) -> pd.DataFrame:
 def tested(names: Iterable[str]) -> pd.DataFrame:
     """The paired tests of several runs, with the columns `run` and `verdict`.
 
-    verdict: "daf better" and the like, or "not told apart", by `mmlib.scores.results.better`.
+    verdict: e.g. "daf better", or "not told apart", by `mmlib.scores.results.better`.
     """
     empty = pd.DataFrame(columns=[*results.COMPARISON, "run"])
     pairs = [results.load_comparisons(name).assign(run=name) for name in names]
@@ -49,7 +49,7 @@ def tested(names: Iterable[str]) -> pd.DataFrame:
 
 
 def manifests(run: str) -> dict[Path, dict]:
-    """The record of each finished point of a run, the newest for its notebook and parameters."""
+    """Point folder -> manifest of a run's finished points, newest per notebook and parameters."""
     newest: dict[str, tuple[str, Path, dict]] = {}
     for path in folder(run).glob("*/manifest.json"):
         point = path.parent
@@ -61,7 +61,7 @@ def manifests(run: str) -> dict[Path, dict]:
 
 
 def collect(run: str) -> pd.DataFrame:
-    """All rows of a run, its own and its points', with the points' parameters as columns.
+    """All rows of a run and of its grid points, with the points' parameters as columns.
 
     ValueError if there are none. Only finished points are read.
     """
@@ -82,13 +82,13 @@ def collect(run: str) -> pd.DataFrame:
 
 
 def varied(table: pd.DataFrame) -> list[str]:
-    """The parameter columns of a collected table that are not the same everywhere."""
+    """The parameter columns of a collected table that have more than one value."""
     given = [column for column in table if column not in ROW]
     return [column for column in given if table[column].nunique(dropna=False) > 1]
 
 
 def scores(table: pd.DataFrame, metrics=("mae", "corr", "f1_non0")) -> pd.DataFrame:
-    """Test scores of a collected table as text, a line a point and model; equal constants once."""
+    """Test scores of a collected table as text, a row per point and model; equal constants once."""
     again = table.duplicated([*PLACE, "mean"]) & table["model"].isin(results.REFERENCE)
     shown = table[~again]
     line = ["notebook", "dataset", "model", "variant", *varied(table), "n_seeds"]
@@ -96,10 +96,10 @@ def scores(table: pd.DataFrame, metrics=("mae", "corr", "f1_non0")) -> pd.DataFr
 
 
 def compare_runs(a: str, b: str) -> pd.DataFrame:
-    """Scores of run b minus those of run a, row by row, by a paired test over their common seeds.
+    """Scores of run b minus those of run a, row by row, with a paired test over their common seeds.
 
-    Seeds are numbered from 0 in every run, so the first n of both are the same ones. p is that of a
-    paired t test, p_holm is adjusted for all rows. verdict: `equal` (every stored digit), `differs`
+    Seeds are numbered from 0 in every run, so the first n seeds of both are the same. p is from a
+    paired t test; p_holm is adjusted for all rows. verdict: `equal` (every stored digit), `differs`
     (p_holm below .05), `not told apart`, `one seed` (no test), or `only in` one of the two.
     """
     tables = collect(a), collect(b)
@@ -118,7 +118,7 @@ def compare_runs(a: str, b: str) -> pd.DataFrame:
 
 
 def _told_apart(run: str, table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """One row each; equal ones (a constant's, in every point) count once."""
+    """Unique rows; equal rows (e.g. a constant's, stored by every point) are counted once."""
     table = table.assign(seen=table["per_seed"].map(str)).drop_duplicates([*by, "seen"])
     if table.duplicated(by).any():
         extra = ", ".join(set(varied(table)) - {*by, "seen"})
@@ -127,7 +127,7 @@ def _told_apart(run: str, table: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def _paired(a: list | float, b: list | float) -> tuple[float, float, float]:
-    """Mean of b - a, how many seeds, and the p value (NaN where there is no test)."""
+    """Mean of b - a, number of seeds, and p value (NaN if there is no test)."""
     if not isinstance(a, list) or not isinstance(b, list):
         return np.nan, 0, np.nan
     n = min(len(a), len(b))
@@ -147,7 +147,7 @@ def _verdict(row: pd.Series) -> str:
 
 
 def made_by(run: str) -> dict[str, dict[str, str]]:
-    """What made a run's results, by notebook: commit, versions, data, files of code."""
+    """The inputs of a run's results, by notebook: commit, versions, data, code files."""
     made: dict[str, dict[str, str]] = {}
     records = [(record["notebook"], record) for record in manifests(run).values()]
     for notebook, record in (*records, *Store(run).read(ORIGINS_FILE, {}).items()):
@@ -160,7 +160,7 @@ def made_by(run: str) -> dict[str, dict[str, str]]:
 
 
 def facts(record: Mapping[str, Any], within: tuple[str, ...] = ()) -> dict[tuple[str, ...], str]:
-    """All that a record holds, by the names of its sections and its own."""
+    """Flatten a nested record: (section names..., name) -> value as text."""
     flat = {}
     for name, value in record.items():
         if isinstance(value, Mapping):
@@ -171,7 +171,7 @@ def facts(record: Mapping[str, Any], within: tuple[str, ...] = ()) -> dict[tuple
 
 
 def differences(a: str, b: str) -> pd.DataFrame:
-    """Where two runs' results come from different code, versions, data or devices: a line each."""
+    """Differences in code, versions, data or devices between two runs' results, a line each."""
     left, right = made_by(a), made_by(b)
     lines = [
         (notebook, what, left[notebook][what][:40], right[notebook][what][:40])
@@ -183,19 +183,19 @@ def differences(a: str, b: str) -> pd.DataFrame:
 
 
 def rows_of(folder: Path, notebook: str) -> list[dict]:
-    """The rows of a notebook in a folder; none if it stored none, or if they are damaged."""
+    """The rows of a notebook in a folder; empty if there are none or the file is damaged."""
     return [row for row in read(folder / ROWS_FILE, []) if row["notebook"] == notebook]
 
 
 def stored(folder: Path, notebook: str) -> dict[str, int]:
-    """How many entries of a notebook each of `FILES` in a folder holds; 0 where it is damaged."""
+    """Number of entries of a notebook in each of `FILES` in a folder; 0 if the file is damaged."""
     contents = {name: read(folder / name, []) for name in FILES}
     made = {n: [e if isinstance(e, str) else e["notebook"] for e in c] for n, c in contents.items()}
     return {name: notebooks.count(notebook) for name, notebooks in made.items()}
 
 
 def manifest(folder: Path) -> dict:
-    """A point's record; {} if there is none, or if a file of a finished point is damaged."""
+    """A point's manifest; {} if there is none, or if a file of a finished point is damaged."""
     record = read(folder / "manifest.json", {})
     stored = (folder / name for name in FILES) if record.get("state") == "done" else ()
     is_damaged = any(path.exists() and read(path, None) is None for path in stored)

@@ -1,23 +1,23 @@
-"""How sure a score is: intervals and paired tests that hold for other videos and other seeds.
+"""Uncertainty of scores: intervals and paired tests that generalise to other videos and seeds.
 
-Utterances of one video resemble one another, so a video counts as one draw, however long it is; so
-does a seed. A metric is a function of sums over utterances (see `mmlib.scores.metrics`): sums per
-video are made once, and the score without a video is one subtraction. Predictions are (s, n), or
-(n,) for a single seed. Axes: s seed, n utterances, g videos (groups), k parts.
+Utterances of one video are similar, so a video counts as one draw, however long it is; so does a
+seed. A metric is a function of sums over utterances (see `mmlib.scores.metrics`): the sums per
+video are computed once, and the score without a video takes one subtraction. Predictions are
+(s, n), or (n,) for one seed. Axes: s seed, n utterances, g videos (groups), k parts.
 
-The variance of a mean over seeds is the sum of two: that of the videos, by leaving out one at a
-time (jackknife; Efron and Stein 1981, errs on the wide side), and that of the seeds. Their degrees
-of freedom are joined after Satterthwaite (1946). Videos of unequal size count as fewer ones:
-(sum n)^2 / sum n^2 for n utterances each (Kish 1965). What a pair of video and seed adds counts
-twice, so the test is strict where that dominates. An interval of one model's error holds in fewer
-than 19 of 20 cases where its few seeds differ by a bias: in 83 % with three such seeds, as
-`tests/test_stats.py` measures. A difference between two models does not suffer from that.
+The variance of a mean over seeds is the sum of two variances: that of the videos, by the jackknife
+(Efron and Stein 1981; biased upwards), and that of the seeds. Their degrees of freedom are combined
+as in Satterthwaite (1946). For videos of unequal sizes n the effective number is
+(sum n)^2 / sum n^2 (Kish 1965). The interaction of video and seed is counted twice, so the test is
+conservative if the interaction dominates. An interval of one model's error covers less than 95 % if
+its few seeds share a bias: 83 % for three such seeds, as `tests/test_stats.py` measures.
+Differences between two models do not have this problem.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-import scipy  # its parts load when they are first used; a grid's workers need none
+import scipy  # submodules load at first use; a grid's workers need none
 
 from mmlib.scores.metrics import Metric
 
@@ -50,7 +50,7 @@ class Summary(NamedTuple):
 
 
 def _video_sums(metric: Metric, pred, truth, groups, weights=None) -> np.ndarray:
-    """What each video adds to the metric's sums, (s, g, k), utterances weighted if asked."""
+    """Sums of the metric's parts over each video, (s, g, k); utterances weighted if asked."""
     pred, truth = np.atleast_2d(np.asarray(pred, float)), np.asarray(truth, float)
     weights = np.ones(len(truth)) if weights is None else np.asarray(weights, float)
     if not pred.shape[-1] == len(truth) == len(groups) == len(weights):
@@ -74,42 +74,42 @@ def _video_sums(metric: Metric, pred, truth, groups, weights=None) -> np.ndarray
 
 
 class _Spread(NamedTuple):
-    """How far a mean over seeds lies from what other videos and seeds would give."""
+    """Uncertainty of a mean over seeds, for other videos and seeds."""
 
     error: float  # standard error
     freedom: float  # degrees of freedom, at least 1
 
     @property
     def halfwidth(self) -> float:
-        """Half of the interval at LEVEL."""
+        """Half-width of the interval at LEVEL."""
         return float(scipy.stats.t.ppf((1 + LEVEL) / 2, self.freedom)) * self.error
 
 
 def _spread(scores: np.ndarray, without: np.ndarray, counts: np.ndarray) -> _Spread:
-    """scores (s,) of each seed, `without` (s, g) one video each, counts (g,) of utterances."""
+    """From scores (s,) per seed, scores `without` one video (s, g), and utterance counts (g,)."""
     s, g = without.shape
     left_out = without.mean(axis=0)  # (g,)
     videos = (g - 1) / g * ((left_out - left_out.mean()) ** 2).sum()
     seeds = scores.var(ddof=1) / s if s > 1 else 0.0
     if videos + seeds == 0:
         return _Spread(0.0, 1.0)
-    effective = counts.sum() ** 2 / (counts**2).sum()  # as many videos of equal size
+    effective = counts.sum() ** 2 / (counts**2).sum()  # effective number of videos of equal size
     parts = videos**2 / max(1.0, effective - 1) + seeds**2 / max(1, s - 1)
     return _Spread(float(np.sqrt(videos + seeds)), float((videos + seeds) ** 2 / parts))
 
 
 def _without_each(metric: Metric, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of all videos, (s,), and of all but one, (s, g), from sums (s, g, k)."""
+    """Scores on all videos, (s,), and without each video, (s, g), from sums (s, g, k)."""
     total = sums.sum(axis=1, keepdims=True)
     return metric.combine(total)[:, 0], metric.combine(total - sums)
 
 
 def interval(metric: Metric, pred, truth, groups, *, weights=None) -> Interval:
-    """The interval of the mean score over seeds: for other videos AND other seeds.
+    """The interval of the mean score over seeds, for other videos AND other seeds.
 
-    pred (s, n) or (n,), truth (n,), groups (n,) names of videos, weights (n,) of utterances. One
-    seed has no seed part. It ends at the best score there is, 1 or 0. ValueError where lengths
-    differ or there is one video only.
+    pred (s, n) or (n,), truth (n,), groups (n,) names of videos, weights (n,) of utterances. With
+    one seed there is no variance of seeds. The interval is cut at the best possible score, 1 or 0.
+    ValueError if lengths differ or if there is only one video.
     """
     sums = _video_sums(metric, pred, truth, groups, weights)  # (s, g, k)
     scores, without = _without_each(metric, sums)
@@ -124,8 +124,8 @@ def interval(metric: Metric, pred, truth, groups, *, weights=None) -> Interval:
 def compare(metric: Metric, a, b, truth, groups, *, weights=None) -> Difference:
     """Score of model a minus score of model b on the same utterances, mean over the same seeds.
 
-    a, b: (s, n) or (n,); weights (n,) of utterances. Interval and p (two-sided t test) count
-    videos and seeds as `interval` does, and agree: p < .05 where the interval excludes 0.
+    a, b: (s, n) or (n,); weights (n,) of utterances. Interval and p (two-sided t test) account for
+    videos and seeds as in `interval`, and agree: p < .05 if and only if the interval excludes 0.
     """
     sums = [_video_sums(metric, x, truth, groups, weights) for x in (a, b)]
     if sums[0].shape != sums[1].shape:
@@ -135,22 +135,22 @@ def compare(metric: Metric, a, b, truth, groups, *, weights=None) -> Difference:
 
 
 def around(scores: np.ndarray, without: np.ndarray, counts: np.ndarray) -> Interval:
-    """The interval of the mean of scores (s,); `without` (s, g) a group each, counts (g,)."""
+    """Interval of the mean of scores (s,); `without` (s, g): without each group; counts (g,)."""
     mean, half = float(scores.mean()), _spread(scores, without, counts).halfwidth
     return Interval(mean - half, min(mean + half, 1.0))
 
 
 def difference(gaps: np.ndarray, without: np.ndarray, counts: np.ndarray) -> Difference:
-    """The mean of gaps (s,) and its test; `without` (s, g) a group each, counts (g,)."""
+    """The mean of gaps (s,) and its test; `without` (s, g): without each group; counts (g,)."""
     diff, spread = float(gaps.mean()), _spread(gaps, without, counts)
-    if spread.error < 1e-12:  # rounding: there is nothing that other draws would change
+    if spread.error < 1e-12:  # only rounding error: other draws would change nothing
         return Difference(diff, diff, diff, float(abs(diff) < 1e-12))
     p = 2 * float(scipy.stats.t.sf(abs(diff) / spread.error, spread.freedom))
     return Difference(diff, diff - spread.halfwidth, diff + spread.halfwidth, p)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """p values adjusted for having looked at all of them (Holm 1979), in the same order."""
+    """p values with Holm's correction (1979) for multiple tests, in the same order."""
     from statsmodels.stats.multitest import multipletests
 
     return multipletests(np.asarray(p, float), method="holm")[1]
@@ -162,9 +162,9 @@ def p_text(p: float) -> str:
 
 
 def over_seeds(scores: np.ndarray) -> Summary:
-    """Summary of a score per seed, (s,); other seeds only, the test videos stay as they are.
+    """Summary of one score per seed, (s,): for other seeds only, with the test videos fixed.
 
-    One seed says nothing about others: its sd is 0 and its interval has no width.
+    With one seed, sd is 0 and the interval has no width.
     """
     scores = np.asarray(scores, float)
     mean, s = float(scores.mean()), len(scores)

@@ -1,7 +1,7 @@
-"""Where results lie, and what is left of them after a loss of power.
+"""Where results are stored, and what happens to files damaged by a crash.
 
-One object, `Store`, writes and reads the files of a run. A file that is empty or cut off counts as
-not done: it is named in a warning of one line, and stops no command on another run.
+`Store` writes and reads the files of a run. A file that is empty or cut off counts as missing: a
+warning of one line names it, and commands on other runs still work.
 """
 
 import json
@@ -15,20 +15,20 @@ from typing import Any, ClassVar
 from mmlib import files
 
 FILES = ROWS_FILE, PAIRS_FILE, ORIGINS_FILE = "metrics.json", "comparisons.json", "provenance.json"
-RESERVED = ("finetune", "grids", "params", "settings.json")  # the project's own, beside the runs
+RESERVED = ("finetune", "grids", "params", "settings.json")  # used by the project itself
 
 log = logging.getLogger(__name__)
 
 
 def folder(run: str) -> Path:
-    """Folder of a run; ValueError for a name that is no plain folder name, or the project's own."""
+    """Folder of a run; ValueError if the name is reserved or is not a plain folder name."""
     if run.lower() in RESERVED:
         raise ValueError(f"run {run!r}: papermill_runs has that for itself; choose another name")
     return files.RUNS / files.plain_name("run", run)
 
 
 def runs() -> list[str]:
-    """Names of the runs whose results are whole; a warning names a file that is not."""
+    """Names of the runs whose files are all readable; a warning names a file that is not."""
     own = (files.point_folder(), ROWS_FILE)
     names = {path.parent.name for path in files.RUNS.glob(f"*/{ROWS_FILE}")}
     names |= {run for into, run, name in Store._written if (into, name) == own}
@@ -37,7 +37,7 @@ def runs() -> list[str]:
 
 
 def read(path: Path, default: Any) -> Any:
-    """The JSON of a file; `default` where there is none, or where it is empty or cut off."""
+    """The JSON of a file; `default` if the file is missing, empty or cut off."""
     try:
         return json.loads(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -49,7 +49,7 @@ def read(path: Path, default: Any) -> Any:
 
 @lru_cache
 def _warn(path: Path, state: str) -> None:
-    """Once in a process: a batch reads the same file again and again."""
+    """Warn once per process: a batch reads the same file many times."""
     log.warning("%s is %s: it counts as not done; what wrote it, run again, makes it anew",
                 path, state)  # fmt: skip
 
@@ -57,28 +57,28 @@ def _warn(path: Path, state: str) -> None:
 class Store:
     """The files of one run: where this process writes them, and where it reads them.
 
-    A process that executes a point of a grid writes into the point's own folder, whatever the run
-    is called, and reads from there what it wrote itself. All else, and all other runs, it reads
-    from the run's folder. ValueError for a run that is no plain folder name.
+    A process that executes a grid point writes into the point's own folder, whatever the run's
+    name, and reads there what it has written itself. Everything else, also of other runs, is read
+    from the run's folder. ValueError if the run's name is not a plain folder name.
     """
 
     _written: ClassVar[set[tuple]] = set()  # (folder, run, file) that this process has written
 
     def __init__(self, run: str) -> None:
         self.run, self.folder = run, folder(run)
-        self.into = files.point_folder() or self.folder  # what this process writes to
+        self.into = files.point_folder() or self.folder  # folder to which this process writes
 
     def path(self, name: str) -> Path:
-        """The file that this process reads."""
+        """The path from which this process reads a file."""
         is_own = (self.into, self.run, name) in self._written
         return (self.into if is_own else self.folder) / name
 
     def read(self, name: str, default: Any) -> Any:
-        """What a file holds; `default` where there is none, or where it is empty or cut off."""
+        """The content of a file; `default` if the file is missing, empty or cut off."""
         return read(self.path(name), default)
 
     def is_whole(self) -> bool:
-        """Whether all of `FILES` can be read; where some can, a warning names one that cannot."""
+        """Whether all of `FILES` can be read; if only some exist, a warning names a missing one."""
         paths = [self.path(name) for name in FILES]
         missing = [path for path in paths if not path.exists()]
         for path in missing if len(missing) < len(paths) else ():
@@ -86,7 +86,7 @@ class Store:
         return all(read(path, None) is not None for path in paths)
 
     def load(self, name: str) -> Any:
-        """What a file holds; ValueError that names the runs there are, where that is nothing."""
+        """The content of a file; ValueError with the names of the stored runs if it has none."""
         if (content := self.read(name, None)) is None:
             raise ValueError(
                 f"no results of run {self.run!r} (stored: {', '.join(runs()) or 'none yet'}), "
@@ -95,11 +95,11 @@ class Store:
         return content
 
     def lock(self) -> AbstractContextManager[None]:
-        """Held while files are read and replaced; makes the folder."""
+        """A lock to hold while files are read and replaced; creates the folder."""
         return files.locked(self.into / ".lock")
 
     def kept(self, name: str, default: Any) -> Any:
-        """What a file to be replaced holds; one that is empty or cut off is moved aside."""
+        """The content of a file that will be replaced; a damaged file is moved aside first."""
         path = self.into / name
         content = read(path, None)
         if content is None and path.exists():
@@ -109,7 +109,7 @@ class Store:
         return default if content is None else content
 
     def write(self, name: str, content: list[dict] | dict) -> Path:
-        """Replace a file; a list has an entry a line. Returns its path."""
+        """Replace a file and return its path; a list is written with one entry per line."""
         if isinstance(content, dict):
             text = json.dumps(content, indent=1, sort_keys=True)
         else:

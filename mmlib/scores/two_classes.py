@@ -1,8 +1,8 @@
 """AUC and balanced accuracy of two classes, with intervals over groups.
 
-Both ignore how many of each class there are, so they compare corpora of different base rates. AUC
-also ignores the scale of a score. An AUC is no function of sums over utterances; without one group
-it is the whole minus the pairs of that group. Axes: s seed, n utterances, g groups.
+Neither depends on the class shares, so both can compare corpora with different base rates. AUC also
+does not depend on the scale of a score. It is not a function of sums over utterances: to leave out
+a group, its pairs are subtracted. Axes: s seed, n utterances, g groups.
 """
 
 from typing import NamedTuple
@@ -12,36 +12,36 @@ from scipy.stats import rankdata
 
 from mmlib.scores import stats
 
-LEAST = 30  # of either class
+LEAST = 30  # minimum number of utterances of each class
 
 
 class Parts(NamedTuple):
-    """A score of all utterances, and of all but one group."""
+    """A score of all utterances, and the scores without one group."""
 
     scores: np.ndarray  # (s,)
     without: np.ndarray  # (s, g)
     counts: np.ndarray  # (g,) utterances
 
     def interval(self) -> stats.Interval:
-        """Of the mean over seeds, as `mmlib.scores.stats.interval` makes it."""
+        """The interval of the mean over seeds, as in `mmlib.scores.stats.interval`."""
         return stats.around(*self)
 
     def minus(self, other: "Parts") -> stats.Difference:
-        """Paired by seed and group, as `mmlib.scores.stats.compare` does it."""
+        """The difference, paired by seed and group, as in `mmlib.scores.stats.compare`."""
         gaps = self.scores - other.scores, self.without - other.without
         return stats.difference(*gaps, self.counts)
 
 
 def auc(score: np.ndarray, positive: np.ndarray, groups: np.ndarray) -> Parts:
-    """Share of pairs of a positive and a negative that score (s, n) or (n,) puts in order.
+    """Share of (positive, negative) pairs that score (s, n) or (n,) puts in the right order.
 
     Equal scores count half (Mann and Whitney 1947). positive (n,) bool, groups (n,) names.
-    ValueError, one line, for fewer than LEAST of either class, or one group.
+    ValueError, one line, for fewer than LEAST utterances of a class, or only one group.
     """
     code, counts = _groups(positive, groups)
     score, pairs = np.atleast_2d(score), []
     for one in score:
-        own = np.zeros(len(one))  # ordered pairs of each utterance with all of the other class
+        own = np.zeros(len(one))  # correctly ordered pairs of each utterance with the other class
         for side, sign in ((positive, 1), (~positive, -1)):
             inside = rankdata(sign * one[side])
             own[side] = rankdata(sign * one)[side] - inside
@@ -54,7 +54,7 @@ def auc(score: np.ndarray, positive: np.ndarray, groups: np.ndarray) -> Parts:
 
 
 def balanced_accuracy(chosen: np.ndarray, positive: np.ndarray, groups: np.ndarray) -> Parts:
-    """Mean of the shares of positives and of negatives that chosen (s, n) or (n,) bool has right.
+    """Mean recall of positives and negatives, for predictions chosen (s, n) or (n,) bool.
 
     ValueError as in `auc`.
     """
@@ -69,7 +69,7 @@ def balanced_accuracy(chosen: np.ndarray, positive: np.ndarray, groups: np.ndarr
 
 
 def _groups(positive: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Number of each utterance's group (n,) and the groups' sizes (g,)."""
+    """Index of each utterance's group (n,) and the groups' sizes (g,)."""
     classes = {"positive": int(positive.sum()), "negative": int((~positive).sum())}
     name, n = min(classes.items(), key=lambda pair: pair[1])
     if n < LEAST:

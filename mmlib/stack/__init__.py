@@ -1,4 +1,4 @@
-"""Stacks: s models of one shape trained at once, on one class of vectors."""
+"""Stacks: s models of the same shape, trained together; and the feature vectors they learn from."""
 
 from mmlib import lazily
 

@@ -1,8 +1,8 @@
-"""A tuning budget and what it chose, on file: every candidate, its error, and the best one.
+"""Stored results of hyperparameter tuning: every candidate, its error, and the best candidate.
 
-`papermill_runs/settings.json` holds one entry a data set (with its encoders, if these are not the
-default), variant and model. `mmlib.daf.tune` and `mmlib.dyfulm.tune` spend the budget of their
-paper; the notebooks read what was chosen.
+`papermill_runs/settings.json` holds one entry per data set (with its encoders, if these are not the
+default), variant and model. `mmlib.daf.tune` and `mmlib.dyfulm.tune` write the entries of their
+paper; the notebooks read the chosen settings.
 """
 
 import json
@@ -17,12 +17,12 @@ import numpy as np
 from mmlib.files import RUNS, locked, write_whole
 
 FILE = RUNS / "settings.json"
-NEAR = 0.005  # a candidate whose error exceeds the best one's by less is as good
+NEAR = 0.005  # candidates whose error exceeds the lowest error by less than this count as equal
 
 
 def draw(ranges: Mapping[str, object], n: int) -> list[dict[str, float]]:
-    """n candidates at random from the ranges, the same in every call."""
-    from sklearn.model_selection import ParameterSampler  # half of a worker's start
+    """Draw n random candidates from the ranges; the seed is fixed, so every call gives the same."""
+    from sklearn.model_selection import ParameterSampler  # imported late: slow to load
 
     draws = ParameterSampler(ranges, n, random_state=0)
     return [{name: round(float(value), 5) for name, value in one.items()} for one in draws]
@@ -31,9 +31,9 @@ def draw(ranges: Mapping[str, object], n: int) -> list[dict[str, float]]:
 def entry(
     candidates: Sequence[Any], errors: np.ndarray, names: Sequence[str], error: str = "cv_mae"
 ) -> dict:
-    """The best of the candidates and all of them, with their errors (c,) under the name `error`.
+    """One file entry: the best candidate, and all candidates with their errors (c,).
 
-    names: the fields that the candidates differ in.
+    names: the fields in which the candidates differ. error: the key for the errors.
     """
     tried = [
         {**{name: getattr(candidate, name) for name in names}, error: round(float(value), 4)}
@@ -44,25 +44,25 @@ def entry(
 
 
 def place(dataset: str, *encoders: str | Path, default: Sequence[str | Path] = ()) -> str:
-    """The name under which a data set's choices stand: its own, with encoders not the default."""
+    """Key of a data set's entries: its name, followed by the encoders unless they are default."""
     if not encoders or encoders == tuple(default):
         return dataset
     return f"{dataset}-{'+'.join(Path(encoder).name for encoder in encoders)}"
 
 
 def stored(dataset: str) -> dict[str, dict[str, dict]]:
-    """The entries of a data set, by variant and model; none if nothing was tuned."""
+    """The entries of a data set, by variant and model; empty if nothing was tuned."""
     return everything().get(dataset, {})
 
 
 @lru_cache
 def missing(dataset: str, what: str, used: str, command: str) -> None:
-    """Print in one line that nothing was tuned, and what would tune it; once in a process."""
+    """Print in one line that nothing was tuned and which command tunes; once per process."""
     print(f"{dataset}: {what} is not tuned, {used}; to tune: {command}")
 
 
 def store(dataset: str, variant: str, model: str, entry: dict) -> None:
-    """Add one choice to the file, atomically; two runs may write at once."""
+    """Add one entry to the file, atomically and under a lock: several runs may write at once."""
     with locked(FILE.with_suffix(".lock")):
         entries = everything()
         entries.setdefault(dataset, {}).setdefault(variant, {})[model] = entry
@@ -70,9 +70,9 @@ def store(dataset: str, variant: str, model: str, entry: dict) -> None:
 
 
 def table(dataset: str, names: Sequence[str], error: str = "cv_mae") -> list[dict]:
-    """One row a tuned model: variant, rule, chosen values, its error, the candidates' spread.
+    """One row per tuned model: variant, rule, chosen values, lowest and highest error.
 
-    near: how many of the candidates are within `NEAR` of the best one, itself counted.
+    near: number of candidates whose error is within `NEAR` of the lowest, the best one included.
     """
     rows = []
     for variant, models in stored(dataset).items():
@@ -86,7 +86,7 @@ def table(dataset: str, names: Sequence[str], error: str = "cv_mae") -> list[dic
 
 
 def everything() -> dict[str, dict[str, dict[str, dict]]]:
-    """All that was tuned, by data set, variant and model; ValueError where the file is damaged."""
+    """All entries, by data set, variant and model; ValueError if the file is damaged."""
     try:
         return json.loads(FILE.read_text())
     except FileNotFoundError:

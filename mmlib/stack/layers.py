@@ -1,7 +1,7 @@
-"""Stacks: s models of one shape in one module, trained at once and never mixed.
+"""Stacks: s independent models of the same shape in one module, trained together.
 
-Every parameter has a leading stack axis, so that a batched matrix product computes all members;
-s = 1 is the plain model. Axes: s stack member, b batch, l layer, d feature, h hidden.
+Every parameter has a leading stack axis, so one batched matrix product computes all members;
+s = 1 is an ordinary model. Axes: s stack member, b batch, l layer, d feature, h hidden.
 """
 
 import math
@@ -14,17 +14,17 @@ from torch import Tensor, nn
 
 
 class Stacked(nn.Module):
-    """A module all of whose parameters and buffers are (s, ...)."""
+    """A module whose parameters and buffers all have the shape (s, ...)."""
 
     def reset(self, streams: Sequence[np.random.Generator]) -> Self:
-        """Fresh initial weights, each member's from its own stream."""
+        """Draw new initial weights, those of each member from its own random stream."""
         for layer in self.modules():
             if isinstance(layer, Layer):
                 layer.reset(streams)
         return self
 
     def replace(self, state: Mapping[str, Tensor]) -> None:
-        """Take parameters and buffers of another number of members, name -> (s, ...), as is."""
+        """Replace parameters and buffers by name -> (s, ...); s may differ from before; no copy."""
         for name, values in state.items():
             path, _, leaf = name.rpartition(".")
             owner = self.get_submodule(path)
@@ -33,14 +33,14 @@ class Stacked(nn.Module):
 
 
 class Layer(nn.Module):
-    """Parameters (s, ...) that start uniform in +-bound."""
+    """Parameters (s, ...) with initial values drawn uniformly from [-bound, bound]."""
 
     def __init__(self, bound: float) -> None:
         super().__init__()
         self.bound = bound
 
     def reset(self, streams: Sequence[np.random.Generator]) -> None:
-        """Fresh values, each member's from its own stream."""
+        """Draw new values, those of each member from its own random stream."""
         for parameter in self.parameters():
             draws = [rng.uniform(-self.bound, self.bound, parameter.shape[1:]) for rng in streams]
             parameter.data.copy_(torch.from_numpy(np.stack(draws)))
@@ -55,9 +55,9 @@ class Linear(Layer):
         self.bias = nn.Parameter(torch.zeros(s, 1, h)) if bias else None
 
     def forward(self, x: Tensor, factor: Tensor | None = None) -> Tensor:
-        """`factor` (s, d) multiplies the inputs, by way of the weights, which are smaller.
+        """x W + b in the dtype of x; `factor` (s, d) scales the input features.
 
-        Inputs in bfloat16 are multiplied in bfloat16.
+        The factor is applied to the weights, which are smaller than the inputs.
         """
         flat = x.flatten(1, -2)  # (s, b, d)
         weight = self.weight if factor is None else self.weight * factor[..., None]
@@ -69,8 +69,8 @@ class Linear(Layer):
 class BiLSTM(Layer):
     """s independent bidirectional LSTMs over l, (s, b, l, d) -> (s, b, l, 2 h).
 
-    torch.nn.LSTM's equations with one bias, and the gates in the order i, f, o, g. The two
-    directions are members of one stack of 2 s: the second reads from the end.
+    The equations of torch.nn.LSTM with one bias, and the gates in the order i, f, o, g. The two
+    directions are members of one stack of size 2 s; the second reads the sequence backwards.
     """
 
     def __init__(self, s: int, d: int, h: int) -> None:
@@ -95,14 +95,14 @@ class BiLSTM(Layer):
 
 
 class Masks:
-    """Random zero/scale masks from one stream a stack member, so that members never interact.
+    """Dropout masks; each stack member has its own random stream, so members never interact.
 
-    Random bytes are compared with a threshold: a rate is a multiple of 1/256. numpy draws them on
-    the CPU, hence the same masks on every device.
+    Random bytes are compared with a threshold, so rates are rounded to multiples of 1/256. numpy
+    draws the bytes on the CPU, so the masks are the same on every device.
     """
 
     def __init__(self, streams: Sequence[np.random.Generator], rates: Sequence[float]) -> None:
-        """`rates` (s,): the share of values set to zero, in [0, 1). ValueError outside."""
+        """rates (s,): share of values set to zero, in [0, 1); ValueError outside this range."""
         for rate in rates:
             if not 0 <= round(256 * rate) < 256:
                 raise ValueError(f"a dropout rate of {rate} drops all or nothing; use 0 to 0.99")
@@ -118,14 +118,14 @@ class Masks:
         return drawn >= self.cuts.view(-1, *[1] * len(shape))
 
     def scale(self, shape: Sequence[int]) -> Tensor:
-        """Dropout's factor: 0, or 1 / (1 - rate), (s, *shape) float32."""
+        """The dropout factors: 0 or 1 / (1 - rate), (s, *shape) float32."""
         gain = 256 / (256 - self.cuts.float())
         return self.keep(shape) * gain.view(-1, *[1] * len(shape))
 
 
 class Noise(NamedTuple):
-    """The random parts of training; evaluation passes none."""
+    """The dropout masks used in training; evaluation uses none."""
 
-    features: Masks  # columns of the input vectors, one mask a batch
-    hidden: Masks  # entries of the hidden state
-    modalities: Masks | None = None  # whole modalities, one utterance at a time
+    features: Masks  # on columns of the input vectors, one mask per batch
+    hidden: Masks  # on entries of the hidden state
+    modalities: Masks | None = None  # on whole modalities, drawn for each utterance

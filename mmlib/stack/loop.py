@@ -1,7 +1,7 @@
-"""The training loop of a stack: each member with its own order, masks, rates and early stopping.
+"""The training loop of a stack; each member has its own order, masks, rates and early stopping.
 
-A `Task` says what is learned; the loop knows nothing else about a model. A member's result does
-not depend, to 1e-6, on which others share its stack, and a member that has stopped leaves it.
+A `Task` defines what is learned; the loop knows nothing else about the model. Up to 1e-6, a
+member's result does not depend on the other members; a member that has stopped leaves the stack.
 Axes: s stack member, b batch, n utterances, k loss.
 """
 
@@ -17,8 +17,8 @@ from torch import Tensor
 from mmlib.stack.layers import Stacked
 from mmlib.stack.task import Member, Streams, Task, noise
 
-# AdamW divides a gradient by its own size + EPS. With torch's 1e-8 a gradient that is zero but for
-# rounding moves its weight by up to the learning rate, in a direction that rounding decides.
+# AdamW divides a gradient by its own magnitude + EPS. With torch's 1e-8, a gradient that is zero
+# up to rounding error moves its weight by up to the learning rate, in an arbitrary direction.
 EPS = 1e-6
 
 OnStep = Callable[[int, Any], None]  # (number of updates so far, the model)
@@ -31,9 +31,9 @@ def run(
     streams: Sequence[Streams],
     on_step: OnStep | None = None,
 ) -> "Best":
-    """Train `model`, a stack of those members, and leave each at its best epoch.
+    """Train `model`, a stack of `members`; each member ends with the weights of its best epoch.
 
-    FloatingPointError where a loss is not finite.
+    FloatingPointError if a loss is not finite.
     """
     best, step = Best(task, model, members), 0
     optimizer, running = Optimizer(model, members), np.arange(len(members))
@@ -62,7 +62,7 @@ def run(
 
 
 def _batches(members: Sequence[Member], streams: Sequence[Streams], n: int) -> Iterator[Tensor]:
-    """Whole batches of an epoch of n rows, (s, b) row numbers; the rest of an order is left out."""
+    """Full batches of an epoch of n rows, as row numbers (s, b); an incomplete batch is dropped."""
     orders = [own.order.permutation(m.train) for m, own in zip(members, streams, strict=True)]
     batch = min(members[0].settings.batch, n)
     order = torch.from_numpy(np.stack([order[: n - n % batch] for order in orders]))
@@ -70,7 +70,7 @@ def _batches(members: Sequence[Member], streams: Sequence[Streams], n: int) -> I
 
 
 def _valid(task: Task, model: Stacked, members: Sequence[Member]) -> np.ndarray:
-    """Mean losses of each member on its validation rows, (s, k)."""
+    """Mean losses of each member on its own validation rows, (s, k)."""
     longest = max(len(member.valid) for member in members)
     rows = torch.from_numpy(np.stack([np.resize(m.valid, longest) for m in members]))  # (s, n)
     rows, batch = rows.to(task.device), members[0].settings.batch
@@ -83,10 +83,10 @@ def _valid(task: Task, model: Stacked, members: Sequence[Member]) -> np.ndarray:
 
 
 class Optimizer:
-    """AdamW with one learning rate and weight decay a member, by torch's fused kernel.
+    """AdamW with its own learning rate and weight decay for each member, in torch's fused kernel.
 
-    Neighbouring members with equal settings share a slice of each parameter, so a stack of seeds
-    costs the same kernel calls as one model.
+    Neighbouring members with equal settings share one slice of each parameter, so a stack that
+    differs only in seeds needs as many kernel calls as one model.
     """
 
     def __init__(self, model: Stacked, members: Sequence[Member]) -> None:
@@ -105,7 +105,7 @@ class Optimizer:
         self.adamw = torch.optim.AdamW(groups, eps=EPS, fused=True)
 
     def step(self, loss: Tensor, number: int) -> None:
-        """Update `number`, from the sum of the members' losses; FloatingPointError for NaN."""
+        """Update `number`, from the members' summed loss; FloatingPointError if not finite."""
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the loss of step {number} is not finite: lower lr, or look at the passport"
@@ -118,7 +118,7 @@ class Optimizer:
         self.adamw.step()
 
     def keep(self, rows: np.ndarray) -> None:
-        """Go on with the members `rows` (ascending) of the stack; the others leave the model."""
+        """Keep the members `rows` (ascending) of the stack and remove the others from the model."""
         self.model.replace({n: v[rows] for n, v in self.model.state_dict().items()})
         parameters = dict(self.model.named_parameters())
         for part in self.slices:
@@ -131,16 +131,16 @@ class Optimizer:
 
 @dataclass
 class _Slice:
-    """The part of a parameter that belongs to neighbouring members."""
+    """The slice of a parameter that belongs to neighbouring members with equal settings."""
 
     name: str
     first: int
     last: int
-    values: Tensor  # (last - first, ...), in the parameter's memory
+    values: Tensor  # (last - first, ...), a view of the parameter
 
 
 class Best:
-    """Each member's parameters at its lowest validation loss, and who has patience left."""
+    """Each member's parameters at its lowest validation loss, and which members still train."""
 
     def __init__(self, task: Task, model: Stacked, members: Sequence[Member]) -> None:
         self.task, self.model, self.members = task, model, members
@@ -148,13 +148,13 @@ class Best:
         self.loss = np.full(len(members), np.inf)
         self.epoch = np.zeros(len(members), dtype=int)
         self.longest = members[0].settings.epochs
-        # Mean losses on "train" and "valid", (epochs, s, k), constant once a member has stopped.
+        # Mean losses on "train" and "valid", (epochs, s, k); constant after a member has stopped.
         self.curves: dict[str, np.ndarray] = {}
 
     def see(self, epoch: int, running: np.ndarray, train: Tensor, valid: np.ndarray) -> None:
-        """Take in the losses (s, k) of the members `running`, those in the model, after an epoch.
+        """Record the losses (s, k) of the members `running`, which are in the model, of one epoch.
 
-        FloatingPointError where what early stopping goes by is not finite.
+        FloatingPointError if the early-stopping criterion is not finite.
         """
         loss = self.task.criterion(valid)
         if len(failed := running[~np.isfinite(loss)]):

@@ -1,6 +1,6 @@
 """What a stack learns: settings, members with their random streams, data, losses.
 
-A subclass of `Task` says what one paper adds. Axes: s stack member, b batch, n utterances, k loss.
+Each paper has its subclass of `Task`. Axes: s stack member, b batch, n utterances, k loss.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,15 +19,15 @@ RATES = {"features": "feature_dropout", "hidden": "dropout", "modalities": "moda
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a model learns; a subclass adds what the model is, its `shape` among it.
+    """Hyperparameters of training; a subclass adds those of the model, including its `shape`.
 
-    ValueError, one line, for a number with which nothing can be learned.
+    ValueError, one line, for a value with which nothing can be learned.
     """
 
-    SHARED: ClassVar = ("shape", "batch", "epochs", "patience")  # by the members of one stack
+    SHARED: ClassVar = ("shape", "batch", "epochs", "patience")  # the same for a whole stack
 
     lr: float
-    fusion_lr: float = 1.0  # rate of the fusion's own parameters, as a multiple of lr
+    fusion_lr: float = 1.0  # learning rate of the fusion's own parameters, as a multiple of lr
     weight_decay: float = 1e-2
     feature_dropout: float = 0.5
     dropout: float
@@ -47,7 +47,7 @@ class Settings:
 
 
 def same_shape(settings: Sequence[Any], fields: Sequence[str]) -> None:
-    """ValueError unless the settings agree in those fields, as members of one stack must."""
+    """ValueError unless the settings agree in `fields`, as members of one stack must."""
     shapes = {str([getattr(candidate, name) for name in fields]) for candidate in settings}
     if len(shapes) != 1:
         raise ValueError(
@@ -57,7 +57,7 @@ def same_shape(settings: Sequence[Any], fields: Sequence[str]) -> None:
 
 
 class Streams(NamedTuple):
-    """The independent random streams of one seed; a model uses those it needs."""
+    """The independent random streams of one seed; a model uses the ones that it needs."""
 
     weights: np.random.Generator
     order: np.random.Generator
@@ -81,7 +81,7 @@ class Member(NamedTuple):
 
 
 def noise(members: Sequence[Member], streams: Sequence[Streams]) -> Noise:
-    """The masks of a stack, each member's at its own rates and from its own streams."""
+    """The dropout masks of a stack; each member has its own rates and its own random streams."""
     masks = {}
     for stream, rate in RATES.items():
         if hasattr(members[0].settings, rate):
@@ -91,50 +91,50 @@ def noise(members: Sequence[Member], streams: Sequence[Streams]) -> Noise:
 
 
 class Task:
-    """What a stack learns from which features, on a device."""
+    """What a stack learns, from which features, on which device."""
 
-    predict: Callable[[Any, Features], Any]  # what a trained model says of features
-    read_texts: Callable[[Sequence[str], Features], Features]  # made as those of training
+    predict: Callable[[Any, Features], Any]  # (trained model, features) -> prediction
+    read_texts: Callable[[Sequence[str], Features], Features]  # (texts, training features)
 
     def __init__(
         self, features: Features, settings: Settings | Sequence[Settings], device: str = "cpu"
     ) -> None:
-        """ValueError where settings of different shape are to be members of one stack."""
+        """ValueError if there are no settings, or if they differ in what a stack must share."""
         self.candidates = [settings] if isinstance(settings, Settings) else list(settings)
         if not self.candidates:
             raise ValueError("no settings to train with; pass one or more")
-        self.settings = self.candidates[0]  # for what all members share
+        self.settings = self.candidates[0]  # read for values that all members share
         same_shape(self.candidates, self.settings.SHARED)
         self.features, self.device = features, device
         self.x = {m: torch.as_tensor(values, device=device) for m, values in features.x.items()}
         self.memory = {m: values.new_empty(0) for m, values in self.x.items()}
 
     def gather(self, name: str, rows: Tensor) -> Tensor:
-        """x[name] of the rows (s, b), (s, b, ...), in the memory of the last batch."""
+        """x[name] at `rows` (s, b), as (s, b, ...); overwrites the memory of the last batch."""
         x = self.x[name]
         memory = self.memory[name].resize_(rows.numel(), *x.shape[1:])
         torch.index_select(x, 0, rows.flatten(), out=memory)
         return memory.view(*rows.shape, *x.shape[1:])
 
     def create(self, members: Sequence[Member]) -> Stacked:
-        """What the optimizer trains, its initial weights not yet drawn."""
+        """The learner, i.e. the module that is optimized; its initial weights are not drawn yet."""
         raise NotImplementedError
 
     def trained(self, learner: Any) -> Any:
-        """The part of it that is kept, for `predict`."""
+        """The part of the learner that is kept after training, for `predict`."""
         return learner
 
     def losses(self, learner: Any, rows: Tensor, noise: Noise | None = None) -> Tensor:
-        """k losses of each utterance of the rows (s, b), (s, k, b); no noise when validating."""
+        """k losses of each utterance in `rows` (s, b), as (s, k, b); no noise in validation."""
         raise NotImplementedError
 
     def objective(self, learner: Any, losses: Tensor) -> Tensor:
-        """What the optimizer lowers, (s,), from a batch's mean losses (s, k)."""
+        """The quantity that is minimised, (s,), from a batch's mean losses (s, k)."""
         return losses[:, 0]
 
     def criterion(self, losses: np.ndarray) -> np.ndarray:
-        """What early stopping goes by, (s,), from the validation rows' mean losses (s, k)."""
+        """The early-stopping criterion, (s,), from the mean validation losses (s, k)."""
         return losses[:, 0]
 
     def epoch_ends(self, learner: Any, losses: Tensor) -> None:
-        """Called with an epoch's mean training losses (s, k)."""
+        """Called after each epoch with its mean training losses (s, k)."""

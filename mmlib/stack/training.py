@@ -1,6 +1,6 @@
-"""Fitting, selecting and predicting: settings x folds x seeds of one task as one stack.
+"""Training, model selection and prediction: settings x folds x seeds of one task as one stack.
 
-A member's result does not depend, to 1e-6, on which seeds and settings share its stack
+Up to 1e-6, a member's result does not depend on the other seeds and settings in its stack
 (`mmlib.stack.loop`). Axes: s stack member, n utterances, b batch, m modality, k loss.
 """
 
@@ -18,31 +18,31 @@ from mmlib.stack.loop import OnStep
 from mmlib.stack.task import Member, Settings, Streams, Task
 from mmlib.stack.vectors import Features, Scaler
 
-BLOCK = 1024  # utterances a forward pass when predicting
+BLOCK = 1024  # utterances per forward pass in prediction
 
 
 @dataclass
 class Fit:
-    """A trained stack: every member at its best epoch on its own validation rows."""
+    """A trained stack; each member has the weights of its best epoch on its validation rows."""
 
     model: Any
     members: list[Member]
-    valid_loss: np.ndarray  # (s,), the task's criterion at the best epoch
+    valid_loss: np.ndarray  # (s,), the early-stopping criterion at the best epoch
     best_epoch: np.ndarray  # (s,), counted from 0
     curves: dict[str, np.ndarray]  # "train", "valid": (epochs, s), or (epochs, s, k) of k losses
     scaler: Scaler
     predictor: Callable[[Any, Features], Any]
     reader: Callable[[Sequence[str], Features], Features]
-    seen: Features  # no utterance: how the features of training were made
+    seen: Features  # without utterances: records how the training features were made
 
     def predict(self, features: Features) -> Any:
-        """The task's prediction for every utterance; `features` as for training."""
+        """The task's prediction for every utterance; `features` made as for training."""
         return self.predictor(self.model, features)
 
     def predict_texts(self, texts: Sequence[str]) -> Any:
-        """As `predict`, of new texts: same encoders, layers and scaling as in training.
+        """Predictions for new texts, with the encoders, layers and scaling of training.
 
-        DataError, one line, where the model reads more than texts, or a text is empty.
+        DataError, one line, if the model reads more than texts, or if a text is empty.
         """
         return self.predict(self.reader(texts, self.seen))
 
@@ -55,13 +55,13 @@ def fit(
 ) -> Fit:
     """Train settings x folds x seeds as one stack, early stopping on the task's criterion.
 
-    Without `folds`, members learn on the split "train" and stop on "valid". With folds, those two
-    splits are pooled and cut by group (video, hotel) into that many parts, each held out once; an
-    epoch then has as many whole batches as the smallest fold fills. The test split is never read.
-    `on_step(step, learner)` is called after each update; members that have stopped leave it.
-    ValueError without seeds; DataError where a split has fewer than two utterances, there are fewer
-    groups than folds, or what is learned from is NaN or infinite; FloatingPointError where a loss
-    is and the data are not.
+    Without `folds`, members train on the split "train" and stop on "valid". With folds, those two
+    splits are pooled and divided by group (video, hotel) into that many parts, each held out once;
+    an epoch then has as many full batches as the smallest training part allows. The test split is
+    never read. `on_step(step, learner)` is called after each update; stopped members have left it.
+    ValueError without seeds. DataError if a split has fewer than two utterances, if there are fewer
+    groups than folds, or if features or labels are NaN or infinite. FloatingPointError if the data
+    are finite and a loss is not.
     """
     data, seeds = task.features, list(seeds)
     if not seeds:
@@ -77,7 +77,7 @@ def fit(
     learner = task.create(members).reset([own.weights for own in streams]).to(task.device)
     try:
         best = loop.run(task, learner, members, streams, on_step)
-    except FloatingPointError:  # of the data, or else of the learning rate
+    except FloatingPointError:  # caused by the data, or else by the learning rate
         _check_finite(data, np.concatenate([rows for pair in splits for rows in pair]))
         raise
     curves = {n: v[..., 0] if v.shape[-1] == 1 else v for n, v in best.curves.items()}
@@ -87,14 +87,14 @@ def fit(
 
 
 def _check_finite(data: Features, rows: np.ndarray) -> None:
-    """DataError where features or labels that are learned from, or stopped on, are not finite."""
+    """DataError if features or labels of these rows (training, validation) are not finite."""
     rows = np.unique(rows)
     for name, values in {**data.x, "label": data.label}.items():
         check_finite(name, values[rows], [data.ids[row] for row in rows])
 
 
 def _folds(features: Features, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Training and held-out rows of each fold of train + valid, cut by group."""
+    """Training and held-out rows of each fold of train + valid; a group is never divided."""
     rows = np.concatenate(rows_of(features, ("train", "valid")))
     groups = np.array(features.groups)[rows]
     there = len(np.unique(groups))
@@ -107,10 +107,10 @@ def _folds(features: Features, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def select(task: Task, folds: int = 5, seeds: Sequence[int] = (0,)) -> tuple[Settings, np.ndarray]:
-    """The settings with the lowest cross-validated criterion, and that of every candidate (c,).
+    """The settings with the lowest cross-validated criterion, and every candidate's criterion (c,).
 
-    Folds are cut by group from train and valid; the test split is not read. All candidates, folds
-    and seeds train as one stack.
+    Folds divide train + valid by group; the test split is not read. All candidates, folds and seeds
+    train as one stack.
     """
     fitted = fit(task, seeds, folds)
     errors = fitted.valid_loss.reshape(len(task.candidates), -1).mean(axis=1)
@@ -118,10 +118,10 @@ def select(task: Task, folds: int = 5, seeds: Sequence[int] = (0,)) -> tuple[Set
 
 
 def predict(model: Any, features: Features, output: Callable[..., tuple]) -> Any:
-    """What `output` gives for every utterance, block by block, as arrays (s, n, ...).
+    """Apply `output` to all utterances in blocks and return its fields as arrays (s, n, ...).
 
-    output(model, x, present), with x[m] (s, b, ...) and present (s, b, m), gives a NamedTuple of
-    tensors (s, b, ...), or None for what a model does not have; the result is of its type.
+    output(model, x, present), with x[m] (s, b, ...) and present (s, b, m), returns a NamedTuple of
+    tensors (s, b, ...); a field that a model does not have is None. The result has the same type.
     """
     device, parts = next(model.parameters()).device, []
 

@@ -1,7 +1,7 @@
 """Standardised vectors of a corpus' utterances, ready for training.
 
-DAF has one vector a modality, x[m] (n, d); DyFuLM one a layer of encoders "a" and "b", x[m]
-(n, l, d), each feature of each layer scaled by itself. Axes: n utterances, m modality or encoder.
+DAF has one vector per modality, x[m] (n, d); DyFuLM has one per layer of encoders "a" and "b", x[m]
+(n, l, d). Each feature of each layer is scaled alone. Axes: n utterances, m modality or encoder.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 
 from mmlib.data import Corpus, DataError
 
-CLIP = 5.0  # standard deviations; COVAREP's tails reach hundreds
+CLIP = 5.0  # standard deviations; COVAREP features have outliers of hundreds
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Scaler:
     """Mean and scale of each feature over the training utterances that have it."""
 
     mean: Mapping[str, np.ndarray]  # modality -> (d,)
-    scale: Mapping[str, np.ndarray]  # modality -> (d,); inf: constant in training, becomes 0
+    scale: Mapping[str, np.ndarray]  # modality -> (d,); inf if constant in training: becomes 0
 
     @classmethod
     def fit(cls, x: Mapping[str, np.ndarray], present: np.ndarray, train: np.ndarray) -> "Scaler":
@@ -39,7 +39,7 @@ class Scaler:
         return cls(mean, scale)
 
     def apply(self, x: Mapping[str, np.ndarray], present: np.ndarray) -> dict[str, np.ndarray]:
-        """Standardised, clipped to +-5, and 0 where the modality is absent; shaped like x."""
+        """x standardised and clipped to +-5, in the same shape; 0 where the modality is absent."""
         out = {}
         for i, (m, values) in enumerate(x.items()):
             flat, known = _flat(values), len(self.mean.get(m, ()))
@@ -53,17 +53,17 @@ class Scaler:
         return out
 
     def only(self, modalities: Sequence[str]) -> "Scaler":
-        """The same scaling, of those of the modalities that it knows."""
+        """The scaling of these modalities; names that the scaler lacks are ignored."""
         known = [m for m in modalities if m in self.mean]
         return Scaler({m: self.mean[m] for m in known}, {m: self.scale[m] for m in known})
 
     def __or__(self, other: "Scaler") -> "Scaler":
-        """The scaling of both's modalities."""
+        """The scaling of the modalities of both."""
         return Scaler({**self.mean, **other.mean}, {**self.scale, **other.scale})
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
-    """(n, ..., d) as (n, features)."""
+    """Reshape (n, ..., d) to (n, features)."""
     return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
@@ -90,7 +90,7 @@ class Features:
         scaler: Scaler,
         **origin: object,
     ) -> Self:
-        """The vectors x, already scaled by `scaler`, of all utterances of a corpus."""
+        """Features of all utterances of a corpus, from vectors x already scaled by `scaler`."""
         known = {"variant": corpus.variant, "checksums": dict(corpus.checksums)}
         about = (corpus.name, corpus.ids, corpus.groups, corpus.split, corpus.label)
         return cls(*about, x, present, scaler, known | origin)
@@ -111,7 +111,7 @@ class Features:
         return np.flatnonzero(self.split == split)
 
     def only(self, modalities: Sequence[str]) -> Self:
-        """The same utterances with some of the modalities."""
+        """The same utterances with these modalities only; DataError if one is not there."""
         unknown = [m for m in modalities if m not in self.x]
         if unknown or not modalities:
             raise DataError(

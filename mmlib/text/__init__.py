@@ -1,4 +1,4 @@
-"""Frozen text states: which encoder, its layers' states, pooled and cached."""
+"""Frozen text features: encoders, their layer states, pooling, and the cache."""
 
 from mmlib import lazily
 

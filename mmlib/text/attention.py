@@ -1,25 +1,25 @@
-"""Attention whose sums do not depend on the padding of a batch.
+"""Attention whose result does not depend on the padding of a batch.
 
-A vector unit takes 16 numbers at a time and the rest one by one, in another order. So a text's
-softmax and its weighted sum of values, padded to 15 keys in one batch and to 17 in the next, differ
-in the last bit, and a model trained on the two tells them apart after some hundred steps. With keys
-in whole groups of 16 the order of a text's own keys is always the same, and so are the bits.
-Axes: b batch, a head, t token, d feature.
+Vector instructions sum 16 numbers at a time and the rest one by one, in another order. A text that
+is padded to 15 keys in one batch and to 17 in another therefore gets a softmax and a weighted sum
+that differ in the last bit, and models trained on the two drift apart after some hundred steps. If
+the keys are padded to multiples of 16, the order of summation, and so every bit, is always the
+same. Axes: b batch, a head, t token, d feature.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-GROUPED = "grouped"  # the name under which transformers finds it
+GROUPED = "grouped"  # the name under which it is registered in transformers
 GROUP = 16  # float32 numbers in the widest vector registers
-# What models pass on beside it and SDPA does not use either: the mask has the window in it already.
+# Arguments that models pass on and that SDPA does not use either (the mask includes the window).
 UNUSED = ("dropout", "sliding_window", "position_ids", "cache_position", "use_cache",
           "output_attentions", "output_hidden_states", "return_dict")  # fmt: skip
 
 
 def to_groups(x: Tensor, axis: int, value: float = 0) -> Tensor:
-    """x with the axis padded to a multiple of GROUP."""
+    """Pad an axis of x to a multiple of GROUP."""
     behind = [0, 0] * (x.ndim - 1 - axis % x.ndim)
     return pad(x, [*behind, 0, -x.shape[axis] % GROUP], value=value)
 
@@ -34,11 +34,11 @@ def grouped(
     is_causal: bool | None = None,
     **others: object,
 ) -> tuple[Tensor, None]:
-    """SDPA of query, key, value (b, a, t, d) with keys in whole groups; the output (b, t, a, d).
+    """SDPA of query, key, value (b, a, t, d), keys padded to full groups; output (b, t, a, d).
 
-    attention_mask: (b, 1, t, t) bool, True where a key counts; None: all do or, where the module is
-    causal, all until the query's own. Keys and values may have fewer heads, each for a group of
-    queries. With an argument that is not understood here it is transformers' own SDPA.
+    attention_mask: (b, 1, t, t) bool, True where a key is attended to; None: all keys, or for a
+    causal module those up to the query. Keys and values may have fewer heads than queries
+    (grouped-query attention). Falls back to the SDPA of transformers if another argument is given.
     """
     t, unknown = key.shape[2], [k for k, v in others.items() if k not in UNUSED and v is not None]
     is_plain = query.shape[2] == t and (
@@ -63,7 +63,7 @@ def grouped(
 
 
 def use_groups(model: nn.Module) -> None:
-    """Give a transformers model that has SDPA `grouped` in its place."""
+    """Make a transformers model use `grouped` instead of SDPA."""
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 

@@ -1,13 +1,13 @@
-"""Batches of texts of like length."""
+"""Batches of texts of similar length."""
 
 from collections.abc import Iterator, Sequence
 
 
 def bucket(lengths: Sequence[int], budget: int, equal: bool = False) -> Iterator[list[int]]:
-    """Indices of texts of like length, longest first; a batch is at most `budget` tokens padded.
+    """Yield batches of text indices, longest texts first, each of at most `budget` padded tokens.
 
-    It also ends when its padding has cost more than the start of a batch, about budget / 16.
-    equal: all texts of a batch are of one length.
+    A batch also ends when its padding exceeds budget / 16 tokens, about the cost of starting a
+    batch. equal: all texts of a batch have the same length.
     """
     batch, longest, padding = [], 0, 0
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):

@@ -1,9 +1,9 @@
-"""Frozen features on disk, each under the hash of everything it depends on.
+"""Frozen features on disk, stored under the hash of everything that they depend on.
 
 A store is a folder of shards. A shard holds one finished batch and is named by the SHA-256 of its
-own bytes; it is written under a temporary name and renamed. So writers need no lock, a reader
-meets whole shards only, an interrupted run keeps its finished batches, and damage shows as a name
-that does not fit. Two processes that lack the same items take turns, so that one computes them.
+bytes; it is written under a temporary name and renamed. So writers need no lock, readers see only
+complete shards, an interrupted run keeps its finished batches, and a damaged shard is detected by
+its name. Processes that need the same items take turns, so the items are computed once.
 """
 
 import fcntl
@@ -23,15 +23,15 @@ from mmlib.files import NotWrittenError, cache_root, write_whole
 
 log = logging.getLogger(__name__)
 
-Row = dict[str, np.ndarray]  # name -> the arrays of one item
+Row = dict[str, np.ndarray]  # name -> array of one item
 
 
 class Store:
-    """Named float arrays per item, for one group of settings.
+    """Named float arrays per item, for one set of settings.
 
-    The key of an item is the SHA-256 of the settings (JSON, sorted) and the item, so anything that
-    can change a number belongs into `settings`. The disk never decides about a result: a damaged
-    shard is dropped and a disk that cannot be written is left alone, each with one logged line.
+    The key of an item is the SHA-256 of the settings (JSON, sorted) and the item, so `settings`
+    must contain everything that can change a number. Disk problems never change a result: a damaged
+    shard is removed, and writing stops if the disk cannot be written; each is logged in one line.
     """
 
     def __init__(self, settings: Mapping[str, object], root: Path | None = None):
@@ -41,7 +41,7 @@ class Store:
         self._writable = True
 
     def get(self, items: Sequence[str]) -> dict[str, Row]:
-        """The arrays of those items that are stored."""
+        """The arrays of those `items` that are stored."""
         missing = {self._key(item): item for item in items}
         rows = {}
         for shard in sorted(self.folder.glob("*.safetensors")):
@@ -67,16 +67,16 @@ class Store:
 
     @contextmanager
     def turn(self, items: Sequence[str]) -> Iterator[None]:
-        """One process at a time for these very items: who waited finds them stored."""
+        """Lock these items: one process computes them; others wait, then find them stored."""
         name = sha256(b"".join(map(self._key, items))).hexdigest()
         with self._at_work(), ExitStack() as stack:
-            with suppress(OSError):  # a disk that cannot be written: everybody computes
+            with suppress(OSError):  # on a disk that cannot be written, every process computes
                 stack.enter_context(FileLock(self.folder / f"{name}.lock"))
             yield
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
-        """Who comes while nobody is at work in the folder removes what killed processes left."""
+        """Mark the store as in use; if nobody else uses it, delete files of killed processes."""
         with ExitStack() as stack:
             with suppress(OSError):
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ class Store:
 
 
 def _read(shard: Path) -> Iterator[tuple[bytes, Row]]:
-    """Keys and rows of a shard; none if it cannot be read or its bytes do not fit its name."""
+    """Keys and rows of a shard; none if it cannot be read or if its hash differs from its name."""
     try:
         blob = shard.read_bytes()
     except OSError as error:

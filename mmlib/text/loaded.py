@@ -1,8 +1,8 @@
-"""A loaded encoder, and how it treats padding: found by trying it, not by its name.
+"""A loaded encoder; whether it is affected by padding is tested, not inferred from its name.
 
-Most encoders never look at padded places. Some do, whatever the mask says: FNet mixes all places,
-ConvBERT and MobileBERT look at the neighbours of a token. Their texts must be of one length in a
-batch. And an attention of ours has to say what plain matrix products say, or it is not taken.
+Most encoders ignore padded positions. Some read them in spite of the mask: FNet mixes all
+positions, and ConvBERT and MobileBERT read the neighbours of a token. For these, all texts of a
+batch must have the same length. An attention implementation is used only if it agrees with "eager".
 """
 
 import inspect
@@ -20,8 +20,8 @@ from mmlib.text.encoder import load
 
 SHORT = "It was good."
 LONG = "The room was clean and the staff were friendly, but breakfast was cold."
-LONGEST = 24  # tokens of a text that is tried
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # of the states' root mean square
+LONGEST = 24  # maximum number of tokens of the test texts
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}  # of the root mean square of the states
 
 
 @dataclass(frozen=True)
@@ -31,32 +31,32 @@ class Encoder:
     model: Any
     tokenizer: Any
     device: torch.device
-    reads_padding: bool = False  # then all texts of a batch must be of one length
+    reads_padding: bool = False  # if so, all texts of a batch must have the same length
 
     @cached_property
     def takes_mask(self) -> bool:
         return "attention_mask" in inspect.signature(self.model.forward).parameters
 
     def states(self, tokens: Tensor, mask: Tensor, every: bool = True) -> tuple[Tensor, ...]:
-        """States of every layer, or of the last alone, l of (b, t, d), of tokens (b, t)."""
+        """States of every layer, or of the last layer only, l of (b, t, d), for tokens (b, t)."""
         masks = {"attention_mask": mask.to(self.device)} if self.takes_mask else {}
         output = self.model(input_ids=tokens.to(self.device), output_hidden_states=every, **masks)
         return hidden_states(output) if every else (output.last_hidden_state,)
 
 
 def hidden_states(output: Any) -> tuple[Tensor, ...]:
-    """The states of every layer, l of (b, t, d); ValueError where a layer has fewer tokens."""
+    """The states of every layer, l of (b, t, d); ValueError if a layer has fewer tokens."""
     if len({state.shape[1] for state in output.hidden_states}) > 1:
         raise ValueError("the encoder merges tokens between its layers; use one that keeps all")
     return output.hidden_states
 
 
 def ready(folder: Path, dtype: str, attention: str, device: torch.device) -> Encoder:
-    """An encoder in evaluation mode, tried.
+    """Load an encoder in evaluation mode and test it.
 
-    On a CPU its SDPA is `mmlib.text.attention.grouped`. Where its states differ from those of plain
-    matrix products it computes with these. ValueError, one line, where a text alone is more than it
-    takes, or depends on others of the same length.
+    On a CPU, SDPA is replaced by `mmlib.text.attention.grouped`; if the states differ from those of
+    "eager" attention, "eager" is used. ValueError, one line, if the encoder cannot encode a short
+    text, or if the states of a text depend on another text of the same length.
     """
     model, tokenizer = load(folder, dtype, attention)
     encoder = Encoder(model.eval().to(device), tokenizer, device)
@@ -64,7 +64,7 @@ def ready(folder: Path, dtype: str, attention: str, device: torch.device) -> Enc
         return _tried(encoder)
     except ValueError:
         raise
-    except Exception as error:  # a model of any kind is run here for the first time
+    except Exception as error:  # the model, of any kind, runs here for the first time
         raise ValueError(
             f"{folder} cannot encode a short text ({reason_of(error)}); use another encoder"
         ) from error
@@ -98,7 +98,7 @@ def _alone(encoder: Encoder, *rows: list[int]) -> list[Tensor]:
 
 
 def _rows(encoder: Encoder, rows: list[list[int]], t: int) -> list[Tensor]:
-    """The states of each row padded to t tokens, without the padding, (l, its tokens, d)."""
+    """States of each row, computed with padding to t tokens, returned without, (l, own t, d)."""
     filler = encoder.tokenizer.pad_token_id or 0
     tokens = torch.tensor([row + [filler] * (t - len(row)) for row in rows])  # (b, t)
     mask = torch.tensor([[1] * len(row) + [0] * (t - len(row)) for row in rows])

@@ -1,10 +1,10 @@
-"""Encoder pairs that need no download, and how far the two of a pair are apart.
+"""Encoders that need no download, for pairs whose two members differ.
 
-A gate between two encoders that compute the same has nothing to choose. `small` makes an encoder
-that differs in everything, from the training text of a corpus. `carried` makes one that differs in
-what it can learn: DeBERTa's attention over relative positions with BERT's weights in it, so that it
-begins as the same function. Both are folders in the cache that `mmlib.text.encoding` reads like any
-other.
+A gate between two encoders that compute the same function has nothing to choose. `small` trains a
+different encoder on the texts of a corpus. `carried` makes one that differs in what it can learn:
+DeBERTa's attention over relative positions with the weights of a BERT, so that it initially
+computes the same function. Both are folders in the cache, which `mmlib.text.encoding` reads like
+any other encoder.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import transformers  # whose models are loaded at their first use
+import transformers  # its models are loaded at first use
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -22,13 +22,13 @@ from mmlib.files import cache_root, make_whole
 from mmlib.text.encoder import identity, load, locate, quiet, versions, weights_digest
 
 MARKS = {"pad": "[PAD]", "cls": "[CLS]", "sep": "[SEP]", "unk": "[UNK]", "mask": "[MASK]"}
-BLOCK, MASKED = 64, 0.15  # tokens of a training text, share of them to be guessed
+BLOCK, MASKED = 64, 0.15  # tokens of a training sequence, share of them that is masked
 
 
 def named(encoder: str | Path, texts: Sequence[str]) -> Path:
     """Folder of an encoder: "small" (made from `texts`), "carried", or what `locate` finds.
 
-    "minilm:3", or another name so, is the first three layers of that encoder.
+    "minilm:3", and likewise for other names, is the encoder cut to its first three layers.
     """
     if encoder == "small":
         return small(texts)
@@ -41,7 +41,7 @@ def named(encoder: str | Path, texts: Sequence[str]) -> Path:
 def shortened(encoder: str | Path, layers: int) -> Path:
     """Folder of an encoder's embeddings and first `layers` layers, with its tokenizer.
 
-    ValueError, one line, where it has fewer layers, or keeps them elsewhere than a BERT does.
+    ValueError, one line, if it has fewer layers, or if its layers are not stored as in a BERT.
     """
     source = locate(encoder)
     digest = weights_digest(source)
@@ -63,14 +63,14 @@ def shortened(encoder: str | Path, layers: int) -> Path:
 
 
 def carried(encoder: str | Path = "minilm", buckets: int = 32, seed: int = 0) -> Path:
-    """Folder of a DeBERTa-v2 that computes what a BERT does, and can learn more.
+    """Folder of a DeBERTa-v2 that initially computes the same as a BERT but can learn more.
 
-    The states are equal at unmasked positions (1e-4). DeBERTa divides scores by sqrt(3 d) where
-    BERT divides by sqrt(d), so queries grow by sqrt(3). With shared projections the embeddings of
-    relative positions, zero at first, still bring the biases in: the query's is added twice, hence
-    halved; the key's moves all scores of a query alike. `buckets` of relative positions each way:
-    near ones exactly, far ones on a log scale (16 times cheaper than one for each of 512).
-    ValueError where `encoder` is no BERT.
+    The states are equal at unmasked positions (1e-4). DeBERTa divides scores by sqrt(3 d), BERT by
+    sqrt(d), so queries are multiplied by sqrt(3). The embeddings of relative positions are zero at
+    first, but their shared projections still add the biases: the query's bias is added twice and
+    therefore halved; the key's shifts all scores of a query equally. `buckets`: relative positions
+    per direction, exact if near, on a log scale if far (16 times cheaper than one for each of 512).
+    ValueError if `encoder` is not a BERT.
     """
     source = locate(encoder)
     about = {"carried": identity(source, encoder), "buckets": buckets}
@@ -105,7 +105,7 @@ def _as_deberta(bert, buckets: int) -> "transformers.DebertaV2Config":
 
 
 def _renamed(state: dict[str, Tensor], deberta: "transformers.DebertaV2Model") -> dict[str, Tensor]:
-    """BERT's parameters under DeBERTa's names and scale."""
+    """BERT's parameters with DeBERTa's names and scale."""
     renamed = {
         "encoder.rel_embeddings.weight": torch.zeros_like(deberta.encoder.rel_embeddings.weight)
     }
@@ -128,12 +128,12 @@ def small(
     steps: int = 100,
     seed: int = 0,
 ) -> Path:
-    """Folder of a small DeBERTa-v2 with a tokenizer of its own, both learnt from `texts`.
+    """Folder of a small DeBERTa-v2 with its own tokenizer, both trained on `texts`.
 
-    The tokenizer is byte-pair encoding over pieces that carry their leading space, as sentencepiece
-    has it. The model learns to guess masked words (Devlin et al. 2019: 15 % of the tokens, 80 / 10
-    / 10), 100 steps in half a minute on one core. It is kept under the hash of texts, options
-    and versions. ValueError where the texts are too few to learn from.
+    The tokenizer is byte-pair encoding on words with their leading space, as in sentencepiece. The
+    model is trained by masked-language modelling (Devlin et al. 2019: 15 % of the tokens, 80 / 10 /
+    10); 100 steps take half a minute on one core. The folder is cached under the hash of texts,
+    options and versions. ValueError if there are too few texts to learn from.
     """
     options = {"vocabulary": vocabulary, "width": width, "depth": depth, "steps": steps}
     texts = list(dict.fromkeys(texts))
@@ -188,7 +188,7 @@ def _tokenizer(texts: list[str], vocabulary: int) -> "transformers.PreTrainedTok
 
 
 def _blocks(tokenizer: "transformers.PreTrainedTokenizerFast", texts: list[str]) -> Tensor:
-    """All tokens of the texts end to end, (n, BLOCK): nothing is padded."""
+    """All tokens of the texts concatenated and cut into blocks, (n, BLOCK), without padding."""
     stream = np.concatenate(tokenizer(texts, verbose=False)["input_ids"])
     n_tokens = len(stream) // BLOCK * BLOCK
     if n_tokens < 32 * BLOCK:
@@ -204,7 +204,7 @@ def _guess_masked(
     steps: int,
     b: int = 32,
 ) -> None:
-    """Masked-language modelling; the words' own embeddings score the guesses."""
+    """Train by masked-language modelling; the output layer shares the word embeddings."""
     bias = nn.Parameter(torch.zeros(len(tokenizer)))
     optimizer = torch.optim.AdamW([*model.parameters(), bias], lr=3e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps, pct_start=0.1)
@@ -229,9 +229,9 @@ def _guess_masked(
 
 
 def _kept(kind: str, about: dict, make: Callable[[Path], None]) -> Path:
-    """The folder of what `about` describes; made under another name and renamed when whole.
+    """The cached folder for `about`; if missing, `make` writes it under a temporary name.
 
-    Of several processes one makes it and the others wait.
+    If several processes need it, one makes it and the others wait.
     """
     key = sha256(json.dumps(about | versions(), sort_keys=True).encode()).hexdigest()
     folder = cache_root() / "encoders" / f"{kind}-{key[:16]}"

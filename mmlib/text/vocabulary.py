@@ -1,14 +1,14 @@
-"""A vocabulary of the words that many texts of many groups have, and no others.
+"""A vocabulary of only those words that occur in many texts of many groups.
 
-A vocabulary is published with a model's weights. What stands in the texts of few groups, a guest's
-name say, must not be in it: a token stays if it occurs in at least 20 texts of at least 5 groups.
+A vocabulary is published with the weights of a model. Words from the texts of few groups, e.g. a
+guest's name, must not be in it: a token is kept if it is in at least 20 texts of at least 5 groups.
 """
 
 import json
 from collections import defaultdict
 from collections.abc import Sequence
 
-TEXTS, GROUPS = 20, 5  # in which a token must occur, at the least
+TEXTS, GROUPS = 20, 5  # minimum numbers in which a token must occur
 ASCII = tuple(map(chr, range(33, 127)))
 
 
@@ -18,10 +18,10 @@ def kept_tokens(
     ids: Sequence[Sequence[int]],
     groups: Sequence[str],
 ) -> list[str]:
-    """The tokens that stay, in their old order.
+    """The tokens that are kept, in their old order.
 
-    ids: of the tokens of each text; groups: of each text, its hotel say. Special tokens and the
-    single characters of ASCII always stay, so that any word of theirs can still be spelled.
+    ids: token ids of each text; groups: group of each text, e.g. its hotel. Special tokens and
+    single ASCII characters are always kept, so that every ASCII word can still be spelled.
     """
     texts: dict[int, int] = defaultdict(int)
     seen: dict[int, set[str]] = defaultdict(set)
@@ -36,9 +36,9 @@ def kept_tokens(
 
 
 def pruned_tokenizer(description: str, kept: Sequence[str]) -> str:
-    """A WordPiece tokenizer's JSON with the tokens `kept` alone, numbered in their order.
+    """A WordPiece tokenizer's JSON reduced to the tokens `kept`, numbered in their order.
 
-    ValueError for a tokenizer of another kind.
+    ValueError for a tokenizer of another type.
     """
     tokenizer = json.loads(description)
     if tokenizer["model"]["type"] != "WordPiece":

@@ -1,1 +1,1 @@
-"""Corpora made from a seed, with their hidden truth."""
+"""Synthetic corpora, generated from a seed, with their latent variables."""

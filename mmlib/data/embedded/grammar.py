@@ -1,9 +1,9 @@
-"""A small English grammar of graded opinions: a value in [-3, 3] and a manner in, a sentence out.
+"""A small English grammar of graded opinions: generates a sentence from a value and a manner.
 
-The value is carried by polarity adjectives, intensifiers and negation. The manner is how much the
-words can be trusted (plain, hedged, second-hand, vague, sarcastic), and it can be seen in them.
-All is in lower case, "i" and "friday" too, with few commas, as in a transcript of speech. Any
-aspect is said of any topic, so a sentence is right English and need not make sense.
+The value, in [-3, 3], is expressed by polarity adjectives, intensifiers and negation. The manner is
+how reliable the words are (plain, hedged, second-hand, vague, sarcastic) and shows in the wording.
+Everything is in lower case, also "i" and "friday", with few commas, as in a transcript of speech.
+Any aspect may occur with any topic, so sentences are correct English but need not make sense.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,8 +26,8 @@ ASPECTS = ("story", "service", "design", "sound", "staff", "price", "picture", "
 OPENINGS = ("", "so ", "well ", "okay so ", "and ", "you know ", "to be honest ", "overall ")
 TIMES = ("last week", "yesterday", "on friday", "this summer", "last month", "in the morning")
 
-# From words one can trust to words one cannot; {0} and {1} are the opinion, {topic} and {aspect}
-# its object. Who is sure says it twice, in two phrases of about the same value.
+# From reliable to unreliable wording; {0} and {1} are the opinion, {topic} and {aspect} its object.
+# A certain speaker says it twice, in two phrases of about the same value.
 MANNERS = {
     "plain": (
         "{open}the {aspect} of this {topic} was {0}, {1} and i mean it",
@@ -68,14 +68,14 @@ def opinions() -> tuple[list[str], np.ndarray]:
 
 
 def phrase(value: float, rng: np.random.Generator, within: float = 0.2) -> str:
-    """A random phrase whose value is within `within` of the wanted one, or the nearest."""
+    """A random phrase whose value differs from `value` by at most `within`, or the nearest one."""
     distance = np.abs(_VALUES - value)
     near = np.flatnonzero(distance <= max(within, distance.min() + 1e-9))
     return _PHRASES[rng.choice(near)]
 
 
 def sentence(value: float, manner: str, rng: np.random.Generator) -> str:
-    """One sentence in a manner of MANNERS whose words carry a value in [-3, 3]."""
+    """One sentence in a manner of MANNERS that expresses a value in [-3, 3]."""
     words = phrase(value, rng), phrase(value, rng)
     choices = {"topic": TOPICS, "aspect": ASPECTS, "open": OPENINGS, "time": TIMES}
     return filled(drawn(MANNERS[manner], rng), choices, rng, *words)
@@ -84,7 +84,7 @@ def sentence(value: float, manner: str, rng: np.random.Generator) -> str:
 def filled(
     template: str, choices: Mapping[str, Sequence[str]], rng: np.random.Generator, *words: str
 ) -> str:
-    """A template with `words` at its numbers and one of the choices at each of its names."""
+    """Fill a template: `words` at its numbers, a random choice at each of its names."""
     return template.format(*words, **{name: drawn(of, rng) for name, of in choices.items()})
 
 

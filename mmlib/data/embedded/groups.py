@@ -1,15 +1,15 @@
-"""Groups of an embedded corpus, the speakers or hotels, their splits and the ids of utterances."""
+"""Groups of an embedded corpus (speakers or hotels), their splits, and ids of utterances."""
 
 import numpy as np
 
 from mmlib.data.corpus import DataError
 
-SIZE = 20  # utterances a group
+SIZE = 20  # utterances per group
 SPLIT = np.array(["train"] * 7 + ["valid"] + ["test"] * 2)  # of every ten groups
 
 
 def numbered(kind: str, n: int) -> tuple[np.ndarray, dict[str, object]]:
-    """The number of each utterance's group, (n,), and the ids, groups and splits of a `Corpus`.
+    """The group index of each utterance, (n,), and the ids, groups and splits of a `Corpus`.
 
     DataError if n is too small for three splits.
     """

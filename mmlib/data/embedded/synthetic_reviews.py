@@ -1,14 +1,14 @@
-"""Embedded hotel reviews: what each sentence says, how much it counts and the verdict are known.
+"""Embedded hotel reviews: the content and weight of each sentence and the verdict are known.
 
-    m        the guest's mood in [-3, 3]: the hotel's quality and her own luck
-    v_k      what she says of aspect k: around m, or around its opposite where she concedes a point
-    w_k      how much it counts: the words say so ("matters most", "but", "hardly cared", "others")
-    verdict  = clip(GAIN * sum(w v) / sum(w), -3, 3), of the words alone
+    m        the guest's mood in [-3, 3]: the quality of the hotel plus a random part
+    v_k      her opinion of aspect k: around m, or around -m if she concedes a point
+    w_k      its weight, given by the wording ("matters most", "but", "hardly cared", "others")
+    verdict  = clip(GAIN * sum(w v) / sum(w), -3, 3), a function of the words alone
     stars    = 3 + 2/3 * clip(verdict + NOISE * normal, -3, 3), the label, in [1, 5] with fractions
 
 Opinions come from the grammar of the first corpus, so negated and graded phrases occur. A bag of
-words sees which opinions there are, not which of them counts. What the words say (`truth`) is the
-best guess there is: no reader can know the noise. Axes: n reviews, k aspects.
+words sees the opinions but not their weights. What the words say (`truth`) is the best possible
+prediction, because the noise is not visible. Axes: n reviews, k aspects.
 """
 
 from typing import NamedTuple
@@ -19,9 +19,9 @@ from mmlib.data.corpus import Corpus, Scale
 from mmlib.data.embedded import grammar
 from mmlib.data.embedded.groups import numbered
 
-GAIN = 1.5  # a verdict is firmer than the mean of the opinions it rests on
+GAIN = 1.5  # a verdict is more extreme than the mean of its opinions
 NOISE = 0.3
-SPREAD = 1.0  # of one guest's opinions around her mood
+SPREAD = 1.0  # sd of one guest's opinions around her mood
 
 ASPECTS = {
     "room": ("room", "bedroom", "suite"),
@@ -48,11 +48,11 @@ FACTS = (
 
 
 class Opinion(NamedTuple):
-    """What one clause adds: its weight, whose side it is on, and what its frame makes of it."""
+    """The contribution of one clause: its weight, its side, and how its frame changes the value."""
 
     weight: float
-    side: int = 1  # -1: a concession, against the guest's mood
-    turn: float = 1.0  # the frame turns the words' value into turn * value
+    side: int = 1  # -1: a concession, opposite to the guest's mood
+    turn: float = 1.0  # the frame multiplies the value of the words by this
 
 
 _PLAIN, _CONCEDED, _HELD = Opinion(1), Opinion(0.5, -1), Opinion(1.5)
@@ -71,12 +71,12 @@ FORMS: tuple[tuple[str, tuple[Opinion, ...]], ...] = (
 
 
 def synthetic_reviews(seed: int = 0, n: int = 2400) -> Corpus:
-    """The embedded reviews, n of them (at least 200), the same for the same arguments.
+    """The embedded reviews, n of them (at least 200), deterministic in its arguments.
 
-    Labels are stars in [1, 5], groups hotels, splits 70/10/20 of whole hotels. `truth` holds what
-    the words say: "values" (n, k) in [-3, 3] and "weights" (n, k) by ASPECTS (0 where an aspect is
-    not judged), and the verdict as "coarse" (n,), "fine" (n,) and "intensity" (n,) in [0, 1].
-    DataError if n is too small for three splits.
+    Labels are stars in [1, 5], groups are hotels, splits 70/10/20 of whole hotels. `truth` holds
+    what the words say: "values" (n, k) in [-3, 3] and "weights" (n, k) in the order of ASPECTS (0
+    for an aspect that is not judged), and the verdict as "coarse" (n,), "fine" (n,) and "intensity"
+    (n,) in [0, 1]. DataError if n is too small for three splits.
     """
     rng = np.random.default_rng(seed)
     hotel, identity = numbered("hotel", n)
@@ -106,7 +106,7 @@ def synthetic_reviews(seed: int = 0, n: int = 2400) -> Corpus:
 
 
 def _review(mood: np.ndarray, rng: np.random.Generator) -> tuple[str, np.ndarray, np.ndarray]:
-    """A text, and what it says (k,) with what weight (k,), of a guest of this mood (k,)."""
+    """A random text by a guest of this mood (k,), its opinions' values (k,) and weights (k,)."""
     values, weights = np.zeros(len(ASPECTS)), np.zeros(len(ASPECTS))
     free = list(rng.permutation(len(ASPECTS)))
     facts = [grammar.filled(form, OCCASIONS, rng) for form in rng.permutation(FACTS)[:2]]
@@ -127,7 +127,7 @@ def _review(mood: np.ndarray, rng: np.random.Generator) -> tuple[str, np.ndarray
 
 
 def _worded(opinion: Opinion, mood: float, rng: np.random.Generator) -> tuple[str, float]:
-    """Words for an opinion, and what they are worth in their frame."""
+    """A phrase for an opinion, and its value in the frame."""
     meant = np.clip(opinion.side * mood + SPREAD * rng.standard_normal(), -3, 3)
     words = grammar.phrase(float(np.clip(meant / opinion.turn, -3, 3)), rng)
     return words, opinion.turn * _WORTH[words]

@@ -1,8 +1,8 @@
-"""What a file may hold, and the one line that says why it cannot be read.
+"""Limits on the content of a file, and one-line errors for files that cannot be read.
 
-A small file can stand for far more than it holds: a gzip of zeros, an HDF5 array of a shape that
-nobody filled, a list that occurs ten times in a list that does. What a file declares is compared
-with its size before anything of it is built.
+A small file can expand to far more than its size: a gzip of zeros, an HDF5 array whose shape was
+never filled, nested lists that repeat each other. The declared size of the content is compared with
+the size of the file before anything is built.
 """
 
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ from pathlib import Path
 
 from mmlib.data.corpus import DataError
 
-ALWAYS = 2**26  # bytes that any file may hold
-RATIO = 100  # bytes of content for one of the file; padded arrays, packed well, reach about 30
+ALWAYS = 2**26  # bytes of content that any file may have
+RATIO = 100  # bytes of content per byte of the file; well-compressed padded arrays reach about 30
 
 
 def most(path: Path) -> int:
-    """Bytes of content that a file may hold: whatever it likes as long as it is not packed."""
+    """Maximum number of bytes of content of a file; only compressed files can exceed it."""
     return ALWAYS + RATIO * path.stat().st_size
 
 
 def check_size(path: Path, content: int, kind: str = "content") -> None:
-    """DataError where `content`, in bytes, is more than a file of its size may hold."""
+    """DataError if `content`, in bytes, is more than a file of this size may have."""
     if content > most(path):
         raise DataError(
             f"{path.name}: too large, its {path.stat().st_size} bytes stand for {content:.2g} of "
@@ -32,7 +32,7 @@ def check_size(path: Path, content: int, kind: str = "content") -> None:
 
 @contextmanager
 def readable(path: Path, failure: str = "", remedy: str = "fetch it again") -> Iterator[None]:
-    """What a library says of a damaged file, as a DataError of one line that names the file."""
+    """Turn a library's error about a damaged file into a one-line DataError that names the file."""
     try:
         with open(path, "rb") as file:
             head = file.read(2**10).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -44,7 +44,7 @@ def readable(path: Path, failure: str = "", remedy: str = "fetch it again") -> I
         raise DataError(f"{named}{error}") from error.__cause__
     except FileNotFoundError:
         raise DataError(f"missing file {path}; put it beside the others") from None
-    except Exception as error:  # each library has its own, and damage finds yet others
+    except Exception as error:  # each library raises its own errors for damaged files
         words = " ".join(str(error).split())[:300] or type(error).__name__
         words = f"{failure} ({words})" if failure else words
         raise DataError(f"{path.name}: {words}; {remedy}") from error

@@ -1,4 +1,4 @@
-"""Tables as they stand in their file: every cell a string, "" where it is empty."""
+"""Tables as written in the file: every cell is a string, "" if empty."""
 
 import codecs
 import csv
@@ -20,9 +20,9 @@ from mmlib.data.corpus import Corpus, DataError
 from mmlib.data.readers.border import check_size, most, readable
 from mmlib.files import sha256
 
-CELL = 8  # bytes that pandas needs for a cell, beside the words in it
-SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx, or any zip, and .xls
-VALID = ("dev", "val", "validation")  # other names of the split
+CELL = 8  # bytes that pandas needs per cell, besides its text
+SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx (or any zip) and .xls
+VALID = ("dev", "val", "validation")  # other names of the split "valid"
 
 
 def table(
@@ -34,9 +34,9 @@ def table(
 ) -> pd.DataFrame:
     """The named columns (all if None) of a csv, tsv, jsonl (each also .gz) or parquet file.
 
-    Each cell is as it stands ("None" is a word). `encoding` of the words, told from the bytes if
-    None, then stands in `.attrs`. `header`: the columns' names, of a file without a line of them.
-    DataError, one line, if the file is missing, not readable or lacks a column.
+    Each cell is kept as written ("None" is a word). `encoding`: guessed from the bytes if None; the
+    one used is in `.attrs`. `header`: the column names, for a file without a header line.
+    DataError, one line, if the file is missing, cannot be read or lacks a column.
     """
     if path.suffix == ".parquet":
         rows = _parquet(path)
@@ -53,9 +53,9 @@ def table(
 
 
 def numbers(path: Path, rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
-    """The columns as float32 (n, d); an empty cell is NaN, a comma may mark decimals.
+    """The columns as float32 (n, d); an empty cell is NaN; decimal commas are allowed.
 
-    DataError, one line, with the column, the row and the word of a cell that is no number.
+    DataError, one line, with column, row and content of a cell that is not a number.
     """
     cells = rows[list(columns)].replace("", "nan")
     with suppress(ValueError):
@@ -74,7 +74,7 @@ def numbers(path: Path, rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarra
 
 
 def with_points(cells: pd.Series) -> pd.Series:
-    """Numbers as European spreadsheets write them, with a point for their comma, say."""
+    """Normalise numbers of European spreadsheets: decimal comma, minus sign, one half."""
     cells = cells.str.strip().str.replace("\N{MINUS SIGN}", "-")
     cells = cells.str.replace(r"\s*½$", ".5", regex=True)
     return cells.str.replace(r"^([-+]?\d*),(\d+)$", r"\1.\2", regex=True)
@@ -88,10 +88,10 @@ def as_text(value: object) -> str:
 
 
 def corpus_of(files: Sequence[Path], rows: pd.DataFrame, **rest: object) -> Corpus:
-    """A corpus of one row an utterance: id, split, label and, where they are known, group and text.
+    """A corpus with one row per utterance: id, split, label and, if known, group and text.
 
-    Without groups each utterance is its own. The split "valid" may have a name of VALID. files:
-    what was read, for the checksums. rest: the other parts of a `Corpus`.
+    Without groups each utterance is its own group. The split "valid" may have a name of VALID.
+    files: those read, for the checksums. rest: the other fields of a `Corpus`.
     """
     return Corpus(
         ids=tuple(rows["id"]),
@@ -119,7 +119,7 @@ def _separated(
             **names, **quoting(text, separator),
         )  # fmt: skip
         rows.attrs["encoding"] = encoding
-    if not isinstance(rows.index, pd.RangeIndex):  # pandas takes what is too much for names of rows
+    if not isinstance(rows.index, pd.RangeIndex):  # pandas takes extra cells for row names
         raise DataError(
             f"{path.name}: the rows have more cells than the header names columns; put texts "
             "that hold a separator in quotes, and name every column"
@@ -155,7 +155,7 @@ def cell(value: object) -> str:
 
 
 def is_gzip(path: Path) -> bool:
-    """Whether a file is a gzip, whatever its name; DataError for a spreadsheet or an archive."""
+    """Whether a file is gzip, whatever its name; DataError for a spreadsheet or an archive."""
     with open(path, "rb") as file:
         mark = file.read(4)
     if mark in SPREADSHEETS:
@@ -164,7 +164,7 @@ def is_gzip(path: Path) -> bool:
 
 
 def _unpacked(path: Path) -> bytes:
-    """The bytes of a file or, where they are a gzip's, of what that holds."""
+    """The bytes of a file, decompressed if it is gzip."""
     if not is_gzip(path):
         return path.read_bytes()
     with gzip.open(path) as file:
@@ -174,7 +174,7 @@ def _unpacked(path: Path) -> bytes:
 
 
 def needed(path: Path, module: str, extra: str) -> ModuleType:
-    """A module of one of the project's extras; DataError, with its name, where it is missing."""
+    """Import a module of one of the project's extras; DataError with its name if it is missing."""
     try:
         return import_module(module)
     except ImportError:
@@ -189,11 +189,11 @@ def _parquet(path: Path) -> pd.DataFrame:
     parquet = needed(path, "pyarrow.parquet", "parquet")
     with readable(path, "not a readable parquet"), parquet.ParquetFile(path) as file:
         about, columns = file.metadata, [file.schema.column(i) for i in range(len(file.schema))]
-        flat = [column for column in columns if column.path == column.name]  # one value a row
+        flat = [column for column in columns if column.path == column.name]  # one value per row
         words = [column.path for column in flat if column.physical_type == "BYTE_ARRAY"]
         packed = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
         check_size(path, packed + CELL * about.num_rows * len(flat))
-        # each word once, however often it stands there, until it is known how much that would be
+        # dictionary encoding stores each word once, until the expanded size has been checked
         names = [column.path for column in flat]
         rows = parquet.read_table(path, columns=names, read_dictionary=words)
         rows = rows.to_pandas(ignore_metadata=True, integer_object_nulls=True)
@@ -203,9 +203,9 @@ def _parquet(path: Path) -> pd.DataFrame:
 
 
 def header_of(text: str, usual: str) -> tuple[str, int, str]:
-    """The separator of a table, its number of columns, and it without Excel's line `sep=;`.
+    """The separator of a table, its number of columns, and the text without Excel's line `sep=;`.
 
-    The usual separator, unless another cuts the header into more columns.
+    The usual separator is used unless another one splits the header into more columns.
     """
     named = re.match(r'"?sep=(.)"?[\r\n]+', text)
     text = text[named.end() :] if named else text
@@ -215,10 +215,10 @@ def header_of(text: str, usual: str) -> tuple[str, int, str]:
 
 
 def quoting(text: str | mmap, separator: str) -> dict[str, object]:
-    """How the quotes of a table, or of a file in UTF-8, are to be read, for pandas.
+    """pandas options for the quotes of a table (a str, or a file in UTF-8).
 
-    Where a quote is closed inside a cell, either those of the text have a backslash before them, or
-    quotes are plain letters: taken for more, one that nobody closes swallows the rows behind it.
+    If a quote is closed inside a cell, then either quotes in texts are escaped by a backslash, or
+    quotes are ordinary characters; otherwise an unclosed quote would swallow the following rows.
     """
     edge = rf"[{re.escape(separator)}\r\n]"
     patterns = (rf'(?:(?<={edge})|^)"(?:[^"]|"")*+"', rf" *(?:{edge}|$)", r'\\"')
@@ -231,12 +231,12 @@ def quoting(text: str | mmap, separator: str) -> dict[str, object]:
 
 
 def decoded(path: Path, raw: bytes, encoding: str | None = None) -> tuple[str, str]:
-    """The words of a table and their encoding.
+    """The text of a table and its encoding.
 
-    UTF-8, with Windows-1252 for each byte that is none, or that was taken for a control; UTF-16
-    where a mark at the start says so; one of `SCRIPTS` where the letters are that script's. A NUL
-    is left out: no parser reads past it. DataError where other letters are in neither, or not in
-    the `encoding` that is named.
+    UTF-8, with Windows-1252 for single bytes that are invalid or control characters; UTF-16 if
+    there is a byte-order mark; one of `SCRIPTS` if the letters fit its script. NUL is removed,
+    because parsers stop at it. DataError if none of these fits, or if the text is not in the given
+    `encoding`.
     """
     if encoding:
         try:
@@ -257,17 +257,17 @@ def decoded(path: Path, raw: bytes, encoding: str | None = None) -> tuple[str, s
 
 
 def _is_foreign(line: bytes) -> bool:
-    """Whether most letters of a line are no plain ones, and no UTF-8."""
+    """Whether most letters of a line are not ASCII, and the line is not UTF-8."""
     plain, others = (len(re.findall(kind, line)) for kind in (rb"[A-Za-z]", rb"[\x80-\xff]"))
     return others > plain and "\ufffd" in line.decode(errors="replace")
 
 
 def _of_script(path: Path, raw: bytes) -> tuple[str, str]:
-    """Words in the one encoding of SCRIPTS whose letters they have, frequent ones among them.
+    """Decode with the encoding of SCRIPTS that gives letters of its script, also frequent ones.
 
-    Any two bytes are some letter of GB18030, any one is of Windows-1256: another encoding decodes,
-    to letters that are rare or of several scripts. DataError for these, and for lines in UTF-8
-    among the others.
+    Any two bytes are a letter in GB18030, and any byte is one in Windows-1256. So other encodings
+    decode, too, but to rare letters or to letters of several scripts; for these DataError.
+    DataError also if some lines are UTF-8 and others are not.
     """
     lines = raw.splitlines()
     is_mixed = any(map(is_utf8, lines))
@@ -293,15 +293,15 @@ def _of_script(path: Path, raw: bytes) -> tuple[str, str]:
 
 
 def is_utf8(line: bytes) -> bool:
-    """Whether a line is UTF-8 with four letters that are not plain: by chance none is."""
+    """Whether a line is valid UTF-8 with at least four letters beyond ASCII: never by chance."""
     with suppress(UnicodeDecodeError):
         return sum(map(str.isalpha, re.sub(r"[\0-\x7f]", "", line.decode()))) > 3
     return False
 
 
-# Encoding -> its script, letters that are frequent in it, and the least share of these: .27 and .32
-# in Chinese reviews, .51 in Arabic ones. A sentence of eight other encodings, misread, had none of
-# the Chinese; of the Arabic at most .16, but .36 from ISO 8859-6, of whose letters .14 are Latin.
+# Encoding -> its script, frequent letters of it, and their minimum share: it is .27 and .32 in
+# Chinese reviews, .51 in Arabic ones. Sentences in eight other encodings, misread as Chinese, had
+# none; misread as Arabic at most .16, but .36 for ISO 8859-6, of whose letters .14 are then Latin.
 SCRIPTS = {
     "gb18030": (
         "\u4e00-\u9fff",
@@ -312,7 +312,7 @@ SCRIPTS = {
 }
 _RUN = re.compile(
     "(?:([\udca1-\udcff])(?!\\1)){4}"
-)  # four letters, none Western: never with accents
+)  # four non-Western letters: does not occur with accents
 _CP1252 = {byte: bytes([byte]).decode("cp1252", errors="ignore") for byte in range(0x80, 0x100)}
 _REPAIRED = {0xDC00 + byte: char for byte, char in _CP1252.items()} | {
     byte: char for byte, char in _CP1252.items() if byte < 0xA0

@@ -1,6 +1,6 @@
 """CMU-MultimodalSDK's computational sequences (.csd, HDF5), cut to the labelled segments.
 
-Layout as the SDK's `file_ops.py` writes it: one root group, in it `data/<video>/features` (f, d)
+Layout as written by the SDK's `file_ops.py`: one root group with `data/<video>/features` (f, d)
 and `data/<video>/intervals` (f, 2) in seconds.
 """
 
@@ -22,9 +22,9 @@ from mmlib.data.readers.cells import as_text, corpus_of
 from mmlib.data.readers.frames import pack
 from mmlib.data.readers.tables import read_mosei, read_mosi
 
-WIDTHS = {"covarep": (74,), "facet": (35, 47)}  # declared columns, by what the file name contains
-TOLERANCE = 1e-5  # seconds; what touches for less does not overlap, as in the SDK's align
-_ALIGNED = re.compile(r"(.+)\[\d+\]")  # the keys that the SDK's align writes
+WIDTHS = {"covarep": (74,), "facet": (35, 47)}  # allowed columns, by a part of the file name
+TOLERANCE = 1e-5  # seconds; a shorter overlap does not count, as in the SDK's align
+_ALIGNED = re.compile(r"(.+)\[\d+\]")  # keys that the SDK's align writes
 
 
 class Segment(NamedTuple):
@@ -32,24 +32,24 @@ class Segment(NamedTuple):
 
     id: str
     group: str  # the video
-    key: str  # under which its words and frames stand
+    key: str  # key of its words and frames in the files
     start: float  # seconds
     end: float
     text: str
-    labels: tuple[float, ...]  # the sentiment; in MOSEI's file, EMOTIONS behind it
+    labels: tuple[float, ...]  # the sentiment; in MOSEI's file followed by EMOTIONS
 
 
 def read_csd(path: Path, *, audio: str | None = "COVAREP", vision: str | None = "FACET") -> Corpus:
     """CMU-MOSI or CMU-MOSEI from the folder of `path`: labels, words, audio and vision files.
 
-    A file is known by its name: "Label", "TimestampedWords", and what `audio` and `vision` say
-    (case is ignored; None goes without). An utterance is a label interval, its id `video[number]`
-    as the SDK counts. Its frames are those that overlap the interval; its text is the words whose
-    middle lies in it, without the silences "sp". Segments without words or of no duration are
-    left out, as are videos in none of CMU's folds. Files that the SDK has aligned to the labels
-    (keys `video[number]`) are read as well. MOSEI's emotions, the columns behind its sentiment,
-    become `annotations`. The folds come from `folds.json` ({"train":
-    [video, ...], "valid": ..., "test": ...}), else from mosi.csv.gz or label.csv beside it.
+    Files are recognised by their names: "Label", "TimestampedWords", and the values of `audio` and
+    `vision` (case is ignored; None skips the modality). An utterance is a label interval; its id is
+    `video[number]`, numbered as in the SDK. Its frames are those that overlap the interval; its
+    text consists of the words whose middle is in the interval, without silences "sp". Segments
+    without words or duration are left out, as are videos in none of CMU's folds. Files that the SDK
+    has aligned to the labels (keys `video[number]`) can be read, too. MOSEI's emotions, the columns
+    after its sentiment, become `annotations`. The folds are read from `folds.json` ({"train":
+    [video, ...], "valid": ..., "test": ...}), else from mosi.csv.gz or label.csv in the folder.
     """
     folder = path.parent
     labels, words = _find(folder, "Label"), _find(folder, "TimestampedWords")
@@ -74,7 +74,7 @@ def read_csd(path: Path, *, audio: str | None = "COVAREP", vision: str | None = 
 
 
 def _find(folder: Path, fragment: str, remedy: str = "") -> Path:
-    """The .csd file with `fragment` in its name; of several, the last (FACET 4.2 after 4.1)."""
+    """The .csd file with `fragment` in its name; if several, the last (FACET 4.2 after 4.1)."""
     files = [p for p in sorted(folder.glob("*.csd")) if fragment.lower() in p.name.lower()]
     if not files:
         raise DataError(f"no *{fragment}*.csd in {folder}: put it there{remedy}")
@@ -84,7 +84,7 @@ def _find(folder: Path, fragment: str, remedy: str = "") -> Path:
 
 
 def _read(path: Path, keys: Iterable[str] | None = None) -> Iterator[tuple]:
-    """Key (a video), features (f, d) and intervals (f, 2), one key at a time."""
+    """Yield key (a video), features (f, d) and intervals (f, 2), one key at a time."""
     with readable(path, "truncated, or no computational sequence"), h5py.File(path) as file:
         reader = hdf5.Reader(path, file)
         data = reader.child(reader.child(file, next(iter(file))), "data")
@@ -108,7 +108,7 @@ def _entry(reader: hdf5.Reader, group: hdf5.Node) -> tuple[np.ndarray, np.ndarra
 def _segments(
     labels: Path, words: Path, fold_of: dict[str, str]
 ) -> tuple[list[Segment], list[str]]:
-    """Segments with words of the videos in the folds, and notes on those left out."""
+    """Segments with words, of the videos in the folds, and notes on those left out."""
     spoken = {key: (features[:, 0], at) for key, features, at in _read(words)}
     single = (_ALIGNED.fullmatch(key) and len(at) < 2 for key, (_, at) in spoken.items())
     if spoken and all(single):
@@ -142,7 +142,7 @@ def _segments(
 
 
 def _emotions(segments: list[Segment]) -> dict[str, np.ndarray]:
-    """MOSEI's six emotions, name -> (n,), if all segments have them."""
+    """MOSEI's six emotions, name -> (n,); empty unless all segments have them."""
     if any(len(segment.labels) != 1 + len(EMOTIONS) for segment in segments):
         return {}
     values = np.array([segment.labels[1:] for segment in segments], np.float32)  # (n, 6)
@@ -150,7 +150,7 @@ def _emotions(segments: list[Segment]) -> dict[str, np.ndarray]:
 
 
 def _cut(modality: str, path: Path, segments: list[Segment], notes: list[str]) -> Sequences:
-    """Frames of one file that overlap each segment by more than TOLERANCE."""
+    """The frames of one file that overlap each segment by more than TOLERANCE."""
     rows: dict[str, list[int]] = {}
     for i, segment in enumerate(segments):
         rows.setdefault(segment.key, []).append(i)
@@ -163,7 +163,7 @@ def _cut(modality: str, path: Path, segments: list[Segment], notes: list[str]) -
             frames.append(features[overlaps])
             owner.append(np.full(overlaps.sum(), i))
             size += frames[-1].nbytes
-            check_size(path, size)  # segments may share frames
+            check_size(path, size)  # checked here because segments may share frames
     if not frames:
         raise DataError(f"{path.name}: none of the labelled videos is in it; fetch it again")
     _check_widths(path, widths)
@@ -186,7 +186,7 @@ def _check_widths(path: Path, widths: dict[int, list[str]]) -> None:
 
 
 def _folds(folder: Path) -> tuple[dict[str, str], Path]:
-    """The split of each video, and the file that says so."""
+    """The split of each video, and the file that defines it."""
     path = folder / "folds.json"
     if path.exists():
         with readable(path, remedy="expected lists train, valid and test"):

@@ -1,8 +1,8 @@
-"""One reader of YAML for grids, parameters, configurations and the values of --filter.
+"""The YAML reader for grids, parameters, configurations and the values of --filter.
 
-YAML 1.1 takes 010 for 8, 1:30 for 90, 2024-05-01 for a date and the last of two equal names for
-both, and a few aliases stand for more values than memory holds. Each is refused before anything is
-built from it, in one line that names the line of the file and what to write instead.
+YAML 1.1 reads 010 as 8, 1:30 as 90 and 2024-05-01 as a date, lets the last of two equal names win,
+and a few aliases can expand to more values than fit into memory. Each of these is refused before a
+value is built, in one line with the line number and what to write instead.
 """
 
 import re
@@ -13,19 +13,19 @@ from yaml.constructor import ConstructorError
 from yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, Event
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-VALUES, LEVELS = 10**7, 20  # of one text, its aliases written out
+VALUES, LEVELS = 10**7, 20  # maximum for one text, with its aliases expanded
 TAG = "tag:yaml.org,2002:"
 MISREAD = re.compile(r"^[-+]?0[0-7_]+$|:")  # octal, or base 60
-KINDS = ("null", "bool", "int", "float", "str", "seq", "map")  # JSON's, which manifests are
+KINDS = ("null", "bool", "int", "float", "str", "seq", "map")  # JSON's types, for manifests
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # C: 10^6 values in seconds
-    """Builds values of JSON's kinds alone, and none that YAML misreads."""
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # in C: 10^6 values in seconds
+    """Builds only values of JSON's types, and none that YAML reads in an unexpected way."""
 
     def construct_object(self, node: Node, deep: bool = False) -> object:
         try:
             return super().construct_object(node, deep)
-        except (LookupError, TypeError, ValueError) as error:  # `!!bool maybe`, 5000 digits
+        except (LookupError, TypeError, ValueError) as error:  # e.g. `!!bool maybe`, or 5000 digits
             raise _refusal(node, f"cannot be read as {node.tag.removeprefix(TAG)}") from error
 
     def construct_mapping(self, node: MappingNode, deep: bool = False) -> dict:
@@ -41,7 +41,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # C: 10^6 values 
         return super().construct_mapping(node, deep)
 
     def number(self, node: ScalarNode) -> int | float:
-        """A number, if YAML and a reader see the same one."""
+        """A number, if YAML reads it as a person would; otherwise an error."""
         if node.tag == TAG + "float":
             value = self.construct_yaml_float(node)
         else:
@@ -71,11 +71,11 @@ def _refusal(node: Node | Event, text: str) -> ConstructorError:
 
 
 def _check_size(text: str) -> None:
-    """ConstructorError where a text has too many levels, or aliases that may make it explode.
+    """ConstructorError if a text has too many levels, or aliases that may expand too far.
 
-    That is told from the parser's events: what makes nodes of them crashes on 10^5 levels.
+    This uses the parser's events, because building nodes crashes for 10^5 levels.
     """
-    inside, aliases = [], 0  # inside: the anchors, or None, of the open collections
+    inside, aliases = [], 0  # anchors (or None) of the open collections
     for values, event in enumerate(yaml.parse(text, Loader=_Loader)):
         if isinstance(event, CollectionStartEvent):
             inside.append(event.anchor)
@@ -91,7 +91,7 @@ def _check_size(text: str) -> None:
 
 
 def parse(text: str) -> tuple[Node | None, object]:
-    """The nodes of a YAML text and the value that they make; YAMLError or ValueError."""
+    """The nodes of a YAML text and the value they represent; YAMLError or ValueError."""
     _check_size(text)
     loader = _Loader(text)
     top = loader.get_single_node()
@@ -99,10 +99,10 @@ def parse(text: str) -> tuple[Node | None, object]:
 
 
 class Document:
-    """A YAML file: what it holds, and the line of each part of that.
+    """A YAML file: its content, and the line of each part of it.
 
-    ValueError in one line if it cannot be read. Inside of `with document:` a ValueError gets the
-    line of the place that `at` was told last.
+    ValueError in one line if it cannot be read. Inside `with document:`, a ValueError is given the
+    line of the place last passed to `at`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -116,7 +116,7 @@ class Document:
             raise ValueError(f"{path}: {reason}") from error
 
     def at(self, *place: object) -> None:
-        """What is looked at from now on: `cross`, `lr`, 0 is the first value of a parameter."""
+        """Set the current place: `cross`, `lr`, 0 is the first value of lr under cross."""
         self.place = place
 
     def __enter__(self) -> "Document":
@@ -132,7 +132,7 @@ class Document:
 
 
 def _child(node: Node, step: object) -> Node:
-    """What a node holds under a name or number; the node itself if it is one value alone."""
+    """The child of a node by name or index; the node itself if it is a single value."""
     if isinstance(node, SequenceNode):
         return node.value[step] if step < len(node.value) else node
     items = node.value if isinstance(node, MappingNode) else []
@@ -140,7 +140,7 @@ def _child(node: Node, step: object) -> Node:
 
 
 def named(given: object) -> dict:
-    """A mapping from names to values; ValueError for anything else."""
+    """Check that `given` is a mapping from names to values; ValueError for anything else."""
     if not isinstance(given, dict):
         raise ValueError("needs `name: value` lines")
     return given

@@ -1,4 +1,4 @@
-"""Frames in, `Sequences` out: what is no number, what is no measurement."""
+"""Make `Sequences` from frames: handles NaN, infinity and all-zero frames."""
 
 import numpy as np
 
@@ -15,13 +15,13 @@ def pack(
 ) -> Sequences:
     """Sequences of n utterances from frames (f, d); frame i is of utterance owner[i], ascending.
 
-    NaN and infinite values (also what overflows float32) become 0 and are counted per column.
-    A frame of zeros in all columns is padding or a face that was not found: nothing was measured,
-    so it is left out, wherever it stands; an utterance without any other frame gets length 0.
-    What was filled or left out is appended to `notes`. Raises DataError if no value is finite.
+    NaN and infinite values (also those that overflow float32) become 0 and are counted per column.
+    A frame that is zero in all columns is padding or a face that was not found: it is left out,
+    wherever it is. An utterance without any other frame gets length 0. What was filled or left out
+    is appended to `notes`. DataError if no value is finite.
     """
     with np.errstate(over="ignore"):
-        values = np.array(values, dtype=np.float32)  # a copy: the caller's array stays as it is
+        values = np.array(values, dtype=np.float32)  # a copy: the caller's array does not change
     nan, inf = np.isnan(values), np.isinf(values)  # (f, d)
     if values.size and (nan | inf).all():
         raise DataError(

@@ -1,8 +1,8 @@
-"""HDF5 without trust: what is read lies in the file itself, and is no more than a file can hold.
+"""Safe reading of HDF5: only data in the file itself, and no more than the file can hold.
 
-An HDF5 file can name any other file of the machine and pass its bytes off as its own: by an
-external link, by a dataset with external raw storage, by a virtual dataset. Each is refused by
-name before anything is opened through it.
+An HDF5 file can refer to any other file on the machine and present its bytes as its own data: by an
+external link, by a dataset with external storage, or by a virtual dataset. Each of these is refused
+before anything is opened through it.
 """
 
 from pathlib import Path
@@ -14,22 +14,22 @@ from h5py import h5d, h5l
 from mmlib.data.corpus import DataError
 from mmlib.data.readers.border import check_size
 
-MOST_LINKS = 32  # soft links behind one another
-WORDS_AT_ONCE = 64  # of no fixed length, which is not known before they are read
+MOST_LINKS = 32  # maximum number of soft links in a chain
+WORDS_AT_ONCE = 64  # words of variable length, whose size is not known before they are read
 
 Node = h5py.Group | h5py.Dataset
 
 
 class Reader:
-    """An open HDF5 file at `path`, and how much of it was read."""
+    """An open HDF5 file at `path`, and the number of bytes read from it."""
 
     def __init__(self, path: Path, file: h5py.File) -> None:
         self.path, self.file, self.bytes = path, file, 0
 
     def child(self, group: h5py.Group, name: str, links: int = MOST_LINKS) -> Node:
-        """What lies at the path `name` below a group, through links inside this file only.
+        """The node at the path `name` below a group; follows links inside this file only.
 
-        KeyError where nothing does; DataError for a link that leaves the file.
+        KeyError if there is none; DataError for a link that leaves the file.
         """
         node: Node = self.file["/"] if name.startswith("/") else group
         for part in filter(None, name.split("/")):
@@ -47,7 +47,7 @@ class Reader:
         return node
 
     def values(self, group: h5py.Group, name: str) -> np.ndarray:
-        """The numbers or words of the dataset `name`, all of them; DataError for anything else."""
+        """All numbers or words of the dataset `name`; DataError for anything else."""
         data = self.child(group, name)
         if not isinstance(data, h5py.Dataset):
             raise DataError(f"{group.name}/{name} is a group; expected an array; fetch it again")
@@ -64,7 +64,7 @@ class Reader:
         return self._words(data) if data.dtype.kind == "O" else data[()]
 
     def _words(self, data: h5py.Dataset) -> np.ndarray:
-        """Words of any length: many places may name one long one, so their sizes add up."""
+        """Words of variable length; every reference to the same long word counts in the size."""
         if data.size != len(data):
             raise DataError(f"{data.name} has words in shape {data.shape}; expected (f, 1)")
         parts = [np.empty((0, *data.shape[1:]), object)]

@@ -1,4 +1,4 @@
-"""IEMOCAP's release as its authors give it: dialogues with evaluations and transcripts."""
+"""IEMOCAP's original release: dialogues with evaluations and transcripts."""
 
 import hashlib
 import re
@@ -14,7 +14,7 @@ from mmlib.data.readers.cells import corpus_of, decoded
 from mmlib.files import refuse_unknown, sha256
 
 SPLIT_OF = {1: "train", 2: "train", 3: "train", 4: "valid", 5: "test"}  # session -> split
-# Their places are the codes of the annotation "emotion"; xxx: no majority among the listeners.
+# The index in this list is the code in the annotation "emotion"; xxx: no majority of the raters.
 EMOTION_WORDS = ("neu", "hap", "sad", "ang", "exc", "fru", "sur", "fea", "dis", "oth", "xxx")
 ANNOTATIONS = ("activation", "dominance", "emotion")
 LOW, HIGH = 1, 5  # of valence, activation and dominance
@@ -30,12 +30,12 @@ _SPOKEN = re.compile(r"(\w+) +\[[^]]*\] *: *(\S.*)")  # turn [start-end]: words
 def read_iemocap(path: Path) -> Corpus:
     """IEMOCAP's turns from the folder of `path` with Session1 to Session5: text and labels only.
 
-    Valence 1..5 becomes -3..3; half a step beyond is cut, and noted. Annotations (n,): "activation"
-    and "dominance", 1..5, and "emotion", the place of the evaluation's word in EMOTION_WORDS. A
-    group is a dialogue. The release names no split: sessions 1-3 train, 4 valid, 5 test is our
-    reading; no speaker is in two sessions.
+    Valence 1..5 becomes -3..3; values up to half a step outside are clipped, with a note.
+    Annotations (n,): "activation" and "dominance", 1..5, and "emotion", the index of the word in
+    EMOTION_WORDS. A group is a dialogue. The release has no split: sessions 1-3 train, 4 valid, 5
+    test is our reading; no speaker is in two sessions.
     Reads `SessionN/dialog/EmoEvaluation/*.txt` and the files of the same names in
-    `dialog/transcriptions`. DataError with file and line for a turn that is damaged or not spoken.
+    `dialog/transcriptions`. DataError with file and line for a damaged turn or one without words.
     """
     root = path.parent if path.name == "Session1" else path
     files = [file for session in SPLIT_OF for file in _evaluations(root, session)]
@@ -60,7 +60,7 @@ def read_iemocap(path: Path) -> Corpus:
 
 def _evaluations(root: Path, session: int) -> list[Path]:
     folder = root / f"Session{session}" / "dialog" / "EmoEvaluation"
-    if not (files := sorted(folder.glob("Ses*.txt"))):  # a Mac's copy has others, ._Ses...
+    if not (files := sorted(folder.glob("Ses*.txt"))):  # copies made on a Mac also have ._Ses...
         raise DataError(f"no Ses*.txt in {folder}; put all five sessions of the release there")
     return files
 
@@ -74,7 +74,7 @@ def _turns(evaluation: Path) -> Iterator[dict[str, object]]:
     words = _words(_transcript(evaluation))
     for place, line in _lines(evaluation):
         if not line.startswith("["):
-            continue  # a heading, or what one listener said
+            continue  # a heading, or the rating of one person
         if not (found := _EVALUATED.fullmatch(line)):
             raise DataError(f"{place}: expected [start - end], turn, emotion, [V, A, D]; mend it")
         name, emotion, *values = found.groups()
@@ -92,7 +92,7 @@ def _turns(evaluation: Path) -> Iterator[dict[str, object]]:
 
 
 def _words(transcript: Path) -> dict[str, str]:
-    """Turn -> words; lines of other speech, without the name of a turn, are not evaluated."""
+    """Turn -> words; other lines, without the name of a turn, are not evaluated."""
     words = {}
     for place, line in _lines(transcript):
         if line.startswith("Ses"):
@@ -103,7 +103,7 @@ def _words(transcript: Path) -> dict[str, str]:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """The place, `file, line n`, and the text of each line; bytes that are no UTF-8 are Western."""
+    """(`file, line n`, text) of each line; bytes that are not UTF-8 are read as Western."""
     with readable(path):
         raw = path.read_bytes()
     for number, line in enumerate(decoded(path, raw)[0].splitlines(), 1):

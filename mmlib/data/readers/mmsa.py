@@ -1,8 +1,8 @@
 """Padded arrays by split, {split: {"audio": (n, t, d), "vision": ..., ...}}.
 
-So MMSA, MulT and MultiBench pickle CMU-MOSI and CMU-MOSEI, with keys and shapes as MMSA's
-`data_loader.py` and MulT's `dataset.py` read them; ICT-MMMO comes as three npz. Lists, ragged ones
-too, are taken for arrays.
+This is the format of CMU-MOSI and CMU-MOSEI in the pickles of MMSA, MulT and MultiBench, with keys
+and shapes as in MMSA's `data_loader.py` and MulT's `dataset.py`; ICT-MMMO has three npz files.
+Lists, also ragged ones, are accepted instead of arrays.
 """
 
 import re
@@ -45,7 +45,7 @@ VARIANTS = (  # columns of audio and vision
 PER_MODALITY = {m: f"regression_labels_{m[0].upper()}" for m in MODALITIES}  # of SIMS, -1..1
 MMMO = ({"audio": (74, "COVAREP 74"), "vision": (36, "FACET 36")},)
 
-Frames = list[np.ndarray]  # (t, d) of each utterance, t its own, d the same for all
+Frames = list[np.ndarray]  # (t, d) of each utterance; t differs, d is the same for all
 
 
 def read_mmsa(
@@ -60,14 +60,14 @@ def read_mmsa(
     """CMU-MOSI or CMU-MOSEI from a pickle with splits train, valid, test.
 
     `text_features` adds the frozen token features of the file (BERT 768, GloVe 300) as sequences
-    "text", which then stand for the text. Padding goes by `lengths`: "file" cuts at audio_lengths
-    and vision_lengths where the file has them (0: missing), in front where the frames stand behind;
-    "zeros" ignores them. MMSA computed them as the first frame whose columns add up to zero (its
-    `getLengths.py`), so a face lost for one frame ends the sequence: a note counts that. Frames of
-    zeros are left out either way. Audio and vision widths must be a known variant or those declared
-    as `dims`. An empty text is masked. `modalities` leaves others out. `label_range`: of the file's
-    labels, brought to -3..3; of declared dims and labels within -1..1, and of SIMS, it is (-1, 1).
-    SIMS's labels of one modality (`PER_MODALITY`) become annotations of that name, -3..3.
+    "text", which are then used instead of the text. `lengths` controls padding: "file" cuts at
+    audio_lengths and vision_lengths if the file has them (0: missing), at the front if the padding
+    is there; "zeros" ignores them. MMSA computed these lengths as the first frame whose columns sum
+    to zero (`getLengths.py`), so a face lost for one frame ends the sequence; a note counts such
+    cases. Frames of zeros are always left out. Audio and vision widths must be a known variant or
+    those declared as `dims`. An empty text is masked. `modalities`: those to read. `label_range`:
+    of the labels, mapped to -3..3; (-1, 1) for SIMS, and for declared dims with labels within
+    -1..1. SIMS's labels of one modality (`PER_MODALITY`) become annotations of that name, -3..3.
     """
     refuse_unknown("lengths", [lengths], ("file", "zeros"), DataError)
     refuse_unknown("modality", modalities, MODALITIES, DataError)
@@ -82,7 +82,7 @@ def read_mmsa(
 def read_mmmo(path: Path) -> Corpus:
     """ICT-MMMO as train.npz, valid.npz, test.npz: audio (n, 20, 74), vision (n, 20, 36), label.
 
-    The files name no video, so each row is its own group and its id is made of split and number.
+    The files name no video, so each row is its own group; its id consists of split and number.
     Labels 1..5 enter as 1.5 (y - 3).
     """
     splits = [_npz(path.with_name(f"{split}.npz"), split) for split in SPLITS]
@@ -99,7 +99,7 @@ def _corpus(
     use_lengths: bool = True,
     text_features: bool = False,
 ) -> Corpus:
-    """variants: columns of audio and vision; alone: the note where the videos are not known."""
+    """variants: columns of audio and vision; alone: the note if the videos are unknown."""
     asked = [m for m in MODALITIES[1:] if m in modalities] + ["text"] * text_features
     frames = {m: [split.frames(m) for split in splits] for m in asked}
     files = dict.fromkeys(split.path for split in splits)
@@ -128,7 +128,7 @@ def _corpus(
 
 
 def _annotations(splits: "list[_Split]") -> dict[str, np.ndarray]:
-    """Name -> (n,): SIMS's labels per modality, or the six emotions behind MOSEI's sentiment."""
+    """Name -> (n,): SIMS's labels per modality, or the six emotions after MOSEI's sentiment."""
     if all(key in split.content for split in splits for key in PER_MODALITY.values()):
         given = {m: [split.numbers(key) for split in splits] for m, key in PER_MODALITY.items()}
         return {m: to_sentiment(np.concatenate(parts), -1, 1)[0] for m, parts in given.items()}
@@ -167,7 +167,7 @@ def _npz(path: Path, split: str) -> "_Split":
 
 
 class _Split:
-    """What a file holds of one split, and its sentiment (n,): the first column of several."""
+    """The content of a file for one split, and its sentiment (n,): the first label column."""
 
     def __init__(self, path: Path, name: str, content: Mapping[str, object]) -> None:
         self.path, self.name = path, name
@@ -178,7 +178,7 @@ class _Split:
             raise DataError(f"{path.name}: neither regression_labels nor labels in {name}: {keys}")
         with self.expected(key, "must hold one number an utterance; save them as an array"):
             labels = np.asarray(self.content[key], dtype=np.float32)
-            labels = labels.reshape(len(labels), -1)  # MOSEI's emotions follow
+            labels = labels.reshape(len(labels), -1)  # MOSEI's emotions are the other columns
             self.labels, self.others = labels[:, 0], labels[:, 1:]
 
     def numbers(self, key: str) -> np.ndarray:  # (n,)
@@ -190,7 +190,7 @@ class _Split:
 
     @contextmanager
     def expected(self, key: str, what: str) -> Iterator[None]:
-        """DataError where an entry of the split is missing or something else."""
+        """DataError if an entry of the split is missing or of another type."""
         try:
             yield
         except (ValueError, TypeError, IndexError, KeyError):
@@ -199,7 +199,7 @@ class _Split:
             raise DataError(words if key in self.content else f"{words}; it holds {keys}") from None
 
     def frames(self, modality: str) -> Frames:
-        """The file's frames (t, d) of each utterance, with their padding."""
+        """The frames (t, d) of each utterance in the file, including padding."""
         n = len(self.labels)
         what = (
             "must be an array (utterances, frames, columns) of numbers; modalities= leaves one out"
@@ -219,7 +219,7 @@ class _Split:
         return rows
 
     def lengths(self, modality: str, rows: Frames, notes: list[str]) -> np.ndarray:
-        """Stated lengths (n,), for token features the sum of BERT's mask; else all frames."""
+        """Stated lengths (n,); for token features the sums of BERT's mask; else all frames."""
         n, longest, _ = _shape(rows)
         full = np.array([len(row) for row in rows], dtype=int)
         has_mask = modality == "text" and self.content.get("text_bert") is not None
@@ -246,7 +246,7 @@ class _Split:
         return [[f"{self.name}-{row[0]}"] for row in ids] if is_bare else ids
 
     def listed(self, key: str, what: str) -> list | tuple | np.ndarray:
-        """An entry that has something for each utterance."""
+        """An entry that has one item per utterance."""
         with self.expected(key, f"must hold one {what} an utterance; leave it out"):
             if not isinstance(value := self.content[key], list | tuple | np.ndarray):
                 raise TypeError
@@ -259,7 +259,7 @@ def _variant(
     frames: Mapping[str, list[Frames]],
     variants: Sequence[Mapping[str, tuple[int, str]]],
 ) -> list[str]:
-    """What the columns of audio and vision are; they must be the same in all splits."""
+    """Names of the audio and vision features; their widths must be equal in all splits."""
     asked = [modality for modality in frames if modality != "text"]
     shapes = {(s.name, m): _shape(frames[m][i]) for i, s in enumerate(splits) for m in asked}
     for variant in variants:
@@ -275,16 +275,16 @@ def _variant(
 
 
 def _ids(splits: list[_Split]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Utterance ids and their videos."""
+    """Ids of the utterances, and their videos."""
     rows = [row for split in splits for row in split.ids()]
     ids = tuple("$_$".join(row[:2]) for row in rows)
-    if len(set(ids)) < len(ids):  # segments of one start
+    if len(set(ids)) < len(ids):  # segments with the same start
         ids = tuple("$_$".join(row[:3]) for row in rows)
     return ids, tuple(re.split(r"\$_\$|\[", name)[0] for name in ids)
 
 
 def _texts(splits: list[_Split], notes: list[str]) -> tuple[str, ...] | None:
-    """The words of each utterance, "" where it has none; None if the file has none at all."""
+    """The text of each utterance, "" if it has none; None if the file has no texts at all."""
     if any(split.content.get("raw_text") is None for split in splits):
         return None
     given = chain(*(split.listed("raw_text", "text") for split in splits))
@@ -300,7 +300,7 @@ def _texts(splits: list[_Split], notes: list[str]) -> tuple[str, ...] | None:
 def _sequences(
     modality: str, splits: list[_Split], frames: list[Frames], use_lengths: bool, notes: list[str]
 ) -> Sequences:
-    """Frames of a modality without its padding, which may stand behind or in front."""
+    """Frames of a modality without padding, which may be behind the frames or in front."""
     lengths = [
         split.lengths(modality, rows, notes) if use_lengths else [len(row) for row in rows]
         for split, rows in zip(splits, frames, strict=True)
@@ -319,29 +319,29 @@ def _sequences(
 
 
 def _word(value: object) -> str:
-    return "" if value is None or value != value else as_text(value)  # a table's NaN
+    return "" if value is None or value != value else as_text(value)  # NaN in a table
 
 
 def _shape(rows: Frames) -> tuple[int, int, int]:
-    """(n, t, d), t of the longest."""
+    """(n, t, d), with t of the longest utterance."""
     return len(rows), max((len(row) for row in rows), default=0), rows[0].shape[1] if rows else 0
 
 
 def _is_in_front(rows: list[tuple[np.ndarray, int]]) -> bool:
-    """Whether frames lie beyond every stated length, and none where padding in front would be."""
+    """Whether the padding is in front: frames lie beyond every stated length, none at the front."""
     cut = [(row, k) for row, k in rows if k < len(row) and row.any()]
     return bool(cut) and all(row[k:].any() and not row[: len(row) - k].any() for row, k in cut)
 
 
 def _mask(bert: np.ndarray) -> np.ndarray:
-    """BERT's mask (n, t) of token ids, mask and types, (n, 3, t), (n, t, 3) or either one flat."""
+    """BERT's mask (n, t) from token ids, mask and types: (n, 3, t), (n, t, 3), or one flattened."""
     shapes = (bert.reshape(len(bert), 3, -1)[:, 1], bert.reshape(len(bert), -1, 3)[..., 1])
     masks = [mask for mask in shapes if np.isin(mask, (0, 1)).all()]
     return masks[0 if bert.shape[2:] != (3,) else -1]
 
 
 def _scaled(label: np.ndarray, given: Range, is_declared: bool) -> tuple[np.ndarray, Scale]:
-    """Labels on the common scale. Of declared dims and labels within -1..1 these are the range."""
+    """Labels on the common scale; a range of -1..1 is inferred for declared dims and SIMS."""
     is_short = is_declared and label.any() and (abs(label) <= 1).all()
     low, high = given or ((-1, 1) if is_short else (SENTIMENT.low, SENTIMENT.high))
     if (low, high) == (SENTIMENT.low, SENTIMENT.high):

@@ -1,4 +1,4 @@
-"""Public tables of texts in other languages and other domains: their columns, groups and labels."""
+"""Public tables of texts in other languages and domains: their columns, groups and labels."""
 
 from pathlib import Path
 
@@ -11,19 +11,19 @@ from mmlib.data.readers.cells import table
 from mmlib.data.readers.texts import corpus_of_texts
 from mmlib.files import refuse_unknown
 
-LONG = 5  # words; a sentence of so many in two scenes is no chance
+LONG = 5  # words; a sentence this long in two scenes is no coincidence
 _LATIN = "A-Za-z\u00c0-\u024f"
-SCRIPT_OF = {  # language -> the letters that its texts are written in
+SCRIPT_OF = {  # language -> letters of its script
     **dict.fromkeys(("de", "en", "es", "fr", "it", "nl", "no", "pt", "sv", "tr", "vi"), _LATIN),
     "ar": "\u0600-\u06ff", "el": "\u0370-\u03ff", "he": "\u0590-\u05ff", "ko": "\uac00-\ud7af",
     "ru": "\u0400-\u04ff", "th": "\u0e00-\u0e7f", "zh": "\u4e00-\u9fff",
     "hi": _LATIN + "\u0900-\u097f",
 }  # fmt: skip
-SHARE = 0.5  # of the texts must have a letter of theirs; in the public files .994 or more do
+SHARE = 0.5  # of the texts need a letter of the script; in the public files .994 or more have one
 
 
 def written_in(path: Path, texts: pd.Series, language: str) -> None:
-    """DataError, one line, where most texts have no letter of the script of their language."""
+    """DataError, one line, if most texts have no letter of their language's script."""
     is_written = texts.str.contains(f"[{SCRIPT_OF[language]}]")
     if is_written.mean() < SHARE:
         row = texts.index[~is_written][0] + 1
@@ -53,11 +53,11 @@ def read_ar(path: Path, *, seed: int = 0) -> Corpus:
 
 
 def read_19lang(path: Path, *, language: str | None = None, seed: int = 0) -> Corpus:
-    """Restaurant reviews with 1 to 5 stars in the one `language` ("de"), all if None.
+    """Restaurant reviews with 1 to 5 stars in one `language` (e.g. "de"), or in all if None.
 
-    A group is a place. A language alone is split by its own places, which may stand in another
-    split of another language. For transfer between languages read all, and choose the rows by the
-    annotation "language" (n,): a place is in one split there. DataError for another code.
+    A group is a place. A single language is split by its own places; the same place may be in
+    another split of another language. For transfer between languages, read all and select rows by
+    the annotation "language" (n,): then each place is in one split. DataError for other languages.
     """
     rows = table(path, ["lang", "stars", "group", "text"])
     columns = {"text": "text", "label": "stars", "group": "group", "language": "lang"}
@@ -74,12 +74,12 @@ def read_19lang(path: Path, *, language: str | None = None, seed: int = 0) -> Co
 
 
 def read_mustardpp(path: Path, *, seed: int = 0) -> Corpus:
-    """MUStARD++'s target utterances: `Valence` 1..9 is the label, each scene has one.
+    """MUStARD++'s target utterances: the label is `Valence` 1..9; each scene has one.
 
     Annotations: "sarcasm" (0 or 1) and "arousal" (1..9). A scene has one target and context rows,
-    which are not read. But the context of a scene may be the target of the next. So a group is all
-    scenes of an episode, and those that share a sentence of LONG words: neither targets nor their
-    contexts cross splits. Whole shows are too few: one of five has .6 of all targets.
+    which are not read. The context of a scene may contain the target of another. So a group
+    has all scenes of an episode and scenes that share a sentence of LONG words: neither targets nor
+    contexts are in two splits. Grouping by show is too coarse: one of five has .6 of the targets.
     """
     rows = table(path, ["SCENE", "KEY", "SENTENCE", "Sarcasm", "Valence", "Arousal"])
     rows["group"] = _linked(rows["SCENE"], rows["SENTENCE"])
@@ -99,7 +99,7 @@ def read_mustardpp(path: Path, *, seed: int = 0) -> Corpus:
 
 
 def _linked(scenes: pd.Series, sentences: pd.Series) -> np.ndarray:
-    """A name for each row's scenes (n,): of one episode, or linked by long sentences."""
+    """Name of each row's group (n,): scenes of one episode, or linked by shared long sentences."""
     words = sentences.str.lower().str.findall(r"\w+")
     shared = words.str.join(" ").where(words.str.len() >= LONG, scenes)
     episodes = scenes.str.extract(r"^(\d+_S\d+E\d+)_")[0].fillna(scenes)

@@ -1,9 +1,9 @@
-"""A folder of own recordings as `mmlib.recordings` writes it, and back as a corpus.
+"""A folder of own recordings, as `mmlib.recordings` writes it, read as a corpus.
 
-    FOLDER/utterances.csv             one row an utterance; `label` and `split` are yours to fill in
-    FOLDER/clips/<clip>.safetensors   the features of one clip, and in its metadata what it is
+    FOLDER/utterances.csv             one row per utterance; fill in `label` and `split` yourself
+    FOLDER/clips/<clip>.safetensors   the features of one clip; its metadata describe them
 
-A clip's file is written whole under its final name, so a folder is sound whenever a run stops.
+A clip's file appears under its final name only when complete, so an interrupted run does no harm.
 """
 
 import json
@@ -31,7 +31,7 @@ MODALITIES = ("audio", "vision")
 class Clip:
     """The utterances of one recording and their features."""
 
-    id: str  # path below the folder of clips, without its suffix
+    id: str  # path in the folder of clips, without suffix
     seconds: float
     start: tuple[float, ...]  # n, seconds
     end: tuple[float, ...]  # n
@@ -45,14 +45,14 @@ class Clip:
         return len(self.text)
 
     def table(self) -> pd.DataFrame:
-        """One row an utterance, the columns of `utterances.csv`; labels and splits are empty."""
+        """One row per utterance, the columns of `utterances.csv`; label and split are empty."""
         own = {name: getattr(self, name) for name in ("start", "end", "speaker", "text")}
         ids = [f"{self.id}[{i}]" for i in range(len(self))]
         return pd.DataFrame({"id": ids, **own}).assign(clip=self.id, label="", split="")[COLUMNS]
 
 
 def place(folder: Path, clip: str) -> Path:
-    """The file of a clip; DataError where its name, or a link, leads out of the folder of clips."""
+    """The file of a clip; DataError if its name or a link leads out of the folder of clips."""
     clips = folder / "clips"
     path = clips / f"{clip}.safetensors"
     if not path.resolve().is_relative_to(clips.resolve()):
@@ -64,7 +64,7 @@ def place(folder: Path, clip: str) -> Path:
 
 
 def save_clip(clip: Clip, folder: Path) -> Path:
-    """Write a clip below a corpus folder, whole or not at all."""
+    """Write a clip into a corpus folder; the file is complete or not there at all."""
     arrays = {f"{m}.values": sequences.values for m, sequences in clip.sequences.items()}
     arrays |= {f"{m}.lengths": sequences.lengths for m, sequences in clip.sequences.items()}
     columns = {m: sequences.columns for m, sequences in clip.sequences.items()}
@@ -91,14 +91,14 @@ def load_clip(path: Path) -> Clip:
 
 
 def write_table(folder: Path) -> pd.DataFrame:
-    """Write `utterances.csv` of all clips in a folder; labels, splits and corrected words stay."""
+    """Write `utterances.csv` for all clips in a folder; keep labels, splits and corrected words."""
     clips = [load_clip(path) for path in sorted((folder / "clips").rglob("*.safetensors"))]
     rows = pd.concat([clip.table() for clip in clips], ignore_index=True)
     if (folder / TABLE).exists():
         before = table(folder / TABLE, COLUMNS).drop_duplicates("id").set_index("id")
         before = before.reindex(rows["id"])
         start = pd.to_numeric(with_points(before["start"]), errors="coerce").to_numpy()
-        is_cut_as_before = np.isclose(start, rows["start"])  # spreadsheets keep 15 digits
+        is_cut_as_before = np.isclose(start, rows["start"])  # spreadsheets keep only 15 digits
         for column in ("speaker", "text", "label", "split"):
             rows[column] = rows[column].mask(is_cut_as_before, before[column].to_numpy())
     write_whole(folder / TABLE, rows.to_csv(index=False))
@@ -106,11 +106,11 @@ def write_table(folder: Path) -> pd.DataFrame:
 
 
 def read_recordings(path: Path) -> Corpus:
-    """Own recordings from `utterances.csv` and the clips beside it.
+    """Own recordings from `utterances.csv` and the clips in the same folder.
 
-    A group is a clip. Rows may be reordered, dropped and corrected. Without labels and splits all
-    utterances are in the split "test" with label NaN: something to apply a model to. A modality
-    without any frame is left out. DataError where labels are given for some rows only.
+    A group is a clip. Rows may be reordered, deleted and corrected. Without labels and splits, all
+    utterances are in the split "test" with label NaN, e.g. to apply a model to them. A modality
+    without any frame is left out. DataError if only some rows have labels.
     """
     rows = table(path, COLUMNS)
     clips = {name: load_clip(place(path.parent, name)) for name in dict.fromkeys(rows["clip"])}
@@ -130,7 +130,7 @@ def read_recordings(path: Path) -> Corpus:
 
 
 def _number(row, clip: Clip) -> int:
-    """The number of an utterance in its clip, from its id `clip[number]`."""
+    """The index of an utterance in its clip, from its id `clip[index]`."""
     number = row.id.removeprefix(f"{clip.id}[").removesuffix("]")
     if not number.isdecimal() or int(number) >= len(clip):
         raise DataError(f"{row.id!r} is no utterance of clip {clip.id!r}; leave the ids as written")

@@ -1,4 +1,4 @@
-"""Reviews with stars, as any table whose columns can be recognised, and SST-5."""
+"""Hotel reviews with stars, from any table whose columns can be recognised; and SST-5."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from mmlib.data.corpus import Corpus, DataError, Scale
 from mmlib.data.readers.cells import corpus_of, numbers, table, with_points
 from mmlib.data.readers.texts import cleaned, columns_of, with_split
 
-# What a column can be called, case ignored; the first name that is there counts.
+# Possible names of each column, case ignored; the first one found is used.
 NAMES = {
     "text": ("text", "review", "review_text", "reviews.text"),
     "stars": ("rating", "stars", "star", "reviews.rating"),
@@ -17,12 +17,12 @@ NAMES = {
     "id": ("review_id",),
     "split": ("split",),
 }
-# Booking.com's table of 515,000 reviews: praise and complaint apart, a score instead of stars
+# Booking.com's table of 515,000 reviews: praise and complaint in two columns, a score, no stars
 BOOKING = ("Positive_Review", "Negative_Review", "Reviewer_Score")
 NOTHING = ("", "no positive", "no negative")
 
-# Shares of 1 to 5 stars among the 240,739 reviews from which BALANCED took 8,000 of each.
-BALANCED = "hotel_40k"  # whatever its file's format
+# Shares of 1 to 5 stars among the 240,739 reviews from which BALANCED took 8,000 per star.
+BALANCED = "hotel_40k"  # file name without suffix
 NATURAL = np.array([0.036, 0.042, 0.109, 0.300, 0.512])
 
 
@@ -37,10 +37,10 @@ def read_reviews(
     """Reviews with 1 to 5 stars from a csv, tsv or parquet table.
 
     Columns are found by their names (`NAMES`, `BOOKING`) unless `text`, `stars` and `hotel` name
-    them. HTML is taken out; rows with an empty cell in these columns are left out, both noted. The
-    split is the file's column `split`, else made from `seed`: 80 % train, 10 % valid, 10 % test, by
-    whole hotels where the hotel is known (hotels of one name count as one). Groups are hotels,
-    else the reviews. DataError if columns are not found, or naming the row of stars outside 1..5.
+    them. HTML is removed and rows with an empty cell in these columns are left out; notes count
+    both. The split is the file's column `split`, else made from `seed`: 80 % train, 10 % valid,
+    10 % test, by whole hotels if known (hotels of one name count as one). Groups are hotels, else
+    single reviews. DataError if columns are not found, or, with the row, for stars not in 1..5.
     """
     rows, origin = _booking(path, table(path))
     columns = columns_of(path, rows, {"text": text, "stars": stars, "hotel": hotel}, NAMES)
@@ -61,7 +61,7 @@ def read_reviews(
 def read_sst5(path: Path) -> Corpus:
     """SST-5 as one csv (split, label5 in 0..4, text); each sentence is its own group.
 
-    Two sentences stand in train and in test, as published: the passport counts them.
+    Two sentences are in both train and test, as published; the passport counts them.
     """
     rows = table(path, ["split", "label5", "text"])
     ids = [f"sst5-{i:05d}" for i in range(len(rows))]
@@ -72,9 +72,9 @@ def read_sst5(path: Path) -> Corpus:
 
 
 def natural(corpus: Corpus) -> np.ndarray | None:
-    """`natural_weights` of reviews that were drawn balanced, those of BALANCED; None for others.
+    """`natural_weights` of reviews that were drawn balanced (BALANCED); None for other files.
 
-    Of other files no other shares than their own are known. None, too, where a star is missing.
+    For other files only their own shares are known. Also None if a star value does not occur.
     """
     is_balanced = any(name.partition(".")[0] == BALANCED for name in corpus.checksums)
     is_whole = len(np.unique(np.round(corpus.label))) == len(NATURAL)
@@ -82,9 +82,9 @@ def natural(corpus: Corpus) -> np.ndarray | None:
 
 
 def natural_weights(stars: np.ndarray) -> np.ndarray:
-    """Weights (n,), mean 1, under which stars (n,) occur in their NATURAL shares.
+    """Weights (n,), mean 1, under which stars (n,) occur with their NATURAL shares.
 
-    DataError if a star is missing among them: no weight makes up for it.
+    DataError if a star value does not occur, because no weight can compensate for that.
     """
     star = np.round(np.asarray(stars)).astype(int) - 1
     count = np.bincount(star, minlength=5)
@@ -95,7 +95,7 @@ def natural_weights(stars: np.ndarray) -> np.ndarray:
 
 
 def _booking(path: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """A Booking.com table with `text` and `stars` added, and how stars were made; others as is."""
+    """A Booking.com table with `text` and `stars`, and how stars were made; others unchanged."""
     there = {name.lower(): name for name in rows.columns}
     if not {name.lower() for name in BOOKING} <= set(there):
         return rows, ""

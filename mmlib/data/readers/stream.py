@@ -1,7 +1,7 @@
-"""Tables of any length, a thousand rows at a time: every cell a string, as in `cells`.
+"""Tables of any length, read about a thousand rows at a time; cells are strings, as in `cells`.
 
-A table is gone through twice. The first time counts its rows and meets whatever cannot be read, so
-that nothing is computed of a table whose end is damaged.
+A table is read twice. The first pass counts its rows and finds everything that cannot be read, so
+no work is lost on a table that is damaged near its end.
 """
 
 import errno
@@ -33,13 +33,13 @@ from mmlib.data.readers.cells import (
 )
 from mmlib.files import expanded
 
-ROWS = 1024  # of a chunk
-BLOCK = 2**22  # bytes that are decoded at once
+ROWS = 1024  # per chunk
+BLOCK = 2**22  # bytes decoded at a time
 Reader = Callable[[], Iterator[pd.DataFrame]]
 
 
 class Stream(NamedTuple):
-    """A table that can be gone through again and again."""
+    """A table that can be read repeatedly."""
 
     name: str
     columns: tuple[str, ...]
@@ -47,18 +47,18 @@ class Stream(NamedTuple):
     read: Reader
 
     def chunks(self) -> Iterator[pd.DataFrame]:
-        """Its rows in their order, `ROWS` at a time, with all columns; "" where a cell is empty."""
+        """Yield the rows in order, `ROWS` at a time, with all columns; empty cells are ""."""
         for chunk in self.read():
             yield chunk.reindex(columns=self.columns, fill_value="")
 
 
 @contextmanager
 def opened(table: Path | str, encoding: str | None = None) -> Iterator[Stream]:
-    """A csv, tsv, jsonl or txt (each also .gz), xlsx or parquet; "-" is standard input.
+    """Open a csv, tsv, jsonl or txt (each also .gz), xlsx or parquet table; "-" is standard input.
 
-    Of txt and standard input each line is a text, in the column "text". Of xlsx the first sheet is
-    read. `encoding` of the words is told from the bytes if None. While it is open there is a copy
-    of its words in the folder for temporary files. DataError, one line, for what cannot be read.
+    In txt and standard input each line is a text, in the column "text". Of xlsx the first sheet is
+    read. `encoding` is guessed from the bytes if None. While the table is open, a copy of its text
+    is in the folder for temporary files. DataError, one line, if it cannot be read.
     """
     with TemporaryDirectory(prefix="mmlib-") as folder:
         path = Path(folder) / "standard input" if table == "-" else expanded(table)
@@ -120,7 +120,7 @@ def _opened(path: Path) -> io.BufferedIOBase:
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    """The bytes of a file, unpacked, in blocks of whole lines."""
+    """Yield the bytes of a file, decompressed, in blocks of whole lines."""
     total = 0
     with _opened(path) as file:
         while block := file.read(BLOCK):
@@ -131,7 +131,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 
 def _encoding(path: Path) -> str:
-    """What `cells.decoded` says of the blocks that are not plain UTF-8; they have to agree."""
+    """The encoding that `cells.decoded` finds; all blocks other than plain UTF-8 must agree."""
     found, is_mixed = set(), False
     for block in _blocks(path):
         encoding = decoded(path, block)[1]
@@ -151,13 +151,13 @@ def _texts(path: Path, encoding: str) -> Iterator[str]:
     if encoding == "UTF-8":
         yield from (decoded(path, block)[0] for block in _blocks(path))
         return
-    decoded(path, b"", encoding)  # refuses a name that nobody knows
+    decoded(path, b"", encoding)  # refuses an unknown encoding
     with io.TextIOWrapper(_opened(path), encoding=encoding, newline="") as file:
         while text := file.read(BLOCK):
             yield text.replace("\0", "")
 
 
-# Chunks, by kind
+# Chunks, by file type
 
 
 def _of_cells(path: Path, copy: Path, suffix: str) -> Reader:

@@ -1,4 +1,4 @@
-"""Any table of texts with labels, and what all such tables share: columns, HTML, splits."""
+"""Tables of texts with labels, and the code that all such tables share: columns, HTML, splits."""
 
 import html
 import re
@@ -21,16 +21,16 @@ NAMES: Names = {  # the first name that is there counts
     "group": (),
     "split": ("split",),
 }
-DATAFINITI = "reviews.text"  # beside it `name` is the hotel's; elsewhere it may be a guest's
+DATAFINITI = "reviews.text"  # with this column, `name` is the hotel; otherwise it may be a guest
 ORDERS = (COARSE[::2], ("neg", "pos"), COARSE, ("neg", "neu", "pos"), FINE)
-FEW = ("no", "one class", "two classes", "three classes", "four classes")  # too few for FINE
+FEW = ("no", "one class", "two classes", "three classes", "four classes")  # fewer classes than FINE
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}  # our reading; the paper does not name its split
 
 _ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
 _TAG = re.compile(
     r"</?[a-z][a-z0-9]*(?::[a-z]+)?(?:[\s/][^<>]*)?>|<[!?][a-z][^<>]*>|<!\[CDATA\[|\]\]>", re.I
 )
-_HIDDEN = [  # from the one to the other
+_HIDDEN = [  # removed from the start to the end mark
     [re.compile(edge, re.I) for edge in edges]
     for edges in (("<!--", "-->"), *((rf"<{x}\b", rf"</{x}\s*>") for x in ("script", "style")))
 ]
@@ -49,16 +49,16 @@ def read_texts(
     classes: Classes = None,
     encoding: str | None = None,
 ) -> Corpus:
-    """A csv, tsv, jsonl (each also .gz) or parquet table with a text and a label a row.
+    """Read a csv, tsv, jsonl (each also .gz) or parquet table with one text and label per row.
 
-    `text`, `label`, `group` and `split` name columns; text, label and split are found by their
-    usual `NAMES`, too. Labels become -3..3, evenly: numbers from `label_range`, else from the
-    least and the largest of the file; words of `ORDERS`, case ignored, or of `classes`, the most
-    negative first. Scale "rating" has five values or more, "two classes" and so on have fewer.
-    HTML is taken out; rows with an empty cell in these columns are left out. The split is the
-    file's, else made from `seed`: 80 % train, 10 % valid, 10 % test, by whole groups where these
-    are known. `name` is the file's own by default. `encoding`: of a file that is not UTF-8.
-    Raises DataError, one line, for what cannot be read so, with the row.
+    `text`, `label`, `group` and `split` name columns; text, label and split can also be found by
+    their usual `NAMES`. Labels are mapped to -3..3 in even steps: numbers from `label_range`, else
+    from the minimum and maximum in the file; words in the order of `ORDERS` (case ignored), or of
+    `classes`, the most negative first. The scale "rating" has at least five values; "two classes"
+    etc. have fewer. HTML is removed; rows with an empty cell in these columns are left out. The
+    split is that of the file, else it is made from `seed`: 80 % train, 10 % valid, 10 % test, by
+    whole groups if these are known. `name` defaults to the file name. `encoding`: of a file that is
+    not UTF-8. DataError, one line with the row, if the table cannot be read in this way.
     """
     rows = table(path, encoding=encoding)
     columns = {"text": text, "label": label, "group": group, "split": split}
@@ -79,11 +79,11 @@ def corpus_of_texts(
     classes: Classes = None,
     notes: Sequence[str] = (),
 ) -> Corpus:
-    """A corpus of rows as `read_texts` makes it; given: role -> column, "id" among them.
+    """A corpus from table rows, made as in `read_texts`; given: role -> column, also "id".
 
-    Roles that are not its own become annotations: numbers, but for "language". kind: the scale of
-    five values or more, or "two classes" for labels at the ends of the range alone; unit: what
-    groups are called.
+    Roles that `read_texts` lacks become annotations: numbers, except for "language". kind: name of
+    the scale for five values or more, or "two classes" if labels are only the ends of the range;
+    unit: what groups are called.
     """
     names = NAMES | {role: () for role in given if role not in NAMES}
     columns = columns_of(path, rows, given, names)
@@ -110,7 +110,7 @@ def corpus_of_texts(
 def _labels(
     path: Path, cells: pd.Series, kind: str, given: Range, classes: Classes, notes: list[str]
 ) -> tuple[np.ndarray, Scale]:
-    """Labels (n,) in -3..3: of numbers if one is there and no classes are given, else of words."""
+    """Labels (n,) in -3..3: from numbers if there are any and no classes are given, else words."""
     values = pd.to_numeric(with_points(cells), errors="coerce")
     if classes is None and values.notna().any():
         return _of_numbers(path, cells, values, kind, given, notes)
@@ -152,7 +152,7 @@ def _of_numbers(
 
 
 def plain(text: str) -> str:
-    """A text without HTML: entities read, tags, comments and scripts taken out."""
+    """The text without HTML: entities decoded; tags, comments and scripts removed."""
     bare = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
     for start, end in _HIDDEN:
         bare = _without(bare, start, end)
@@ -161,7 +161,7 @@ def plain(text: str) -> str:
 
 
 def _without(text: str, start: re.Pattern, end: re.Pattern) -> str:
-    """A text without what stands from `start` to `end`; a start without an end stays."""
+    """The text without everything from `start` to `end`; a start without an end is kept."""
     kept, at = [], 0
     while (first := start.search(text, at)) and (last := end.search(text, first.end())):
         kept.append(text[at : first.start()])
@@ -172,9 +172,9 @@ def _without(text: str, start: re.Pattern, end: re.Pattern) -> str:
 def columns_of(
     path: Path, rows: pd.DataFrame, given: Mapping[str, str | None], names: Names
 ) -> dict[str, str]:
-    """Role -> column, by its given name or one of `names`; the first two roles have to be there.
+    """Role -> column, by its given name or one of `names`; the first two roles are required.
 
-    Case is ignored. DataError with the columns that are there.
+    Case is ignored. DataError lists the existing columns.
     """
     there = {name.lower(): name for name in reversed(rows.columns)}
     columns = {}
@@ -195,7 +195,7 @@ def columns_of(
 def cleaned(
     path: Path, rows: pd.DataFrame, columns: Mapping[str, str]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The columns by their roles, without HTML and rows with an empty cell, both noted.
+    """The columns by role, without HTML and without rows that have an empty cell; notes count both.
 
     The index is `row 1` and so on, as in the file. DataError if no row is left.
     """
@@ -215,9 +215,9 @@ def cleaned(
 def with_split(
     path: Path, rows: pd.DataFrame, units: tuple[str, str], seed: int, notes: list[str]
 ) -> pd.DataFrame:
-    """Rows with an id and a split, made of whole groups where the file names none, and noted.
+    """Add ids and, if the file has none, a split by whole groups, with a note.
 
-    units: what the groups are called, and what is said where there are none.
+    units: name of the groups, and the name used if there are no groups.
     """
     rows = rows if "id" in rows else rows.assign(id=rows.index)
     if "split" in rows:
@@ -228,9 +228,9 @@ def with_split(
 
 
 def _split(path: Path, groups: pd.Series, unit: str, seed: int) -> np.ndarray:
-    """Whole groups in random order, cut where the shares of SHARES are reached, (n,).
+    """Assign whole groups in random order to splits with the shares SHARES, (n,).
 
-    Valid and test have two groups at least: of one there is no interval.
+    Valid and test get at least two groups, because an interval needs two.
     """
     names, code, size = np.unique(groups, return_inverse=True, return_counts=True)
     if len(names) < 10:
@@ -239,7 +239,7 @@ def _split(path: Path, groups: pd.Series, unit: str, seed: int) -> np.ndarray:
             f"add a column split with {', '.join(SPLITS)}"
         )
     order = np.random.default_rng(seed).permutation(len(names))
-    middle = (np.cumsum(size[order]) - size[order] / 2) / len(groups)  # as a share of all reviews
+    middle = (np.cumsum(size[order]) - size[order] / 2) / len(groups)  # as a share of all rows
     valid, test = np.searchsorted(middle, np.cumsum([*SHARES.values()])[:-1])
     valid = max(min(valid, len(names) - 4), 1)
     test = min(max(test, valid + 2), len(names) - 2)

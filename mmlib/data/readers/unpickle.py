@@ -1,11 +1,11 @@
-"""Pickles without trust: arrays, strings, bytes, numbers, lists, tuples and dicts, nothing else.
+"""Safe reading of pickles: arrays, strings, bytes, numbers, lists, tuples, dicts, nothing else.
 
-A pickle is a program. Each global name it asks for passes through `find_class`, which hands out
-only the stand-ins below and refuses every other name before it runs. numpy's own `dtype` and
-`ndarray` states are not trusted either: a forged one makes numpy read wild memory, so both are
-rebuilt here from their plain parts. Nor are sizes: a few bytes can stand for a thousand million
-elements, for tuples nested until the stack overflows, or for a table of 2**27 places. So it is
-the standard library's unpickler in Python that runs, where each step can be checked.
+A pickle is a program. `find_class` returns only the stand-ins below for the global names that it
+requests and refuses every other name before it runs. The states of numpy's `dtype` and `ndarray`
+are not trusted either, because a forged state makes numpy read invalid memory; both are rebuilt
+here from their plain parts. Sizes are not trusted: a few bytes can declare a billion elements,
+tuples nested until the stack overflows, or a memo of 2**27 entries. So the standard library's
+unpickler in pure Python is used, in which each step can be checked.
 """
 
 import math
@@ -21,26 +21,26 @@ import numpy as np
 from mmlib.data.corpus import DataError
 from mmlib.data.readers.border import check_size, most, readable
 
-DEEPEST = 32  # containers within one another
-LARGEST_EMPTY = 2**24  # places of an array without data
-ELEMENT = 8  # bytes, of whatever kind it is
+DEEPEST = 32  # maximum nesting of containers
+LARGEST_EMPTY = 2**24  # maximum number of elements of an array without data
+ELEMENT = 8  # bytes per element, of any type
 _DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|O8?|[SUa][0-9]{0,5})")
 _PLAIN = {str, bytes, int, float, bool, type(None)}
 _KEYS = (str, bytes, int, float, np.generic, type(None))
 
 
 def load_pickle(path: Path) -> object:
-    """The plain content of a pickle of any protocol, Python 2's included (read as latin-1).
+    """The plain content of a pickle of any protocol, also from Python 2 (read as latin-1).
 
-    Raises DataError, one line, if the file asks for anything but plain data, is damaged, or stands
-    for far more than it holds.
+    DataError, one line, if the file requests anything but plain data, is damaged, or expands to far
+    more than its size.
     """
     with open(path, "rb") as file:
         head = file.read(2**16)
     failure, remedy = "not a readable pickle", "fetch or write the file again"
     if is_text := b"\r\n" in head and not head.startswith(b"\x80"):
         remedy = "it was copied in text mode; fetch it again in binary mode"
-    with readable(path, failure, remedy):  # damaged bytes can fail at any step, in any way
+    with readable(path, failure, remedy):  # damaged bytes can fail at any step
         try:
             return _loaded(path)
         except _Refused as error:
@@ -60,7 +60,7 @@ def _loaded(path: Path) -> object:
 
 
 def _elements(item: object, known: dict[int, int], depth: int = 0) -> int:
-    """Number of elements, a container that occurs twice counted twice; `known` are counted."""
+    """Number of elements; repeated containers count repeatedly; `known`: counts by id."""
     if isinstance(item, np.ndarray) and item.dtype != object:
         return item.size
     if not isinstance(item, list | tuple | dict | set | frozenset | np.ndarray):
@@ -77,7 +77,7 @@ def _elements(item: object, known: dict[int, int], depth: int = 0) -> int:
 
 
 class _Refused(pickle.UnpicklingError):
-    """What a pickle is not allowed to use or to be."""
+    """Something that a pickle is not allowed to use or to contain."""
 
 
 def _without(what: str) -> Callable:
@@ -88,7 +88,7 @@ def _without(what: str) -> Callable:
 
 
 def _hashing(name: str, part: slice) -> Callable:
-    """A step that hashes `part` of the stack: nested tuples there would overflow Python's own."""
+    """An opcode that hashes `part` of the stack; nested tuples would overflow Python's stack."""
     step = getattr(pickle._Unpickler, name)
 
     def checked(self: "_Unpickler") -> None:
@@ -100,7 +100,7 @@ def _hashing(name: str, part: slice) -> Callable:
 
 
 def _counting(name: str) -> Callable:
-    """A step that makes something, and does so as often as it likes from one string of the file."""
+    """An opcode that creates an object and can do so repeatedly from one string of the file."""
     step = getattr(pickle._Unpickler, name)
 
     def counted(self: "_Unpickler") -> None:
@@ -153,7 +153,7 @@ class _Unpickler(pickle._Unpickler):
 
 
 class _Dtype:
-    """A dtype known by its type string and byte order only."""
+    """A dtype that consists only of its type string and byte order."""
 
     __slots__ = ("order", "spec")
 
@@ -170,7 +170,7 @@ class _Dtype:
 
 
 class _Array(np.ndarray):
-    """An array whose pickled state is checked before numpy takes it."""
+    """An array whose pickled state is checked before numpy uses it."""
 
     def __setstate__(self, state: tuple) -> None:
         _, shape, dtype, fortran, data = state
@@ -178,7 +178,7 @@ class _Array(np.ndarray):
 
 
 def _scalar(dtype: _Dtype, data: object = b"") -> object:
-    return _filled(dtype, (), data, "C")[()]  # [()] takes the scalar out of the array
+    return _filled(dtype, (), data, "C")[()]  # [()] extracts the scalar
 
 
 def _from_buffer(
@@ -196,13 +196,13 @@ def _latin1(text: str, encoding: str) -> bytes:
 
 
 def _mapping(given: Iterable = ()) -> dict:
-    pairs = [] if isinstance(given, str) else given  # a defaultdict's factory is a name
+    pairs = [] if isinstance(given, str) else given  # a defaultdict's factory is a str here
     return {str(key): value for key, value in pairs}
 
 
-# What stands for each global name that a plain pickle has. Where it is a name, it is an argument
-# of `_reconstruct` or of a defaultdict and is never called; `bytes()` is what protocol 2 makes of
-# no bytes.
+# Stand-in for each global name in a plain pickle. A stand-in that is a str is an argument of
+# `_reconstruct` or of a defaultdict and is never called; protocol 2 writes empty bytes as
+# `bytes()`.
 _STANDINS = {
     ("numpy", "ndarray"): "ndarray",
     ("numpy", "dtype"): _Dtype,
@@ -219,7 +219,7 @@ _STANDINS = {
 
 
 def _filled(dtype: _Dtype, shape: tuple, data: object, order: str) -> np.ndarray:
-    """A new array from checked raw bytes."""
+    """A new array from raw bytes, which are checked first."""
     real, _, data = _checked(dtype, shape, False, data)
     if real.hasobject:
         raise _Refused("numpy objects outside an array")
@@ -227,12 +227,12 @@ def _filled(dtype: _Dtype, shape: tuple, data: object, order: str) -> np.ndarray
 
 
 def _checked(dtype: _Dtype, shape: tuple, fortran: bool, data: object) -> tuple:
-    """The true dtype, the order flag and the data, just as much as `shape` needs.
+    """The real dtype, the order flag and the data, whose length must fit `shape`.
 
-    numpy itself reads past the end of a list that is too short.
+    The check is needed because numpy reads beyond the end of a list that is too short.
     """
     real = dtype.real()
-    if isinstance(data, str):  # a Python 2 string of bytes
+    if isinstance(data, str):  # bytes in a string of Python 2
         data = data.encode("latin1")
     if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
         raise pickle.UnpicklingError("an array without a shape")
