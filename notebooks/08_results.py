@@ -311,8 +311,8 @@ if "peers" in results.runs():
 # </tr>
 # </table>
 #
-# Seven runs are older than our present tests: `hotel`, `hotel-frozen`, `scope`, `sst5`,
-# `mosei-text`, `mosei-dyfulm` and `mosi-leak`. Their intervals are a bootstrap over groups and
+# Four runs are older than our present tests: `hotel`, `hotel-frozen`, `scope` and `sst5`. Their
+# intervals are a bootstrap over groups and
 # seeds. Their p-values hold the seeds fixed, so they are too small where there are few seeds.
 
 # %%
