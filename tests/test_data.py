@@ -292,6 +292,19 @@ def test_emotions_behind_the_sentiment_become_annotations(tmp_path):
     assert load("mosi", tmp_path).annotations == {}
 
 
+def test_words_and_frames_are_put_in_the_order_of_their_times(tmp_path):
+    folder = csd_folder(tmp_path)
+    expected = load("mosi", tmp_path)
+    for name in ("CMU_MOSI_TimestampedWords.csd", "CMU_MOSI_COVAREP.csd"):
+        with h5py.File(folder / name, "r+") as file:
+            for video in file[next(iter(file))]["data"].values():
+                for part in video.values():
+                    part[:] = part[:][::-1]
+    found = load("mosi", tmp_path)
+    assert found.text == expected.text
+    assert (found.sequences["audio"].values == expected.sequences["audio"].values).all()
+
+
 def test_csd_folds_from_the_table_and_modalities_left_out(tmp_path):
     folder = csd_folder(tmp_path)
     (folder / "folds.json").unlink()

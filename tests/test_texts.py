@@ -392,12 +392,15 @@ def sims(**columns):
 
 
 @pytest.mark.parametrize("has_header", [True, False])
-@pytest.mark.parametrize("is_excel", [True, False])
-def test_sims_and_its_labels_of_one_modality(tmp_path, has_header, is_excel):
+@pytest.mark.parametrize("kind", [int, float, None])  # of clip ids, as a spreadsheet has them
+def test_sims_and_its_labels_of_one_modality(tmp_path, has_header, kind):
     path = written(tmp_path / "sims", sims(), "label.csv")
-    content = sims(clip_id=[1 + i % 4 for i in range(12)]) if is_excel else sims()
-    path.write_text(content.to_csv(index=False, header=has_header))
+    is_excel = kind is not None
+    content = sims(clip_id=[kind(1 + i % 4) for i in range(12)]) if is_excel else sims()
+    encoding = "gb18030" if is_excel else "utf-8"  # of which two letters can be two in UTF-8
+    path.write_text(content.to_csv(index=False, header=has_header), encoding)
     corpus = load("sims", tmp_path)
+    assert corpus.text[1] == "我说 1"
     assert corpus.ids[1] == "video_0000$_$0002" and len(set(corpus.groups)) == 3
     assert corpus.label[:4].tolist() == pytest.approx([-3, -0.6, 0, 1.8])
     alone = {name: values[0] for name, values in corpus.annotations.items()}

@@ -257,9 +257,11 @@ def decoded(path: Path, raw: bytes, encoding: str | None = None) -> tuple[str, s
 
 
 def _is_foreign(line: bytes) -> bool:
-    """Whether most letters of a line are not ASCII, and the line is not UTF-8."""
+    """Whether most letters of a line, or four in a row, are not ASCII and not UTF-8."""
     plain, others = (len(re.findall(kind, line)) for kind in (rb"[A-Za-z]", rb"[\x80-\xff]"))
-    return others > plain and "\ufffd" in line.decode(errors="replace")
+    runs = re.finditer(rb"(?:([\xa1-\xff])(?!\1)){4}", line)
+    words = [line] if others > plain else [run[0] for run in runs]
+    return any("\ufffd" in word.decode(errors="replace") for word in words)
 
 
 def _of_script(path: Path, raw: bytes) -> tuple[str, str]:

@@ -95,6 +95,13 @@ def _read(path: Path, keys: Iterable[str] | None = None) -> Iterator[tuple]:
                 yield key, *_entry(reader, reader.child(data, key))
 
 
+def _in_order(entries: Iterable[tuple]) -> Iterator[tuple]:
+    """Entries whose rows ascend in time; those of labels keep their order, it numbers them."""
+    for key, features, intervals in entries:
+        order = np.argsort(intervals.mean(axis=1), kind="stable")
+        yield key, features[order], intervals[order]
+
+
 def _entry(reader: hdf5.Reader, group: hdf5.Node) -> tuple[np.ndarray, np.ndarray]:
     features, intervals = (reader.values(group, name) for name in ("features", "intervals"))
     if features.ndim != 2 or intervals.shape != (len(features), 2) or not features.shape[1]:
@@ -108,8 +115,8 @@ def _entry(reader: hdf5.Reader, group: hdf5.Node) -> tuple[np.ndarray, np.ndarra
 def _segments(
     labels: Path, words: Path, fold_of: dict[str, str]
 ) -> tuple[list[Segment], list[str]]:
-    """Segments with words, of the videos in the folds, and notes on those left out."""
-    spoken = {key: (features[:, 0], at) for key, features, at in _read(words)}
+    """Segments with words of the videos in the folds, and notes on those left out."""
+    spoken = {key: (features[:, 0], at) for key, features, at in _in_order(_read(words))}
     single = (_ALIGNED.fullmatch(key) and len(at) < 2 for key, (_, at) in spoken.items())
     if spoken and all(single):
         raise DataError(f"{words.name}: aligned to single words; use the files as CMU gives them")
@@ -155,7 +162,7 @@ def _cut(modality: str, path: Path, segments: list[Segment], notes: list[str]) -
     for i, segment in enumerate(segments):
         rows.setdefault(segment.key, []).append(i)
     frames, owner, widths, size = [], [], {}, 0
-    for key, features, intervals in _read(path, rows):
+    for key, features, intervals in _in_order(_read(path, rows)):
         widths.setdefault(features.shape[1], []).append(key)
         for i in rows[key]:
             start = np.maximum(intervals[:, 0], segments[i].start)

@@ -96,7 +96,7 @@ def read_sims(path: Path) -> Corpus:
             f"in -1..1 ({len(bad)} such labels); correct it"
         )
     values, scale = to_sentiment(values, -1, 1)
-    clips = rows["clip_id"].str.strip().str.zfill(4)
+    clips = rows["clip_id"].str.strip().str.removesuffix(".0").str.zfill(4)
     changed = int((clips != rows["clip_id"]).sum())
     rows = rows.assign(id=rows["video_id"] + "$_$" + clips, label=values[:, 0])
     notes = noted({
