@@ -42,6 +42,7 @@ class Fit:
     def predict_texts(self, texts: Sequence[str]) -> Any:
         """Predictions for new texts, with the encoders, layers and scaling of training.
 
+        Every language gets a prediction, but the encoders minilm and mpnet know English only.
         DataError, one line, if the model reads more than texts, or if a text is empty.
         """
         return self.predict(self.reader(texts, self.seen))
