@@ -117,7 +117,8 @@ def test_the_title_of_differences_says_what_is_told_apart():
         line.get_markerfacecolor() != "white" for line in axes.lines if line.get_marker() == "o"
     ]
     assert filled == [True, True, False]
-    assert plots.differences(TESTS[2:], "mae").axes[0].get_title().endswith("none; worse than none")
+    none = plots.differences(TESTS[2:], "mae").axes[0].get_title()
+    assert none == "daf is told apart from no other model"
     with pytest.raises(ValueError, match=r"no test of metric .r2.; there are .\x27mae\x27."):
         plots.differences(TESTS, "r2")
 
@@ -134,6 +135,9 @@ def test_words_are_readable_in_their_colours_and_keep_their_order():
         )
         luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
         assert (luminance + 0.05) / 0.05 > 4.5  # to black
+    signed = cards.words(["down", "still", "up"], np.array([-0.1, 0.0, 0.9]), "B", "A").axes[0]
+    down, still, up = (np.array(text.get_bbox_patch().get_facecolor()) for text in signed.texts)
+    assert still[:3].min() > 0.95 and down[2] > down[0] and up[0] > up[2]  # white, blue, orange
     same = cards.words(["a", "b"], np.ones(2), "B", "A")
     assert same.axes[0].get_title() == "orange: A (1.00); blue: B (1.00)"
 
@@ -186,6 +190,7 @@ def test_weights_stacks_the_mean_of_each_bin(bins, counts):
         heights = [bars[i].get_height() for bars in ax.containers]
         assert np.allclose(heights, ALPHA[inside].mean(axis=0), atol=0.02)  # the edges' own ties
         assert ends[i].get_text().endswith(f"n={counts[i] if counts else inside.sum()}")
+        assert ends[i].get_text().startswith(f"{low:.2g} to")
         assert np.isclose(ax.containers[-1][i].get_y() + heights[-1], 1)
 
 

@@ -49,12 +49,15 @@ def words(
 ) -> Figure:
     """Words in reading order, coloured by a value each: orange where it is high, blue where low.
 
-    values (words,); low, high: what the two ends mean. The colours span the values' own range.
+    values (words,); low, high: what the two ends mean. White is 0 where values have both signs,
+    else the middle of their range.
     """
     lines = _lines(texts)
     axes = ax or plt.subplots(figsize=(8.6, 0.7 + 0.36 * len(lines)))[1]
-    span = np.ptp(values) or 1.0
-    shades = plt.get_cmap("PuOr_r")(0.5 + CONTRAST * (2 * (values - values.min()) / span - 1))
+    has_both = values.min() < 0 < values.max()
+    middle = 0.0 if has_both else (values.min() + values.max()) / 2
+    reach = np.abs(values - middle).max() or 1.0
+    shades = plt.get_cmap("PuOr_r")(0.5 + CONTRAST * (values - middle) / reach)  # (words, 4)
     for y, line in enumerate(lines):
         x = 0
         for i in line:

@@ -152,8 +152,9 @@ def differences(tests: pd.DataFrame, metric: str, ax: Axes | None = None) -> Fig
         ax.plot([row.ci_low, row.ci_high], [y, y], color=colour, lw=2.5, ls="-")
         ax.plot(row.diff, y, "o", color=colour if winner else "white", mec=colour, ms=8)
     ax.axvline(0, color="black", lw=1)
-    ahead, behind = (rows["b"][winners == who].tolist() for who in (model, rows["b"]))
-    found = f"{model} is better than {_listed(ahead)}; worse than {_listed(behind)}"
+    groups = {"better": rows["b"][winners == model], "worse": rows["b"][winners == rows["b"]]}
+    told = [f"{word} than {', '.join(names)}" for word, names in groups.items() if len(names)]
+    found = f"{model} is {'; '.join(told) or 'told apart from no other model'}"
     side = "left" if direction(rows.iloc[0]) == "low" else "right"
     ax.set_title("\n".join(wrap(found, 58)), fontsize="medium")
     ax.set_yticks(range(len(rows)), rows["b"])
@@ -221,7 +222,8 @@ def weights(
         drawn = {"color": look(m).colour, "hatch": look(m).hatch, "edgecolor": "white"}
         ax.bar(range(len(shares)), shares[m], bottom=bottom, width=0.85, label=m, **drawn)
         bottom = bottom + shares[m].to_numpy()
-    names = [f"{i.left:.2g} to\n{i.right:.2g}\nn={n}" for i, n in counts.items()]
+    least = np.min(by if isinstance(bins, int) else bins)  # pandas puts the first edge below it
+    names = [f"{max(i.left, least):.2g} to\n{i.right:.2g}\nn={n}" for i, n in counts.items()]
     ax.set_xticks(range(len(names)), names, fontsize="small")
     ax.set(ylim=(0, 1), xlabel=xlabel, ylabel="mean weight")
     ax.grid(axis="x", visible=False)
@@ -329,10 +331,6 @@ def learning(
     ax.set(xlabel="epoch", ylabel=ylabel)
     ax.legend()
     return ax.figure
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) or "none"
 
 
 def _axes(width: float = 7, height: float = 3.6) -> Axes:
