@@ -756,3 +756,6 @@ def test_own_labels_survive_a_european_spreadsheet(tmp_path):
     corpus = load(str(tmp_path))
     assert corpus.label.tolist() == [-1.5] * 18 and len(corpus.rows("valid")) == 6
     assert write_table(tmp_path)["label"].tolist() == ["-1,5"] * 18
+    rows["label"] = ["1½", "\N{MINUS SIGN}2"] * 9
+    rows.to_csv(tmp_path / "utterances.csv", index=False)
+    assert load(str(tmp_path)).label.tolist() == [1.5, -2] * 9

@@ -1053,6 +1053,14 @@ def test_a_clip_without_a_face_export_is_counted(tmp_path):
     assert corpus.sequences["vision"].lengths.tolist() == [1, 0]
 
 
+def test_names_in_capitals_as_cameras_and_windows_write_them(tmp_path):
+    made.write_wav(tmp_path / "A.WAV", made.voice(1.0))
+    (tmp_path / "A.SRT").write_text(f"1\n{CUE_1.replace('02,0', '01,9')}\nGood.\n")
+    made.facet(tmp_path / "A.TXT", np.ones((25, 35)))
+    reasons = build_corpus([tmp_path], tmp_path / "out", faces=tmp_path)
+    assert reasons.empty and load(str(tmp_path / "out")).text == ("Good.",)
+
+
 def test_a_face_export_is_no_transcript(tmp_path):
     made.write_wav(tmp_path / "a.wav", made.voice(1.0))
     made.facet(tmp_path / "a.txt", np.ones((25, 35)))

@@ -52,6 +52,7 @@ def test_parameters_go_to_every_notebook_that_has_them_or_to_one(project):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("r", None, {"dataset": False}, []), "no notebook takes data set False"),
         (("r", "imdb", {}, []), "no notebook takes data set 'imdb'; they take mosi, synthetic"),
         (
             ("r", None, {"sedes": 3}, []),

@@ -158,10 +158,10 @@ def plan(run: str, dataset: str | None, given: Mapping, only: list[str]) -> list
     shared = {name: value for name, value in given.items() if name not in stems}
     known = sorted({name for names in every.values() for name in names})
     refuse_unknown("parameter", shared, known, where="any notebook")
-    dataset = dataset or shared.pop("dataset", None)
+    dataset = dataset or shared.pop("dataset", None)  # False, of `no`, is no data set
     asking = [names for names in chosen.values() if "dataset" in names]
     listed = sorted({c for names in asking for c in choices(names)})
-    if dataset and not any(_takes(names, dataset) for names in asking):
+    if dataset is not None and not any(_takes(names, dataset) for names in asking):
         raise ValueError(f"no notebook takes data set {dataset!r}; they take {', '.join(listed)}")
     return [_planned(path, chosen[path], run, dataset, shared, given) for path in chosen]
 

@@ -135,7 +135,8 @@ def _beside(media: Path, inner: Path, where: Path | str, suffixes: Sequence[str]
     if not where.is_dir():
         return where
     paths = [where / inner, where / inner.name]
-    named = (path.with_suffix(suffix) for path in paths for suffix in suffixes)
+    endings = [ending for suffix in suffixes for ending in (suffix, suffix.upper())]
+    named = (path.with_suffix(ending) for path in paths for ending in endings)
     return next((path for path in named if path.is_file() and path != media), None)
 
 

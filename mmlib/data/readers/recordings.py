@@ -160,6 +160,6 @@ def _labels(path: Path, rows: pd.DataFrame) -> np.ndarray:
     if filled.any(axis=None) and not filled.all(axis=None):
         first = rows["id"][~filled.all(axis=1)].iloc[0]
         raise DataError(f"{first!r} has no label or split, others do; fill in both everywhere")
-    label = rows["label"].str.replace(",", ".").replace("", "nan")
+    label = with_points(rows["label"]).replace("", "nan")
     with readable(path, remedy="labels are numbers"):
         return label.to_numpy(dtype=np.float32)
