@@ -1,4 +1,4 @@
-"""Where things lie, what the environment says, how a file is replaced, how a name is refused."""
+"""Paths of the project, environment variables, atomic writing of files, check of known names."""
 
 import hashlib
 import os
@@ -29,8 +29,8 @@ def data_root() -> Path:
 def cache_root() -> Path:
     """Folder of the frozen-feature cache: `MMLIB_CACHE`, else `~/.cache/mmlib`.
 
-    Who has no home, as a container's user without a name, gets one in the folder for temporary
-    files.
+    A user without a home folder (e.g. an unnamed user in a container) gets a folder in the folder
+    for temporary files.
     """
     root = expanded(os.environ.get("MMLIB_CACHE") or "~/.cache/mmlib")
     if root.parts[0] == "~":
@@ -39,7 +39,7 @@ def cache_root() -> Path:
 
 
 def expanded(path: Path | str) -> Path:
-    """A path with the home folder for its `~`; as it stands where nobody knows that folder."""
+    """A path with `~` replaced by the home folder; unchanged if the home folder is unknown."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -47,21 +47,21 @@ def expanded(path: Path | str) -> Path:
 
 
 def point_folder() -> Path | None:
-    """Folder of the one point of a grid that this process executes (`MMLIB_POINT`), if it does."""
+    """Folder of the grid point that this process executes (`MMLIB_POINT`); None without one."""
     given = os.environ.get("MMLIB_POINT")
     return Path(given) if given else None
 
 
 class NotWrittenError(OSError, ValueError):
-    """A file could not be written; what was there before is kept."""
+    """A file could not be written; its previous version is kept."""
 
 
 def write_whole(path: Path, content: bytes | str | Callable[[Path], object]) -> None:
-    """Replace a file so that a reader, or a power loss, meets the old one or the new one whole.
+    """Replace a file atomically: after a crash, either the old or the new file is there, complete.
 
-    content: what the file is to hold, or a function that writes it to the path it is given. The
-    new file is flushed to disk before it takes the name. Missing folders are made. NotWrittenError,
-    one line, where the disk is full or the folder cannot be written.
+    content: the new content, or a function that writes it to the path it receives. The new file is
+    flushed to disk before it is renamed. Missing folders are created. NotWrittenError, one line, if
+    the disk is full or the folder cannot be written.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
@@ -73,7 +73,7 @@ def write_whole(path: Path, content: bytes | str | Callable[[Path], object]) -> 
         with part.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
-    except Exception as error:  # a full disk is another error for each library
+    except Exception as error:  # each library raises another error for a full disk
         raise NotWrittenError(
             f"cannot write {path} ({reason_of(error)}); what was there before is kept: "
             "free space or choose another folder"
@@ -85,32 +85,32 @@ def write_whole(path: Path, content: bytes | str | Callable[[Path], object]) -> 
 
 @contextmanager
 def locked(path: Path, timeout: float = -1) -> Iterator[None]:
-    """Hold a lock among processes, whose file is gone afterwards.
+    """Hold a lock between processes; the lock file is deleted afterwards.
 
-    timeout: seconds, -1 for ever; filelock.Timeout after them. Missing folders are made.
+    timeout: seconds, -1 for no limit; then filelock.Timeout. Missing folders are created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path, timeout=timeout):
         try:
             yield
-        finally:  # while it is held: who waits for it sees that the file has gone, and makes anew
+        finally:  # deleted while locked: a waiting process sees that and creates the file again
             with suppress(OSError):
                 path.unlink()
 
 
 def make_whole(folder: Path, make: Callable[[Path], object], *full: type[Exception]) -> Path:
-    """A folder, made by `make` under another name and renamed when whole, unless it is there.
+    """Create a folder unless it exists: `make` fills a temporary one, which is then renamed.
 
-    Of several processes one makes it and the others wait. NotWrittenError, one line, for an OSError
-    or one of `full`, as a library has it for a full disk.
+    If several processes need the folder, one makes it and the others wait. NotWrittenError, one
+    line, for an OSError or an exception in `full`, by which a library reports a full disk.
     """
-    if folder.is_dir():  # also where nothing can be written
+    if folder.is_dir():  # works also on a read-only disk
         return folder
     part = folder.with_name(f".{folder.name}.part")
     try:
         with locked(folder.with_suffix(".lock")):
             if not folder.is_dir():
-                shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+                shutil.rmtree(part, ignore_errors=True)  # left by a killed process
                 try:
                     make(part)
                     os.replace(part, folder)
@@ -125,27 +125,27 @@ def make_whole(folder: Path, make: Callable[[Path], object], *full: type[Excepti
 
 
 def environment(name: str, default: str = "") -> str:
-    """A variable of the environment; the only place where mmlib reads one by a name of others."""
+    """An environment variable; mmlib reads variables of other programs only here."""
     return os.environ.get(name, default)
 
 
 def variables(prefix: str) -> dict[str, str]:
-    """The environment's variables whose names begin with `prefix`, for processes elsewhere."""
+    """The environment variables whose names begin with `prefix`, for processes on other hosts."""
     return {name: os.environ[name] for name in sorted(os.environ) if name.startswith(prefix)}
 
 
 def child_environment(changes: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a process that this one starts: its own, but for the changes."""
+    """The environment for a child process: that of this process with `changes`."""
     return {**os.environ, **changes}
 
 
 def kill_processes(name: str, value: str) -> None:
-    """Kill the other processes here in whose environment `name` is `value`, and what they start."""
+    """Kill all other processes whose environment has `name`=`value`, and those that they start."""
     is_clean = False
     while not is_clean:
         is_clean = True
         for process in psutil.process_iter():
-            with suppress(psutil.Error):  # of another user, or gone
+            with suppress(psutil.Error):  # of another user, or already ended
                 if process.environ().get(name) == value and process.pid != os.getpid():
                     process.kill()
                     is_clean = False
@@ -158,9 +158,9 @@ def refuse_unknown(
     error: type[Exception] = ValueError,
     where: str = "",
 ) -> None:
-    """`error`, in the one wording that mmlib has for it, unless all names are known ones.
+    """Raise `error`, with the wording used throughout mmlib, unless all names are known.
 
-    what: "fusion rule", say. where: the file or option that gave the names, put in front.
+    what: kind of name, e.g. "fusion rule". where: file or option with the names.
     """
     known = list(known)
     for name in names:
@@ -170,10 +170,10 @@ def refuse_unknown(
 
 
 class Names(dict):
-    """A table of what mmlib has built in, by name, to which a user may add in this process.
+    """A table of built-in things by name, to which a user can add in this process.
 
-    A cell that is run again replaces what it added. ValueError, one line, for a name that is built
-    in, that another source has added, or that no row or file can have.
+    Running a notebook cell again replaces what the cell added. ValueError, one line, for a name
+    that is built in, was added from elsewhere, or cannot be the name of a row or file.
     """
 
     def __init__(
@@ -189,7 +189,7 @@ class Names(dict):
         return tuple(name for name in self if name not in self.built_in)
 
     def register(self, name: str, thing: object, source: object) -> None:
-        """Add a thing; `source`, a function or class, says by module and name who adds it."""
+        """Add a thing; module and name of `source` (a function or class) identify who adds it."""
         plain_name(self.what, name)
         if name.lower() in self.built_in:
             raise ValueError(f"{self.what} {name!r} is built in; choose another name")
@@ -200,17 +200,17 @@ class Names(dict):
         self[name] = thing
 
     def unregister(self, name: str) -> None:
-        """Take out what was added; ValueError for any other name."""
+        """Remove an added name; ValueError for any other name."""
         refuse_unknown(f"added {self.what}", [name], self.added)
         del self[name], self._sources[name]
 
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
-LONGEST = 200  # bytes, of the 255 that a folder's name can have: others are made from it
+LONGEST = 200  # bytes; a folder's name can have 255, and other names are made from this one
 
 
 def plain_name(what: str, name: str) -> str:
-    """The name, if a file or folder can have it and stays where it is put; else ValueError."""
+    """Return the name if it is safe as the name of a file or folder; else ValueError."""
     if not PLAIN_NAME.fullmatch(name):
         raise ValueError(f"{what} {name!r}: use letters, digits, '-', '_' and '.' only")
     if len(name.encode()) > LONGEST:
@@ -219,14 +219,14 @@ def plain_name(what: str, name: str) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """The first line of what an error says, for a message of one line; its name if it is silent."""
+    """The first line of an error's message; the name of its type if there is no message."""
     return next(filter(None, str(error).splitlines()), type(error).__name__).strip()
 
 
 def is_watched() -> bool:
-    """Whether a person watches: a terminal, or a notebook whose front end can be asked for input.
+    """Whether a person is watching: a terminal, or a notebook front end that can ask for input.
 
-    papermill and nbval run the same kernel but cannot answer it.
+    papermill and nbval run the same kernel but cannot answer.
     """
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if kernel := getattr(shell, "kernel", None):

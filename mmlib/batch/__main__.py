@@ -4,7 +4,7 @@ python -m mmlib.batch --run mosi --dataset mosi      every notebook once, into p
 python -m mmlib.batch GRID                           every point of a grid
 python -m mmlib.batch collect RUN                    all scores of a run as one table
 python -m mmlib.batch compare A B                    which scores of two runs differ, and why
-python -m mmlib.batch verify RUN                     some points again: do the numbers come out?
+python -m mmlib.batch verify RUN                     execute some points again and compare numbers
 """
 
 import os
@@ -36,11 +36,11 @@ from mmlib.scores import results, runs
 
 SHOWN = 24  # lines of a printed table
 COLUMNS, INDENT = 100, 4 * " "
-MOST = 63  # the exit code counts failures up to here
+MOST = 63  # the exit code counts at most this many failures
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns how many points failed (63: or more), 64 if nothing was started."""
+    """Command line; returns the number of failed points (at most 63), 64 if nothing was started."""
     arguments = sys.argv[1:] if arguments is None else arguments
     console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
     try:
@@ -82,7 +82,7 @@ def execute_batch(given: Namespace, console: Console) -> int:
 
 
 def _run(jobs: Sequence[Job], batch: execute.Batch, given: Namespace, console: Console):
-    """The outcomes of all jobs; those that read results come after the others."""
+    """The outcomes of all jobs; jobs that read results run after the others."""
     if not jobs:
         return []
     waves = [job for job in jobs if not _is_last(job)], [job for job in jobs if _is_last(job)]
@@ -102,7 +102,7 @@ def _is_last(job: Job) -> bool:
 
 
 def _workers(points: int, given: Namespace) -> int:
-    """How many points run at once, as far as this process knows."""
+    """The number of points that run at the same time, as far as this process knows."""
     if given.workers or given.scheduler == "slurm":
         return max(1, min(points, given.workers or JOBS))
     return engine.how_many(points, given.memory)
@@ -114,7 +114,7 @@ def _of_notebooks(run: str, given: Namespace) -> list[Point]:
 
 
 def _of_grid(run: str, given: Namespace) -> list[Point]:
-    """The points that --filter leaves; ValueError for none, or for many without --yes."""
+    """The points that pass --filter; ValueError for none, or for too many without --yes."""
     file = grid.read(grid.find(given.grid))
     wanted = dict(map(_filter, given.filter))
     known = {"notebook", *(name for names in file.notebooks.values() for name in names)}
@@ -150,7 +150,7 @@ def _is_wanted(point: Point, wanted: dict[str, object]) -> bool:
 
 
 def _price(count: int, notebooks: Iterable[Path], given: Namespace) -> str:
-    """How long so many points take, by the median of those that were ever done, or a minute."""
+    """Estimated duration of so many points, by the median of earlier ones, or a minute each."""
     stems, workers = {path.stem for path in notebooks}, _workers(count, given)
     records = [runs.manifest(path.parent) for path in files.RUNS.glob("*/*/manifest.json")]
     done = [r for r in records if r.get("state") == "done" and r.get("notebook") in stems]
@@ -159,7 +159,7 @@ def _price(count: int, notebooks: Iterable[Path], given: Namespace) -> str:
 
 
 def _preview(jobs: Sequence[Job], todo: Sequence[Job], given: Namespace, console: Console) -> int:
-    """Print the points, what is to be done, and SLURM's script; returns 0."""
+    """Print the points, which of them will run, and SLURM's script; returns 0."""
     records = runs.manifests(jobs[0].folder.name).values()
     earlier = [(record["notebook"], record["parameters"]) for record in records]
     shown = Table("point", "state", "folder", box=SIMPLE)
@@ -177,7 +177,7 @@ def _preview(jobs: Sequence[Job], todo: Sequence[Job], given: Namespace, console
 
 
 def execute_again(given: Namespace, console: Console) -> int:
-    """Execute some points of a run again; returns how many metrics differ."""
+    """Execute some points of a run again; returns the number of metrics that differ."""
     chosen = verify.choose(given.run, given.points, given.seed)
     here = Namespace(workers=given.workers, scheduler=None, memory=MEMORY, host=None, retry=0)
     with verify.scratch() as folder:
@@ -188,11 +188,11 @@ def execute_again(given: Namespace, console: Console) -> int:
     return min(int((table["verdict"] == "differs").sum()), MOST)
 
 
-# Telling what came out
+# Printing results
 
 
 def _tell(outcomes: Sequence[Outcome], kept: int, run: str, console: Console) -> int:
-    """Print what failed and where, and how many points ended how; returns how many failed."""
+    """Print failures with their folders, and how many points ended how; returns the failures."""
     failed = [outcome for outcome in outcomes if outcome.error]
     for outcome in failed:
         console.print(f"failed: {outcome.job.name}: {outcome.error}", soft_wrap=True)
@@ -203,7 +203,7 @@ def _tell(outcomes: Sequence[Outcome], kept: int, run: str, console: Console) ->
 
 
 def _tell_scores(outcomes: Sequence[Outcome], run: str, console: Console) -> None:
-    """Print what each executed notebook found, a line each, and where to look next."""
+    """Print the best score of each executed notebook, a line each, and the paths of the results."""
     rows = results.load(run) if run in results.runs() else DataFrame(columns=results.ROW)
     executed = rows["notebook"].isin({outcome.job.name for outcome in outcomes})
     errors = rows[executed & (rows["metric"] == "mae") & (rows["split"] == "test")]

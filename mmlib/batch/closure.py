@@ -1,7 +1,7 @@
-"""The code behind a notebook: its cells, and the files of mmlib that they import or need.
+"""The code that a notebook depends on: its cells, and the files of mmlib that they import or need.
 
-Code counts without comments, docstrings and layout. Imports are followed to where a name is now: by
-`mmlib.MOVED`, and by the tables from which rooms load their names when asked.
+Comments, docstrings and layout do not count. Imports are followed to the current place of a name,
+by `mmlib.MOVED` and by the tables from which rooms load names lazily.
 """
 
 import ast
@@ -17,8 +17,8 @@ from mmlib.data.load import EMBEDDED, NAMES, READERS, is_table, read_texts
 from mmlib.files import sha256 as checksum
 
 PACKAGE = Path(__file__).resolve().parents[1]
-NO_NUMBERS = ("batch", "figures", "scores/provenance.py")  # what these do makes none
-LOAD, READ = "data/load.py", "data/readers"  # the first imports all of the second, to call one
+NO_NUMBERS = ("batch", "figures", "scores/provenance.py")  # their code does not change results
+LOAD, READ = "data/load.py", "data/readers"  # the first imports all the second, to call one
 STORED = {"daf/apply.py": "daf/weights/*.[js]*", "scores/ledger.py": "scores/*.toml"}
 SCOPES = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -55,7 +55,7 @@ def digest(text: str) -> str:
 
 
 def _closed(waiting: set[Path]) -> set[Path]:
-    """Files, those that they need, and so on, as far as these make numbers."""
+    """Files, those that they need, and so on, except for code that does not change results."""
     closed: set[Path] = set()
     while waiting:
         path = waiting.pop()
@@ -102,8 +102,8 @@ def _parsed(source: str) -> ast.Module:
 def _loaded(tree: ast.Module, parameters: Container[str] | None = None) -> Iterator[str]:
     """Data sets that code loads by name.
 
-    In a notebook, with its parameters: all of them if `load` is given neither a name nor a
-    parameter, whose value counts anyway.
+    In a notebook, with its parameters: all data sets if the argument of `load` is neither a
+    constant nor a parameter; parameters are counted by their values elsewhere.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("load", "data.load"):
@@ -139,7 +139,7 @@ def _imported(tree: ast.Module) -> Iterator[Path]:
 
 
 def _files(name: str) -> Iterator[Path]:
-    """The files behind `mmlib.daf.train.fit`, or behind a name that mmlib had before."""
+    """The files behind `mmlib.daf.train.fit`, or behind a former name in mmlib."""
     before = [old for old in mmlib.MOVED if f"{name}.".startswith(f"{old}.")]
     if before:
         longest = max(before, key=len)
@@ -155,7 +155,7 @@ def _files(name: str) -> Iterator[Path]:
 
 
 def _on_demand(room: Path, name: str | None = None) -> Iterator[Path]:
-    """Where a room's `lazily` finds a name, or all of its names; nothing where there is no room."""
+    """Where a room's `lazily` finds a name, or all its names; nothing if `room` is not a room."""
     if room != PACKAGE and (room / "__init__.py").exists():
         loaded = import_module(".".join(["mmlib", *room.relative_to(PACKAGE).parts]))
         table = getattr(getattr(loaded, "__getattr__", None), "modules", {})

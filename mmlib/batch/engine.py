@@ -1,7 +1,7 @@
-"""Points on many workers: Dask distributed, here, at a scheduler's address, or through SLURM.
+"""Run points on many workers with Dask distributed: here, at a scheduler's address, or by SLURM.
 
-A worker runs one point at a time, in a kernel that dies with it. Dask gives the point of a dead
-worker to another one; what is written stays the same, since a point appears only when it is whole.
+A worker runs one point at a time, in a kernel that ends with the worker. If a worker dies, Dask
+gives its point to another one; results are not affected, since a point appears only when complete.
 """
 
 import asyncio
@@ -29,17 +29,17 @@ from mmlib.batch import execute
 from mmlib.batch.execute import Batch, Job, Outcome
 
 LOOPBACK = "127.0.0.1"
-PATIENCE = 5  # seconds for a scheduler to answer
+PATIENCE = 5  # seconds to wait for a scheduler's answer
 SETTINGS = {
-    "distributed.scheduler.worker-saturation": 1.0,  # a worker holds no point but the one it runs
-    "distributed.comm.timeouts.connect": "120s",  # a crowded machine is slow, not gone
+    "distributed.scheduler.worker-saturation": 1.0,  # a worker holds only the point that it runs
+    "distributed.comm.timeouts.connect": "120s",  # a busy machine may answer late
     "distributed.comm.timeouts.tcp": "120s",
 }
 
 
 @contextmanager
 def only_driver(folder: Path) -> Iterator[None]:
-    """Hold a run's folder, swept before and after; RuntimeError that names who does already."""
+    """Lock a run's folder and sweep it before and after; RuntimeError names who holds the lock."""
     lock = folder / ".driver.lock"
     with ExitStack() as stack:
         try:
@@ -64,7 +64,7 @@ def only_driver(folder: Path) -> Iterator[None]:
 
 
 def gpus() -> list[str]:
-    """The GPUs that may be used, as CUDA_VISIBLE_DEVICES names them."""
+    """The usable GPUs, with their names in CUDA_VISIBLE_DEVICES."""
     for given in files.variables("CUDA_VISIBLE_DEVICES").values():
         return [name for name in given.split(",") if name.strip() not in ("", "-1")]
     with suppress(OSError):
@@ -74,15 +74,15 @@ def gpus() -> list[str]:
 
 
 def how_many(points: int, memory: float) -> int:
-    """Workers for this machine: one a GPU, else one a core, as far as memory (GB each) goes."""
+    """Workers on this machine: one per GPU, else per core, limited by memory (GB per worker)."""
     fit = int(MEMORY_LIMIT / 1e9 // memory)
     return max(1, min(points, len(gpus()) or CPU_COUNT, fit))
 
 
 def threads(workers: int) -> int:
-    """Threads a worker: OMP_NUM_THREADS if it is set, else its share of the cores.
+    """Threads per worker: OMP_NUM_THREADS if set, else the worker's share of the cores.
 
-    Of OpenMP's list, a number for each level of nesting, the first. ValueError for anything else.
+    If OMP_NUM_THREADS lists a number per nesting level, the first is used. ValueError if invalid.
     """
     given = files.environment("OMP_NUM_THREADS").strip()
     if not given:
@@ -95,7 +95,7 @@ def threads(workers: int) -> int:
 def local(workers: int, host: str = LOOPBACK) -> SpecCluster:
     """Workers on this machine, each with its share of the threads and one GPU.
 
-    host: the address at which they and the scheduler listen.
+    host: the address at which workers and scheduler listen.
     """
     cards, count = gpus() or [None], str(threads(workers))
     share = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), count)
@@ -111,11 +111,11 @@ def local(workers: int, host: str = LOOPBACK) -> SpecCluster:
 
 
 def slurm(workers: int, memory: float, host: str | None = None) -> SpecCluster:
-    """One SLURM job a worker. Queue, walltime, GPUs: Dask's own file, ~/.config/dask/jobqueue.yaml.
+    """One SLURM job per worker; queue, walltime and GPUs are set in ~/.config/dask/jobqueue.yaml.
 
-    host: address of this machine at which the jobs reach the scheduler; without it that of the
-    `interface` in Dask's file. RuntimeError without either, without dask-jobqueue, or if SLURM does
-    not take the job. workers: 0 for a look at the script.
+    host: this machine's address for the jobs; default: that of `interface` in Dask's file.
+    RuntimeError if both are missing, without dask-jobqueue, or if SLURM refuses the job. workers: 0
+    to see the script only.
     """
     try:
         from dask_jobqueue import SLURMCluster
@@ -147,7 +147,7 @@ def slurm(workers: int, memory: float, host: str | None = None) -> SpecCluster:
 
 
 def _try_job(script: str) -> None:
-    """RuntimeError in one line unless SLURM would take the job: Dask would wait for it for ever."""
+    """RuntimeError in one line if SLURM would refuse the job: Dask would wait for it for ever."""
     asked = ["sbatch", "--test-only"]
     try:
         done = subprocess.run(asked, input=script, capture_output=True, text=True)
@@ -162,7 +162,7 @@ def _try_job(script: str) -> None:
 def connect(
     scheduler: str | None, workers: int, memory: float, folder: Path, host: str | None = None
 ) -> Iterator[Client]:
-    """A client of workers that fit this process; RuntimeError in one line if there is none.
+    """A client with workers that suit this process; RuntimeError in one line if there are none.
 
     scheduler: None for this machine, `slurm`, or an address, whose workers must see the same files.
     host: see `local` and `slurm`.
@@ -180,21 +180,21 @@ def connect(
 
 
 def _client(address: str) -> Client:
-    """A client of a running scheduler; RuntimeError in one line if none answers there."""
+    """A client of a running scheduler; RuntimeError in one line if it does not answer."""
 
-    async def ask() -> None:  # Dask itself would wait for ever where something is silent
+    async def ask() -> None:  # Dask would wait for ever for a silent address
         (await call(address, **Security().get_connection_args("client"))).abort()
 
     try:
         asyncio.run(asyncio.wait_for(ask(), PATIENCE))
         return Client(address, timeout=PATIENCE)
-    except Exception as error:  # whatever answers there, or does not
+    except Exception as error:  # any other answer, or none
         reason = files.reason_of(error) if str(error) else f"no answer within {PATIENCE} s"
         raise RuntimeError(f"no scheduler at {address}: {reason}") from error
 
 
 def facts(folder: Path) -> tuple[str, bool]:
-    """What a worker is asked before it gets a point."""
+    """The worker's code version, and whether it sees the folder; asked before it gets points."""
     return execute.code_here(), folder.is_dir()
 
 
@@ -214,7 +214,7 @@ def _check_workers(client: Client, scheduler: str, folder: Path) -> None:
             raise RuntimeError(f"worker {address} does not see {folder}: it needs the same files")
 
 
-# What they do
+# Running points
 
 
 def run(
@@ -225,9 +225,9 @@ def run(
     retries: int = 0,
     tell: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
-    """Execute all points in their order, a failed one up to `retries` times more after the others.
+    """Execute all points in order; failed ones are repeated up to `retries` times after the others.
 
-    `tell` hears of each end.
+    `tell` is called with each outcome.
     """
     # At once and of one group: else Dask gives all points to workers before the first has ended.
     keys = [("point", f"{i:06}-{job.name}-{batch.session}-1") for i, job in enumerate(jobs)]

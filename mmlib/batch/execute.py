@@ -1,9 +1,9 @@
-"""One point, executed once: into a folder of its own that appears when it is whole.
+"""Execution of one point, in a folder of its own that appears only when complete.
 
-A run's folder holds, for each point, `<name>/` if it is done or `<name>.failed/` if it is not, with
-the executed notebook and `manifest.json`; a point of a grid also has its rows and figures there.
-While it runs all lies in `.<name>.<token>.part/`. A lock a point makes sure that no two processes
-run the same one, whoever asked for it.
+For each point, a run's folder holds `<name>/` if it is done or `<name>.failed/` if it failed, with
+the executed notebook and `manifest.json`; for a grid point also its rows and figures. While a point
+runs, its files are in `.<name>.<token>.part/`. One lock per point ensures that two processes never
+run the same point.
 """
 
 import json
@@ -31,12 +31,12 @@ from mmlib.scores.runs import manifest, stored
 
 @dataclass(frozen=True)
 class Job:
-    """A point and where it goes: all that a worker on another host has to know of it."""
+    """A point and its folder: everything that a worker on another host needs."""
 
     point: Point
     name: str
     folder: Path  # of the run
-    inputs: sources.Inputs  # checksums and versions of what makes its numbers
+    inputs: sources.Inputs  # checksums and versions of what determines its numbers
     key: str
     own: bool  # its rows and figures go into its own folder, not into the run's
 
@@ -54,10 +54,10 @@ class Batch:
     """What all points of one invocation share."""
 
     session: str
-    resume: bool  # whether an earlier session's up-to-date point is as good as a new one
+    resume: bool  # whether an up-to-date point of an earlier session is kept
     command: str
     diff: str
-    code: str  # of the driver: what `code_here` says there
+    code: str  # of the driver: its `code_here`
     timeout: float | None = None
 
 
@@ -77,8 +77,8 @@ class Outcome:
 
 @lru_cache
 def code_here() -> str:
-    """Python, mmlib and libraries of this process; asked first when a worker has just loaded mmlib,
-    and remembered, so that one that lives long does not take later changes for its own.
+    """Python, mmlib and libraries of this process; called as soon as a worker has loaded mmlib,
+    and cached, so that a long-lived worker does not report later changes as its own.
     """
     code = sorted(closure.PACKAGE.rglob("*.py"))
     digest = sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
@@ -87,7 +87,7 @@ def code_here() -> str:
 
 
 def job(point: Point, folder: Path, own: bool) -> Job:
-    """What is to be executed for a point; in its own folder it is named by its key."""
+    """The job of a point; with its own folder, the name contains its key."""
     inputs = sources.inputs(point.notebook, point.parameters)
     key = sources.key(point.parameters, inputs)
     name = f"{point.notebook.stem}-{key[:12]}" if own else point.notebook.stem
@@ -95,21 +95,21 @@ def job(point: Point, folder: Path, own: bool) -> Job:
 
 
 def new_batch(command: str, *, resume: bool, timeout: float | None = None) -> Batch:
-    """The invocation of this process."""
+    """The batch of this process' command."""
     return Batch(secrets.token_hex(8), resume, command, provenance.diff(), code_here(), timeout)
 
 
 def up_to_date(job: Job) -> bool:
-    """Whether the point is done with these very inputs, and what it stored is still there."""
+    """Whether the point was done with these inputs and its stored results still exist."""
     record = manifest(job.done)
     there = stored(job.done if job.own else job.folder, job.point.notebook.stem)
     return record.get("key") == job.key and record.get("stored", there) == there
 
 
 def attempt(job: Job, batch: Batch, number: int) -> Outcome:
-    """Execute a point in a kernel of its own, unless another process has done so meanwhile.
+    """Execute a point in its own kernel, unless another process has done so in the meantime.
 
-    Runs on a worker. RuntimeError if that has another Python or mmlib than the driver.
+    Runs on a worker. RuntimeError if the worker has another Python or mmlib than the driver.
     """
     if batch.code != code_here():
         raise RuntimeError(f"worker on {socket.gethostname()} has {code_here()}")
@@ -137,13 +137,13 @@ def _run(job: Job, batch: Batch, number: int) -> Outcome:
         )
         record["stored"] = stored(scratch if job.own else job.folder, job.point.notebook.stem)
         return _publish(scratch, job, record)
-    except OSError as error:  # of the disk: the notebook's own errors are in the record
+    except OSError as error:  # of the disk: errors of the notebook are in the record
         shutil.rmtree(scratch, ignore_errors=True)
         return give_up(job, batch, number, kernel.described(error, job.folder))
 
 
 def begun(job: Job, batch: Batch, number: int) -> dict:
-    """What a manifest says before its point runs."""
+    """The part of a manifest that is written before its point runs."""
     here = provenance.here(job.point.parameters, job.inputs["data"])
     return {
         "notebook": job.point.notebook.stem,
@@ -166,19 +166,19 @@ def begun(job: Job, batch: Batch, number: int) -> dict:
 
 
 def give_up(job: Job, batch: Batch, number: int, error: str) -> Outcome:
-    """Record a failure that left no notebook: a full disk, a worker that died again and again."""
+    """Record a failure without a notebook, e.g. a full disk or a worker that died repeatedly."""
     record = {**begun(job, batch, number), "error": error, "traceback": "", "seconds": 0.0}
     scratch = _scratch(job.folder, job.name)
     try:
         scratch.mkdir()
         return _publish(scratch, job, record)
-    except OSError:  # nor is there room for the record; the driver still tells
+    except OSError:  # no room for the record either; the driver still prints the error
         shutil.rmtree(scratch, ignore_errors=True)
         return Outcome(job, "failed", error)
 
 
 def sweep(folder: Path) -> None:
-    """End and remove what killed workers left unfinished; a point that still runs is left alone."""
+    """End and remove what killed workers left behind; points that still run are not touched."""
     for path in folder.glob(".*.part/"):
         lock = folder / f"{path.name.rsplit('.', 2)[0]}.lock"
         with suppress(Timeout), files.locked(lock, timeout=0):
@@ -199,7 +199,7 @@ def _write(folder: Path, record: dict) -> None:
 
 
 def _publish(scratch: Path, job: Job, record: dict) -> Outcome:
-    """Give a finished folder its name; a failure never takes the place of a result."""
+    """Rename a finished folder; a failure never replaces a result."""
     (scratch / ".lock").unlink(missing_ok=True)  # of a kernel that was killed
     state, target = ("failed", job.failed) if record["error"] else ("done", job.done)
     finished = datetime.now(UTC).isoformat(timespec="seconds")

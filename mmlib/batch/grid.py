@@ -1,4 +1,4 @@
-"""A grid: one notebook or several, fixed parameters, lists to cross, zipped lists, excludes.
+"""A grid of points: notebooks, fixed parameters, crossed lists, zipped lists, and excludes.
 
     notebooks: [02_daf]
     fixed: {seeds: 20}
@@ -10,9 +10,9 @@
     exclude:                     # a list of values means any of them
       - {dataset: mmmo, layers: [last]}
 
-Its unit is a point: one notebook, one set of parameters, all seeds (they train as one stack). All
-is checked against the notebooks first; what does not fit is a ValueError in one line that names
-the line of the file.
+A point is one notebook with one set of parameters and all seeds (they train as one stack).
+Everything is checked against the notebooks first; errors are a ValueError in one line with the line
+number in the file.
 """
 
 import os
@@ -32,19 +32,19 @@ SECTIONS = ("notebooks", "fixed", "cross", "zip", "exclude")
 
 @dataclass
 class Grid:
-    """What a grid file says. An axis is a list of assignments, of which a point has one each."""
+    """The content of a grid file. An axis is a list of assignments; a point has one of each."""
 
     path: Path
-    notebooks: dict[Path, dict]  # with their declared parameters
+    notebooks: dict[Path, dict]  # notebook -> its declared parameters
     axes: list[list[dict[str, object]]] = field(default_factory=list)  # fixed ones: of length 1
     exclude: list[dict[str, list]] = field(default_factory=list)
 
     def count(self) -> int:
-        """How many points there are before the excludes."""
+        """Number of points before excludes."""
         return len(self.notebooks) * prod(map(len, self.axes))
 
     def points(self, run: str) -> Iterator[Point]:
-        """The points that are not excluded, with `run` for the notebooks that take it."""
+        """Yield the points that are not excluded; notebooks with a parameter `run` get it."""
         for notebook, *chosen in product(self.notebooks, *self.axes):
             values = {name: value for part in chosen for name, value in part.items()}
             if not any(_matches(rule, values) for rule in self.exclude):
@@ -58,7 +58,7 @@ def _matches(rule: Mapping[str, list], values: Mapping[str, object]) -> bool:
 
 
 def find(name: str) -> Path:
-    """The grid file of that name below papermill_runs/grids, or the file itself."""
+    """The grid file of that name in papermill_runs/grids, or the file itself."""
     grids = files.RUNS / "grids"
     for path in (grids / f"{name}.yaml", Path(name)):
         if os.path.isfile(path):  # no error where the name is too long for a file
@@ -68,7 +68,7 @@ def find(name: str) -> Path:
 
 
 def read(path: Path) -> Grid:
-    """A grid file, checked against its notebooks; ValueError with the line of what is wrong."""
+    """Read a grid file and check it against its notebooks; ValueError with the line of an error."""
     with Document(path) as file:
         sections = named(file.content)
         if "notebooks" not in sections:
@@ -109,7 +109,7 @@ def _notebooks(file: Document, given: object) -> dict[Path, dict]:
 
 
 def _axis(grid: Grid, file: Document, section: str, columns: Mapping[str, list]) -> list[dict]:
-    """The assignments of lists that go together, first with first, after a check of each value."""
+    """The assignments of zipped lists, first with first, after each value is checked."""
     first = next(iter(columns))
     for name, values in columns.items():
         file.at(section, name)
@@ -132,7 +132,7 @@ def _axis(grid: Grid, file: Document, section: str, columns: Mapping[str, list])
 
 
 def _check(grid: Grid, name: str, value: object) -> None:
-    """ValueError unless every notebook of the grid takes this value."""
+    """ValueError unless every notebook of the grid accepts this value."""
     if name == "run":
         raise ValueError("`run` is the folder of the results: give it by --run")
     if any(name in axis[0] for axis in grid.axes):
@@ -142,7 +142,7 @@ def _check(grid: Grid, name: str, value: object) -> None:
 
 
 def _exclude(grid: Grid, file: Document, rule: Mapping[str, object]) -> dict[str, list]:
-    """A rule, each name with its list of values; ValueError where it excludes nothing."""
+    """A rule with a list of values per name; ValueError if it excludes nothing."""
     if not rule:
         raise ValueError("an exclude that names no parameter")
     place, lists = file.place, {name: _listed(wanted) for name, wanted in rule.items()}

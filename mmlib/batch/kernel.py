@@ -1,8 +1,8 @@
-"""A kernel for each point, of this Python, which does not outlive the process that asked for it.
+"""A kernel for each point, in this Python, which ends with the process that started it.
 
-jupyter_client tells a kernel its parent, and ipykernel ends within a second of the parent's death.
-What a cell has started, in a session of its own even, inherits a mark in its environment
-and is found by that, whether or not its parents still live.
+jupyter_client tells a kernel its parent's id, and ipykernel ends within a second of the parent's
+death. Processes that a cell starts, even in another session, inherit a mark in their environment,
+by which they are found and ended.
 """
 
 import errno
@@ -20,14 +20,14 @@ from jupyter_client import AsyncKernelManager
 from mmlib.batch.parameters import imported, literal
 from mmlib.files import child_environment, kill_processes, reason_of
 
-QUIET = "--log-level=CRITICAL"  # ipykernel warns of its own sockets, and of being shut down
-POLL = 1.0  # seconds between two looks at a kernel's time and memory
-MARK = "MMLIB_KERNEL"  # in the environment of a kernel and of all that it starts
+QUIET = "--log-level=CRITICAL"  # hides warnings about its sockets and shutdown
+POLL = 1.0  # seconds between checks of a kernel's time and memory
+MARK = "MMLIB_KERNEL"  # environment variable of a kernel and of all its child processes
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Watch(threading.Thread):
-    """Looks after a kernel: when it is ready, its peak memory, and its end when time is up."""
+    """Watches a kernel: when it is ready, its peak memory, and the time limit."""
 
     def __init__(self, limit: float | None, mark: str) -> None:
         super().__init__(daemon=True)
@@ -54,7 +54,7 @@ def _resident(pid: int) -> int:
 
 
 def _manager(watch: Watch, environment: Mapping[str, str]) -> type[AsyncKernelManager]:
-    """What starts the kernel: in this Python, whatever kernels are installed."""
+    """The class that starts the kernel in this Python, whatever kernels are installed."""
 
     class Manager(AsyncKernelManager):
         def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
@@ -79,9 +79,9 @@ def execute(
 ) -> dict:
     """Execute a notebook through papermill, with `folder` as the working directory.
 
-    Returns error (one line, "" if all went well), traceback, seconds, kernel_seconds (until the
-    first cell) and memory_mb (peak of the kernel and its children). limit: seconds for all of it.
-    What its cells have started ends with it.
+    Returns error (one line, "" on success), traceback, seconds, kernel_seconds (until the first
+    cell) and memory_mb (peak of the kernel and its children). limit: seconds in total. All
+    processes that the cells have started are ended, too.
     """
     mark, error, trace = str(output.parent), "", ""
     watch = Watch(limit, mark)
@@ -97,7 +97,7 @@ def execute(
             kernel_manager_class=_manager(watch, {**environment, MARK: mark}),
             on_notebook_start=watch.note_ready,
         )
-    except Exception as problem:  # whatever stops one notebook, the others are still run
+    except Exception as problem:  # a failed notebook must not stop the others
         error, trace = _reason(problem, watch, output.parent)
     finally:
         watch.stopped.set()
@@ -112,7 +112,7 @@ def execute(
 
 
 def _reason(problem: Exception, watch: Watch, folder: Path) -> tuple[str, str]:
-    """One line about what stopped a notebook, and the traceback."""
+    """The reason why a notebook stopped, in one line, and the traceback."""
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError, strip_color
 
@@ -128,7 +128,7 @@ def _reason(problem: Exception, watch: Watch, folder: Path) -> tuple[str, str]:
 
 
 def _failing_line(trace: str) -> str:
-    """`cell 5, line 3: assert gap < 1e-6`: where a traceback of IPython enters from a cell."""
+    """`cell 5, line 3: assert gap < 1e-6`: the place in the cell, from an IPython traceback."""
     cell, line = (re.search(p, trace, re.M) for p in (r"In\[(\d+)\]", r"^-+> *(\d+) (.*)$"))
     if not line:
         return "without a message"
@@ -136,7 +136,7 @@ def _failing_line(trace: str) -> str:
 
 
 def described(problem: Exception, folder: Path) -> str:
-    """An exception in one line; where the disk is full, with the place that needs room."""
+    """An exception in one line; for a full disk, with the folder that needs space."""
     line = f"{type(problem).__name__}: {reason_of(problem)}"
     is_full = isinstance(problem, OSError) and problem.errno in FULL
     return f"make room for {folder}: {line}" if is_full else line

@@ -1,4 +1,4 @@
-"""The command line of `python -m mmlib.batch`: a first word that is no command begins a batch."""
+"""The command line of `python -m mmlib.batch`; without a command word it starts a batch."""
 
 import argparse
 import re
@@ -11,14 +11,14 @@ from math import isfinite
 from pathlib import Path
 from typing import NoReturn
 
-ASK = 1000  # points; more are started only with --yes
+ASK = 1000  # points; more need --yes
 JOBS = 8  # of SLURM, unless --workers says so
 MEMORY = 4  # GB that a point needs, unless --memory says so
 PROGRAM = "python -m mmlib.batch"
 
 
 def at_least(least: float, kind: type = int) -> Callable[[str], float]:
-    """Reads an option: a finite number that is not below `least`."""
+    """A parser of an option: a finite number of at least `least`."""
 
     def read(text: str) -> float:
         with suppress(ValueError, OverflowError):
@@ -31,7 +31,7 @@ def at_least(least: float, kind: type = int) -> Callable[[str], float]:
 
 
 def address(text: str) -> str:
-    """Reads an option: an address of this machine at which a process can listen."""
+    """Parser of an option: an address of this machine at which a process can listen."""
     family = socket.AF_INET6 if ":" in text else socket.AF_INET
     try:
         socket.create_server((text, 0), family=family).close()
@@ -81,14 +81,14 @@ OPTIONS: dict[str, dict[str, dict]] = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """Tells of a mistake in one line, which names no option twice."""
+    """Reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message}; --help lists the options")
 
 
 def of(arguments: list[str], descriptions: dict[str, str]) -> argparse.Namespace:
-    """What the command line says, its `command` and its `line`; ValueError for what it cannot."""
+    """Parsed options with `command` and `line`; ValueError if they are invalid."""
     for before, text in pairwise(["GRID", *arguments]):
         if not text or re.fullmatch("--[a-z-]+=", text):
             raise ValueError(f"{text or before} is empty: give it a value or leave it out")

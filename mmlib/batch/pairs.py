@@ -1,8 +1,8 @@
-"""A notebook and the `.py` beside it: which of the two holds cells that the other lacks.
+"""Compares a notebook with the `.py` of the same name: which has cells that the other lacks?
 
 python -m mmlib.batch.pairs notebooks/02_daf.ipynb     refuses where a cell would be lost
 
-`make notebooks` asks this first, because it writes the cells of the `.py` over the notebook's.
+`make notebooks` runs this first, because it overwrites the notebook's cells by those of the `.py`.
 """
 
 import os
@@ -13,9 +13,9 @@ from mmlib.batch.parameters import cells, imported
 
 
 def advice(notebook: Path) -> tuple[str, bool]:
-    """A line about cells that differ, "" if none do, and whether `make notebooks` would lose one.
+    """A line about differing cells ("" if none), and whether `make notebooks` would lose a cell.
 
-    It would where the `.ipynb` is the newer one and has cells that the `.py` lacks.
+    A cell would be lost if the `.ipynb` is newer and has cells that the `.py` lacks.
     """
     source, name = notebook.with_suffix(".py"), notebook.stem
     if not (source.exists() and notebook.exists()):
@@ -35,7 +35,7 @@ def advice(notebook: Path) -> tuple[str, bool]:
 
 
 def main(notebook: Path) -> int:
-    """1, with one line, where `make notebooks` would lose a cell of the notebook."""
+    """Exit status 1, with one line, if `make notebooks` would lose a cell of the notebook."""
     line, is_lost = advice(notebook)
     if is_lost:
         print(f"error: {line}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What a notebook declares: its parameters, the data sets it takes, whether it reads results."""
+"""A notebook's declarations: its parameters, its data sets, whether it reads results."""
 
 import ast
 import re
@@ -24,10 +24,10 @@ ADDRESSES = "rfc3987_syntax"
 
 @lru_cache
 def imported(name: str) -> ModuleType:
-    """papermill, nbformat or jupytext, imported at first use, without a grammar of web addresses.
+    """papermill, nbformat or jupytext, imported at first use, without the grammar of web addresses.
 
-    jsonschema, behind all three, would compile that (1 s in the driver and in each worker) to check
-    a format that no notebook has. It does without where the grammar cannot be imported.
+    jsonschema, which all three use, would compile it (1 s in the driver and each worker) to check
+    a format that no notebook has. It works without if the grammar cannot be imported.
     """
     hidden = ADDRESSES not in sys.modules
     sys.modules.setdefault(ADDRESSES, None)
@@ -52,7 +52,7 @@ def select(only: list[str]) -> list[Path]:
 
 
 def declared(notebook: Path) -> dict[str, dict]:
-    """Parameters of a notebook as papermill sees them: name, type, default, help."""
+    """Parameters of a notebook, from papermill: name, type, default, help."""
     return _declared(notebook, notebook.stat().st_mtime_ns)
 
 
@@ -62,23 +62,23 @@ def _declared(notebook: Path, mtime: int) -> dict[str, dict]:
 
 
 def literal(path: Path) -> str:
-    """A path for papermill, which would fill in parameters between braces."""
+    """A path for papermill, escaped because papermill fills in parameters between braces."""
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def default(parameter: Mapping[str, str]) -> object:
-    """The value in the notebook itself."""
+    """The default value, as in the notebook."""
     return ast.literal_eval(parameter["default"])
 
 
 def choices(parameters: Mapping[str, dict]) -> list[str]:
-    """Data sets a notebook can take: `# synthetic | mosi: which corpus` lists two."""
+    """Data sets that a notebook accepts: `# synthetic | mosi: which corpus` lists two."""
     listed = re.match(r"[\w\s|-]*", parameters["dataset"]["help"])[0]
     return [name.strip() for name in listed.split("|")]
 
 
 def _takes(parameters: Mapping[str, dict], dataset: object) -> bool:
-    """Whether a notebook takes a data set: a table of one's own where it asks for the columns."""
+    """Whether a notebook accepts a data set; a user's table needs the column parameters."""
     is_own = "text_column" in parameters and is_table(dataset)
     return is_own or dataset in choices(parameters)
 
@@ -89,7 +89,7 @@ def cells(notebook: Path) -> list:
 
 
 def reads_results(notebook: Path) -> bool:
-    """Whether its parameters cell is tagged so: then it comes after the others."""
+    """Whether the notebook's parameters cell has the tag for reading results: it then runs last."""
     return any("reads-results" in cell.metadata.get("tags", []) for cell in cells(notebook))
 
 
@@ -102,7 +102,7 @@ class Point:
 
     notebook: Path
     parameters: Mapping[str, object]
-    dataset: str  # what it will use, "" if it takes no data set
+    dataset: str  # the data set used, "" if none
 
 
 def point(notebook: Path, parameters: Mapping[str, dict], values: dict) -> Point:
@@ -133,7 +133,7 @@ def check(where: str, parameters: Mapping[str, dict], name: str, value: object) 
 
 
 def _hint(kind: str, value: object) -> str:
-    """What to write where YAML reads a number as text, or text as something else."""
+    """What to write if YAML reads a number as text, or text as something else."""
     if kind == "str" and isinstance(value, bool | int | float):
         return " (as text it stands in quotes)"
     with suppress(ValueError):
@@ -151,7 +151,7 @@ def read_parameters(path: Path) -> dict:
 
 
 def plan(run: str, dataset: str | None, given: Mapping, only: list[str]) -> list[Point]:
-    """The notebooks in reading order with checked parameters, or a ValueError in one line."""
+    """The notebooks in reading order with checked parameters; ValueError in one line."""
     every = {path: declared(path) for path in select([])}
     chosen = {path: every[path] for path in select(only)}
     stems = {path.stem for path in every}

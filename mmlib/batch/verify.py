@@ -1,4 +1,4 @@
-"""Do stored results come out again? Some points, chosen at random, are executed anew."""
+"""Reproducibility check: random stored points are executed again and compared."""
 
 import os
 import tempfile
@@ -22,7 +22,7 @@ WRITTEN = ("corpus",)  # parameters that name a folder to write to
 
 
 def choose(run: str, k: int, seed: int) -> dict[Path, dict]:
-    """k finished points of a run, at random; ValueError if it has none with rows."""
+    """k random finished points of a run; ValueError if no point has rows."""
     known = {f: r for f, r in manifests(run).items() if stored(run, f, r["notebook"])}
     if not known:
         raise ValueError(f"run {run!r} has no finished point with a manifest and rows")
@@ -37,11 +37,11 @@ def stored(run: str, folder: Path, notebook: str) -> list[dict]:
 
 
 def again(run: str, record: dict, folder: Path) -> Job:
-    """The job that a manifest describes, with the notebook and the code of now.
+    """The job that a manifest describes, with the current notebook and code.
 
-    A manifest may come from anywhere, and writes nothing outside of `folder`: what its parameters
-    name as output lies there. ValueError if they name a path elsewhere, but for a file or an
-    encoder to read.
+    A manifest may come from anywhere, so the job writes only into `folder`: parameters that name an
+    output are redirected there. ValueError if a parameter names a path outside the project, unless
+    it is an existing file or encoder to read.
     """
     notebook = next((p for p in select([]) if p.stem == record["notebook"]), None)
     if notebook is None:
@@ -69,14 +69,14 @@ def _refuse_elsewhere(name: str, value: object) -> None:
 
 
 def scratch() -> tempfile.TemporaryDirectory:
-    """A folder that every worker sees and that is removed afterwards."""
+    """A temporary folder that every worker sees."""
     return tempfile.TemporaryDirectory(prefix=".verify-", dir=files.RUNS)
 
 
 def judge(old: list[dict], new: list[dict]) -> pd.DataFrame:
     """For each metric the worst verdict over its rows, and the largest difference of a mean.
 
-    Stored values have six decimals: those are the bits. Printed are three.
+    "bit-equal" means all six stored decimals, "equal as printed" three decimals.
     """
     anew = {tuple(row[k] for k in PLACE): row for row in new}
     lines = []

@@ -1,4 +1,4 @@
-"""Fine-tuning two encoders under DyFuLM, or one alone."""
+"""Fine-tuning of two encoders with DyFuLM on top, or of one encoder alone."""
 
 from mmlib import lazily
 

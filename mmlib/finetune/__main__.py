@@ -30,18 +30,18 @@ def main() -> None:
     except KeyboardInterrupt as stop:
         print("mmlib.finetune:", str(stop) or "interrupted", file=sys.stderr)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)  # so that a shell ends the loop this stands in
+        os.kill(os.getpid(), signal.SIGINT)  # so that a shell loop around this command ends too
 
 
 def _run(given: argparse.Namespace) -> None:
-    """The run that the command line asks for, and its export."""
+    """Execute the run that the command line describes, and export its encoders."""
     config = read_config(given.config, **({} if given.seed is None else {"seed": given.seed}))
     if given.export and given.export.exists():
         raise ValueError(f"{given.export} exists; choose another folder")
     folder = run.finetune(config, given.out or cache_root() / "finetuned" / given.config.stem)
     if given.export and environment("RANK", "0") == "0":
         run.export(folder, given.export)
-    if distributed.is_initialized():  # a process whose peers leave first can be aborted
+    if distributed.is_initialized():  # a process may be aborted if others leave first
         distributed.barrier()
         distributed.destroy_process_group()
 

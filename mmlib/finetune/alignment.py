@@ -1,9 +1,9 @@
-"""Common positions of two tokenizers, by the characters their tokens come from.
+"""Common positions of two tokenizations of a text, by the characters of their tokens.
 
 A gate mixes two encoders' states at one position of the text, so both need states there. In words
-that the tokenizers cut alike, each token is a position. Any other word (what stands between two
-spaces, contractions and URLs included) is one position, with the mean of its tokens' states. Two
-tokenizers that agree everywhere thus give tokens, and nothing is pooled.
+that both tokenizers split alike, each token is a position. Any other word (the text between two
+spaces, including contractions and URLs) is one position, with the mean of its tokens' states. If
+two tokenizers agree everywhere, positions are tokens, and nothing is averaged.
 Axes: b batch, t token, p position; c counts the characters of a text.
 """
 
@@ -14,20 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-HEAD = 0.25  # of what is kept of a text cut in its middle, as in Sun et al. (2019)
-NOWHERE = -1  # the position of special tokens, of bare spaces, and of what the other cut off
+HEAD = 0.25  # share kept from the beginning of a text cut in the middle (Sun et al. 2019)
+NOWHERE = -1  # position of special tokens, spaces, and tokens that the other tokenizer cut off
 
 
 class Reading(NamedTuple):
-    """A text as one tokenizer reads it."""
+    """The tokens of a text, from one tokenizer."""
 
     ids: np.ndarray  # (t,) int64
     spans: np.ndarray  # (t, 2): first character and one past the last; equal for special tokens
-    cut: bool  # whether tokens were left out
+    cut: bool  # whether tokens were cut off
 
 
 class Aligned(NamedTuple):
-    """Where the tokens of two readings of a text lie on their common positions."""
+    """The common positions of two readings of a text, and the tokens that belong to them."""
 
     a: np.ndarray  # (t_a,) position of each token, or NOWHERE
     b: np.ndarray  # (t_b,)
@@ -39,8 +39,8 @@ def read(
 ) -> list[Reading]:
     """Ids and character offsets of each text, at most `max_length` tokens, special ones included.
 
-    truncation: where tokens of longer texts are left out, at the "end" or in the "middle".
-    ValueError for a tokenizer that cannot tell offsets.
+    truncation: where a longer text is cut, at the "end" or in the "middle". ValueError for a
+    tokenizer without offsets.
     """
     check(tokenizer)
     limit = {"truncation": True, "max_length": max_length} if truncation == "end" else {}
@@ -49,7 +49,7 @@ def read(
 
 
 def check(tokenizer: Any) -> None:
-    """ValueError for a tokenizer that cannot tell which characters a token stands for."""
+    """ValueError for a tokenizer that does not give the characters of its tokens."""
     if not tokenizer.is_fast:
         raise ValueError(
             f"{type(tokenizer).__name__} is no fast tokenizer, so its tokens have no place in the "
@@ -68,9 +68,9 @@ def _reading(encoding: Any, max_length: int) -> Reading:
 
 
 def align(text: str, a: Reading, b: Reading) -> Aligned:
-    """Positions that both readings of a text reach, in order.
+    """Positions that both readings of a text contain, in order.
 
-    Where there is none (both cut within the first word), the text is one position.
+    If there is none (both were cut within the first word), the whole text is one position.
     """
     space = _spaces(text)
     spans = [_trimmed(reading.spans, space) for reading in (a, b)]
@@ -92,7 +92,7 @@ def align(text: str, a: Reading, b: Reading) -> Aligned:
 
 
 def align_alone(text: str, reading: Reading) -> Aligned:
-    """`align` of a reading with itself: each token that has characters is a position."""
+    """`align` of a reading with itself: each token with characters is a position."""
     spans = _trimmed(reading.spans, _spaces(text))
     filled = spans[:, 1] > spans[:, 0]
     if not filled.any():
@@ -102,7 +102,7 @@ def align_alone(text: str, reading: Reading) -> Aligned:
 
 
 def _one_position(text: str, a: Reading, b: Reading) -> Aligned:
-    """The text is one position, of all tokens."""
+    """Make the whole text, with all tokens, one position."""
     zeros = (np.zeros(len(reading.ids), dtype=int) for reading in (a, b))
     return Aligned(*zeros, np.array([[0, len(text)]]))
 
@@ -112,7 +112,7 @@ def _spaces(text: str) -> np.ndarray:
 
 
 def _trimmed(spans: np.ndarray, space: np.ndarray) -> np.ndarray:
-    """Without the spaces that some tokenizers count to the token before or behind them."""
+    """Remove from the spans the spaces that some tokenizers include in a token."""
     c = len(space)
     at = np.arange(c)
     following = np.minimum.accumulate(np.where(space, c, at)[::-1])[::-1]
@@ -123,9 +123,9 @@ def _trimmed(spans: np.ndarray, space: np.ndarray) -> np.ndarray:
 
 
 def _words(space: np.ndarray, spans: np.ndarray) -> np.ndarray:
-    """Number of the word of each character and of the end, (c + 1,).
+    """Index of the word of each character and of the end of the text, (c + 1,).
 
-    Words that a token bridges count as one.
+    Words that share a token count as one.
     """
     first = ~space & np.insert(space, 0, True)[:-1]
     word = np.cumsum(first)
@@ -136,7 +136,7 @@ def _words(space: np.ndarray, spans: np.ndarray) -> np.ndarray:
 
 
 def _positions(word: np.ndarray, placed: np.ndarray, cut_alike: np.ndarray) -> np.ndarray:
-    """Position of each placed token: its own in words cut alike, else its word's."""
+    """Position of each placed token: one per token in words split alike, else one per word."""
     word = word[placed]
     begins = cut_alike[word] | (np.diff(word, prepend=-1) != 0)
     positions = np.full(len(placed), NOWHERE)
@@ -153,9 +153,9 @@ def _extents(positions: np.ndarray, spans: np.ndarray) -> np.ndarray:
 
 
 def pool(states: Tensor, positions: Tensor, p: int) -> Tensor:
-    """Mean state at each of p positions, (b, p, ...), of token states (b, t, ...).
+    """Mean state at each of p positions, (b, p, ...), from token states (b, t, ...).
 
-    positions: (b, t), NOWHERE where a token counts for none. Those without a token get 0.
+    positions: (b, t), NOWHERE for tokens without one. Positions without a token get 0.
     """
     at = torch.arange(p, device=positions.device)
     chosen = (positions[:, None] == at[:, None]).to(states.dtype)  # (b, p, t)

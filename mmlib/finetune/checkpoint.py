@@ -1,8 +1,8 @@
-"""A training run on disk: its state, to go on from; its best weights; its log.
+"""A training run on disk: the state from which it resumes, its best weights, and its log.
 
-Every file is written under another name and renamed, so a kill at any moment leaves the one before.
-Reading executes nothing: the state holds tensors, numbers and strings (`weights_only`), the weights
-are safetensors, the log is a line of JSON a step.
+Every file is written under a temporary name and renamed, so a kill leaves the previous version.
+Reading runs no code: the state holds tensors, numbers and strings (`weights_only`), the weights are
+safetensors, and the log has one line of JSON per step.
 """
 
 import json
@@ -27,22 +27,22 @@ ORIGIN = "provenance.json"
 
 @dataclass
 class Progress:
-    """How far a run has come."""
+    """The progress of a run."""
 
     step: int = 0  # steps done
-    due: bool = False  # whether this step's evaluation is still to come
-    # lowest validation loss, the step it is of, and the evaluations since
+    due: bool = False  # whether the evaluation of this step is still to be done
+    # lowest validation loss, its step, and the number of evaluations since then
     best: dict[str, float] = field(
         default_factory=lambda: {"loss": float("inf"), "step": 0, "waited": 0}
     )
-    sums: list[float] = field(default_factory=lambda: [0.0] * 3)  # of the epoch's losses, by text
+    sums: list[float] = field(default_factory=lambda: [0.0] * 3)  # of the epoch's losses over texts
 
 
 PARTS = ("model", "optimizer", "weighting")  # of a state, besides configuration and progress
 
 
 def save_state(folder: Path, config: Config, progress: Progress, parts: Mapping[str, Any]) -> None:
-    """Write what `restore` reads; parts: PARTS, each with a `state_dict`."""
+    """Write the state that `restore` reads; parts: PARTS, each with a `state_dict`."""
     state = {"config": defining(config), **asdict(progress)}
     state |= {name: part.state_dict() for name, part in parts.items()}
     write_whole(folder / STATE, lambda part: torch.save(state, part))
@@ -51,14 +51,14 @@ def save_state(folder: Path, config: Config, progress: Progress, parts: Mapping[
 def load_state(folder: Path) -> dict[str, Any] | None:
     """The state that `save_state` wrote, None if there is none.
 
-    ValueError, one line, where it is damaged or no state of this version.
+    ValueError, one line, if it is damaged or from another version.
     """
     path = folder / STATE
     if not path.exists():
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # whatever torch, zipfile or the unpickler make of damaged bytes
+    except Exception:  # torch, zipfile or the unpickler may raise anything for damaged bytes
         raise ValueError(f"{path} is damaged; delete it to start anew") from None
     names = {"config", *PARTS, *(f.name for f in fields(Progress))}
     if not isinstance(state, dict) or set(state) != names:
@@ -69,9 +69,9 @@ def load_state(folder: Path) -> dict[str, Any] | None:
 
 
 def restore(folder: Path, config: Config, parts: Mapping[str, Any]) -> Progress:
-    """Load the state of a run into its parts, if there is one; how far the run has come.
+    """Load the state of a run into its parts, if there is one; returns the progress.
 
-    ValueError, one line, where `load_state` refuses it, or it is of another configuration or model.
+    ValueError, one line, as in `load_state`, or if the state is of another configuration or model.
     """
     path, state = folder / STATE, load_state(folder)
     if state is None:
@@ -87,7 +87,7 @@ def restore(folder: Path, config: Config, parts: Mapping[str, Any]) -> Progress:
             part.load_state_dict(state[name])
     except torch.OutOfMemoryError:
         raise
-    except (KeyError, RuntimeError, TypeError, ValueError):  # as each part has it
+    except (KeyError, RuntimeError, TypeError, ValueError):  # each part raises its own errors
         raise ValueError(
             f"{path} is of another model, though the configuration is the same: an "
             "encoder's files have changed; use another folder, or delete it to start anew"
@@ -103,14 +103,14 @@ def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
 def load_weights(folder: Path, model: nn.Module) -> dict[str, Tensor]:
     """The best weights of a run, for `model`.
 
-    ValueError, one line, where they are missing, damaged, or of a model of another shape.
+    ValueError, one line, if they are missing, damaged, or of a model of another shape.
     """
     path = folder / BEST
     try:
         weights = load_file(path)
     except FileNotFoundError:
         raise ValueError(f"{path} is missing; train first") from None
-    except Exception:  # safetensors has an error of its own
+    except Exception:  # safetensors has its own error
         raise ValueError(f"{path} is damaged; train again") from None
     here, there = (
         {name: tuple(value.shape) for name, value in of.items()}
@@ -132,12 +132,12 @@ def save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def save_origin(folder: Path, origin: Mapping[str, Any]) -> None:
-    """What `mmlib.scores.provenance.here` says of the process that finished the run."""
+    """Write `mmlib.scores.provenance.here` of the process that finished the run."""
     write_whole(folder / ORIGIN, json.dumps(origin, indent=1) + "\n")
 
 
 def load_origin(folder: Path) -> dict[str, Any]:
-    """What `save_origin` wrote; ValueError, one line, where the run is not finished."""
+    """Read what `save_origin` wrote; ValueError, one line, if the run is not finished."""
     path = folder / ORIGIN
     if not path.exists():
         raise ValueError(f"{path} is missing; python -m mmlib.finetune ends the run and writes it")
@@ -150,16 +150,16 @@ def log_line(folder: Path, line: Mapping[str, Any]) -> None:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log; one that a kill cut short is left out."""
+    """The lines of a run's log; an incomplete last line is left out."""
     path = folder / LOG
     lines = path.read_text().splitlines() if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("}")]
 
 
 def begin(folder: Path, progress: Progress, config: Mapping[str, Any]) -> None:
-    """Note the configuration; forget what was logged and will be made again.
+    """Write the configuration, and remove log lines of steps that will be repeated.
 
-    That is what came after the last step, and its evaluation if that is due.
+    These are the lines after the last saved step, and its evaluation if that is due.
     """
     step, evaluated = progress.step, progress.step - progress.due
     lines = [x for x in read_log(folder) if x["step"] <= (evaluated if "valid" in x else step)]

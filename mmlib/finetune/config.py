@@ -1,4 +1,4 @@
-"""What a fine-tuning run is: a YAML file of names and values, checked before anything starts."""
+"""Configuration of a fine-tuning run: a YAML file of names and values, checked before the start."""
 
 from dataclasses import asdict, dataclass, fields
 from math import isfinite
@@ -24,11 +24,11 @@ CHOICES = {
 LEAST = {
     0: ("budget", "evaluate_every", "utterances", "seed", "weight_decay"),
     1: ("epochs", "batch", "save_every", "processes", "patience"),
-    3: ("max_length",),  # a word between two special tokens
+    3: ("max_length",),  # one word between two special tokens
     4: ("width",),
 }
-# These may change when a run goes on. Dropout's masks depend on them; the rest of the results
-# moves by rounding only.
+# Settings that may change when a run is resumed. Dropout masks depend on them; otherwise results
+# change only by rounding.
 FREE_ON_RESUME = (
     "device", "processes", "budget", "save_every", "attention", "checkpointing", "compile"
 )  # fmt: skip
@@ -40,9 +40,9 @@ class Config:
 
     encoders: list[str]  # one or two: minilm, carried, small, a folder or a hub id
     dataset: str = "hotel"
-    utterances: int = 0  # only the first so many of each split; 0: all
+    utterances: int = 0  # use only the first ones of each split; 0: all
     max_length: int = 128
-    truncation: str = "end"  # where longer texts are cut: end or middle
+    truncation: str = "end"  # where longer texts are cut: at the end or in the middle
     intensity: str = "label"
     # DyFuLM's switches
     layer_fusion: str = "bilstm"
@@ -55,12 +55,12 @@ class Config:
     regression: str = "l2"
     class_weights: bool = False
     # distillation: see `mmlib.finetune.distillation`
-    teacher: str = ""  # file of soft targets, or the folder of `teacher.npz`; none: labels alone
-    teacher_weight: float = 0.5  # of the loss against the teacher; the labels have the rest
-    temperature: float = 2.0  # that softens both's probabilities
-    # learning
+    teacher: str = ""  # file of soft targets, or folder with `teacher.npz`; "": labels only
+    teacher_weight: float = 0.5  # of the loss against the teacher; the rest is for the labels
+    temperature: float = 2.0  # softens the probabilities of teacher and student
+    # training
     epochs: int = 1
-    batch: int = 32  # examples a step, all processes together
+    batch: int = 32  # examples per step, over all processes
     lr: float = 1e-4  # of the encoders
     head_lr: float = 1e-3
     weight_decay: float = 0.01
@@ -72,11 +72,11 @@ class Config:
     evaluate_every: int = 0  # steps; 0: at the end of each epoch only
     save_every: int = 200  # steps
     seed: int = 0
-    # what it runs on
+    # hardware and precision
     device: str = "auto"  # auto, cpu or cuda
     precision: str = "auto"  # auto, float32 or bfloat16
     processes: int = 1
-    budget: int = 0  # tokens of one batch in memory, padding included; 0: as the device likes it
+    budget: int = 0  # tokens of one batch in memory, padding included; 0: by device
     attention: str = "auto"  # auto, sdpa or eager
     checkpointing: bool = False
     compile: bool = False
@@ -116,12 +116,12 @@ def _is_name(value: object) -> bool:
 
 
 def defining(config: Config) -> dict[str, Any]:
-    """The settings that a run must keep when it goes on."""
+    """The settings that must not change when a run is resumed."""
     return {name: x for name, x in asdict(config).items() if name not in FREE_ON_RESUME}
 
 
 def read_config(path: Path, **changes: Any) -> Config:
-    """A configuration file, some of its values replaced; ValueError, one line, names the file."""
+    """Read a configuration file, with some values replaced; ValueError, one line, with the file."""
     document = Document(path)
     with document:
         given = named(document.content)

@@ -1,13 +1,13 @@
-"""DeBERTa's attention by SDPA, which transformers does not have for it.
+"""DeBERTa's attention by SDPA, which transformers does not offer for DeBERTa.
 
 The score of a query q at i and a key k at j, with r = i - j, is (He et al. 2021, eq. 4)
 
     (q . k  +  q . K_r  +  k . Q_r) / sqrt(3 d)
 
-K_r and Q_r of a learned table of distances. transformers takes the products with the whole table
-and looks each score up in them. Here the products are taken for the 2 t distances in order: then
-the scores of row i are those of row i - 1 a place further, which is a view, and their sum is the
-bias of SDPA.
+with K_r and Q_r from a learned table of distances. transformers multiplies with the whole table
+and looks up each score. Here the products are computed for the 2 t distances in order. Then the
+scores of row i are those of row i - 1 shifted by one place, which is a view; their sum is passed to
+SDPA as its bias.
 Axes: b batch, a head, t token, r distance, d feature.
 """
 
@@ -24,7 +24,7 @@ V2 = modeling_deberta_v2.DisentangledSelfAttention
 
 
 def use_sdpa(model: nn.Module) -> nn.Module:
-    """Let the DeBERTa layers in `model` attend by SDPA, where it can have their scores."""
+    """Make the DeBERTa layers in `model` use SDPA, if it can compute their scores."""
     for layer in model.modules():
         if isinstance(layer, (V1, V2)) and _is_plain(layer):
             layer.forward = MethodType(attend, layer)
@@ -32,7 +32,7 @@ def use_sdpa(model: nn.Module) -> nn.Module:
 
 
 def _is_plain(layer: nn.Module) -> bool:
-    """Whether its scores are those above, or a part of them."""
+    """Whether the layer's scores are those above, or a subset of their terms."""
     return set(layer.pos_att_type) <= {"c2p", "p2c"} and not getattr(layer, "talking_head", False)
 
 
@@ -45,7 +45,7 @@ def attend(
     relative_pos: Tensor | None = None,
     rel_embeddings: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """In place of the layer's forward: states (b, t, d) and a mask (b, 1, t, t) to states."""
+    """Replaces the layer's forward: states (b, t, d) and a mask (b, 1, t, t) to states."""
     kinds = layer.pos_att_type if relative_pos is not None else []
     if output_attentions or query_states is not None or not kinds:
         return type(layer).forward(layer, hidden_states, attention_mask, output_attentions,
@@ -76,9 +76,9 @@ def shifted(x: Tensor) -> Tensor:
 
 
 def _rows(layer: nn.Module, relative_pos: Tensor) -> Tensor:
-    """Rows (2 t + 1,) of the table for the distances -t to t; the two ends are never read.
+    """Row numbers (2 t + 1,) in the table for the distances -t to t; the two ends are never used.
 
-    relative_pos (1, t, t): transformers' number of each distance i - j, some share one.
+    relative_pos (1, t, t): transformers' bucket of each distance i - j; far distances share one.
     """
     distances = relative_pos.view(relative_pos.shape[-2:])
     ahead, back = distances[0].flip(0), distances[:, 0]  # of -(t - 1) to 0; of 0 to t - 1

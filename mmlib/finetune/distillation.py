@@ -1,7 +1,7 @@
-"""Soft targets of a teacher, on disk, and the loss by which a student learns from them.
+"""Soft targets of a teacher, stored on disk, and the loss with which a student learns from them.
 
-A teacher's probabilities say which wrong classes are nearly right (Hinton et al. 2015). They are
-computed once, by `mmlib.finetune.teacher` say, and lie in an .npz with the ids of their utterances.
+A teacher's probabilities tell which wrong classes are almost right (Hinton et al. 2015). They are
+computed once, e.g. by `mmlib.finetune.teacher`, and stored as .npz with the ids of the utterances.
 Axes: s stack member, n utterances, b batch, k class.
 """
 
@@ -16,27 +16,27 @@ from torch.nn.functional import log_softmax, mse_loss
 
 from mmlib.dyfulm.model import COARSE, FINE, Output
 
-FILE = "teacher.npz"  # in a folder
+FILE = "teacher.npz"  # name of the file in a folder
 REMEDY = "make it by python -m mmlib.finetune.teacher from this data set and these settings"
 
 
 class SoftTargets(NamedTuple):
-    """What a teacher says of n utterances."""
+    """A teacher's predictions for n utterances."""
 
     coarse: Tensor  # (n, 3) probabilities
     fine: Tensor  # (n, 5) probabilities
     intensity: Tensor  # (n,) in [0, 1]
 
     def take(self, rows: Tensor) -> "SoftTargets":
-        """The utterances `rows`, as one member of a stack: (1, b, ...) each."""
+        """The utterances `rows` with a stack axis of 1: (1, b, ...) each."""
         return SoftTargets(*(values[rows][None] for values in self))
 
 
 def load(path: Path, ids: Sequence[str], train: np.ndarray) -> SoftTargets:
-    """Soft targets of n utterances from a file, or from `FILE` in a folder; 0 but for rows `train`.
+    """Soft targets of n utterances from a file, or from `FILE` in a folder; 0 outside rows `train`.
 
-    ids: of all n. ValueError, one line, where the file is missing or damaged, holds no
-    probabilities, or lacks one of the utterances `train`.
+    ids: of all n. ValueError, one line, if the file is missing or damaged, holds no probabilities,
+    or lacks one of the utterances `train`.
     """
     path = path / FILE if path.is_dir() else path
     try:
@@ -45,7 +45,7 @@ def load(path: Path, ids: Sequence[str], train: np.ndarray) -> SoftTargets:
             given = [arrays[name].astype(np.float32) for name in SoftTargets._fields]
     except FileNotFoundError:
         raise ValueError(f"teacher {path} is missing; {REMEDY}") from None
-    except Exception:  # zipfile, zlib and numpy each have an error of their own
+    except Exception:  # zipfile, zlib and numpy raise different errors
         raise ValueError(f"teacher {path} is damaged or no soft targets; {REMEDY}") from None
     if problem := _problem(given, len(there)):
         raise ValueError(f"teacher {path}: {problem}; {REMEDY}")
@@ -61,7 +61,7 @@ def load(path: Path, ids: Sequence[str], train: np.ndarray) -> SoftTargets:
 
 
 def _problem(given: Sequence[np.ndarray], n: int) -> str:
-    """Why arrays are no soft targets of n utterances; "" if they are."""
+    """The reason why arrays are not soft targets of n utterances; "" if they are."""
     shapes = [(n, COARSE), (n, FINE), (n,)]
     for name, values, shape in zip(SoftTargets._fields, given, shapes, strict=True):
         if values.shape != shape:
@@ -76,9 +76,9 @@ def _problem(given: Sequence[np.ndarray], n: int) -> str:
 def soft_losses(output: Output, soft: SoftTargets, temperature: float) -> Tensor:
     """Mean losses of a batch against its teacher, (s, 3): coarse, fine, intensity.
 
-    Of classes T^2 KL(p || q), p and q the teacher's and the student's probabilities softened by T:
-    logits are divided by it. T^2 keeps the gradient's size whatever T is (Hinton et al. 2015,
-    section 2). Of the intensity the squared error. All are 0 where student equals teacher.
+    For classes T^2 KL(p || q), with p and q the probabilities of teacher and student, softened by
+    dividing logits by T. T^2 makes the size of the gradient independent of T (Hinton et al. 2015,
+    section 2). For the intensity the squared error. All losses are 0 if student and teacher agree.
     """
     classes = [
         temperature**2 * _divergence(p, logits, temperature)
@@ -89,7 +89,7 @@ def soft_losses(output: Output, soft: SoftTargets, temperature: float) -> Tensor
 
 
 def _divergence(p: Tensor, logits: Tensor, temperature: float) -> Tensor:
-    """KL of probabilities p (s, b, k) and logits (s, b, k), both softened, (s, b)."""
+    """KL divergence of probabilities p (s, b, k) from logits (s, b, k), both softened, (s, b)."""
     softened = log_softmax(p.clamp(min=1e-9).log() / temperature, dim=-1)
     student = log_softmax(logits.float() / temperature, dim=-1)
     return (softened.exp() * (softened - student)).sum(dim=-1)

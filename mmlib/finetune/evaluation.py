@@ -1,4 +1,4 @@
-"""What a pair predicts of texts, and how good that is on the valid split.
+"""Predictions of a pair for texts, and its scores on the valid split.
 
 Axes: b batch, n text, p position, l layer, h hidden.
 """
@@ -27,14 +27,14 @@ def predict(
     process: int = 0,
     processes: int = 1,
 ) -> dict[str, Tensor]:
-    """Predictions of a pair for the texts `rows` (n,), without noise, on the device where it is.
+    """Predictions of a pair for the texts `rows` (n,), without noise, on the pair's device.
 
     coarse, fine (n,) classes; intensity (n,) in (0, 1); p_coarse (n, 3), p_fine (n, 5)
-    probabilities; where there are any: alpha_a, alpha_b (n, l), the mean over positions if they
-    have one each; gate (n, h), the mean over positions, gate_counts (n, 20), how many of its values
-    lie in each twentieth of (0, 1), gate_positions (n, p), the mean over units at each of
-    `tokens.spans`, 0 past a text's last; guidance (n, h). Each of several processes fills in the
-    rows that it reads, the rest is 0.
+    probabilities. If the model has them: alpha_a, alpha_b (n, l), averaged over positions; gate (n,
+    h), averaged over positions; gate_counts (n, 20), number of gate values in each twentieth of (0,
+    1); gate_positions (n, p), the mean over units at each of `tokens.spans`, 0 after a text's last;
+    guidance (n, h). Each of several processes fills in the rows that it reads; the other rows are
+    0.
     """
     predictions: dict[str, Tensor] = {}
     lengths, most = tokens.lengths[rows], max(len(tokens.spans[i]) for i in rows)
@@ -70,14 +70,14 @@ def _gate_fields(gate: Tensor, mask: Tensor, most: int) -> dict[str, Tensor]:
     bins = bins.masked_fill(~mask[..., None], GATE_BINS)
     counts = nn.functional.one_hot(bins, GATE_BINS + 1).sum(dim=(1, 2))[:, :GATE_BINS]
     means = gate.mean(dim=-1).masked_fill(~mask, 0)  # (b, p)
-    valid_first = (~mask).long().argsort(dim=1, stable=True)  # tokens have gaps: [CLS] is one
+    valid_first = (~mask).long().argsort(dim=1, stable=True)  # tokens have gaps, e.g. [CLS]
     means = means.gather(1, valid_first)[:, :most]
     padded = nn.functional.pad(means, (0, most - means.shape[1]))
     return {"gate_counts": counts, "gate_positions": padded}
 
 
 def predict_split(learner: Learner, plan: Plan, split: str) -> dict[str, Tensor]:
-    """`predict` for a split, its texts divided among the processes."""
+    """`predict` for a split, with its texts divided among the processes."""
     accelerator = learner.accelerator
     own = (accelerator.process_index, accelerator.num_processes)
     part = predict(learner.pair, plan.tokens, plan.rows[split], plan.config.budget, *own)
@@ -85,10 +85,10 @@ def predict_split(learner: Learner, plan: Plan, split: str) -> dict[str, Tensor]
 
 
 def evaluate(learner: Learner, plan: Plan) -> dict[str, float | list[float]]:
-    """Losses and accuracies on the valid split, the fields of a line of the log.
+    """Losses and accuracies on the valid split, as fields of a log line.
 
-    valid: the mean over the tasks of the loss divided by that of the best constant, as in
-    `mmlib.dyfulm.frozen`; the lowest is the best. FloatingPointError where it is not finite.
+    valid: the loss divided by that of the best constant, mean over the tasks, as in
+    `mmlib.dyfulm.frozen`; lower is better. FloatingPointError if it is not finite.
     """
     predictions, known = predict_split(learner, plan, "valid"), plan.targets_of(plan.rows["valid"])
     losses = task_losses(as_output(predictions), known, **plan.loss_options)[0]  # (3,)
@@ -103,13 +103,13 @@ def evaluate(learner: Learner, plan: Plan) -> dict[str, float | list[float]]:
 
 
 def as_output(predictions: dict[str, Tensor]) -> Output:
-    """The part of the model's output that the losses are made from."""
+    """The fields of the model's output that the losses need."""
     coarse, fine = (predictions[n].clamp(min=1e-9).log()[None] for n in ("p_coarse", "p_fine"))
     return Output(coarse, predictions["intensity"][None], fine, None, None, None, None)
 
 
 def prediction_file(learner: Learner, plan: Plan, split: str) -> dict[str, np.ndarray]:
-    """All that `<split>.npz` holds: predictions, targets, ids, groups, which texts were cut."""
+    """Content of `<split>.npz`: predictions, targets, ids, groups, and which texts were cut."""
     rows = plan.rows[split]
     arrays = {n: x.cpu().numpy() for n, x in predict_split(learner, plan, split).items()}
     arrays |= {f"true_{n}": x.cpu().numpy()[rows] for n, x in plan.targets._asdict().items()}
@@ -121,9 +121,9 @@ def prediction_file(learner: Learner, plan: Plan, split: str) -> dict[str, np.nd
 def _at_positions(
     tokens: Tokens, rows: np.ndarray, gate: np.ndarray | None
 ) -> dict[str, np.ndarray]:
-    """Mean gate (n, p) of the texts' positions, end to end, and which characters those are.
+    """Mean gate at the positions of all texts, concatenated, and the characters of each position.
 
-    positions (n,), how many a text has; position_gate, position_spans (sum of them, ...).
+    positions (n,): number per text; position_gate, position_spans (sum of positions, ...).
     """
     if gate is None:
         return {}

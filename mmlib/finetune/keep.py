@@ -1,10 +1,10 @@
-"""A fine-tuned run as a folder that reads texts: `python -m mmlib.finetune.keep`.
+"""Save a fine-tuned run as a self-contained model: `python -m mmlib.finetune.keep`.
 
     python -m mmlib.finetune.keep data/finetuned/compression-3 mmlib/dyfulm/weights
 
-Prunes the vocabulary to the words of many hotels' training reviews and rounds the best weights of
-the run to float16. Then it chooses how many tokens are read, and calibrates the probabilities, both
-on the validation split.
+Prunes the vocabulary to words that occur in training reviews of many hotels, and rounds the run's
+best weights to float16. Then chooses the number of tokens to read and calibrates the probabilities,
+both on the validation split.
 """
 
 import argparse
@@ -25,26 +25,26 @@ from mmlib.scores import calibration
 from mmlib.text import vocabulary
 from mmlib.text.encoder import WEIGHTS, weights_digest
 
-READ = ((128, 127), (128, 32), (256, 64))  # tokens of a text, and of its beginning where it is cut
+READ = ((128, 127), (128, 32), (256, 64))  # tokens read; of these from the beginning, if cut
 SAMPLE = 600  # reviews of the validation split
 SHAPE = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
     "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "hidden_act", "pad_token_id",
 )  # fmt: skip
 FUSION = ("width", "layer_fusion", "guidance", "scope")
-HEADS = ("coarse", "fine")  # that give probabilities
+HEADS = ("coarse", "fine")  # heads with probabilities
 TABLE = "encoder.embeddings.word_embeddings.weight"
-TOLD = (  # of the training, in the card
+TOLD = (  # settings that the card shows
     "encoders", "dataset", "utterances", "max_length", "truncation", "epochs", "batch", "lr",
     "head_lr", "weighting", "teacher_weight", "seed",
 )  # fmt: skip
 
 
 def keep(run: Path, folder: Path, corpus: Corpus | None = None) -> kept.Kept:
-    """Write the model of a finished run to `folder`; the model as it will be loaded.
+    """Write the model of a finished run to `folder`; returns the model as loaded from there.
 
-    corpus: what it was trained on, if not the data set that its configuration names. ValueError
-    where the run has two encoders, or one that is no BERT.
+    corpus: the training corpus, if not the data set in the configuration. ValueError if the run has
+    two encoders, or one that is not a BERT.
     """
     config = read_config(run / checkpoint.CONFIG)
     if len(config.encoders) != 1:
@@ -61,7 +61,7 @@ def keep(run: Path, folder: Path, corpus: Corpus | None = None) -> kept.Kept:
         print(f"{length} tokens, {head} of them from the beginning: coarse {right[0]:.4f}, "
               f"fine {right[1]:.4f} on {len(valid)} reviews of the valid split")  # fmt: skip
         best = max(best, (sum(right), model.card, reading), key=lambda entry: entry[0])
-    _, card, reading = best  # of equals the cheapest
+    _, card, reading = best  # if scores are equal, the cheapest
     heat = {name: calibration.temperature(getattr(reading, name), getattr(known, name))
             for name in HEADS}  # fmt: skip
     kept.save(folder, student, tokenizer, card | {"temperature": heat})
@@ -71,7 +71,7 @@ def keep(run: Path, folder: Path, corpus: Corpus | None = None) -> kept.Kept:
 def _student(
     run: Path, config: Config, train: Corpus
 ) -> tuple[kept.Student, Tokenizer, dict[str, Any]]:
-    """The model of a run with a pruned vocabulary, its tokenizer, a card without temperatures."""
+    """The run's model with a pruned vocabulary, its tokenizer, and a card without temperatures."""
     trained, (tokenizer,) = pair.build(config)
     trained.load_state_dict(checkpoint.load_weights(run, trained))
     backend, before = tokenizer.backend_tokenizer, tokenizer.get_vocab()
@@ -96,8 +96,8 @@ def _student(
 def source(folder: Path, config: Any) -> dict[str, str]:
     """The name of an encoder and the SHA-256 of its weights.
 
-    Of one that was made shallower (`mmlib.text.made.shortened`) those of the whole one. An encoder
-    that is none of `WEIGHTS` is called as its folder.
+    For a shortened encoder (`mmlib.text.made.shortened`), those of the full encoder. An encoder
+    that is not in `WEIGHTS` has the name of its folder.
     """
     digest = getattr(config, "shortened_from", "") or weights_digest(folder)
     names = {known: name for name, known in WEIGHTS.items()}

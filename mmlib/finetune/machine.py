@@ -1,4 +1,4 @@
-"""What a run computes on: processes, device, precision, memory."""
+"""Processes, device, precision and memory of a run."""
 
 import ctypes
 import signal
@@ -15,7 +15,7 @@ from mmlib.text.encoder import has_bfloat16
 
 
 def accelerator(config: Config) -> Accelerator:
-    """The processes and the device asked for, or a ValueError: never quietly less."""
+    """The requested processes and device; ValueError if they are not available."""
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: cuda, but torch finds no GPU here; use device: cpu")
     accelerator = Accelerator(cpu=config.device == "cpu" or None)
@@ -28,16 +28,16 @@ def accelerator(config: Config) -> Accelerator:
 
 
 def uses_bfloat16(precision: str, device: torch.device) -> bool:
-    """Whether encoders compute in bfloat16; "auto": where the device has instructions for it."""
+    """Whether encoders compute in bfloat16; "auto": if the device has instructions for it."""
     return has_bfloat16(device) if precision == "auto" else precision == "bfloat16"
 
 
 def attention(asked: str, bfloat16: bool, device: torch.device) -> str:
-    """The attention to compute with; "auto": SDPA, but where it is slow.
+    """The attention implementation; "auto": SDPA, unless it is slow.
 
-    On a CPU, SDPA's gradient in bfloat16 takes a third of a training step of MiniLM's, plain matrix
-    products less than a tenth (`tests/benchmarks/finetune.py`). DeBERTa has SDPA on GPUs only
-    (`mmlib.finetune.deberta_sdpa`).
+    On a CPU, the gradient of SDPA in bfloat16 takes a third of a training step of MiniLM, that of
+    plain matrix products less than a tenth (`tests/benchmarks/finetune.py`). DeBERTa has SDPA on
+    GPUs only (`mmlib.finetune.deberta_sdpa`).
     """
     if asked != "auto":
         return asked
@@ -45,12 +45,12 @@ def attention(asked: str, bfloat16: bool, device: torch.device) -> str:
 
 
 def budget(asked: int, device: torch.device) -> int:
-    """Tokens of one batch; 0: what fills a GPU, and what stays in the caches of a CPU."""
+    """Tokens per batch; default (0): as many as fill a GPU, or fit into the caches of a CPU."""
     return asked or (32768 if device.type == "cuda" else 4096)
 
 
 def free(device: torch.device) -> int:
-    """Bytes that can still be had on a device."""
+    """Bytes of free memory on a device."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return psutil.virtual_memory().available
@@ -58,10 +58,10 @@ def free(device: torch.device) -> int:
 
 @contextmanager
 def asked_to_stop() -> Iterator[threading.Event]:
-    """An event that Ctrl-C, or SIGTERM as schedulers send it, sets; a second signal acts as usual.
+    """An event that is set by Ctrl-C or a scheduler's SIGTERM; a second signal acts as usual.
 
-    So a step that is under way can end and its state be saved. Signals that are ignored stay so.
-    Only the main thread hears signals: in any other the event is never set.
+    So the current step can finish and its state be saved. Ignored signals stay ignored. Only the
+    main thread receives signals; in any other thread the event is never set.
     """
     stop, usual = threading.Event(), {}
 
@@ -82,7 +82,7 @@ def asked_to_stop() -> Iterator[threading.Event]:
 
 
 def keep_memory() -> None:
-    """Let glibc keep freed memory: to take it anew at each step costs a third of the step."""
+    """Make glibc keep freed memory: allocating it again takes a third of each step."""
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt
         for option, value in ((-3, 1 << 30), (-1, (1 << 31) - 1), (-2, 1 << 28)):

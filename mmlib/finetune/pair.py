@@ -1,6 +1,6 @@
-"""Two encoders that learn together with DyFuLM on top, or one alone.
+"""Two encoders, or one, trained together with a DyFuLM on top.
 
-The encoders may be of any architecture, depth and width; DyFuLM brings them to one width.
+The encoders may have any architecture, depth and width; DyFuLM projects them to one width.
 Axes: s stack member (1 here), b batch, t token, p position, l layer, d feature.
 """
 
@@ -24,7 +24,7 @@ from mmlib.text.encoding import hidden_states
 
 
 class Pair(nn.Module):
-    """One or two encoders under a DyFuLM of s = 1."""
+    """One or two encoders with a DyFuLM (s = 1) on top."""
 
     def __init__(self, encoders: Sequence[nn.Module], fusion: DyFuLM) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Pair(nn.Module):
         self.fusion = fusion
 
     def forward(self, batch: Batch, noise: Noise | None = None) -> Output:
-        """DyFuLM's output, s = 1, in float32; gradients reach the encoders."""
+        """DyFuLM's output, s = 1, in float32; gradients flow into the encoders."""
         states = []
         for k, encoder in enumerate(self.encoders):
             x = layer_states(encoder, batch.ids[k], batch.attended[k])  # (b, t, l, d)
@@ -51,8 +51,8 @@ def layer_states(encoder: nn.Module, ids: Tensor, attended: Tensor) -> Tensor:
 def build(config: Config, attention: str = "sdpa") -> tuple[Pair, list[Any]]:
     """A pair from the folders `config.encoders`, and their tokenizers.
 
-    attention: as `mmlib.finetune.machine.attention` settled it; encoders without "sdpa" use
-    "eager". ValueError, one line, for what an encoder or DyFuLM cannot do.
+    attention: from `mmlib.finetune.machine.attention`; encoders without "sdpa" use "eager".
+    ValueError, one line, if an encoder or DyFuLM does not support the configuration.
     """
     loaded = [_encoder(Path(folder), config, attention) for folder in config.encoders]
     models, tokenizers, shapes = zip(*loaded, strict=True)
@@ -71,12 +71,12 @@ def build(config: Config, attention: str = "sdpa") -> tuple[Pair, list[Any]]:
 
 
 def _encoder(folder: Path, config: Config, attention: str) -> tuple[nn.Module, Any, torch.Size]:
-    """An encoder whose dropout is `config.encoder_dropout`, its tokenizer, its (l, d)."""
+    """An encoder with dropout `config.encoder_dropout`, its tokenizer, and its (l, d)."""
     own = _dropout_fields(folder)
     asked = {name: 0.0 if name == "layerdrop" else config.encoder_dropout for name in own}
     model, tokenizer = load(folder, attention=attention, **asked)
     for name, value in own.items():
-        setattr(model.config, name, value)  # it is built; what is exported keeps its settings
+        setattr(model.config, name, value)  # restored: an exported encoder has its own settings
     check_length(config.max_length, model, tokenizer)
     model.pooler = None  # DyFuLM reads the layers
     for layer in model.modules():
@@ -86,7 +86,7 @@ def _encoder(folder: Path, config: Config, attention: str) -> tuple[nn.Module, A
 
 
 def _dropout_fields(folder: Path) -> dict[str, float]:
-    """The rates of dropout in an encoder's configuration; none where `load` will refuse it."""
+    """The dropout rates in an encoder's configuration; empty if `load` will refuse the encoder."""
     with suppress(Exception), quiet():
         fields = AutoConfig.from_pretrained(folder, trust_remote_code=False).to_dict()
         return {n: x for n, x in fields.items() if "drop" in n and type(x) in (float, int)}
@@ -95,10 +95,10 @@ def _dropout_fields(folder: Path) -> dict[str, float]:
 
 @torch.no_grad()
 def _tried(model: nn.Module, tokenizer: Any, folder: Path, is_exact: bool) -> torch.Size:
-    """Layers and width (l, d) of an encoder's states, by a short text.
+    """Number of layers and width (l, d) of an encoder's states, from a short test text.
 
-    ValueError where it has no attention, gives no states without its pooler, or, if `is_exact`,
-    not the same ones twice.
+    ValueError if it has no attention, gives no states without its pooler, or, if `is_exact`, gives
+    different states the second time.
     """
     try:
         if not getattr(model.config, "num_attention_heads", 0):
@@ -108,7 +108,7 @@ def _tried(model: nn.Module, tokenizer: Any, folder: Path, is_exact: bool) -> to
             model.train()
             first, second = (layer_states(model, ids, torch.ones_like(ids)) for _ in range(2))
         model.eval()
-    except Exception as error:  # each architecture fails in a way of its own
+    except Exception as error:  # each architecture fails in its own way
         raise ValueError(
             f"{folder}: {type(model).__name__} cannot be trained under DyFuLM "
             f"({reason_of(error)}); use an encoder such as BERT, RoBERTa or DeBERTa"
@@ -122,10 +122,10 @@ def _tried(model: nn.Module, tokenizer: Any, folder: Path, is_exact: bool) -> to
 
 
 def needed_memory(pair: Pair, rows: int, length: int, bfloat16: bool, checkpointing: bool) -> int:
-    """Bytes that training on a batch of `rows` texts of `length` tokens takes, roughly.
+    """Approximate number of bytes for training on a batch of `rows` texts of `length` tokens.
 
-    Activations after Korthikanti et al. (2022), b t (34 d + 5 h t) a layer in 16 bits, h heads;
-    all layers' states for DyFuLM and their gradients; four numbers a parameter.
+    Activations as in Korthikanti et al. (2022): b t (34 d + 5 h t) per layer in 16 bits, h heads;
+    plus the states of all layers for DyFuLM with their gradients, and four numbers per parameter.
     """
     token = 0
     for encoder in pair.encoders:

@@ -1,4 +1,4 @@
-"""A run as it is settled before its first step: texts, targets, and which texts each step takes."""
+"""Everything fixed before a run's first step: texts, targets, and the texts of each step."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from mmlib.finetune.tokens import Tokens, steps, tokenize
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run learns from, and how its losses are taken."""
+    """What a run learns from, and how its losses are computed."""
 
     config: Config
     corpus: Corpus  # n texts
     tokens: Tokens
-    rows: dict[str, np.ndarray]  # of each split
+    rows: dict[str, np.ndarray]  # row numbers of each split
     targets: Targets  # (n,) each
     loss_options: dict[str, Any]  # of `mmlib.dyfulm.losses.task_losses`
     constant: torch.Tensor  # (3,) losses of the best constant on the training texts
@@ -37,11 +37,11 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """Of the whole run, unless patience ends it before."""
+        """Number of steps of the whole run, unless early stopping ends it."""
         return self.steps_per_epoch * self.config.epochs
 
     def rows_from(self, step: int) -> Iterator[np.ndarray]:
-        """Training texts of each step, from the one after `step` steps on."""
+        """Yield the training texts of each step, starting after `step` steps."""
         train, config = self.rows["train"], self.config
         first, done = divmod(step, self.steps_per_epoch)
         for epoch in range(first, config.epochs):
@@ -54,7 +54,7 @@ class Plan:
         return Targets(*(values[at][None] for values in self.targets))
 
     def losses(self, output: Output, rows: np.ndarray) -> torch.Tensor:
-        """Mean losses of the training texts `rows`, (1, 3): by labels, mixed with the teacher's."""
+        """Mean losses of the training texts `rows`, (1, 3): of labels, mixed with the teacher's."""
         losses = task_losses(output, self.targets_of(rows), **self.loss_options)
         if self.teacher is None:
             return losses
@@ -65,16 +65,16 @@ class Plan:
         return (1 - weight) * losses + weight * own
 
     def largest_batch(self) -> tuple[int, int]:
-        """Texts of the batch in memory that takes most room, and their tokens."""
+        """Number of texts, and their tokens, of the batch that needs most memory."""
         longest = int(self.tokens.lengths.max())
         texts_a_process = -(-self.config.batch // self.config.processes)
         return min(texts_a_process, max(1, self.config.budget // longest)), longest
 
 
 def make(config: Config, corpus: Corpus, tokenizers: list[Any], device: torch.device) -> Plan:
-    """The plan of a run; targets of the test split are not looked at.
+    """The plan of a run; targets of the test split are not used.
 
-    ValueError, one line, for a corpus that cannot be learned from so.
+    ValueError, one line, if the corpus is not suitable for training.
     """
     rows = dict(zip(SPLITS, rows_of(corpus, SPLITS), strict=True))
     if (fewest := min(map(len, rows.values()))) < config.processes:

@@ -1,8 +1,8 @@
-"""Parameters that compute in bfloat16 and learn in float32.
+"""Parameters that compute in bfloat16 and are updated in float32.
 
-A step of AdamW is often smaller than the distance between two neighbouring bfloat16 numbers, and
-would be lost. So the optimizer changes float32 master weights (Micikevicius et al. 2018); the model
-computes with their rounded copies. On CPUs this is faster than autocast, which rounds at each use.
+A step of AdamW is often smaller than the distance between two neighbouring bfloat16 numbers and
+would be lost. So the optimizer updates float32 master weights (Micikevicius et al. 2018), and the
+model computes with rounded copies. On CPUs this is faster than autocast, which rounds at each use.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ class MasterWeights:
     def __init__(
         self, model: nn.Module, short: Sequence[nn.Module], tables: Sequence[nn.Embedding] = ()
     ) -> None:
-        """`short`: the parts of the model to hold in bfloat16 from now on.
+        """short: the parts of the model to hold in bfloat16 from now on.
 
-        Their embedding `tables` stay in float32, and the rows read from them are rounded: a step
-        reads few rows, and need not copy all of them to and fro.
+        Their embedding `tables` stay in float32 and the rows read from them are rounded: a step
+        reads few rows, so copying whole tables would be a waste.
         """
         self.model = model
         full = {name: p.detach().clone() for name, p in model.named_parameters()}
@@ -39,15 +39,15 @@ class MasterWeights:
         self.pairs = [(own[name], master) for name, master in self.copies.items()]
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """What the optimizer is to change, in float32."""
+        """The float32 parameters for the optimizer."""
         return {name: self.copies.get(name, p) for name, p in self.model.named_parameters()}
 
     @torch.no_grad()
     def gather(self) -> None:
-        """Add the gradients of the last batch to the masters'."""
+        """Add the gradients of the last batch to those of the master weights."""
         learnt = [(short, master) for short, master in self.pairs if short.grad is not None]
         exact = [torch.empty_like(master) for _, master in learnt]
-        if learnt:  # one kernel for all: a GPU waits longer for the start of one than for its end
+        if learnt:  # one kernel for all: on a GPU, starting a kernel takes longest
             torch._foreach_copy_(exact, [short.grad for short, _ in learnt])
         for (short, master), values in zip(learnt, exact, strict=True):
             master.grad = values if master.grad is None else master.grad.add_(values)
@@ -55,7 +55,7 @@ class MasterWeights:
 
     @torch.no_grad()
     def publish(self) -> None:
-        """Let the model compute with the masters' values."""
+        """Copy the master weights into the model, rounded."""
         if self.pairs:
             torch._foreach_copy_(*map(list, zip(*self.pairs, strict=True)))
 
@@ -65,7 +65,7 @@ class MasterWeights:
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take a float32 state, rounded copies included."""
+        """Load a float32 state and update the rounded copies."""
         self.model.load_state_dict(dict(state))
         for name, master in self.copies.items():
             master.copy_(state[name])

@@ -1,10 +1,10 @@
-"""Finished fine-tuning runs as stored rows: `python -m mmlib.finetune.rows RUN MODEL=FOLDER ...`.
+"""Store finished fine-tuning runs as rows: `python -m mmlib.finetune.rows RUN MODEL=FOLDER ...`.
 
     python -m mmlib.finetune.rows hotel dyfulm=runs/full dyfulm:none=runs/none single_a=runs/a
 
-FOLDER is one that `mmlib.finetune.run` has finished; a model with several seeds is named once for
-each. The first model is paired with every other one. A bag of words and the best constant, learnt
-from the same reviews, stand beside them.
+FOLDER is a run that `mmlib.finetune.run` has finished; name a model once for each of its seeds. The
+first model is compared with every other one. A bag of words and the best constant, learned from the
+same reviews, are added.
 """
 
 import argparse
@@ -27,16 +27,16 @@ from mmlib.finetune.config import Config, defining, read_config
 from mmlib.scores import results
 from mmlib.text.encoder import MINILM_PACKAGE
 
-NOTEBOOK = "finetune"  # what the rows name as their origin
-GATE_FILE = "inside.json"  # beside them: see `gate_and_layers`
-COMMON, WORDS = 50, 12  # how often a word must occur to be listed; how many of each end are
-ALIKE = ("dataset", "utterances", "intensity")  # of models that are compared
+NOTEBOOK = "finetune"  # origin named in the rows
+GATE_FILE = "inside.json"  # written next to the rows: see `gate_and_layers`
+COMMON, WORDS = 50, 12  # least occurrences of a listed word; number of words per encoder
+ALIKE = ("dataset", "utterances", "intensity")  # settings in which compared models must agree
 
 
 def predictions(folders: Sequence[Path], ids: Sequence[str]) -> Targets:
-    """What a model's seeds predict of the test reviews `ids`, (s, n) each.
+    """Predictions of a model's seeds for the test reviews `ids`, (s, n) each.
 
-    ValueError, one line, for a run that is not finished or of other reviews.
+    ValueError, one line, if a run is not finished or has other reviews.
     """
     members = []
     for folder in folders:
@@ -51,7 +51,7 @@ def predictions(folders: Sequence[Path], ids: Sequence[str]) -> Targets:
 
 
 def references(corpus: Corpus, known: Targets) -> tuple[dict[str, Targets], Targets]:
-    """A bag of words and the best constant on the test split; the best under natural shares."""
+    """Bag of words and best constant on the test split; the best constant under natural shares."""
     train, test = (corpus.take(corpus.rows(split)) for split in ("train", "test"))
     seen = known.take(corpus.rows("train"))
     plain, weighted = (constant(seen, len(test), weights) for weights in (None, natural(train)))
@@ -59,7 +59,7 @@ def references(corpus: Corpus, known: Targets) -> tuple[dict[str, Targets], Targ
 
 
 def store(run: str, folders: Mapping[str, Sequence[Path]]) -> Path:
-    """Save rows and paired tests of those models, `model` or `model:variant` each, in a run."""
+    """Save rows and paired tests of the models (`model` or `model:variant`) in a run."""
     configs = {model: [read_config(folder / checkpoint.CONFIG) for folder in some]
                for model, some in folders.items()}  # fmt: skip
     seeds = {model: seeds_of(model, some) for model, some in configs.items()}
@@ -107,11 +107,11 @@ def _scored(
 
 
 def gate_and_layers(folders: Sequence[Path], texts: Sequence[str]) -> dict[str, Any]:
-    """What gate and layers did on the test reviews, where a model has them, a line a seed.
+    """Gate and layer weights on the test reviews, if a model has them, one entry per seed.
 
-    gate: the share of its values in each twentieth of (0, 1), over reviews, positions and units;
-    alpha_a, alpha_b: the mean weight of each layer; largest_a, largest_b: the mean over reviews of
-    the largest weight. to_a, to_b: `leaning` words.
+    gate: share of its values in each twentieth of (0, 1), over reviews, positions and units;
+    alpha_a, alpha_b: mean weight of each layer; largest_a, largest_b: mean over reviews of the
+    largest weight. to_a, to_b: words of `leaning`.
     """
     lines: dict[str, Any] = {}
     words, gates = [], []
@@ -140,7 +140,7 @@ def _of_seed(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def leaning(words: Sequence[str], gate: np.ndarray, seeds: int) -> dict[str, list]:
-    """The common words of all seeds that lean most to either encoder: [word, mean gate, n] each."""
+    """The common words with the highest and lowest mean gate: [word, mean gate, n] each."""
     table = interpret.by_word(words, gate, COMMON * seeds).round(4).reset_index()
     table["n"] //= seeds
     lines = table[["word", "gate", "n"]].to_numpy().tolist()
@@ -149,7 +149,7 @@ def leaning(words: Sequence[str], gate: np.ndarray, seeds: int) -> dict[str, lis
 
 
 def common_config(configs: Mapping[str, Config]) -> Config:
-    """Any of the configurations; ValueError unless they are of the same reviews and targets."""
+    """One of the configurations; ValueError unless all have the same reviews and targets."""
     for name in ALIKE:
         if len(values := {str(getattr(config, name)) for config in configs.values()}) > 1:
             raise ValueError(f"runs differ in {name}: {', '.join(sorted(values))}; leave some out")
@@ -157,7 +157,7 @@ def common_config(configs: Mapping[str, Config]) -> Config:
 
 
 def seeds_of(model: str, configs: Sequence[Config]) -> list[int]:
-    """The seeds of a model's runs; ValueError where two are the same, or they differ in more."""
+    """The seeds of a model's runs; ValueError if two are equal, or if other settings differ."""
     seeds = [config.seed for config in configs]
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"{model} has two runs of one seed ({seeds}); name each run once")
@@ -169,20 +169,20 @@ def seeds_of(model: str, configs: Sequence[Config]) -> list[int]:
 
 
 def _portable(config: Config) -> dict[str, object]:
-    """A configuration, encoders and teacher by name: where they lay is that machine's affair."""
+    """A configuration with encoders and teacher by name only: paths depend on the machine."""
     paths = map(Path, config.encoders)
     names = ["minilm" if MINILM_PACKAGE in path.parts else path.name for path in paths]
     return {**asdict(config), "encoders": names, "teacher": Path(config.teacher).name}
 
 
 def _origin(folder: Path) -> dict[str, Any]:
-    """Where a run's weights come from, as far as it noted that."""
+    """Provenance of a run's weights, as recorded by the run."""
     origin = checkpoint.load_origin(folder)
     return {name: origin[name] for name in ("commit", "dirty", "device", "seconds", "versions")}
 
 
 def _together(origins: Sequence[Mapping[str, Any]]) -> dict[str, object]:
-    """Devices and versions that all the runs were trained with, and the sum of their seconds."""
+    """Devices and versions with which the runs were trained, and the sum of their seconds."""
     versions: dict[str, set[str]] = {}
     for package in sorted({package for origin in origins for package in origin["versions"]}):
         versions[package] = {origin["versions"].get(package, "none") for origin in origins}

@@ -1,8 +1,8 @@
-"""Fine-tuning two encoders under DyFuLM, or one alone: `python -m mmlib.finetune CONFIG.yaml`.
+"""Fine-tune two encoders with DyFuLM, or one alone: `python -m mmlib.finetune CONFIG.yaml`.
 
-The encoders compute in bfloat16 where the device has it, DyFuLM and the losses in float32. All
-random numbers follow from the seed and the number of the step, so a run that was killed goes on
-from its last state as if nothing had happened.
+The encoders compute in bfloat16 if the device supports it, DyFuLM and the losses in float32. All
+random numbers are determined by the seed and the number of the step, so an interrupted run
+continues from its last saved state with the same results.
 """
 
 import logging
@@ -33,13 +33,13 @@ log = logging.getLogger(__name__)
 
 
 def finetune(config: Config, folder: Path, corpus: Corpus | None = None) -> Path:
-    """Train, or go on training, the run in `folder`, and return it.
+    """Train the run in `folder`, or resume it; returns the folder.
 
-    It will hold `best.safetensors`, the weights of the best evaluation (see
+    The folder will hold `best.safetensors`, the weights of the best evaluation (see
     `mmlib.finetune.evaluation.evaluate`), `valid.npz` and `test.npz` (see `prediction_file` there),
-    `log.jsonl`, `config.yaml` and `provenance.json`. ValueError, one line, for what cannot be
-    trained so; FloatingPointError where a loss is not finite; KeyboardInterrupt after Ctrl-C or
-    SIGTERM, when the step under way has ended and its state is saved.
+    `log.jsonl`, `config.yaml` and `provenance.json`. ValueError, one line, if the configuration
+    cannot be trained; FloatingPointError if a loss is not finite; KeyboardInterrupt after Ctrl-C or
+    SIGTERM, when the current step has finished and its state is saved.
     """
     corpus = first(corpus or load(config.dataset), config.utterances)
     if corpus.text is None:
@@ -56,7 +56,7 @@ def finetune(config: Config, folder: Path, corpus: Corpus | None = None) -> Path
 
 
 class Run:
-    """A plan, a learner, and how far it has come."""
+    """A run: its plan, its learner and its progress."""
 
     def __init__(self, config: Config, folder: Path, corpus: Corpus) -> None:
         accelerator = machine.accelerator(config)
@@ -66,7 +66,7 @@ class Run:
         bfloat16 = machine.uses_bfloat16(config.precision, self.device)
         attention = machine.attention(config.attention, bfloat16, self.device)
         model, tokenizers = pair.build(config, attention)
-        if attention == "sdpa" and self.device.type == "cuda":  # on a CPU it is no faster
+        if attention == "sdpa" and self.device.type == "cuda":  # not faster on a CPU
             deberta_sdpa.use_sdpa(model)
         self.plan = plan.make(config, corpus, tokenizers, self.device)
         largest = self.plan.largest_batch()
@@ -80,7 +80,7 @@ class Run:
             checkpoint.begin(folder, self.progress, asdict(config))
 
     def train(self) -> None:
-        """The steps that are left, until the last one or until patience is out."""
+        """Do the remaining steps, until the last one or early stopping."""
         self._announce()
         now, config, total = self.progress, self.plan.config, self.plan.steps
         coming = self.plan.rows_from(now.step)
@@ -98,7 +98,7 @@ class Run:
         )
 
     def _advance(self, rows: np.ndarray, bar: tqdm) -> None:
-        """One step, and the state where it is time for it."""
+        """Do one step, and save the state if it is due."""
         loss = self.update(rows)
         bar.update(len(rows))
         bar.set_postfix(loss=f"{loss:.3f}")
@@ -113,12 +113,12 @@ class Run:
             self._save()
 
     def update(self, rows: np.ndarray) -> float:
-        """One step on the texts `rows`, noted in progress and log; its loss."""
+        """Do one step on the texts `rows`, update progress and log; returns the loss."""
         began, now = time.perf_counter(), self.progress
         what = f"the loss of step {now.step + 1}"
         with self._saved_where_it_fails(what):
             losses, loss, norm = step.gradients(self.learner, self.plan, rows, now.step)
-        with self._saved_where_it_fails(what, is_whole=False):  # weights of two steps
+        with self._saved_where_it_fails(what, is_whole=False):  # a failure may leave mixed weights
             rates = step.update(self.learner, self.plan, now.step)
         now.step += 1
         now.sums = [a + len(rows) * b for a, b in zip(now.sums, losses, strict=True)]
@@ -128,7 +128,7 @@ class Run:
         return loss
 
     def _evaluate(self) -> None:
-        """Scores of the valid split; the best weights so far are kept."""
+        """Evaluate on the valid split; save the weights if they are the best so far."""
         now = self.progress
         with self._saved_where_it_fails(f"the validation loss after step {now.step}"):
             scores = evaluation.evaluate(self.learner, self.plan)
@@ -145,7 +145,7 @@ class Run:
         self._save()
 
     def write_predictions(self) -> None:
-        """valid.npz and test.npz by the best weights."""
+        """Write valid.npz and test.npz with the best weights."""
         learner = self.learner
         learner.accelerator.wait_for_everyone()
         learner.weights.load_state_dict(checkpoint.load_weights(self.folder, learner.pair))
@@ -157,19 +157,19 @@ class Run:
     # On disk
 
     def _parts(self) -> dict[str, Any]:
-        """What has a state of its own."""
+        """The parts of a run whose state is saved."""
         learner = self.learner
         return {
             "model": learner.weights, "optimizer": learner.optimizer, "weighting": learner.weighting
         }  # fmt: skip
 
     def _restored(self) -> Progress:
-        """How far the run in the folder has come; its state is taken over."""
+        """Load the state in the folder, if any; returns the progress."""
         with self._saved_where_it_fails("the state", is_whole=False):
             return checkpoint.restore(self.folder, self.plan.config, self._parts())
 
     def _save(self) -> None:
-        """No random state: that follows from seed and step."""
+        """Save the state; random states are not needed, as they follow from seed and step."""
         if self.is_main:
             checkpoint.save_state(self.folder, self.plan.config, self.progress, self._parts())
 
@@ -181,9 +181,9 @@ class Run:
 
     @contextmanager
     def _saved_where_it_fails(self, what: str, is_whole: bool = True) -> Iterator[None]:
-        """Where `what` goes wrong: the state before it is saved, and the error names a remedy.
+        """If `what` fails, save the state before it, and raise an error with a remedy.
 
-        is_whole: whether weights and moments are still those of one step; if not, nothing is saved.
+        is_whole: whether weights and moments still belong to one step; otherwise nothing is saved.
         """
         try:
             yield
@@ -212,11 +212,11 @@ class Run:
     def _is_asked(self, stop: threading.Event) -> bool:
         """Whether any process was asked to stop."""
         accelerator = self.learner.accelerator
-        if accelerator.num_processes == 1:  # a GPU need not be waited for
+        if accelerator.num_processes == 1:  # avoids waiting for a GPU
             return stop.is_set()
         return bool(accelerator.reduce(torch.tensor(float(stop.is_set()), device=self.device)))
 
-    # For the person who watches
+    # Messages
 
     def _announce(self) -> None:
         """Log device, precision, processes, and how many texts are cut."""
@@ -239,9 +239,9 @@ class Run:
 
 
 def export(folder: Path, into: Path) -> list[Path]:
-    """The encoders of a finished run as folders that `mmlib.text.encoding` reads.
+    """Save the encoders of a finished run as folders that `mmlib.text.encoding` reads.
 
-    One encoder: `into` itself; two: `into`/a and `into`/b.
+    One encoder: in `into` itself; two: in `into`/a and `into`/b.
     """
     model, tokenizers = pair.build(read_config(folder / checkpoint.CONFIG))
     model.load_state_dict(checkpoint.load_weights(folder, model))

@@ -1,7 +1,7 @@
-"""One step of the optimizer: gradients of all processes' batches, then new weights.
+"""One step of the optimizer: gradients over the batches of all processes, then the update.
 
-Losses are weighed by examples, so batches of any size and any number of processes add up to the
-same. All random numbers follow from the seed and the number of the step.
+Losses are weighted by the number of examples, so the result does not depend on the sizes of batches
+or the number of processes. All random numbers are determined by seed and step number.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from mmlib.stack.layers import Masks
 
 @dataclass(frozen=True)
 class Learner:
-    """What learns, and the processes that it learns on."""
+    """The modules that learn, their optimizer, and the processes used."""
 
     accelerator: Accelerator
     pair: Pair
@@ -37,11 +37,11 @@ class Learner:
 
 
 class Gradients(NamedTuple):
-    """What a step's backward passes came to, over all processes."""
+    """Results of a step's backward passes, over all processes."""
 
     losses: list[float]  # mean of each task
-    loss: float  # as weighed
-    norm: float  # of the gradients, before they were clipped
+    loss: float  # after weighting
+    norm: float  # of the gradients, before clipping
 
 
 def learner(config: Config, pair: Pair, accelerator: Accelerator, bfloat16: bool) -> Learner:
@@ -61,7 +61,7 @@ def learner(config: Config, pair: Pair, accelerator: Accelerator, bfloat16: bool
 
 
 def _optimizer(config: Config, named: dict[str, nn.Parameter]) -> AdamW:
-    """Two rates; biases, normalisations and the weighting are not decayed."""
+    """AdamW with two learning rates; biases, normalisations and the weighting have no decay."""
     groups: dict[tuple[bool, bool], dict] = {}
     for name, parameter in named.items():
         is_encoder = name.startswith("encoders.")
@@ -74,12 +74,12 @@ def _optimizer(config: Config, named: dict[str, nn.Parameter]) -> AdamW:
 
 
 def gradients(learner: Learner, plan: Plan, rows: np.ndarray, number: int) -> Gradients:
-    """Gradients of step `number`, on the texts `rows`; no weight changes.
+    """Compute the gradients of step `number` on the texts `rows`; weights do not change.
 
-    FloatingPointError where the loss or the gradients are not finite.
+    FloatingPointError if the loss or the gradients are not finite.
     """
     accelerator = learner.accelerator
-    sums = torch.zeros(4, device=accelerator.device)  # the tasks' mean losses, and as weighed
+    sums = torch.zeros(4, device=accelerator.device)  # the tasks' mean losses, and weighted
     learner.pair.train()
     own = (accelerator.process_index, accelerator.num_processes)
     for k, part in enumerate(batches(plan.tokens.lengths, rows, plan.config.budget, *own)):
@@ -99,7 +99,7 @@ def gradients(learner: Learner, plan: Plan, rows: np.ndarray, number: int) -> Gr
 
 
 def noise(config: Config, number: int, process: int, k: int) -> Noise:
-    """The random numbers of the k-th batch of a process in step `number`."""
+    """Seed and draw the random numbers for batch k of a process in step `number`."""
     place = [config.seed, number, process, k]
     torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
     stream = [np.random.default_rng(place)]
@@ -107,7 +107,7 @@ def noise(config: Config, number: int, process: int, k: int) -> Noise:
 
 
 def _reduced_norm(learner: Learner, clip: float) -> Tensor:
-    """Sum the gradients over processes, clip them; their norm before."""
+    """Sum the gradients over processes and clip them; returns their norm before clipping."""
     for parameter in learner.parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
@@ -119,7 +119,7 @@ def _reduced_norm(learner: Learner, clip: float) -> Tensor:
 
 
 def update(learner: Learner, plan: Plan, number: int) -> list[float]:
-    """New weights from the gradients; the rates: a linear rise, then a linear fall to 0."""
+    """Update the weights; returns the learning rates: linear warm-up, then linear decay to 0."""
     warm = max(1, round(plan.config.warmup * plan.steps))
     left = (plan.steps - number) / max(1, plan.steps - warm)
     for group in learner.optimizer.param_groups:

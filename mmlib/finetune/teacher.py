@@ -2,9 +2,9 @@
 
     python -m mmlib.finetune.teacher sst5 data/finetuned/sst5-teacher.npz --encoders minilm mpnet
 
-A model has seen the labels of what it was trained on, and is surer there than it is right: what it
-says of its own training utterances is little more than their labels again. So the training split is
-cut into folds, by group, and each fold is read by models that learnt from the others.
+A model knows the labels of its own training utterances, so its predictions for them are
+overconfident and little more than the labels. So the training split is divided into folds, by
+group, and each fold is predicted by models that were trained on the other folds.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def out_of_fold(
 ) -> dict[str, np.ndarray]:
     """Soft targets of the training split, the mean over seeds, and their ids.
 
-    The models of a fold learn on the other folds and stop on the split "valid", so they have seen
+    The models for a fold train on the other folds and stop on the split "valid", so they have seen
     no label of the fold; the test split is not read.
     """
     train = states.rows("train")

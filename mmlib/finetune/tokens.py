@@ -1,8 +1,8 @@
-"""Texts as two encoders read them, and the batches of a training run.
+"""Texts as tokenized for one or two encoders, and the batches of a training run.
 
-A step of the optimizer takes `batch` examples of like length; each process takes its part of them
-and cuts it into batches of at most so many tokens, padding included. What step k of a run with a
-seed consists of follows from the two alone, so a run can go on from any step.
+A step of the optimizer uses `batch` examples of similar length. Each process takes its share and
+divides it into batches of a maximum number of tokens, padding included. The examples of step k
+depend only on seed and k, so a run can be resumed at any step.
 Axes: b batch, t token, p position.
 """
 
@@ -18,29 +18,29 @@ from torch.nn.utils.rnn import pad_sequence
 from mmlib.finetune.alignment import NOWHERE, align, align_alone, check, read
 from mmlib.text.batching import bucket
 
-POOL = 50  # steps among whose examples those of like length are put together
+POOL = 50  # number of steps whose examples are sorted by length
 
 
 class Batch(NamedTuple):
     """Padded token ids of one or two encoders, and their tokens' common positions."""
 
-    rows: np.ndarray  # (b,) which texts
+    rows: np.ndarray  # row numbers of the texts
     ids: tuple[Tensor, ...]  # (b, t) each encoder
     attended: tuple[Tensor, ...]  # (b, t) 1 at real tokens
-    positions: tuple[Tensor, ...] | None  # (b, t) position of each token; None: it is the token
+    positions: tuple[Tensor, ...] | None  # (b, t) position of each token; None: the tokens
     mask: Tensor  # (b, p) valid positions
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """n texts as one or two encoders read them."""
+    """n texts, tokenized for one or two encoders."""
 
     ids: list[tuple[np.ndarray, ...]]  # n of (t,) each encoder
     positions: list[tuple[np.ndarray, ...]]  # n of (t,) each encoder
     spans: list[np.ndarray]  # n of (p, 2): characters of each common position
-    padding: tuple[int, ...]  # token id, each encoder
+    padding: tuple[int, ...]  # padding token id of each encoder
     cut: np.ndarray  # (n,) bool: longer than max_length for either encoder
-    lengths: np.ndarray  # (n,) tokens of the encoder that has more
+    lengths: np.ndarray  # number of tokens, of the encoder that has more
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """The texts `rows`, padded to the longest of them."""
@@ -65,7 +65,7 @@ def _padded(rows: list[np.ndarray], value: int) -> Tensor:
 
 
 def _ones_at_first(counts: Tensor, t: int) -> Tensor:
-    """1 at the first `counts` (b,) of t places, (b, t) int64."""
+    """1 at the first `counts` (b,) of t places, else 0, (b, t) int64."""
     return (torch.arange(t) < counts[:, None]).long()
 
 
@@ -77,7 +77,7 @@ def _has_one_token_each(positions: np.ndarray) -> bool:
 def tokenize(
     texts: Sequence[str], tokenizers: Sequence[Any], max_length: int, truncation: str = "end"
 ) -> Tokens:
-    """Read texts with one or two tokenizers, at most `max_length` tokens of each.
+    """Tokenize texts for one or two encoders, at most `max_length` tokens each.
 
     ValueError for a tokenizer that is not fast.
     """
@@ -100,7 +100,7 @@ def tokenize(
 
 
 def steps(lengths: np.ndarray, batch: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """Rows of each step of an epoch: all once, in random order, those of like length together."""
+    """Rows of each step of an epoch, in random order, with similar lengths in a step."""
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
     pools = np.split(order, range(POOL * batch, len(order), POOL * batch))
@@ -112,7 +112,7 @@ def steps(lengths: np.ndarray, batch: int, seed: int, epoch: int) -> list[np.nda
 def batches(
     lengths: np.ndarray, rows: np.ndarray, budget: int, process: int = 0, processes: int = 1
 ) -> Iterator[np.ndarray]:
-    """A process' part of `rows`, in batches of at most `budget` tokens, padding included."""
+    """A process' share of `rows`, in batches of at most `budget` tokens, padding included."""
     part = rows[process::processes]
     if len(part):
         yield from (part[batch] for batch in bucket(lengths[part].tolist(), budget))
