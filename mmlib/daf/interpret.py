@@ -145,7 +145,7 @@ def by_distance(
 
     weights (s, n, m), distance (n, m) of `distances`, present (n, m), groups (n,). rank_corr:
     Spearman's, over the n utterances that have this and another modality, mean over seeds;
-    ci_low, ci_high: its interval over resampled groups and seeds (`mmlib.scores.stats`).
+    ci_low, ci_high: its interval for other groups and other seeds (`mmlib.scores.stats`).
     """
     rows = []
     for k in range(weights.shape[-1]):

@@ -1,6 +1,6 @@
 """Both papers in one model: DyFuLM's text state is one of the modalities that DAF weights.
 
-DyFuLM's authors leave audio and video to future work. This is our extension:
+DyFuLM's authors ask whether it can use audio and video. This is our answer, and our reading:
 
     h       = DyFuLM's fused state of the text (`mmlib.dyfulm.model`)
     h_text  = tanh(h)                         or h, if the switch `tanh` is off

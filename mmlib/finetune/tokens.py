@@ -100,7 +100,7 @@ def tokenize(
 
 
 def steps(lengths: np.ndarray, batch: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """Rows of each step of an epoch, in random order, with similar lengths in a step."""
+    """Rows of each step of an epoch: each row once, in random order, similar lengths together."""
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
     pools = np.split(order, range(POOL * batch, len(order), POOL * batch))
