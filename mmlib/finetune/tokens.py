@@ -24,7 +24,7 @@ POOL = 50  # number of steps whose examples are sorted by length
 class Batch(NamedTuple):
     """Padded token ids of one or two encoders, and their tokens' common positions."""
 
-    rows: np.ndarray  # row numbers of the texts
+    rows: np.ndarray  # (b,) row numbers of the texts
     ids: tuple[Tensor, ...]  # (b, t) each encoder
     attended: tuple[Tensor, ...]  # (b, t) 1 at real tokens
     positions: tuple[Tensor, ...] | None  # (b, t) position of each token; None: the tokens
@@ -40,7 +40,7 @@ class Tokens:
     spans: list[np.ndarray]  # n of (p, 2): characters of each common position
     padding: tuple[int, ...]  # padding token id of each encoder
     cut: np.ndarray  # (n,) bool: longer than max_length for either encoder
-    lengths: np.ndarray  # number of tokens, of the encoder that has more
+    lengths: np.ndarray  # (n,) number of tokens, of the encoder that has more
 
     def batch(self, rows: Sequence[int]) -> Batch:
         """The texts `rows`, padded to the longest of them."""
