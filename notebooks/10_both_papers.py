@@ -29,6 +29,25 @@
 #
 # Before this: [`02_daf`](02_daf.ipynb) and [`05_dyfulm`](05_dyfulm.ipynb), whose equations it
 # joins. After it: [`08_results`](08_results.ipynb).
+#
+# The papers: [DAF](https://arxiv.org/abs/2509.22729) and
+# [DyFuLM](https://arxiv.org/abs/2512.01410).
+#
+# **Contents**
+#
+# - [The data](#1--the-data)
+# - [The equations](#2--the-equations)
+# - [Two special cases](#3--two-special-cases)
+# - [Training, and the baselines](#4--training-and-the-baselines)
+# - [Paired tests](#5--paired-tests)
+# - [Does sound help a strong text model?](#6--does-sound-help-a-strong-text-model)
+# - [Who leads when the text is in doubt?](#7--who-leads-when-the-text-is-in-doubt)
+# - [Damaged input at test time](#8--damaged-input-at-test-time)
+# - [What it costs](#9--what-it-costs)
+# - [Real data](#10--real-data)
+# - [The verdict on open question 1](#11--the-verdict-on-open-question-1)
+# - [Takeaways](#takeaways)
+# - [Exercises](#exercises)
 
 # %% tags=["parameters"]
 dataset: str = "synthetic"  # synthetic | mosi | mosei: which corpus
@@ -70,6 +89,8 @@ pd.set_option("display.precision", 3, "display.width", 110)
 _ = plots.save(architecture.both(), "both", "models", "svg")  # the picture above
 
 # %% [markdown]
+# <a id="1--the-data"></a>
+#
 # ## 1 · The data
 #
 # Axis letters: `s` stack member (seed), `b` batch, `m` modality, `l` layer, `d` feature, `h`
@@ -92,6 +113,8 @@ seen = ("text", *others)
 print({m: x.shape[1:] for m, x in data.x.items()}, {k: len(r) for k, r in rows.items()})
 
 # %% [markdown]
+# <a id="2--the-equations"></a>
+#
 # ## 2 · The equations
 #
 # $$h = \mathrm{DyFuLM}(\text{text}), \quad h_\text{text} = \tanh(h), \quad
@@ -143,6 +166,8 @@ assert torch.allclose(torch.sigmoid((alpha * opinions).sum(-1)), out.intensity, 
 print("three heads and the weighted opinions agree with the model to 1e-6")
 
 # %% [markdown]
+# <a id="3--two-special-cases"></a>
+#
 # ## 3 · Two special cases
 #
 # **Without audio and vision, `tanh` off and `sigmoid` on, it is DyFuLM.** First fresh models with
@@ -201,7 +226,9 @@ print("DAF: fresh outputs equal to 1e-6, trained scores and weights to 1e-3")
 # The second check is looser for trained models: dropout of columns multiplies the weights in one
 # program and the inputs in the other, which rounds differently.
 #
-# ## 4 · Training, and the models to compare with
+# <a id="4--training-and-the-baselines"></a>
+#
+# ## 4 · Training, and the baselines
 #
 # | name | what it is |
 # |---|---|
@@ -334,6 +361,8 @@ if dataset == "synthetic":
     print(f"MAE: both {table.loc['both', 'mae']:.2f}, the exact posterior {oracle:.2f}")
 
 # %% [markdown]
+# <a id="5--paired-tests"></a>
+#
 # ## 5 · Paired tests
 #
 # We test `both` minus each other model, seed by seed and group by group (`mmlib.scores.stats`),
@@ -366,7 +395,9 @@ for metric in ("mae", "acc_fine"):
     verdicts(tests, metric)
 
 # %% [markdown]
-# ## 6 · Does sound add anything to a strong text model, utterance by utterance?
+# <a id="6--does-sound-help-a-strong-text-model"></a>
+#
+# ## 6 · Does sound help a strong text model?
 #
 # The gain of an utterance is the error of DyFuLM on its text minus that of `both`. A mean can hide
 # that a few utterances gain and many lose, so we also count both. The second row is the gain over
@@ -402,7 +433,9 @@ print(
 pd.DataFrame(spread).T.round(2)
 
 # %% [markdown]
-# ## 7 · Which modality leads when the text is in doubt?
+# <a id="7--who-leads-when-the-text-is-in-doubt"></a>
+#
+# ## 7 · Who leads when the text is in doubt?
 #
 # The text's own doubt is the entropy of the five classes that DyFuLM on text alone gives, as a
 # share of its maximum: 0 is certain, 1 is uniform. We expect the joint model to give a doubtful
@@ -462,6 +495,8 @@ for name, which in (("sure", sure), ("in doubt", unsure)):
     print(f"text {name}: {shares}")
 
 # %% [markdown]
+# <a id="8--damaged-input-at-test-time"></a>
+#
 # ## 8 · Damaged input at test time
 #
 # As in notebook 03: one modality at a time is missing, noisy, or taken from another utterance, in
@@ -519,6 +554,8 @@ print(
 )
 
 # %% [markdown]
+# <a id="9--what-it-costs"></a>
+#
 # ## 9 · What it costs
 #
 # The table has the number of parameters, and the memory that one training batch of 32 keeps for its
@@ -580,6 +617,8 @@ _ = results.save(
 print(f"{len(new)} rows, {len(pairs)} paired tests")
 
 # %% [markdown]
+# <a id="10--real-data"></a>
+#
 # ## 10 · Real data
 #
 # There are two stored runs of 20 seeds. `both-mosi` is CMU-MOSI with text and audio, with MiniLM
@@ -626,6 +665,8 @@ else:
     print("none stored yet")
 
 # %% [markdown]
+# <a id="11--the-verdict-on-open-question-1"></a>
+#
 # ## 11 · The verdict on open question 1
 #
 # *Can DyFuLM take in voice and face?* A joint model can be built, and both papers are special cases
@@ -674,6 +715,8 @@ if "both-mosi" in stored:
 # utterance means. It could also change on a corpus in which the words leave the sentiment open,
 # such as sarcasm, or with fine-tuned encoders.
 #
+# <a id="takeaways"></a>
+#
 # ## Takeaways
 
 # %%
@@ -697,6 +740,8 @@ print(f"3. The text's weight and its doubt: rank correlation {tied:+.2f}.")
 # **What differs from the papers, and why.** Neither has this model; every equation of section 2
 # that joins the two is ours. Encoders are frozen, as in DAF; DyFuLM tunes its own. States and
 # sequences are pooled to one vector an utterance.
+#
+# <a id="exercises"></a>
 #
 # ## Exercises
 #

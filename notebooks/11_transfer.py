@@ -29,6 +29,20 @@
 #
 # Before this: [`02_daf`](02_daf.ipynb) and [`05_dyfulm`](05_dyfulm.ipynb). After it:
 # [`08_results`](08_results.ipynb).
+#
+# The papers: [DAF](https://arxiv.org/abs/2509.22729) and
+# [DyFuLM](https://arxiv.org/abs/2512.01410).
+#
+# **Contents**
+#
+# - [The models](#1--the-models)
+# - [Trained on each, tested on each](#2--trained-on-each-tested-on-each)
+# - [Languages](#3--languages)
+# - [A few labels of the target](#4--a-few-labels-of-the-target)
+# - [Real data](#5--real-data)
+# - [The verdict on open question 2](#6--the-verdict-on-open-question-2)
+# - [Takeaways](#takeaways)
+# - [Exercises](#exercises)
 
 # %% tags=["parameters"]
 datasets: str = "synthetic synthetic_reviews"  # trained on each, tested on each
@@ -83,6 +97,8 @@ picture = architecture.draw(boxes, [arrow(*link, "out" in link) for link in link
 _ = plots.save(picture, "transfer", "models", "svg")  # the picture above
 
 # %% [markdown]
+# <a id="1--the-models"></a>
+#
 # ## 1 · The models
 #
 # A text $t$ becomes the pooled states $x(t)$ of all layers of a frozen encoder, end to end,
@@ -197,6 +213,8 @@ if encoder != "tfidf":
     print("ridge by hand agrees with the model to 1e-3")
 
 # %% [markdown]
+# <a id="2--trained-on-each-tested-on-each"></a>
+#
 # ## 2 · Trained on each, tested on each
 #
 # Rows are the training data set, columns the test data set. Correlation ignores scale, so it can be
@@ -435,6 +453,8 @@ for _, line in scale.iterrows():
     )
 
 # %% [markdown]
+# <a id="3--languages"></a>
+#
 # ## 3 · Languages
 #
 # A model trained on English alone is tested on other languages (zero-shot). By default the target
@@ -554,6 +574,8 @@ if encoder == "minilm" and targets == "made_up":
     assert minilm["made_up:en"] > minilm[["made_up:de", "made_up:es"]].max() + 0.1
 
 # %% [markdown]
+# <a id="4--a-few-labels-of-the-target"></a>
+#
 # ## 4 · A few labels of the target
 #
 # A pair `a>b` of domains or languages. `target only`: the ridge on n labelled texts of b. `both`:
@@ -705,6 +727,8 @@ for name, table in (
 print(f"{len(new)} rows, {len(pairs)} paired tests")
 
 # %% [markdown]
+# <a id="5--real-data"></a>
+#
 # ## 5 · Real data
 #
 # There are two stored runs of 20 seeds. `transfer` has English data sets, with MiniLM on 3,000
@@ -747,6 +771,8 @@ for name in kept:
     print(f"{name}, zero-shot\n{results.load_table(name, '11_languages').round(2)}\n")
 
 # %% [markdown]
+# <a id="6--the-verdict-on-open-question-2"></a>
+#
 # ## 6 · The verdict on open question 2
 #
 # *Does it work in other domains and languages?* The lines below are about the stored runs, or, if
@@ -819,6 +845,8 @@ if "languages" in kept:
 # feelings. We do not have IEMOCAP. With a licence holder's copy, `make run RUN=iemocap
 # PARAMS=papermill_runs/params/iemocap.yaml ONLY=11_transfer` carries MOSEI to it.
 #
+# <a id="takeaways"></a>
+#
 # ## Takeaways
 
 # %%
@@ -847,6 +875,8 @@ if best is not None:
     )
 
 # %% [markdown]
+# <a id="exercises"></a>
+#
 # ## Exercises
 #
 # 1. A model carried from A to B has a higher MAE than the best constant of B, yet its Corr is .6.

@@ -26,6 +26,22 @@
 # none.
 #
 # Before this: [`05_dyfulm`](05_dyfulm.ipynb), [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb).
+# After it: [`13_your_texts`](13_your_texts.ipynb), which uses the small model.
+#
+# Paper: [arXiv 2512.01410](https://arxiv.org/abs/2512.01410)
+#
+# **Contents**
+#
+# - [What a layer costs](#1--what-a-layer-costs)
+# - [Depth and accuracy, on a small scale](#2--depth-and-accuracy-on-a-small-scale)
+# - [A smaller vocabulary](#3--a-smaller-vocabulary)
+# - [Are the probabilities calibrated?](#4--are-the-probabilities-calibrated)
+# - [Fewer bits](#5--fewer-bits)
+# - [The same on hotel reviews](#6--the-same-on-hotel-reviews)
+# - [A teacher](#7--a-teacher)
+# - [The verdict on open question 3](#8--the-verdict-on-open-question-3)
+# - [Takeaways](#takeaways)
+# - [Exercises](#exercises)
 
 # %% tags=["parameters"]
 dataset: str = "synthetic_reviews"  # synthetic_reviews | hotel | sst5: which reviews
@@ -68,6 +84,8 @@ plots.style()
 pd.set_option("display.precision", 3, "display.width", 120)
 
 # %% [markdown]
+# <a id="1--what-a-layer-costs"></a>
+#
 # ## 1 · What a layer costs
 #
 # A text of $t$ tokens passes $k$ layers of width $d$, whose inner width is $f$. Each layer has four
@@ -101,6 +119,8 @@ print("a review of 128 tokens, MiniLM's width, in millions of operations:")
 print({k: round(operations(k, 128, 384, 1536) / 1e6) for k in (1, 2, 3, 4, 6)})
 
 # %% [markdown]
+# <a id="2--depth-and-accuracy-on-a-small-scale"></a>
+#
 # ## 2 · Depth and accuracy, on a small scale
 #
 # The encoder's first layers are trained with DyFuLM's layer fusion, guidance and three heads, in
@@ -190,6 +210,8 @@ print(f"Knee: {depth_names[bend]}." if bend is not None else "No knee: no point 
 print(f"{len(test)} test reviews: differences below {1 / len(test) ** 0.5:.2f} are noise.")
 
 # %% [markdown]
+# <a id="3--a-smaller-vocabulary"></a>
+#
 # ## 3 · A smaller vocabulary
 #
 # More than half of MiniLM's parameters are word vectors. A vocabulary is published with the
@@ -215,6 +237,8 @@ print(
 )
 
 # %% [markdown]
+# <a id="4--are-the-probabilities-calibrated"></a>
+#
 # ## 4 · Are the probabilities calibrated?
 #
 # Of all reviews that a model is 80 % sure of, 80 % should be right. The expected calibration error
@@ -267,6 +291,8 @@ used |= dict(epochs=epochs, max_length=max_length)
 _ = results.save(rows, run, "12_compression", parameters=used, checksums=dict(corpus.checksums))
 
 # %% [markdown]
+# <a id="5--fewer-bits"></a>
+#
 # ## 5 · Fewer bits
 #
 # A weight $w$ in 8 bits is a whole number $q$ times one step $s$ for the whole matrix:
@@ -308,6 +334,8 @@ assert same["bfloat16"] >= 0.9 and same["int8"] >= 0.8 and max(moved.values()) <
 print(f"{len(test)} embedded reviews: at least 90 % keep their class in bfloat16, 80 % in 8 bits.")
 
 # %% [markdown]
+# <a id="6--the-same-on-hotel-reviews"></a>
+#
 # ## 6 · The same on hotel reviews
 #
 # This is the stored run `compression-hotel`. Its selection stage trains MiniLM's first layers for
@@ -421,6 +449,8 @@ if len(bits):
 # we can measure.
 
 # %% [markdown]
+# <a id="7--a-teacher"></a>
+#
 # ## 7 · A teacher
 #
 # A teacher's probabilities say which wrong classes are nearly right. The teacher's and the
@@ -482,7 +512,9 @@ if len(taught):
     gained = {pair.b: pair for pair in fine if pair.a == f"{pair.b} distilled"}
 
 # %% [markdown]
-# ## 8 · Open question 3: does compression keep the accuracy?
+# <a id="8--the-verdict-on-open-question-3"></a>
+#
+# ## 8 · The verdict on open question 3
 #
 # The goal was a student at most .005 below the fine-tuned pair in both accuracies, 8 times faster
 # on one core, at most 25 MB. The pair (stored run `hotel`) and the student learnt from the same
@@ -526,6 +558,8 @@ if len(prices):
 # - a second seed, and texts of more than 128 tokens in training.
 
 # %% [markdown]
+# <a id="takeaways"></a>
+#
 # ## Takeaways
 
 # %%
@@ -559,6 +593,8 @@ if len(taught):
     print(f"5. On SST-5 a frozen teacher changes fine accuracy by: {', '.join(some)}.")
 
 # %% [markdown]
+# <a id="exercises"></a>
+#
 # ## Exercises
 #
 # 1. How many operations does the pair of two six-layer encoders need for 384 tokens, against three

@@ -15,13 +15,29 @@
 # %% [markdown]
 # # 13 · Your texts: what does DyFuLM say of them?
 #
+# ![DyFuLM: two encoders, mixed layers, a gate, three heads](../figures/models/dyfulm.svg)
+#
 # It takes about twenty seconds on a CPU with the texts below; paste yours, or name a table, in the
 # parameters. A small DyFuLM that was trained on hotel reviews gives each text a class, stars and an
-# intensity. The notebook also shows which words changed the score, and which texts the model cannot
-# read.
+# intensity. It has one of the two encoders in the picture, and so no gate. The notebook also shows
+# which words changed the score, and which texts the model cannot read.
 #
 # Before this: [`05_dyfulm`](05_dyfulm.ipynb) (the model). Nothing is trained here, and nothing
-# leaves this computer. All texts below are made up.
+# leaves this computer. All texts below are made up. After it:
+# [`14_extend`](14_extend.ipynb), with a table of your own to train on.
+#
+# Paper: [arXiv 2512.01410](https://arxiv.org/abs/2512.01410)
+#
+# **Contents**
+#
+# - [The texts](#1--the-texts)
+# - [What the model predicts](#2--what-the-model-predicts)
+# - [Which words changed the score?](#3--which-words-changed-the-score)
+# - [Are these words faithful?](#4--are-these-words-faithful)
+# - [Texts that the model cannot read](#5--texts-that-the-model-cannot-read)
+# - [How accurate is the model?](#6--how-accurate-is-the-model)
+# - [Takeaways](#takeaways)
+# - [Exercises](#exercises)
 
 # %% tags=["parameters"]
 texts: str = ""  # your texts, one a line; "": seven made-up reviews
@@ -50,6 +66,8 @@ pd.set_option("display.precision", 2, "display.width", 110, "display.max_colwidt
 reader = kept.load(Path(model)) if model else kept.load()
 
 # %% [markdown]
+# <a id="1--the-texts"></a>
+#
 # ## 1 · The texts
 
 # %%
@@ -79,6 +97,8 @@ else:
 print(f"{len(given)} texts, {sum(len(text.split()) for text in given)} words")
 
 # %% [markdown]
+# <a id="2--what-the-model-predicts"></a>
+#
 # ## 2 · What the model predicts
 #
 # The model gives three answers for each text, as in the paper: a coarse class, one to five stars,
@@ -121,6 +141,8 @@ assert np.allclose(alone["intensity"], found["intensity"][:1], atol=1e-3, equal_
 print({name: int(n) for name, n in found["coarse"].value_counts().sort_index().items()})
 
 # %% [markdown]
+# <a id="3--which-words-changed-the-score"></a>
+#
 # ## 3 · Which words changed the score?
 #
 # We leave one word out and predict again. With $s$ the expected stars, the effect of word $w$ is
@@ -180,6 +202,8 @@ print(f"Shown: coarse {seen['coarse']}, {seen['stars']:.1f} expected stars, "
       f"intensity {seen['intensity']:.2f}.")  # fmt: skip
 
 # %% [markdown]
+# <a id="4--are-these-words-faithful"></a>
+#
 # ## 4 · Are these words faithful?
 #
 # An explanation is faithful if the model depends on the words that it names. We delete words in the
@@ -222,6 +246,8 @@ if not yours:
     assert area[:, 0].mean() > area[:, 1].mean(), "the words are no better than random ones"
 
 # %% [markdown]
+# <a id="5--texts-that-the-model-cannot-read"></a>
+#
 # ## 5 · Texts that the model cannot read
 #
 # A text that the model cannot read gets a note and no prediction. We chose four words as the least
@@ -249,6 +275,8 @@ assert odd.loc["very long", "cut"] and not odd.loc["HTML", "cut"]
 print(f"{len(silent)} of {len(odd)} odd texts get a note and no prediction.")
 
 # %% [markdown]
+# <a id="6--how-accurate-is-the-model"></a>
+#
 # ## 6 · How accurate is the model?
 #
 # The table has its scores on hotel reviews that it was not trained on, from the stored run
@@ -263,6 +291,8 @@ shown = kept_run[kept_run["metric"].isin(["acc_coarse", "acc_fine", "mae"])]
 shown.set_index("metric")[["mean", "ci_low", "ci_high"]].round(3)
 
 # %% [markdown]
+# <a id="takeaways"></a>
+#
 # ## Takeaways
 
 # %%
@@ -280,6 +310,8 @@ print(f"3. {len(silent)} of {len(odd)} odd texts get a note and no prediction.")
 # ```
 #
 # What differs from the paper: it has two large encoders, and we know of no published weights.
+#
+# <a id="exercises"></a>
 #
 # ## Exercises
 #

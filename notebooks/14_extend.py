@@ -21,13 +21,18 @@
 # time in one cell of at most 15 lines. Copy the cell, change it, and run it again: it replaces what
 # it added before. What a cell adds holds in its own process only.
 #
-# [1 A fusion rule](#a-fusion-rule) · [2 A metric](#a-metric) ·
-# [3 A modality](#a-modality) · [4 A table of texts](#a-table-of-texts) ·
-# [Takeaways](#takeaways) · [Exercises](#exercises)
-#
 # It takes half a minute on a CPU. All texts and numbers here are generated or made up. Before this:
 # [`02_daf`](02_daf.ipynb) and [`05_dyfulm`](05_dyfulm.ipynb). The papers:
 # [DAF](https://arxiv.org/abs/2509.22729) and [DyFuLM](https://arxiv.org/abs/2512.01410).
+#
+# **Contents**
+#
+# - [A fusion rule](#1--a-fusion-rule)
+# - [A metric](#2--a-metric)
+# - [A modality](#3--a-modality)
+# - [A table of texts](#4--a-table-of-texts)
+# - [Takeaways](#takeaways)
+# - [Exercises](#exercises)
 
 # %% tags=["parameters"]
 utterances: int = 900  # of the embedded corpus
@@ -60,7 +65,7 @@ test = data.take(data.rows("test"))
 data.modalities, {split: len(data.rows(split)) for split in ("train", "valid", "test")}
 
 # %% [markdown]
-# <a id="a-fusion-rule"></a>
+# <a id="1--a-fusion-rule"></a>
 #
 # ## 1 · A fusion rule
 #
@@ -114,7 +119,7 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# <a id="a-metric"></a>
+# <a id="2--a-metric"></a>
 #
 # ## 2 · A metric
 #
@@ -140,7 +145,7 @@ print("wrong by more than 1:", {rule: f"{share:.2f}" for rule, share in far.item
 _ = results.save(rows, run, "14_extend", comparisons=tests)
 
 # %% [markdown]
-# <a id="a-modality"></a>
+# <a id="3--a-modality"></a>
 #
 # ## 3 · A modality
 #
@@ -169,7 +174,7 @@ assert error < np.abs(answers["mean"] - test.label).mean()
 print(f"text + pulse: MAE {error:.2f}; mean weight of pulse {weight[1]:.2f}")
 
 # %% [markdown]
-# <a id="a-table-of-texts"></a>
+# <a id="4--a-table-of-texts"></a>
 #
 # ## 4 · A table of texts
 #
