@@ -352,7 +352,7 @@ def test_verify_writes_into_its_own_folder_alone(small, monkeypatch, corpus):
 @pytest.mark.parametrize("model", ["../x", "/nowhere/x", "~/nowhere", "a/../../x"])
 def test_verify_follows_no_path_out_of_the_project(small, capsys, model):
     received(small, model=model)
-    refused(capsys, ["verify", "r"], "leads out of the project", repr(model))
+    refused(capsys, ["verify", "r"], "a path outside the project", repr(model))
     assert small.folders("r") == ["02_a", "comparisons.json", "metrics.json", "provenance.json"]
 
 

@@ -515,6 +515,16 @@ def test_csd_shapes(tmp_path, features, intervals, words):
         load("mosi", tmp_path)
 
 
+@pytest.mark.parametrize("name", ["Opinion_Labels", "COVAREP"])
+def test_csd_times_in_milliseconds_are_refused(tmp_path, name):
+    path = csd_folder(tmp_path) / f"CMU_MOSI_{name}.csd"
+    with h5py.File(path, "r+") as file:
+        for video in file[next(iter(file))]["data"].values():
+            video["intervals"][...] *= 1000
+    with pytest.raises(DataError, match=r"COVAREP\.csd: its times reach .* write both in seconds"):
+        load("mosi", tmp_path)
+
+
 # ---- hostile pickles -----------------------------------------------------------------------
 
 

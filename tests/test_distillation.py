@@ -128,9 +128,11 @@ REFUSED = {
         path, soft([corpus.ids[corpus.rows("train")[0]]])
     ),
     "fine has shape": _wrong(lambda arrays: {"fine": arrays["coarse"]}),
-    "coarse does not sum to 1": _wrong(lambda arrays: {"coarse": arrays["coarse"] / 2}),
-    "fine holds what is not between": _wrong(lambda arrays: {"fine": arrays["fine"] * np.nan}),
-    "intensity holds what": _wrong(lambda arrays: {"intensity": arrays["intensity"] + 1}),
+    "the probabilities of coarse do not sum to 1": _wrong(
+        lambda arrays: {"coarse": arrays["coarse"] / 2}
+    ),
+    "fine has values outside 0 to 1": _wrong(lambda arrays: {"fine": arrays["fine"] * np.nan}),
+    "intensity has values outside": _wrong(lambda arrays: {"intensity": arrays["intensity"] + 1}),
     "coarse has shape": _wrong(lambda arrays: {"ids": arrays["ids"][:-1]}),
 }
 

@@ -138,7 +138,9 @@ def test_the_middle_of_long_reviews_can_be_left_out(config, corpus, tmp_path):
     end = finetune(short, tmp_path / "end", corpus)
     middle = finetune(replace(short, truncation="middle"), tmp_path / "middle", corpus)
     assert not np.array_equal(losses(end), losses(middle))
-    with pytest.raises(ValueError, match="is of a run with truncation='end', not 'middle'"):
+    with pytest.raises(
+        ValueError, match="belongs to a run with truncation='end', and this one has 'middle'"
+    ):
         finetune(replace(short, truncation="middle"), end, corpus)
     with pytest.raises(ValueError, match="unknown truncation 'start'; choose one of end, middle"):
         replace(short, truncation="start")
@@ -402,7 +404,9 @@ def test_loss_that_is_not_finite(config, corpus, tmp_path, monkeypatch):
 
 def test_state_of_another_configuration(config, corpus, tmp_path):
     finetune(replace(config, utterances=8), tmp_path, corpus)
-    with pytest.raises(ValueError, match="is of a run with max_length=48, not 40") as error:
+    with pytest.raises(
+        ValueError, match="belongs to a run with max_length=48, and this one has 40"
+    ) as error:
         finetune(replace(config, utterances=8, max_length=40), tmp_path, corpus)
     assert one_line(error)
     finetune(replace(config, utterances=8, budget=512, save_every=7), tmp_path, corpus)
@@ -432,7 +436,7 @@ def test_state_that_would_execute_something(config, corpus, tmp_path):
 def test_weights_of_another_shape(config, corpus, tmp_path, two):
     finetune(replace(config, utterances=8), tmp_path, corpus)
     model, _ = pair.build(replace(config, width=32))
-    with pytest.raises(ValueError, match=r"another model: fusion\.coarse\.weight is \(1, 16, 3\)"):
+    with pytest.raises(ValueError, match=r"the shape of fusion\.coarse\.weight is \(1, 16, 3\)"):
         checkpoint.load_weights(tmp_path, model)
     with pytest.raises(ValueError, match="is missing; train first"):
         checkpoint.load_weights(tmp_path / "elsewhere", model)
@@ -600,11 +604,11 @@ def test_state_of_other_encoder_files(config, corpus, tmp_path, two):
     finetune(config, tmp_path / "run", corpus)
     shutil.rmtree(folder)
     shutil.copytree(two[1], folder)
-    with pytest.raises(ValueError, match=r"state\.pt is of another model") as error:
+    with pytest.raises(ValueError, match=r"state\.pt belongs to another model") as error:
         finetune(config, tmp_path / "run", corpus)
     assert one_line(error)
     torch.save({"step": 3}, tmp_path / "run" / STATE)
-    with pytest.raises(ValueError, match=r"state\.pt is no state of this version"):
+    with pytest.raises(ValueError, match=r"state\.pt was written by another version"):
         finetune(config, tmp_path / "run", corpus)
 
 
@@ -737,5 +741,5 @@ def test_best_weights_have_names_of_their_own(config, corpus, tmp_path):
     del found["fusion.fine.bias"]
     save_file(found, folder / BEST)
     model, _ = pair.build(config)
-    with pytest.raises(ValueError, match=r"fusion\.fine\.bias is None there"):
+    with pytest.raises(ValueError, match=r"fusion\.fine\.bias is None in the file"):
         checkpoint.load_weights(folder, model)

@@ -58,7 +58,7 @@ def test_points_are_the_product_of_all_axes_less_the_excludes(project):
         (2, "notebooks: 02_a\nfixed: {run: x}", "give it by --run"),
         (3, "notebooks: 02_a\nfixed: {lr: 1}\nexclude: {lr: 2}", "which no point has"),
         (1, "notebooks: [02_a, 7]", "no notebook '7' in .*; there are 02_a, 03_b"),
-        (1, "notebooks: [02_a, 02_a]", "02_a stands twice"),
+        (1, "notebooks: [02_a, 02_a]", "02_a is listed twice"),
         (2, "notebooks: 02_a\nfixt: {lr: 1}", "unknown section 'fixt'"),
         (1, "fixed: {lr: 1}", "no `notebooks:`"),
         (4, "notebooks: 02_a\nfixed:\n  lr: [1\ncross: {}", "','"),
@@ -72,6 +72,12 @@ def test_what_does_not_fit_is_refused_with_its_line(project, line, text, message
     with pytest.raises(ValueError, match=rf"g\.yaml:{line}: .*{message}") as error:
         made(project, text)
     assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_not_utf_8_is_refused_with_a_remedy(project, capsys):
+    (path := project.root / "g.yaml").write_bytes("notebooks: café".encode("cp1252"))
+    assert main([str(path)]) == 64
+    assert capsys.readouterr().err.endswith("g.yaml: not UTF-8 (byte 14); save it as UTF-8\n")
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", "notebooks: [", "a: b: c", "notebooks: []"])

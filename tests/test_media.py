@@ -267,6 +267,18 @@ def test_vtt_with_voices(tmp_path):
     assert found.speakers == {"Ben", "Anna"} and found.timed
 
 
+def test_words_of_chinese_and_japanese_are_joined_without_spaces(tmp_path):
+    words = [
+        ("房间", 0.0, 0.2),
+        ("很", 0.2, 0.5),
+        ("好", 0.5, 0.8),
+        ("OK", 0.8, 1),
+        ("now", 1, 1.2),
+    ]
+    content = made.whisper(tmp_path / "a.json", *words).read_text()
+    assert [u.text for u in said(tmp_path, "b.json", content).utterances] == ["房间很好OK now"]
+
+
 @pytest.mark.parametrize("time", ["00:00:01,500", "00:00:01.500", "00:01,5", "٠٠:٠٠:٠١٫٥٠٠"])
 def test_times_in_other_locales(tmp_path, time):
     (found,) = said(tmp_path, "a.srt", f"1\n{time} --> 00:00:03,000\nHm.\n").utterances
@@ -899,6 +911,17 @@ def test_a_corpus_that_load_reads_with_a_passport(built):
     assert facts["without_features"] == {"audio": ["demo[2]"]}
     assert "none: 3 utterances without labels" in str(passport(corpus))
     assert "splits" not in facts["frames"]
+
+
+def test_a_transcript_may_be_named_by_its_language_if_there_is_one(tmp_path):
+    made.clip(tmp_path, "a", made.voice(1.0))
+    (tmp_path / "a.json").rename(tmp_path / "a.en.json")
+    out = tmp_path / "out"
+    assert build_corpus([tmp_path], out).empty
+    (tmp_path / "a.en-orig.vtt").write_text(VTT)  # another download of the same captions
+    (out / "clips" / "a.safetensors").unlink()
+    with pytest.raises(DataError, match=r"a\.wav: no transcript .*, or several languages"):
+        build_corpus([tmp_path], out)
 
 
 def test_labels_filled_in_make_a_data_set_and_survive_a_rerun(tmp_path):

@@ -83,7 +83,7 @@ def test_notebooks_may_save_at_the_same_time(runs_folder):
         ({"notebook": "03"}, "unknown notebook '03'"),
         ({"mean": float("nan")}, "NaN"),
         ({"per_seed": [1.0, np.inf]}, "infinity"),
-        ({"ci_low": 9.0}, "upside down"),
+        ({"ci_low": 9.0}, "ci_low, is above ci_high"),
         ({"n_seeds": 3}, "n_seeds"),
         ({"extra": 1}, r"missing or unknown: \['extra'\]"),
     ],
@@ -96,7 +96,7 @@ def test_a_wrong_row_is_refused_and_nothing_is_written(runs_folder, change, mess
 
 
 def test_a_row_may_not_stand_twice():
-    with pytest.raises(ValueError, match="02_daf mosi daf ta test mae: the row stands twice"):
+    with pytest.raises(ValueError, match="02_daf mosi daf ta test mae: there are two such rows"):
         results.save(rows() + rows(), "mosi", "02_daf")
 
 

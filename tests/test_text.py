@@ -28,7 +28,9 @@ from transformers import (
 
 from mmlib import files
 from mmlib.text import encoder, encoding
+from mmlib.text.attention import GROUPED
 from mmlib.text.encoding import encode
+from mmlib.text.loaded import Encoder, ready
 
 MARKS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]"}
 TERMS = ["the", "a", "film", "actor", "plot", "was", "is", "not", "very", "good", "bad"]
@@ -121,6 +123,21 @@ def test_minilm_equals_plain_transformers_and_bf16_is_near(minilm):
     cosine /= np.linalg.norm(short, axis=1)
     assert short.dtype == np.float32 and not np.array_equal(short, features)
     assert cosine.min() > 0.9995
+
+
+def test_an_encoder_is_not_judged_by_how_bfloat16_rounds(tiny, monkeypatch):
+    states = Encoder.states
+
+    def rounded(self, tokens, mask, every=True):  # by the batch, as some processors do
+        noise = 0.5 * len(tokens) * (self.model.dtype == torch.bfloat16)
+        return tuple(state + noise for state in states(self, tokens, mask, every))
+
+    monkeypatch.setattr(Encoder, "states", rounded)
+    encoder = ready(tiny, "bfloat16", "sdpa", torch.device("cpu"))
+    plain = ready(tiny, "float32", "sdpa", torch.device("cpu"))
+    assert encoder.model.dtype == torch.bfloat16 and not encoder.reads_padding
+    names = {e.model.config._attn_implementation for e in (encoder, plain)}
+    assert names == {GROUPED} and not encoder.model.training
 
 
 def test_order_neighbours_and_duplicates_do_not_matter(tiny, forwarded):

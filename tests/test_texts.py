@@ -233,6 +233,13 @@ def test_two_encodings_in_one_file_are_refused(tmp_path, words, encoding):
     refused("no text in encoding 'ascii'", load, str(path), encoding="ascii")
 
 
+@pytest.mark.parametrize("file", ["a.csv", "a.tsv"])
+def test_two_columns_of_one_name_are_refused(tmp_path, file):
+    frame = rows().assign(again="1").rename(columns={"again": "Stars"})
+    path = written(tmp_path, frame, file)
+    refused(f"{file}: two columns are called Stars; rename one", load, str(path))
+
+
 # Few labelled examples
 
 

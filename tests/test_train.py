@@ -239,7 +239,7 @@ def with_label(split, value):
         (DATA, [TINY, replace(TINY, rule="mean")], ValueError, "2 different shapes"),
         (DATA, [TINY, replace(TINY, shape={"width": 5})], ValueError, "2 different shapes"),
         (DATA, [TINY, replace(TINY, patience=9)], ValueError, "2 different shapes"),
-        (DATA, replace(TINY, dropout=1.0), ValueError, "rate of 1.0"),
+        (DATA, replace(TINY, dropout=1.0), ValueError, "dropout rate 1.0: give one"),
         (DATA, replace(TINY, rule="sum"), ValueError, "unknown fusion rule"),
         (DATA.take(ROWS["train"]), TINY, DataError, "no utterance in split valid"),
         (DATA.take(ROWS["valid"]), TINY, DataError, "no utterance in split train"),
@@ -254,15 +254,15 @@ def test_bad_input_of_fit(data, settings, error, says):
 @pytest.mark.parametrize(
     "bad, says",
     [
-        ({"batch": 0}, "batch=0 trains nothing; it must be above 0"),
-        ({"epochs": 0}, "epochs=0 trains nothing"),
-        ({"patience": 0}, "patience=0 trains nothing"),
-        ({"shape": {"width": 0}}, "width=0 trains nothing"),
-        ({"shape": {"scorer_width": -1}}, "scorer_width=-1 trains nothing"),
-        ({"lr": -1}, "lr=-1 is no rate; use 0 or more"),
-        ({"lr": np.nan}, "lr=nan is no rate"),
-        ({"fusion_lr": -1.0}, "fusion_lr=-1.0 is no rate"),
-        ({"weight_decay": -1}, "weight_decay=-1 is no rate"),
+        ({"batch": 0}, "batch=0: nothing can be trained with that; give more than 0"),
+        ({"epochs": 0}, "epochs=0: nothing can be trained"),
+        ({"patience": 0}, "patience=0: nothing can be trained"),
+        ({"shape": {"width": 0}}, "width=0: nothing can be trained"),
+        ({"shape": {"scorer_width": -1}}, "scorer_width=-1: nothing can be trained"),
+        ({"lr": -1}, "lr=-1 is not a rate; give 0 or more"),
+        ({"lr": np.nan}, "lr=nan is not a rate"),
+        ({"fusion_lr": -1.0}, "fusion_lr=-1.0 is not a rate"),
+        ({"weight_decay": -1}, "weight_decay=-1 is not a rate"),
     ],
 )
 def test_numbers_that_train_nothing_are_refused(bad, says):
@@ -495,4 +495,4 @@ def test_frames_named_text_stand_for_the_words_and_that_is_said(caplog):
     own = replace(corpus, sequences={**corpus.sequences, "text": frames})
     data = build(own, ["text"])
     assert data.dims["text"] == 2 * len(frames.columns)
-    assert "the frames named 'text' stand for its words" in caplog.text
+    assert "the frames named 'text' replace its words" in caplog.text

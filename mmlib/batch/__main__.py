@@ -259,7 +259,11 @@ def print_comparison(given: Namespace, console: Console) -> int:
         columns = ["dataset", "model", "variant", "metric", *table.columns[len(results.PLACE) :]]
         _print_frame(shown[[c for c in columns if c in shown and shown[c].notna().any()]], console)
     origin = runs.differences(given.a, given.b)
-    console.print("Made by the same code, versions and data" if origin.empty else "Made by others:")
+    console.print(
+        "Made by the same code, versions and data"
+        if origin.empty
+        else "Made by different code, versions or data:"
+    )
     if len(origin):
         _print_frame(origin, console)
     return 0

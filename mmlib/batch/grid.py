@@ -101,7 +101,7 @@ def _notebooks(file: Document, given: object) -> dict[Path, dict]:
         file.at("notebooks", i)
         for path in select([str(name)]):
             if path in notebooks:
-                raise ValueError(f"{path.stem} stands twice")
+                raise ValueError(f"{path.stem} is listed twice")
             notebooks[path] = declared(path)
     if not notebooks:
         raise ValueError("an empty grid: no notebook")
@@ -126,7 +126,7 @@ def _axis(grid: Grid, file: Document, section: str, columns: Mapping[str, list])
         rows.append(dict(zip(columns, row, strict=True)))
         values = tuple(str(v) if isinstance(v, list | dict) else v for v in row)
         if values in seen:
-            raise ValueError(f"duplicate point: {rows[-1]} stands twice")
+            raise ValueError(f"duplicate point: {rows[-1]} is listed twice")
         seen.add(values)
     return rows
 

@@ -114,4 +114,6 @@ def _refuse_mixed(options: argparse.Namespace) -> None:
     if options.filter and not options.grid:
         raise ValueError("--filter chooses among the points of a grid: name one")
     if options.resume and options.fresh:
-        raise ValueError("--resume keeps what --fresh would execute: give one of both")
+        raise ValueError(
+            "--resume keeps the results that --fresh would replace: give one of the two"
+        )

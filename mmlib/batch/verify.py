@@ -65,7 +65,7 @@ def _refuse_elsewhere(name: str, value: object) -> None:
         path = Path(os.path.expanduser(value))
         read = os.path.isfile(files.ROOT / path) or sources.is_encoder(value)
         if (path.is_absolute() or ".." in path.parts) and not read:
-            raise ValueError(f"{name} = {value!r} leads out of the project, to no file to read")
+            raise ValueError(f"{name} = {value!r} is a path outside the project; name one inside")
 
 
 def scratch() -> tempfile.TemporaryDirectory:

@@ -95,7 +95,7 @@ def build(
     x = scaler.apply(x, present)
     if from_file:
         if any(corpus.text or ()):
-            log.warning("%s: the frames named 'text' stand for its words, which are not read; give "
+            log.warning("%s: the frames named 'text' replace its words, which are not read; give "
                         "them another name to use both", corpus.name)  # fmt: skip
         about = {"text": "token features of the file", "encoder": {}}
     else:

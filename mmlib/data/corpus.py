@@ -127,7 +127,7 @@ class Corpus:
             if not name.isidentifier() or name in ("constant", "a", "b"):
                 raise DataError(
                     f"modality {name!r}: choose another name, of letters, digits, '_'; 'a' and 'b' "
-                    "are DyFuLM's encoders, 'constant' is a modality that tells nothing"
+                    "are DyFuLM's encoders, 'constant' is a modality whose frames are all 1"
                 )
 
     def __len__(self) -> int:

@@ -59,11 +59,12 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # torch, zipfile or the unpickler may raise anything for damaged bytes
-        raise ValueError(f"{path} is damaged; delete it to start anew") from None
+        raise ValueError(f"{path} is damaged; delete the file to start anew") from None
     names = {"config", *PARTS, *(f.name for f in fields(Progress))}
     if not isinstance(state, dict) or set(state) != names:
         raise ValueError(
-            f"{path} is no state of this version; use another folder, or delete it to start anew"
+            f"{path} was written by another version of this project; use another folder, or "
+            "delete the file to start anew"
         )
     return state
 
@@ -79,8 +80,8 @@ def restore(folder: Path, config: Config, parts: Mapping[str, Any]) -> Progress:
     for name, value in defining(config).items():
         if (there := state["config"].get(name)) != value:
             raise ValueError(
-                f"{path} is of a run with {name}={there!r}, not {value!r}; "
-                "go on with that, use another folder, or delete it to start anew"
+                f"{path} belongs to a run with {name}={there!r}, and this one has {value!r}; use "
+                "the first value, another folder, or delete the file to start anew"
             )
     try:
         for name, part in parts.items():
@@ -89,8 +90,8 @@ def restore(folder: Path, config: Config, parts: Mapping[str, Any]) -> Progress:
         raise
     except (KeyError, RuntimeError, TypeError, ValueError):  # each part raises its own errors
         raise ValueError(
-            f"{path} is of another model, though the configuration is the same: an "
-            "encoder's files have changed; use another folder, or delete it to start anew"
+            f"{path} belongs to another model, though the configuration is the same: an encoder's "
+            "files have changed; use another folder, or delete the file to start anew"
         ) from None
     return Progress(**{f.name: state[f.name] for f in fields(Progress)})
 
@@ -119,8 +120,8 @@ def load_weights(folder: Path, model: nn.Module) -> dict[str, Tensor]:
     for name in sorted(here.keys() | there.keys()):
         if here.get(name) != there.get(name):
             raise ValueError(
-                f"{path} is of another model: {name} is {there.get(name)} there, "
-                f"{here.get(name)} here; use the configuration that it was trained with"
+                f"{path} belongs to another model: the shape of {name} is {there.get(name)} in the "
+                f"file, {here.get(name)} in this model; use the configuration of its training"
             )
     return weights
 

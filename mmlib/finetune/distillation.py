@@ -67,9 +67,9 @@ def _problem(given: Sequence[np.ndarray], n: int) -> str:
         if values.shape != shape:
             return f"{name} has shape {values.shape}, not {shape}"
         if not ((values >= 0) & (values <= 1)).all():
-            return f"{name} holds what is not between 0 and 1"
+            return f"{name} has values outside 0 to 1"
         if values.ndim == 2 and abs(values.sum(axis=1) - 1).max(initial=0) > 1e-3:
-            return f"{name} does not sum to 1"
+            return f"the probabilities of {name} do not sum to 1"
     return ""
 
 

@@ -1,5 +1,7 @@
 """Many recordings into one corpus folder: parallel, resumable, with a list of what was skipped."""
 
+import glob
+import re
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,6 +25,7 @@ MEDIA = (
     *(".mp4", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".mpg"),
 )
 EXPORTS = (".csv", ".txt", ".tsv")
+TAGGED = re.compile(r"\.[a-z]{2,3}(-\w+)?\.(json|vtt|srt|txt)$", re.IGNORECASE)  # a language
 REMEDY = (
     f"({', '.join(TRANSCRIPTS)}); write one, or run a speech recogniser, e.g. whisper "
     "--word_timestamps True --output_format json"
@@ -98,7 +101,9 @@ def attempt(job: Job, out: Path, options: Options, progress: bool = False) -> st
         if not _done(job, target, options):
             target.unlink(missing_ok=True)  # of other files or settings
             if job.transcript is None:
-                raise DataError(f"{job.media}: no transcript named like it {REMEDY}")
+                raise DataError(
+                    f"{job.media}: no transcript named like it, or several languages {REMEDY}"
+                )
             clip = build(job.media, job.transcript, job.faces, job.name, options, progress)
             lost = Counter({"clips without a face export": job.faceless})
             save_clip(replace(clip, counts=+(lost + Counter(clip.counts))), out)
@@ -130,14 +135,21 @@ def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str |
 
 
 def _beside(media: Path, inner: Path, where: Path | str, suffixes: Sequence[str]) -> Path | None:
-    """The file `where`, or the one in that folder named like the recording."""
+    """The file `where`, or the one in that folder named like the recording.
+
+    A transcript may also be named by its language, clip.en.vtt, if it is the only one.
+    """
     where = Path(where)
     if not where.is_dir():
         return where
     paths = [where / inner, where / inner.name]
     endings = [ending for suffix in suffixes for ending in (suffix, suffix.upper())]
     named = (path.with_suffix(ending) for path in paths for ending in endings)
-    return next((path for path in named if path.is_file() and path != media), None)
+    if found := next((path for path in named if path.is_file() and path != media), None):
+        return found
+    tagged = {p for path in paths for p in path.parent.glob(f"{glob.escape(path.stem)}.*")}
+    tagged = [p for p in tagged if suffixes is TRANSCRIPTS and TAGGED.search(p.name)]
+    return tagged[0] if len(tagged) == 1 else None
 
 
 def _done(job: Job, target: Path, options: Options) -> bool:

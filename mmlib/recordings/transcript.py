@@ -22,6 +22,9 @@ PAUSE = 1.0  # seconds of silence that end an utterance
 LONGEST = 20.0  # seconds; a sentence that goes on is cut between words
 SLIP = 0.5  # seconds by which a time may run backwards or leave the clip
 WINDOW = 30.0  # seconds that Whisper hears at once: its last words may end in the padding
+UNSPACED = re.compile(
+    r"(?<=[\u3000-\u9fff\uff00-\uffef])\0|\0(?=[\u3000-\u9fff\uff00-\uffef])"
+)  # Chinese, Japanese
 ABBREVIATED = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e)\.$", re.IGNORECASE)
 
 
@@ -108,7 +111,8 @@ def _utterances(pieces: Iterable[Piece]) -> list[Utterance]:
 
 
 def _utterance(pieces: list[Piece]) -> Utterance:
-    text, end = " ".join(piece.text for piece in pieces), max(piece.end for piece in pieces)
+    text = UNSPACED.sub("", "\0".join(piece.text for piece in pieces)).replace("\0", " ")
+    end = max(piece.end for piece in pieces)
     return Utterance(text, pieces[0].start, end, pieces[0].speaker, tuple(pieces))
 
 

@@ -187,14 +187,14 @@ def _check(entries: list[dict], keys: tuple[str, ...], place: tuple[str, ...], n
         at = tuple(entry[key] for key in place)
         where = " ".join(map(str, at))
         if at in seen:
-            raise ValueError(f"{where}: the row stands twice")
+            raise ValueError(f"{where}: there are two such rows; give one")
         seen.add(at)
         _check_names(entry, notebook, where)
         numbers = [v for k, v in entry.items() if k not in (*place, "per_seed", "direction")]
         if not all(math.isfinite(x) for x in (*numbers, *entry.get("per_seed", []))):
             raise ValueError(f"{where}: NaN or infinity among {numbers}")
         if entry["ci_low"] > entry["ci_high"]:
-            raise ValueError(f"{where}: the interval is upside down")
+            raise ValueError(f"{where}: the lower end of the interval, ci_low, is above ci_high")
         if len(entry.get("per_seed", [])) != entry.get("n_seeds", 0):
             raise ValueError(f"{where}: n_seeds is not the number of values in per_seed")
 

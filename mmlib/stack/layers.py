@@ -105,7 +105,7 @@ class Masks:
         """rates (s,): share of values set to zero, in [0, 1); ValueError outside this range."""
         for rate in rates:
             if not 0 <= round(256 * rate) < 256:
-                raise ValueError(f"a dropout rate of {rate} drops all or nothing; use 0 to 0.99")
+                raise ValueError(f"dropout rate {rate}: give one from 0 to 0.99")
         self.streams = streams
         self.cuts = torch.tensor([round(256 * rate) for rate in rates], dtype=torch.uint8)
         self.idle = not self.cuts.any()

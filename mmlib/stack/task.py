@@ -40,10 +40,12 @@ class Settings:
         sizes |= {name: v for name, v in self.shape.items() if not isinstance(v, str | bool)}
         for name, value in sizes.items():
             if not value > 0:
-                raise ValueError(f"{name}={value} trains nothing; it must be above 0")
+                raise ValueError(
+                    f"{name}={value}: nothing can be trained with that; give more than 0"
+                )
         for name in ("lr", "fusion_lr", "weight_decay"):
             if not 0 <= getattr(self, name) < np.inf:
-                raise ValueError(f"{name}={getattr(self, name)} is no rate; use 0 or more")
+                raise ValueError(f"{name}={getattr(self, name)} is not a rate; give 0 or more")
 
 
 def same_shape(settings: Sequence[Any], fields: Sequence[str]) -> None:

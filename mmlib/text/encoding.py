@@ -90,8 +90,9 @@ def encode(
     report: return `(features, Report)`.
 
     The features of a text do not depend on the other texts: in float32 on a CPU they are identical
-    to the last bit in any batch (`mmlib.text.attention`), otherwise within 1e-5. ValueError for an
-    empty text, an unknown option, or an encoder that cannot be loaded.
+    to the last bit in any batch (`mmlib.text.attention`), on a GPU within 1e-5. In bfloat16 the
+    rounding may depend on the batch (cosine above 0.9999). ValueError for an empty text, an unknown
+    option, or an encoder that cannot be loaded.
     """
     start, texts = time.perf_counter(), _checked(texts)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -50,6 +51,16 @@ def table(
         words = f"missing column(s) {', '.join(missing[:5])}"
         raise DataError(f"{path.name}: {words}; fetch or make it again")
     return rows[columns]
+
+
+def check_names(names: Iterable[str]) -> None:
+    """DataError if two columns have one name: pandas would give the second another.
+
+    Numbers are no names: they are the first row of a file without a header.
+    """
+    counts = Counter(str(name).strip() for name in names if name == name)
+    if twice := [name for name, n in counts.items() if n > 1 and re.search(r"[^\W\d]", name)]:
+        raise DataError(f"two columns are called {twice[0]}; rename one")
 
 
 def numbers(path: Path, rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
@@ -113,11 +124,11 @@ def _separated(
         check_size(path, CELL * columns * max(text.count("\n"), text.count("\r")))
         if header and columns != len(header):
             raise DataError(f"{columns} cells in line 1; expected {', '.join(header)}")
+        how = {"sep": separator, "dtype": str, "keep_default_na": False, **quoting(text, separator)}
         names = {"names": list(header), "header": None} if header else {}
-        rows = pd.read_csv(
-            io.StringIO(text), sep=separator, dtype=str, keep_default_na=False,
-            **names, **quoting(text, separator),
-        )  # fmt: skip
+        if not header:
+            check_names(pd.read_csv(io.StringIO(text), header=None, nrows=1, **how).iloc[0])
+        rows = pd.read_csv(io.StringIO(text), **names, **how)
         rows.attrs["encoding"] = encoding
     if not isinstance(rows.index, pd.RangeIndex):  # pandas takes extra cells for row names
         raise DataError(

@@ -24,6 +24,7 @@ from mmlib.data.readers.tables import read_mosei, read_mosi
 
 WIDTHS = {"covarep": (74,), "facet": (35, 47)}  # allowed columns, by a part of the file name
 TOLERANCE = 1e-5  # seconds; a shorter overlap does not count, as in the SDK's align
+UNITS = 100  # ratio of the times of two files; beyond it one is in milliseconds
 _ALIGNED = re.compile(r"(.+)\[\d+\]")  # keys that the SDK's align writes
 
 
@@ -161,7 +162,7 @@ def _cut(modality: str, path: Path, segments: list[Segment], notes: list[str]) -
     rows: dict[str, list[int]] = {}
     for i, segment in enumerate(segments):
         rows.setdefault(segment.key, []).append(i)
-    frames, owner, widths, size = [], [], {}, 0
+    frames, owner, widths, size, spans = [], [], {}, 0, []
     for key, features, intervals in _in_order(_read(path, rows)):
         widths.setdefault(features.shape[1], []).append(key)
         for i in rows[key]:
@@ -171,12 +172,23 @@ def _cut(modality: str, path: Path, segments: list[Segment], notes: list[str]) -
             owner.append(np.full(overlaps.sum(), i))
             size += frames[-1].nbytes
             check_size(path, size)  # checked here because segments may share frames
+        spans.append(intervals.max(initial=0) / max(segments[i].end for i in rows[key]))
     if not frames:
         raise DataError(f"{path.name}: none of the labelled videos is in it; fetch it again")
     _check_widths(path, widths)
+    _check_units(path, float(np.median(spans)), float(np.median(list(map(len, frames)))))
     frames, owner = np.concatenate(frames), np.concatenate(owner)
     columns = names(modality, frames.shape[1])
     return pack(modality, frames, owner, len(segments), columns, notes)
+
+
+def _check_units(path: Path, span: float, frames: float) -> None:
+    """DataError if the frames' times reach `span` times as far as the labels', by another unit."""
+    if span < 1 / UNITS or (span > UNITS and frames <= 1):  # one long video may be labelled briefly
+        raise DataError(
+            f"{path.name}: its times reach {span:.3g} times as far as the labels'; write both "
+            "in seconds"
+        )
 
 
 def _check_widths(path: Path, widths: dict[int, list[str]]) -> None:

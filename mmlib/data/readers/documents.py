@@ -108,7 +108,9 @@ class Document:
     def __init__(self, path: Path) -> None:
         self.path, self.place = path, ()
         try:
-            self.top, self.content = parse(path.read_text())
+            self.top, self.content = parse(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from None
         except (OSError, ValueError, yaml.YAMLError) as error:
             if mark := getattr(error, "problem_mark", None):
                 raise ValueError(f"{path}:{mark.line + 1}: {error.problem}") from error

@@ -23,6 +23,7 @@ from mmlib.data.corpus import DataError
 from mmlib.data.readers.border import check_size, most, readable
 from mmlib.data.readers.cells import (
     cell,
+    check_names,
     decoded,
     header_of,
     is_gzip,
@@ -71,18 +72,12 @@ def opened(table: Path | str, encoding: str | None = None) -> Iterator[Stream]:
         rows = 0
         with readable(path, "cannot be read", "mend it, or fetch it again"):
             for chunk in read():
-                _check_names(chunk.columns)
+                check_names(chunk.columns)
                 columns |= dict.fromkeys(chunk.columns)
                 rows += len(chunk)
         if not rows:
             raise DataError(f"{path.name}: no row; name a table that has some")
         yield Stream(path.name, tuple(columns), rows, read)
-
-
-def _check_names(names: Iterable[str]) -> None:
-    names = pd.Series(names).str.strip()
-    if twice := [*names[names.duplicated()]]:
-        raise DataError(f"two columns are called {twice[0]}; rename one")
 
 
 def _reader(path: Path, copy: Path, encoding: str | None) -> Reader:
@@ -170,8 +165,8 @@ def _of_cells(path: Path, copy: Path, suffix: str) -> Reader:
             how |= quoting(whole, separator)
 
     def read() -> Iterator[pd.DataFrame]:
-        names = pd.read_csv(io.StringIO(rest), header=None, nrows=1, **how).iloc[0].fillna("")
-        _check_names(names[names != ""])  # of two equal ones pandas would call the second another
+        names = pd.read_csv(io.StringIO(rest), header=None, nrows=1, **how).iloc[0]
+        check_names(names)
         with copy.open("rb") as file:
             file.seek(len(head.encode()) - len(rest.encode()))
             for rows in pd.read_csv(file, skip_blank_lines=columns > 1, chunksize=ROWS, **how):
