@@ -1,7 +1,7 @@
 """What smaller readers cost beside the pair, and how well each does: notebook 12's stored tables.
 
     python tests/benchmarks/compression.py cost
-    python tests/benchmarks/compression.py frontier FOLDER   # with compression-2, -3, -4, -6
+    python tests/benchmarks/compression.py frontier FOLDER   # with compression-2, -3, -3-last, ...
     python tests/benchmarks/compression.py kept --reviews 2000
     python tests/benchmarks/compression.py precision --reviews 2000
     python tests/benchmarks/compression.py students FOLDER   # with teacher.npz
@@ -9,12 +9,13 @@
 
 `cost` needs no data: reviews are made of random tokens, every reader runs in each round, and what
 counts is CPU time of the process and its ratio to that of the pair in the same round. `frontier`
-reads what `python -m mmlib.finetune papermill_runs/finetune/compression-K.yaml` left in
-FOLDER/compression-K, adds word vectors alone and a bag of words learnt from the same reviews, and
-scores the validation split. `kept` reads the test split with the model in mmlib/dyfulm/weights,
-`precision` does so in float32, bfloat16 and with 8-bit weights. `students` trains MiniLM's first
-layers on SST-5, each depth with and without the teacher whose soft targets `python -m
-mmlib.finetune.teacher` left in FOLDER; `sst5` scores them. What is done is not done again.
+reads what `python -m mmlib.finetune papermill_runs/finetune/compression-K.yaml --seed S` left in
+FOLDER/compression-K (seed 0) or FOLDER/compression-K-S, adds word vectors alone and a bag of words
+learnt from the same reviews, and scores the validation split. `kept` reads the test split with the
+model in mmlib/dyfulm/weights, `precision` does so in float32, bfloat16 and with 8-bit weights.
+`students` trains MiniLM's first layers on SST-5, each depth with and without the teacher whose soft
+targets `python -m mmlib.finetune.teacher` left in FOLDER; `sst5` scores them. What is done is not
+done again.
 """
 
 import argparse
@@ -48,6 +49,12 @@ from mmlib.text.encoder import load as load_encoder
 
 RUN, NOTEBOOK = "compression-hotel", "compression"
 LAYERS, LENGTHS, ROUNDS, BATCH = (2, 3, 4, 6), (32, 128, 384), 9, 8
+CHOSEN = {
+    **{f"{k} layers": f"compression-{k}" for k in LAYERS},
+    "3 layers, last only": "compression-3-last",
+    "3 layers, no guidance": "compression-3-no-guidance",
+    "3 layers, plain": "compression-3-plain",  # neither layer fusion nor guidance
+}  # variant -> name of its configuration
 EPOCHS, RATE = 3, 3e-3  # of the word vectors
 DISTILLED = "compression-sst5"  # run and configuration
 DEPTHS, SEEDS, TEACHER = (3, 2, 6, 4), 1, ("minilm", "mpnet")
@@ -127,14 +134,13 @@ def frontier(folder: Path) -> None:
     valid = corpus.take(corpus.rows("valid"))
     known, weights = goal.take(corpus.rows("valid")), natural(valid)
     answers = {}
-    for k in LAYERS:
-        path = folder / f"compression-{k}" / "valid.npz"
-        if not path.exists():
-            print(f"{path} is missing: left out")
-            continue
-        with np.load(path) as arrays:
-            assert arrays["ids"].tolist() == list(valid.ids)
-            answers[f"single_a:{k} layers"] = Targets(*(arrays[n][None] for n in Targets._fields))
+    for variant, name in CHOSEN.items():
+        runs = [folder / name, *(folder / f"{name}-{seed}" for seed in range(1, 10))]
+        runs = [run for run in runs if (run / "valid.npz").exists()]
+        if runs:
+            answers[f"single_a:{variant}"] = members(runs, "valid", list(valid.ids))
+        else:
+            print(f"{name} is not finished: left out")
     answers["single_a:word vectors"] = word_vectors(corpus, goal)["valid"]
     without_test = corpus.take(np.flatnonzero(corpus.split != "test"))
     rest = goal.take(np.flatnonzero(corpus.split != "test"))
