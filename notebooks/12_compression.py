@@ -67,6 +67,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertModel
 
+# %%
 from mmlib.data import load
 from mmlib.data.targets import Targets, constant, targets
 from mmlib.dyfulm import bag_of_words, kept
@@ -103,8 +104,14 @@ def operations(k: int, t: int, d: int, f: int) -> int:
     return 2 * k * t * (4 * d * d + 2 * d * f + 2 * t * d)
 
 
+# %% [markdown]
+# The check counts the operations of a model of random numbers. Fused attention would not be
+# counted, so attention is "eager" here.
+
+
+# %%
 def counted(k: int, t: int, d: int, f: int) -> int:
-    """The same, counted in a model of random numbers; fused attention would not be counted."""
+    """The same, counted."""
     shape = dict(num_hidden_layers=k, hidden_size=d, intermediate_size=f, num_attention_heads=4)
     config = BertConfig(vocab_size=10, attn_implementation="eager", **shape)
     model = BertModel(config, add_pooling_layer=False).eval()
@@ -113,8 +120,11 @@ def counted(k: int, t: int, d: int, f: int) -> int:
     return counter.get_total_flops()
 
 
+# %%
 for k, t in ((1, 32), (3, 32), (3, 128)):
     assert abs(counted(k, t, 64, 256) / operations(k, t, 64, 256) - 1) < 0.01, (k, t)
+
+# %%
 print("a review of 128 tokens, MiniLM's width, in millions of operations:")
 print({k: round(operations(k, 128, 384, 1536) / 1e6) for k in (1, 2, 3, 4, 6)})
 
@@ -130,8 +140,12 @@ print({k: round(operations(k, 128, 384, 1536) / 1e6) for k in (1, 2, 3, 4, 6)})
 # %%
 corpus = load(dataset).sample(utterances)
 goal = targets(corpus)
+
+# %%
 words = [corpus.text[i] for i in corpus.rows("train")]
 source = made.named(encoder, words)
+
+# %%
 valid, test = (corpus.take(corpus.rows(split)) for split in ("valid", "test"))
 known = {split: goal.take(corpus.rows(split)) for split in ("valid", "test")}
 
@@ -147,18 +161,25 @@ def trained(k: int) -> dict[str, dict[str, np.ndarray]]:
         return {split: dict(np.load(Path(folder) / f"{split}.npz")) for split in ("valid", "test")}
 
 
+# %%
 predictions = {f"{k} layer{'s' * (k > 1)}": trained(k) for k in map(int, depths.split())}
 
 # %%
 shape = load_encoder(source)[0].config
 size = max_length, shape.hidden_size, shape.intermediate_size
 cost = {name: operations(int(name.split()[0]), *size) / 1e6 for name in predictions}
+
+# %%
 heads = Targets._fields
 answers = {name: Targets(*map(p["test"].get, heads)) for name, p in predictions.items()}
 answers["tfidf"] = bag_of_words.learn(corpus, goal).predict(test)
 answers["constant"] = constant(goal.take(corpus.rows("train")), len(test))
+
+# %%
 scores = {name: all_scores(one, known["test"]) for name, one in answers.items()}
 table = pd.DataFrame(scores).map(np.mean).T
+
+# %%
 table.insert(0, "mega_operations", pd.Series(cost))
 table[["mega_operations", "acc_coarse", "acc_fine", "mae"]].round(2)
 
@@ -176,10 +197,12 @@ def knee(cost: np.ndarray, accuracy: np.ndarray) -> int | None:
     return int(above.argmax()) if above.max() > 1e-9 and accuracy[-1] > accuracy[0] else None
 
 
+# %%
 assert knee(np.arange(5.0), np.array([0, 0.8, 0.9, 0.95, 1.0])) == 1  # bends at the second point
 assert knee(np.arange(5.0), np.arange(5.0)) is None  # a straight line has none
 
 
+# %%
 def frontier(x: np.ndarray, accuracies: dict[str, np.ndarray], names: list[str], xlabel: str):
     """Accuracy against cost, a line a task; the names stand at the points of the first."""
     figure = plots.curves(x, accuracies, xlabel=xlabel, ylabel="accuracy")
@@ -193,6 +216,8 @@ def frontier(x: np.ndarray, accuracies: dict[str, np.ndarray], names: list[str],
 depth_names = list(predictions)
 x = np.array([cost[name] for name in depth_names])
 lines = {head: table.loc[depth_names, f"acc_{head}"].to_numpy(float) for head in ("coarse", "fine")}
+
+# %%
 figure = frontier(x, lines, depth_names, "millions of operations a review")
 figure.axes[0].margins(y=0.15)
 figure.axes[0].set_title("Accuracy by number of layers, embedded reviews")
@@ -201,11 +226,15 @@ _ = plots.save(figure, "12_frontier", run)
 # %%
 bend = knee(x, lines["coarse"] + lines["fine"])
 gain = lines["fine"][-1] - lines["fine"][0]
+
+# %%
 print(
     f"From {depth_names[0]} to {depth_names[-1]}, {x[-1] / x[0]:.0f} times the operations, "
     f"fine accuracy changes by {gain:+.2f}; the bag of words has "
     f"{table.loc['tfidf', 'acc_fine']:.2f}."
 )
+
+# %%
 print(f"Knee: {depth_names[bend]}." if bend is not None else "No knee: no point above the line.")
 print(f"{len(test)} test reviews: differences below {1 / len(test) ** 0.5:.2f} are noise.")
 
@@ -224,12 +253,21 @@ tokenizer = load_encoder(made.named("minilm", words))[1]
 train = corpus.take(corpus.rows("train"))
 ids = tokenizer(list(train.text))["input_ids"]
 number = tokenizer.get_vocab()
+
+# %%
 kept_words = vocabulary.kept_tokens(number, tokenizer.all_special_tokens, ids, train.groups)
+
+# %% [markdown]
+# **Check**: every kept token follows the rule, counted from its words.
+
+# %%
 token_texts = [set(of_text) for of_text in ids]
 always = {*tokenizer.all_special_tokens, *vocabulary.ASCII, *(f"##{c}" for c in vocabulary.ASCII)}
-for token in set(kept_words) - always:  # the rule, from its words
+for token in set(kept_words) - always:
     n = [i for i, some in enumerate(token_texts) if number[token] in some]
     assert len(n) >= 20 and len({train.groups[i] for i in n}) >= 5, token
+
+# %%
 print(
     f"{len(kept_words)} of {len(tokenizer)} tokens stay for {len(train)} embedded reviews: "
     f"{384 * 2 * len(kept_words) / 1e6:.1f} MB of word vectors in 16 bits, "
@@ -252,6 +290,8 @@ print(
 # %%
 last = predictions[depth_names[-1]]
 heat = calibration.temperature(last["valid"]["p_fine"], known["valid"].fine)
+
+# %%
 sure = {
     "as trained": last["test"]["p_fine"],
     "cooled": calibration.cooled(last["test"]["p_fine"], heat),
@@ -259,6 +299,7 @@ sure = {
 assert (sure["cooled"].argmax(1) == sure["as trained"].argmax(1)).all()
 
 
+# %%
 def reliability(tables: dict[str, pd.DataFrame], title: str):
     """Accuracy against confidence, a line a kind of probability; the diagonal is honest."""
     figure, ax = plt.subplots(figsize=(4.6, 3.8))
@@ -270,6 +311,7 @@ def reliability(tables: dict[str, pd.DataFrame], title: str):
     return figure
 
 
+# %%
 lines_of = {name: calibration.reliability(p, known["test"].fine) for name, p in sure.items()}
 figure = reliability(lines_of, "Five classes; dotted: calibrated")
 _ = plots.save(figure, "12_reliability", run)
@@ -277,6 +319,8 @@ _ = plots.save(figure, "12_reliability", run)
 # %%
 errors = {name: calibration.ece(p, known["test"].fine) for name, p in sure.items()}
 print(f"T = {heat:.2f}: ECE {errors['as trained']:.2f} as trained, {errors['cooled']:.2f} cooled.")
+
+# %%
 helps = errors["cooled"] < errors["as trained"]
 print(f"On the test split the temperature {'improves' if helps else 'worsens'} the calibration.")
 
@@ -286,6 +330,8 @@ rows = []
 for name, one in answers.items():
     model, variant = (name, "full") if name in ("tfidf", "constant") else ("single_a", name)
     rows += results.rows(one, known["test"], test.groups, model=model, variant=variant, **place)
+
+# %%
 used = dict(dataset=dataset, utterances=utterances, encoder=encoder, depths=depths)
 used |= dict(epochs=epochs, max_length=max_length)
 _ = results.save(rows, run, "12_compression", parameters=used, checksums=dict(corpus.checksums))
@@ -311,8 +357,11 @@ def in_8_bits(w: torch.Tensor) -> tuple[torch.Tensor, float]:
     return (w / step).round(), step
 
 
+# %%
 model = kept.load()
 layer = model.student.encoder.encoder.layer[0].intermediate.dense.weight.detach()
+
+# %%
 q, step = in_8_bits(layer)
 assert q.abs().max() == 127 and (layer - step * q).abs().max() <= step / 2 * 1.001
 ratio = step / layer.std().item()
@@ -327,6 +376,8 @@ readings = {name: model.in_precision(name).read(test.text) for name in kept.PREC
 full = readings["float32"]
 same = {name: np.mean(r.fine.argmax(1) == full.fine.argmax(1)) for name, r in readings.items()}
 moved = {name: abs(r.intensity - full.intensity).mean() for name, r in readings.items()}
+
+# %% tags=["nbval-ignore-output"]
 pd.DataFrame({"same fine class": same, "intensity moves by": moved}).round(3)
 
 # %%
@@ -361,7 +412,11 @@ METRICS = ["acc_coarse", "acc_fine", "mae"]
 DIFFERENCE = ["metric", "diff", "ci_low", "ci_high", "p_holm"]
 is_stored = stored in results.runs()
 lines_stored = results.load(stored) if is_stored else pd.DataFrame(columns=list(results.ROW))
+
+# %%
 selected = lines_stored.query("split == 'valid'")
+
+# %%
 if len(selected):
     numbers = selected[["mean", "ci_low", "ci_high"]].to_numpy()
     selected = selected.assign(text=[f"{m:.3f} [{a:.3f}, {b:.3f}]" for m, a, b in numbers])
@@ -381,9 +436,18 @@ if len(prices):
 # %%
 deep = selected[selected["variant"].str.endswith(" layers")]
 by_depth = {m: deep[deep["metric"] == m].sort_values("variant") for m in METRICS}
-if by_depth["acc_fine"]["variant"].nunique() > 1:
+several = by_depth["acc_fine"]["variant"].nunique() > 1
+names, x = [], np.zeros(0)
+if several:
     names = by_depth["acc_fine"]["variant"].tolist()
     x = np.array([operations(int(name.split()[0]), 128, 384, 1536) / 1e6 for name in names])
+
+# %% [markdown]
+# The horizontal lines are the fine accuracy of the bag of words (dotted) and of the word vectors
+# (dashed).
+
+# %%
+if several:
     band = ["mean", "ci_low", "ci_high"]
     three = {m.removeprefix("acc_"): by_depth[m][band].to_numpy() for m in METRICS[:2]}
     figure = frontier(x, three, names, "millions of operations a review of 128 tokens")
@@ -396,12 +460,11 @@ if by_depth["acc_fine"]["variant"].nunique() > 1:
     _ = plots.save(figure, "12_frontier_stored", run)
 
 # %%
-if by_depth["acc_fine"]["variant"].nunique() > 1:
+if several:
     both = by_depth["acc_coarse"]["mean"].to_numpy() + by_depth["acc_fine"]["mean"].to_numpy()
     bend = knee(x, both)
     fine = dict(zip(names, by_depth["acc_fine"]["mean"], strict=True))
     print("Fine accuracy on validation: " + ", ".join(f"{n} {v:.3f}" for n, v in fine.items()))
-    print("Horizontal lines, fine accuracy: bag of words (dotted), word vectors (dashed).")
     print(f"Knee among what was trained: {names[bend]}." if bend else "No knee among these points.")
 
 # %% [markdown]
@@ -417,6 +480,9 @@ if len(final):
     natural = [f"{m}_natural" for m in METRICS]
     print(results.table(final, METRICS, ("model", "variant")).to_string())
     print(results.table(final, natural, ("model", "variant")).to_string())
+
+# %%
+if len(final):
     tests = results.load_comparisons(stored).query("split == 'test'")
     against = tests[tests["notebook"] == "compression-kept"]
     print(against[["b", *DIFFERENCE]].to_string(index=False))
@@ -439,6 +505,9 @@ if len(bins):
 bits = results.load_table(stored, "precision") if is_stored else pd.DataFrame()
 if len(bits):
     print(bits.to_string(index=False))
+
+# %%
+if len(bits):
     short = tests[tests["notebook"] == "compression-precision"]
     print(short[["a", *DIFFERENCE]].to_string(index=False, float_format="{:.4f}".format))
 
@@ -471,12 +540,17 @@ def divergence(p: torch.Tensor, logits: torch.Tensor, heat: float) -> torch.Tens
     return heat**2 * (soft * (soft.log() - (logits / heat).log_softmax(-1))).sum(-1)
 
 
+# %%
 torch.manual_seed(0)
 z, teacher = torch.randn(9, 5, requires_grad=True), torch.randn(9, 5).softmax(-1)
 three_heads = Output(z[None, :, :3], torch.zeros(1, 9), z[None], None, None, None, None)
+
+# %%
 soft = distillation.SoftTargets(teacher[:, :3], teacher, torch.zeros(9)).take(torch.arange(9))
 ours = distillation.soft_losses(three_heads, soft, 2.0)[0, 1]
 assert torch.isclose(ours, divergence(teacher, z, 2.0).mean())
+
+# %%
 divergence(z.detach().softmax(-1), z, 2.0).sum().backward()
 assert z.grad.abs().max() < 1e-5  # who says what its teacher says has nothing to learn
 
@@ -508,6 +582,9 @@ if len(taught):
     gaps_taught = gaps_taught[gaps_taught["split"] == "test"]
     shown = gaps_taught[["a", "b", *DIFFERENCE]]
     print(shown.to_string(index=False, float_format="{:.3f}".format))
+
+# %%
+if len(taught):
     fine = [pair for pair in gaps_taught.itertuples() if pair.metric == "acc_fine"]
     gained = {pair.b: pair for pair in fine if pair.a == f"{pair.b} distilled"}
 
@@ -528,9 +605,14 @@ if len(final) and "hotel" in results.runs():
     )
     student = final[final["model"] == "single_a"].set_index("metric")["mean"]
     gaps = student - whole.set_index("metric")["mean"]
+
+# %%
+if len(final) and "hotel" in results.runs():
     print("student minus pair, test: " + ", ".join(f"{m} {gaps[m]:+.3f}" for m in METRICS))
     reached = min(gaps["acc_coarse"], gaps["acc_fine"]) >= -0.005
     print("goal for accuracy: " + ("reached" if reached else "not reached"))
+
+# %%
 if len(prices):
     ratio = prices.query("reader == '3 layers'").set_index("tokens")["times_faster"]
     reached = "reached" if ratio.min() >= 8 else "not reached"
@@ -567,10 +649,14 @@ print(
     f"1. In small, on {dataset}: {len(depth_names)} depths, "
     f"fine accuracy {gain:+.2f} from the shallowest to the deepest."
 )
+
+# %%
 if len(prices):
     at = prices.query("tokens == 128").set_index("reader")["times_faster"]
     ratios = ", ".join(f"{name} {value:.1f}" for name, value in at.items() if name != "pair")
     print(f"2. At 128 tokens, times faster than the pair on one core: {ratios}.")
+
+# %%
 if len(final):
     best = final.query("metric == 'acc_fine'").set_index("model")["mean"]
     coarse = final.query("metric == 'acc_coarse_natural'").set_index("model")["mean"]
@@ -580,6 +666,8 @@ if len(final):
         f"its coarse accuracy is {coarse['single_a']:.3f}, that of the bag of words "
         f"{coarse['tfidf']:.3f}, that of the constant {coarse['constant']:.3f}."
     )
+
+# %%
 if len(bits):
     of, fine = bits.set_index("precision"), short[short["metric"] == "acc_fine"].set_index("a")
     eight = fine.loc["single_a:3 layers int8"]
@@ -588,6 +676,8 @@ if len(bits):
         f"{of.loc['int8', 'times_faster']} times as fast, and its fine accuracy changes by "
         f"{eight['diff']:+.3f} [{eight['ci_low']:+.3f}, {eight['ci_high']:+.3f}]."
     )
+
+# %%
 if len(taught):
     some = [f"{name.partition(':')[2]} {pair.diff:+.3f}" for name, pair in gained.items()]
     print(f"5. On SST-5 a frozen teacher changes fine accuracy by: {', '.join(some)}.")

@@ -87,6 +87,11 @@ MADE = (
     "At first we were disappointed because our room was not ready, but the staff gave us a free "
     "drink and a better room with a balcony. In the end we were very happy.",
 )
+
+# %% [markdown]
+# Yours replace them: the lines of `texts`, or the column of a table.
+
+# %%
 yours = bool(table or texts.strip())
 if table:
     with stream.opened(table) as rows:
@@ -114,6 +119,8 @@ print(f"{len(given)} texts, {sum(len(text.split()) for text in given)} words")
 found = score.predictions(reader, given)
 is_read = found["intensity"].notna().to_numpy()
 found["stars"] = found[[f"p_{k}" for k in kept.STARS]].to_numpy() @ np.array(kept.STARS)
+
+# %%
 shown = found[["coarse", "stars", "intensity", "p_negative", "p_neutral", "p_positive", "note"]]
 shown = shown.set_index(pd.Index([text[:40] for text in given], name="text"))
 shown.round(2)
@@ -136,6 +143,8 @@ coloured
 # %%
 sums = found.loc[is_read, [f"p_{name}" for name in reader.coarse]].sum(axis=1)
 assert np.allclose(sums, 1, atol=1e-3)
+
+# %%
 alone = score.predictions(reader, given[:1])
 assert np.allclose(alone["intensity"], found["intensity"][:1], atol=1e-3, equal_nan=True)
 print({name: int(n) for name, n in found["coarse"].value_counts().sort_index().items()})
@@ -156,14 +165,18 @@ print({name: int(n) for name, n in found["coarse"].value_counts().sort_index().i
 legible = [given[i] for i in np.flatnonzero(is_read)]
 effects = [words.occlusion(reader, text) for text in legible]  # (words, (w,)) a text
 strongest = int(np.argmax([np.ptp(effect) for _, effect in effects]))
+
+# %%
 tokens, effect = effects[strongest]
 figure = cards.words(tokens, effect, "lowered the stars", "raised the stars")
 _ = plots.save(figure, "13_words", run)
 
 # %%
-figure, axes = plt.subplots(figsize=(7, 3.2))
 order = np.argsort(-np.abs(effect))[:10][::-1]
 colours = [plots.look("daf" if effect[i] > 0 else "text").colour for i in order]
+
+# %%
+figure, axes = plt.subplots(figsize=(7, 3.2))
 axes.barh(range(len(order)), effect[order], color=colours)
 axes.set_yticks(range(len(order)), [f"{tokens[i]} ({i + 1})" for i in order])
 axes.axvline(0, color="black", lw=1)
@@ -173,8 +186,12 @@ _ = plots.save(figure, "13_effects", run)
 # %%
 top = tokens[order[-1]].strip(".,")
 whole = words.stars(reader, [legible[strongest]])[0]
-print(f"In this text ({whole:.1f} stars) the word '{top}' has the largest effect: "
-      f"{effect[order[-1]]:+.2f} stars.")  # fmt: skip
+print(
+    f"In this text ({whole:.1f} stars) the word '{top}' has the largest effect: "
+    f"{effect[order[-1]]:+.2f} stars."
+)
+
+# %%
 largest = [np.abs(e).max() for _, e in effects]
 print(f"Largest effect of a single word, by text: {', '.join(f'{x:.2f}' for x in largest)}")
 
@@ -198,8 +215,10 @@ browse([text[:40] for text in legible], draw, still=[strongest])
 
 # %%
 seen = found[is_read].iloc[strongest]
-print(f"Shown: coarse {seen['coarse']}, {seen['stars']:.1f} expected stars, "
-      f"intensity {seen['intensity']:.2f}.")  # fmt: skip
+print(
+    f"Shown: coarse {seen['coarse']}, {seen['stars']:.1f} expected stars, "
+    f"intensity {seen['intensity']:.2f}."
+)
 
 # %% [markdown]
 # <a id="4--are-these-words-faithful"></a>
@@ -230,17 +249,24 @@ def falls(text: str, effect: np.ndarray) -> np.ndarray:
     return np.stack([change[0], change[1:].mean(axis=0)])
 
 
+# %%
 change = np.array([falls(t, e) for t, (_, e) in zip(legible, effects, strict=True)])  # (n, 2, k)
+area = change.mean(axis=-1)  # (n, 2), mean height of each curve
+
+# %%
 lines = {"by effect": change[:, 0].mean(axis=0), "at random": change[:, 1].mean(axis=0)}
 figure = plots.curves(shares, lines, xlabel="share of words deleted", ylabel="change of the stars")
 figure.axes[0].set_title("Change of the score as words are deleted")
 _ = plots.save(figure, "13_deletion", run)
 
 # %%
-area = change.mean(axis=-1)  # (n, 2), mean height of each curve
+print(
+    f"Deleted by effect, words change the score by {area[:, 0].mean():.2f} stars on average, "
+    f"at random by {area[:, 1].mean():.2f}."
+)
+
+# %%
 faster = int((area[:, 0] > area[:, 1]).sum())
-print(f"Deleted by effect, words change the score by {area[:, 0].mean():.2f} stars on average, "
-      f"at random by {area[:, 1].mean():.2f}.")  # fmt: skip
 print(f"Deletion by effect changes the score faster for {faster} of {len(area)} texts.")
 if not yours:
     assert area[:, 0].mean() > area[:, 1].mean(), "the words are no better than random ones"
@@ -263,6 +289,8 @@ ODD = (
     "<p>The room was <b>very clean</b> and the staff were friendly &amp; helpful.</p>",
     "The room was clean and the staff were friendly. " * 60,
 )
+
+# %%
 odd = score.predictions(reader, ODD)
 odd.index = pd.Index(["German", "Chinese", "three words", "empty", "HTML", "very long"])
 odd[["coarse", "intensity", "cut", "note"]].round(2)
@@ -270,6 +298,8 @@ odd[["coarse", "intensity", "cut", "note"]].round(2)
 # %%
 silent = ["German", "Chinese", "three words", "empty"]
 assert odd.loc[silent, "intensity"].isna().all() and (odd.loc[silent, "note"] != "").all()
+
+# %%
 assert odd.loc["HTML", "note"] == score.HTML and odd.loc["HTML", "coarse"] == "positive"
 assert odd.loc["very long", "cut"] and not odd.loc["HTML", "cut"]
 print(f"{len(silent)} of {len(odd)} odd texts get a note and no prediction.")
@@ -286,6 +316,8 @@ print(f"{len(silent)} of {len(odd)} odd texts get a note and no prediction.")
 print(f"reads {reader.max_length} tokens of a text")
 for target, heat in reader.card["temperature"].items():
     print(f"temperature of {target}: {heat:.2f}")
+
+# %%
 kept_run = results.load("compression-hotel").query("split == 'test' and model == 'single_a'")
 shown = kept_run[kept_run["metric"].isin(["acc_coarse", "acc_fine", "mae"])]
 shown.set_index("metric")[["mean", "ci_low", "ci_high"]].round(3)
@@ -296,8 +328,10 @@ shown.set_index("metric")[["mean", "ci_low", "ci_high"]].round(3)
 # ## Takeaways
 
 # %%
-print(f"1. {int(is_read.sum())} of {len(given)} texts are read; expected stars from "
-      f"{found['stars'].min():.1f} to {found['stars'].max():.1f}.")  # fmt: skip
+print(
+    f"1. {int(is_read.sum())} of {len(given)} texts are read; expected stars from "
+    f"{found['stars'].min():.1f} to {found['stars'].max():.1f}."
+)
 print(f"2. The word with the largest effect: '{top}', {effect[order[-1]]:+.2f} stars.")
 print(f"   Deletion by effect: {area[:, 0].mean():.2f} stars; at random: {area[:, 1].mean():.2f}.")
 print(f"3. {len(silent)} of {len(odd)} odd texts get a note and no prediction.")

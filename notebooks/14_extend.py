@@ -90,6 +90,11 @@ class Bilinear(daf.Fusion):
 
 
 daf.register("bilinear", Bilinear)
+
+# %% [markdown]
+# It is trained like every other rule, here beside two of them.
+
+# %%
 rules = ("bilinear", "mean", "daf")
 fits = {rule: train.fit(data, train.Settings(rule), range(seeds)) for rule in rules}
 
@@ -97,6 +102,11 @@ fits = {rule: train.fit(data, train.Settings(rule), range(seeds)) for rule in ru
 shape = fits["bilinear"].model.beta.shape
 answers = {rule: fit.predict(test).score for rule, fit in fits.items()}  # (s, n)
 assert shape == (seeds, 1, fits["bilinear"].model.width) and shape[0] == len(answers["bilinear"])
+
+# %% [markdown]
+# The paired tests compare it with two other rules, over the same utterances and seeds.
+
+# %%
 place = dict(notebook="14_extend", dataset="synthetic", variant="tav", split="test")
 pairs = [("bilinear", "mean"), ("bilinear", "daf")]
 tests = results.comparisons(answers, pairs, test.label, test.groups, **place)
@@ -130,11 +140,15 @@ except ValueError as error:
 
 # %%
 metrics.add("far", lambda p, y: np.abs(p - y) > 1, better="lower")
+
+# %%
 rows = [
     row
     for rule, score in answers.items()
     for row in results.rows(score, test.label, test.groups, model=rule, **place)
 ]
+
+# %%
 tests = results.comparisons(answers, pairs, test.label, test.groups, **place)
 assert {"far", "mae"} <= {row["metric"] for row in rows} & {test["metric"] for test in tests}
 _ = plots.save(plots.intervals(pd.DataFrame(rows), "far"), "14_metric", run)
@@ -158,6 +172,8 @@ rng = np.random.default_rng(0)
 five = np.full(len(corpus), 5)  # frames of each utterance
 frames = np.repeat(corpus.label, five)[:, None] + rng.normal(0, 2, (five.sum(), 2))  # (t, d)
 pulse = Sequences(frames, five, ("rate", "change"))
+
+# %%
 with_pulse = replace(corpus, sequences={"pulse": pulse})
 four = features.build(with_pulse)
 heard = train.fit(four, train.Settings("daf"), range(seeds)).predict(four.take(four.rows("test")))
@@ -188,6 +204,8 @@ folder = tempfile.TemporaryDirectory()
 path = Path(folder.name) / "mine.csv"
 words = {1: "dreadful", 2: "poor", 3: "average", 4: "pleasant", 5: "wonderful"}
 things = ("room", "breakfast", "staff", "view", "bed", "price")
+
+# %%
 lines = [
     {"Comment": f"On day {day} the {thing} was {word}.", "Stars": stars, "Place": f"h{day}"}
     for day in range(20)
@@ -195,15 +213,25 @@ lines = [
     for stars, word in words.items()
 ]
 pd.DataFrame(lines).to_csv(path, index=False)
+
+# %% [markdown]
+# One call names the columns.
+
+# %%
 mine = load(str(path), text="Comment", label="Stars", group="Place", name="mine")
 {split: len(mine.rows(split)) for split in ("train", "valid", "test")}, mine.scale
 
 # %%
 new = ["The view was wonderful.", "The breakfast was dreadful.", "The price was average."]
 text = train.fit(features.build(mine, ["text"]), train.Settings("daf"), range(seeds))
+said = text.predict_texts(new).score.mean(0)
+
+# %%
 states = frozen.states(mine, "minilm", "minilm")  # one encoder twice: quick, and enough here
 stars = frozen.fit(states, targets(mine), frozen.Settings(), range(seeds))
-said, read = text.predict_texts(new).score.mean(0), stars.predict_texts(new).intensity.mean(0)
+read = stars.predict_texts(new).intensity.mean(0)
+
+# %%
 table = pd.DataFrame({"text": new, "DAF, -3 to 3": said, "DyFuLM, intensity": read}).round(1)
 table
 

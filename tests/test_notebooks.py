@@ -21,7 +21,7 @@ CHAPTERS = [path for path in SOURCES if path.stem[:2] in OPENED]
 PAPERS = ("https://arxiv.org/abs/2509.22729", "https://arxiv.org/abs/2512.01410")
 EMPTY_TABLE = re.compile(r"Empty DataFrame|Series\(\[\]|^\[\]$|^\{\}$", re.M)
 EMPTY_AXES = re.compile(r"<Figure size [\d.x]+ with 0 Axes>")
-SHORT = [path for path in CHAPTERS if path.stem < "12"]
+
 each_stored = pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
 each_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
@@ -112,7 +112,7 @@ def test_a_chapter_opens_with_a_picture_linked_contents_and_its_neighbours(path)
     assert ".ipynb)" in first
 
 
-@pytest.mark.parametrize("path", SHORT, ids=lambda path: path.stem)
+@each_chapter
 def test_code_cells_are_short(path):
     cells = [c.source for c in jupytext.read(path).cells if c.cell_type == "code" and c.source]
     lines = [len([line for line in cell.splitlines() if line.strip()]) for cell in cells]
