@@ -211,7 +211,7 @@ def test_a_members_masks_are_its_own():
 
 @pytest.mark.parametrize("rate", [-0.1, 1.0, 0.999])
 def test_impossible_rate(rate):
-    with pytest.raises(ValueError, match=f"rate of {rate}"):
+    with pytest.raises(ValueError, match=f"dropout rate {rate}: give one from 0 to 0.99"):
         none((rate,))
 
 

@@ -24,7 +24,7 @@ def check_size(path: Path, content: int, kind: str = "content") -> None:
     """DataError if `content`, in bytes, is more than a file of this size may have."""
     if content > most(path):
         raise DataError(
-            f"{path.name}: too large: its {path.stat().st_size} bytes expand to {content:.2g} "
+            f"{path.name}: too large, its {path.stat().st_size} bytes expand to {content:.2g} "
             f"of {kind}, more than {RATIO} times as many; fetch it again, or save it without "
             "compression"
         )
