@@ -1,8 +1,8 @@
 """COVAREP's 74 acoustic features from raw speech.
 
-One idea a file: pitch (SRH), gci (SEDREAMS), iaif and glottal (NAQ, QOQ, H1-H2, PSP), wavelets
-(MDQ, peakSlope), sinusoids, lf and rd, envelope (MCEP), phase (HMPD); stages puts them together.
-voice synthesises speech of known truth.
+Each file holds one method: pitch (SRH), gci (SEDREAMS), iaif and glottal (NAQ, QOQ, H1-H2, PSP),
+wavelets (MDQ, peakSlope), sinusoids, lf and rd, envelope (MCEP), phase (HMPD). stages runs them
+all. voice synthesises speech whose pitch, glottal shape and formants are known.
 """
 
 from mmlib import lazily

@@ -1,7 +1,7 @@
 """python -m mmlib.covarep RECORDINGS --out FOLDER: COVAREP features of WAV files and folders.
 
-python -m mmlib.covarep --agreement FOLDER: how near they are to the original's own output, .csv
-files beside the .wav files, as a table (`tests/agreement.py`).
+python -m mmlib.covarep --agreement FOLDER: a table of how closely they agree with the output of the
+original program, which is in .csv files beside the .wav files (`tests/agreement.py`).
 """
 
 import argparse
@@ -14,7 +14,7 @@ from mmlib.covarep.files import extract_files
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0: every recording has its features; 1: some failed; 2: nothing was done."""
+    """Exit status 0: every recording has its features; 1: some failed; 2: nothing was done."""
     parser = argparse.ArgumentParser(prog="python -m mmlib.covarep", description=__doc__)
     parser.add_argument("recordings", nargs="*", help="WAV files, or folders with such")
     parser.add_argument("--out", help="folder for the .csv files")

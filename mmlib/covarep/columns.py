@@ -2,11 +2,11 @@
 
 
 def numbered(prefix: str, n: int) -> tuple[str, ...]:
-    """prefix_0, prefix_1 .. of n columns."""
+    """Names of n columns: prefix_0, prefix_1 ..."""
     return tuple(f"{prefix}_{i}" for i in range(n))
 
 
-GROUPS = {  # features that one stage computes together
+GROUPS = {  # stage -> the features that it computes
     "pitch": ("F0", "VUV"),
     "glottal": ("NAQ", "QOQ", "H1H2", "PSP"),
     "mdq": ("MDQ",),

@@ -9,15 +9,15 @@ from functools import lru_cache
 import numpy as np
 from scipy import signal
 
-PIECE = 1 << 16  # samples of a long recording worked on together
+PIECE = 1 << 16  # samples of a long recording that are processed at once
 
 
 class CovarepError(ValueError):
-    """A recording from which the features cannot be computed; one line: what, and the remedy."""
+    """The features of a recording cannot be computed; its one line names the cause and a remedy."""
 
 
 def cached(window: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
-    """A window function that remembers the windows of usual lengths."""
+    """The window function with a cache for lengths up to 4096 samples."""
     remembered = lru_cache(maxsize=2048)(window)
     return lambda length: remembered(length) if length <= 4096 else window(length)
 
@@ -26,25 +26,25 @@ hann, hamming, blackman = cached(np.hanning), cached(np.hamming), cached(np.blac
 
 
 def rnd(value):
-    """Round to the nearest integer, halves away from zero (numpy rounds them to even)."""
+    """`value` rounded to the nearest integer, halves away from zero (numpy rounds them to even)."""
     rounded = np.sign(value) * np.floor(np.abs(value) + 0.5)
     return int(rounded) if np.ndim(value) == 0 else rounded.astype(np.int64)
 
 
 def wrap(phase: np.ndarray) -> np.ndarray:
-    """Phase in [-pi, pi]."""
+    """`phase` (rad) brought into [-pi, pi] by multiples of 2 pi."""
     return phase - 2 * np.pi * np.rint(phase / (2 * np.pi))
 
 
 def decibel(amplitude: np.ndarray) -> np.ndarray:
-    """20 log10 of a magnitude, finite at 0."""
+    """Level in dB: 20 log10 of the magnitude, finite at 0."""
     return 20 * np.log10(np.abs(amplitude) + np.finfo(float).tiny)
 
 
 def interpolate(known: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Values (f,) or (f, d) at increasing `known` positions, linearly at `wanted`, NaN outside.
+    """`values` interpolated linearly from `known` positions to the `wanted` ones, NaN outside.
 
-    numpy.interp holds the end values instead, and takes one column at a time.
+    values (f,) or (f, d), `known` increasing. numpy.interp repeats end values, of one column only.
     """
     left = np.clip(np.searchsorted(known, wanted, side="right") - 1, 0, max(len(known) - 2, 0))
     right = np.minimum(left + 1, len(known) - 1)
@@ -57,9 +57,9 @@ def interpolate(known: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np
 
 
 def windows(rows: np.ndarray, width: int, step: int = 1) -> np.ndarray:
-    """Pieces (..., i, width) of contiguous rows (..., n), one every `step`, without a copy.
+    """Windows (..., i, width) of contiguous rows (..., n), one every `step`, without a copy.
 
-    numpy's sliding_window_view takes longer than the work on short rows.
+    On short rows numpy's sliding_window_view takes longer than the work on its windows.
     """
     count = (rows.shape[-1] - width) // step + 1
     strides = *rows.strides[:-1], step * rows.itemsize, rows.itemsize
@@ -67,11 +67,11 @@ def windows(rows: np.ndarray, width: int, step: int = 1) -> np.ndarray:
 
 
 def peaks(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Interior local maxima of each row (f, n): row numbers and positions, in order.
+    """Local maxima of each row (f, n): their row numbers and positions, in order.
 
-    A plateau counts once, at its middle (rounded down); end points are never peaks.
+    A plateau counts once, at its middle (rounded down). End points are never peaks.
     """
-    # One call for all rows: a wall of +inf after each row is a peak itself, but makes none.
+    # One call for all rows: the +inf after each row is a peak itself, but adds none in the row.
     fence = np.full((len(rows), rows.shape[1] + 1), np.inf)
     fence[:, :-1] = rows
     row, position = np.divmod(signal.find_peaks(fence.ravel())[0], fence.shape[1])
@@ -82,11 +82,11 @@ def peaks(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def nearest(
     row: np.ndarray, position: np.ndarray, wanted_row: np.ndarray, wanted: np.ndarray
 ) -> np.ndarray:
-    """For each wanted position, the index of the nearest of sorted positions in the same row.
+    """For each wanted position the index of the nearest known position in the same row.
 
-    The left one of two equally near. A row without any gets one of another row.
+    Positions are sorted by row. Of two equally near the left; for an empty row, another row's.
     """
-    # Rows end to end on one axis.
+    # All rows are laid on one axis, far apart.
     far = 4 * (max(position.max(initial=0), wanted.max(initial=0)) + 1)
     known, wanted = row * far + position, wanted_row * far + wanted
     right = np.clip(np.searchsorted(known, wanted), min(1, len(known) - 1), len(known) - 1)
@@ -98,7 +98,7 @@ def nearest(
 def elliptic_highpass(edge: float, stop: float, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
     """Numerator and denominator of an elliptic high-pass, 3 dB ripple, 60 dB attenuation.
 
-    The order is what a transition from `stop` to `edge` (Hz, in either order) needs.
+    Its order is the lowest that gives a transition from `stop` to `edge` (Hz, in either order).
     """
     low, high = sorted((edge, stop))
     order, _ = signal.ellipord(high, low, 3, 60, fs=sample_rate)
@@ -106,7 +106,7 @@ def elliptic_highpass(edge: float, stop: float, sample_rate: int) -> tuple[np.nd
 
 
 def filtfilt(b: np.ndarray, a: np.ndarray, wave: np.ndarray) -> np.ndarray:
-    """Forwards and backwards, extended by 3 (order) samples; scipy's default is three more."""
+    """The wave filtered forwards and backwards, its ends extended by 3 orders (scipy: 3 more)."""
     pad = 3 * (max(len(a), len(b)) - 1)
     if len(wave) <= pad:
         raise CovarepError(f"recording of {len(wave)} samples: the filters need more than {pad}")

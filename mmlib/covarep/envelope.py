@@ -3,10 +3,10 @@
 A. Roebel, X. Rodet, "Efficient spectral envelope estimation and its application to pitch shifting
 and envelope preservation", DAFx 2005, with the larger steps of F. Villavicencio and A. Roebel.
 
-Spectra are real and even, so their cepstra are cosine sums, over bins 0..NYQUIST with the ends
-counted half. On BLOCK neighbouring bins all cosines of low quefrency are sums of a few functions:
-the sums over bins and over quefrencies go by way of these, at a fraction of a transform's cost.
-Single precision: with the mean level taken out it resolves a millionth of CLOSE.
+Log spectra are real and even. Their cepstra are therefore cosine sums over bins 0..NYQUIST, with
+both ends weighted by one half. Within BLOCK neighbouring bins, all cosines of low quefrency are
+sums of a few functions; computing with these costs a fraction of a transform. Arrays are of single
+precision, which resolves a millionth of CLOSE because the mean level is subtracted first.
 """
 
 from functools import lru_cache
@@ -18,19 +18,19 @@ from mmlib.covarep.lpc import batches
 from mmlib.covarep.sinusoids import BINS
 
 NYQUIST = BINS // 2
-CLOSE = 2 * np.log(10) / 20  # 2 dB: the envelope may lie this far below a peak
+CLOSE = 2 * np.log(10) / 20  # 2 dB, by which the envelope may lie below a peak
 MOST = 200  # iterations
-GROUP = 48  # frames of similar order iterated together: they stay in the processor's cache
+GROUP = 48  # frames of similar order iterated at once; more would not fit the processor's cache
 BLOCK = 64  # bins
-WIDE = NYQUIST + BLOCK  # bins 0..NYQUIST in whole blocks
+WIDE = NYQUIST + BLOCK  # bins, a multiple of BLOCK that holds 0..NYQUIST
 
 
 @lru_cache(maxsize=32)
 def factors(top: int) -> tuple[np.ndarray, np.ndarray]:
-    """The cosines cos(2 pi q k / BINS), q < top and k < WIDE, as a product of two thin matrices.
+    """The cosines cos(2 pi q k / BINS), q < top and k < WIDE, factored into two thin matrices.
 
-    Shared functions (j, BLOCK) within a block, and each cosine's weights on them in each block,
-    (top, blocks * j); their product is exact to a millionth.
+    They are the weights (top, blocks * j) of each cosine in each block, and the j functions
+    (j, BLOCK) that all blocks share. Their product is exact to a millionth.
     """
     k = np.arange(WIDE)
     cosines = np.cos(2 * np.pi / BINS * (np.arange(top)[:, None] * k % BINS))
@@ -43,7 +43,7 @@ def factors(top: int) -> tuple[np.ndarray, np.ndarray]:
 def cosine_sum(
     cepstra: np.ndarray, weights: np.ndarray, functions: np.ndarray, out: np.ndarray
 ) -> np.ndarray:
-    """Log spectra (f, WIDE) of cepstra (f, q), into `out`."""
+    """Log spectra (f, WIDE) of cepstra (f, q), written into `out`."""
     parts = (cepstra @ weights).reshape(-1, len(functions))
     np.matmul(parts, functions, out=out.reshape(-1, BLOCK))
     return out
@@ -54,7 +54,7 @@ def mean_cosines(spectrum: np.ndarray, weights: np.ndarray, functions: np.ndarra
     parts = (spectrum.reshape(-1, BLOCK) @ functions.T).reshape(len(spectrum), -1)
     j = len(functions)
     parts[:, :j] -= spectrum[:, :1] / 2 * functions[:, 0]
-    parts[:, -j:] = spectrum[:, NYQUIST, None] / 2 * functions[:, 0]  # nothing past NYQUIST
+    parts[:, -j:] = spectrum[:, NYQUIST, None] / 2 * functions[:, 0]  # no bins past NYQUIST
     return parts @ weights.T * np.float32(2 / BINS)
 
 
@@ -65,9 +65,9 @@ def power(spectrum: np.ndarray) -> np.ndarray:
 
 
 def lifters(order: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray]:
-    """`factors` up to the highest order; a Hamming taper (f, q) and the weights 1, 2, 2 .. (f, q).
+    """`factors` up to the highest order, a Hamming taper (f, q), and the weights 1, 2, 2 .. (f, q).
 
-    Both are 0 past each frame's order.
+    Taper and weights are 0 past each frame's order.
     """
     q = np.arange(order.max() + 1)
     weights, functions = factors(-(-len(q) // 16) * 16)
@@ -77,11 +77,11 @@ def lifters(order: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarra
 
 
 def smooth(spectrum: np.ndarray, level: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """True envelope of log spectra (f, WIDE): cepstrally smooth, no more than 2 dB below.
+    """True envelope (f, WIDE) of log spectra (f, WIDE): smooth, and at most 2 dB below them.
 
     Both are relative to `level` (f,). `order` (f,) counts cepstral coefficients; the frames should
-    be of similar order. Each frame takes steps towards the cepstrum of max(spectrum, envelope)
-    until it is close enough.
+    be of similar order. Each frame steps towards the cepstrum of max(spectrum, envelope) until no
+    bin is more than 2 dB below, or for MOST iterations.
     """
     tables, taper, twice = lifters(order)
     level = level.astype(np.float32)
@@ -89,12 +89,12 @@ def smooth(spectrum: np.ndarray, level: np.ndarray, order: np.ndarray) -> np.nda
     result, room = np.empty((2, *spectrum.shape), np.float32)
     state = np.zeros(twice.shape, np.float32)
     state[:, 0] = -level
-    rows = np.arange(len(order))  # of the frames still open
+    rows = np.arange(len(order))  # of the frames that still iterate
     for step in range(MOST):
         c = mean_cosines(raised, *tables) * twice
         low_power = np.vecdot(c, c) - c[:, 0] ** 2
-        # By Parseval the power past the order is known without those coefficients (the last of
-        # them, NYQUIST, which the original leaves out, is next to nothing).
+        # Parseval's theorem gives the power past the order without those coefficients. The last
+        # one, NYQUIST, is nearly 0; the original leaves it out.
         high_power = np.maximum(2 * (power(raised) - c[:, 0] ** 2) - low_power, 0)
         gain = 1 + np.sqrt(high_power / (low_power + (c[:, 0] + level[rows]) ** 2))
         state += gain[:, None] * taper * (c - state)
@@ -111,7 +111,7 @@ def smooth(spectrum: np.ndarray, level: np.ndarray, order: np.ndarray) -> np.nda
 
 
 def closed_up(kept: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
-    """The kept rows (f,) of the arrays, in any order, moved in place: few rows are copied."""
+    """The arrays' rows where `kept` (f,), in any order, moved in place so that few are copied."""
     count = np.count_nonzero(kept)
     holes, movers = np.flatnonzero(~kept[:count]), count + np.flatnonzero(kept[count:])
     for array in arrays:
@@ -120,10 +120,10 @@ def closed_up(kept: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
 
 
 def true_envelope(log_spectrum: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Log envelopes (f, NYQUIST + 1) above the harmonics of log amplitude spectra.
+    """Log envelopes (f, NYQUIST + 1) of log amplitude spectra of the same shape, ln amplitude.
 
-    `order` (f,) is the cepstral order, half the period in samples. Near 0 and half the rate the
-    spectrum is first replaced by a coarser envelope, because no harmonics lie there.
+    `order` (f,) is the cepstral order, half the period in samples. Near 0 and half the rate there
+    are no harmonics, so a coarser envelope first replaces the spectrum there.
     """
     enlarged = np.minimum(rnd(1.2 * np.minimum(order, NYQUIST - 1)), NYQUIST - 1)
     result = np.empty(log_spectrum.shape, np.float32)
@@ -146,9 +146,9 @@ def true_envelope(log_spectrum: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def warping(bins: int, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where on the linear axis 0..bins the mel axis' points lie: left neighbour and fraction."""
+    """Linear bins at the bins + 1 points of the mel axis: left neighbour and fraction."""
     linear = np.arange(bins + 1) * sample_rate / (2 * bins)
-    # 1000 mel at 1 kHz: the factor cancels but for the rounding of the last point.
+    # 1000 mel at 1 kHz. The factor cancels, but changes how the last point is rounded.
     mel = 1000 / np.log(1 + 1000 / 700) * np.log(1 + linear / 700)
     warped = sample_rate / 2 * mel / mel[-1]
     left = np.clip(np.searchsorted(warped, linear, side="right") - 1, 0, bins - 1)
@@ -160,7 +160,7 @@ def warping(bins: int, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=8)
 def cepstral_matrix(bins: int, order: int) -> np.ndarray:
-    """From log amplitudes at 0..bins to cepstral coefficients 0..order, (bins + 1, order + 1)."""
+    """Matrix (bins + 1, order + 1) from log amplitudes at bins 0..bins to cepstra 0..order."""
     k, q = np.arange(bins + 1), np.arange(order + 1)
     matrix = np.cos(np.pi / bins * (k[:, None] * q % (2 * bins))) / bins
     matrix[[0, -1]] /= 2
@@ -169,9 +169,9 @@ def cepstral_matrix(bins: int, order: int) -> np.ndarray:
 
 
 def warped_cepstrum(amplitude: np.ndarray, sample_rate: int, order: int) -> np.ndarray:
-    """Cepstrum (f, order + 1) on the mel scale of amplitudes (f, bins + 1) at 0..rate / 2.
+    """Mel cepstrum (f, order + 1) of amplitudes (f, bins + 1) at 0..rate / 2, natural log.
 
-    Coefficients from 1 on are doubled: they sum up the log amplitude as cosines. Natural log.
+    Coefficients from 1 on are doubled, so that their sum of cosines gives the log amplitude.
     """
     left, fraction = warping(amplitude.shape[1] - 1, sample_rate)
     matrix = cepstral_matrix(amplitude.shape[1] - 1, order)
@@ -185,7 +185,7 @@ def warped_cepstrum(amplitude: np.ndarray, sample_rate: int, order: int) -> np.n
 
 
 def mel_cepstra(log_spectrum: np.ndarray, f0: np.ndarray, sample_rate: int) -> np.ndarray:
-    """MCEP_0 .. MCEP_24 (f, 25) of log amplitude spectra (f, NYQUIST + 1), ln amplitude."""
+    """MCEP_0 .. MCEP_24 (f, 25), ln amplitude, of log amplitude spectra (f, NYQUIST + 1)."""
     envelope = true_envelope(log_spectrum, rnd(0.5 * sample_rate / f0))
     parts = (np.exp(envelope[part]) for part in batches(len(envelope), GROUP))
     return np.concatenate([warped_cepstrum(part, sample_rate, 24) for part in parts])

@@ -1,4 +1,4 @@
-"""Folders of recordings to files of features: parallel, resumable, with a list of what failed."""
+"""Features of folders of recordings as .csv files: parallel, resumable, failures listed."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -13,10 +13,10 @@ from mmlib.covarep.work import attempt_all, files_below, only_run, write_whole
 
 
 def destinations(paths: Sequence[str | Path], out: Path) -> dict[Path, Path]:
-    """Which .csv under `out` each recording gets; folders are searched for .wav files.
+    """The .csv file under `out` of each recording; folders are searched for .wav files.
 
-    A folder's files keep their places below it. CovarepError if two would share one place, or if
-    there is none.
+    Files of a folder keep their path below it. CovarepError if two recordings would share a .csv,
+    or if no recording is found.
     """
     targets: dict[Path, Path] = {}
     taken: dict[Path, Path] = {}
@@ -30,7 +30,7 @@ def destinations(paths: Sequence[str | Path], out: Path) -> dict[Path, Path]:
 
 
 def complete(path: Path, target: Path, columns: Sequence[str]) -> bool:
-    """Whether `target` was written before, with these columns and after the recording `path`."""
+    """Whether `target` has these columns and is no older than the recording `path`."""
     if not target.exists() or not path.exists() or target.stat().st_mtime < path.stat().st_mtime:
         return False
     with target.open() as file:
@@ -38,7 +38,7 @@ def complete(path: Path, target: Path, columns: Sequence[str]) -> bool:
 
 
 def attempt(job: tuple[Path, Path], columns: Sequence[str], seed: int) -> str:
-    """Why a file failed, "" if it did not. One bad file must not end the run of a folder."""
+    """Write one recording's features: "", or why it failed, so that the others are still done."""
     path, target = job
     try:
         table = extract(*read_wav(path), features=columns, seed=seed)
@@ -57,14 +57,14 @@ def extract_files(
     features: Sequence[str] | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Features of WAV files, and of those in folders, as .csv files under `out`; what failed.
+    """Write features of WAV files, and of those in folders, as .csv files under `out`.
 
-    Files that are there already, with the same columns and newer than their recording, are left
-    alone: an interrupted run goes on where it stopped (another seed wants another folder). A second
-    run on the same folder waits for the first. workers: processes, one file and one core each.
-    Returns one row per failed recording: path and reason (see `extract` for the reasons).
-    CovarepError if there is no recording or a feature is unknown; OSError, one line, if `out`
-    cannot be written or no process started.
+    Returns one row per failed recording: path and reason (see `extract` for the reasons). A .csv
+    that has the same columns and is no older than its recording is kept, so an interrupted run
+    continues. The seed is not compared: give another seed another folder. A second run on the same
+    folder waits for the first. workers: processes, one file and one core each. CovarepError for no
+    recording, an unknown feature, under 1 worker, or two recordings that would share a .csv;
+    OSError, one line, if `out` cannot be made or no process started.
     """
     if workers < 1:
         raise CovarepError(f"{workers} workers: give 1 or more")

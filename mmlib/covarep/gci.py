@@ -11,7 +11,7 @@ from mmlib.covarep.conventions import CovarepError, elliptic_highpass, filtfilt,
 
 
 def mean_based_signal(wave: np.ndarray, sample_rate: int, f0: float) -> np.ndarray:
-    """The wave averaged over 1.7 periods (n,): oscillates at F0; high-passed, largest |value| 1."""
+    """The wave (n,) averaged over 1.7 periods, high-passed: swings at F0, largest |value| 1."""
     half = rnd(1.7 * rnd(sample_rate / f0) / 2)
     if len(wave) <= 2 * half:
         raise CovarepError(f"recording of {len(wave)} samples: shorter than two pitch periods")
@@ -26,7 +26,7 @@ def mean_based_signal(wave: np.ndarray, sample_rate: int, f0: float) -> np.ndarr
 def extrema(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Minima of y and the maximum that follows each, both (f,); a plateau counts at its start.
 
-    Turns y upside down, in place: a copy of a long recording would cost too much.
+    Negates y in place, since copies of long recordings cost much. CovarepError without a pair.
     """
     high = signal.find_peaks(y, plateau_size=1)[1]["left_edges"]
     np.negative(y, out=y)
@@ -39,11 +39,11 @@ def extrema(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def closure_instants(
     wave: np.ndarray, excitation: np.ndarray, sample_rate: int, f0: float
 ) -> np.ndarray:
-    """GCIs (f,) of voiced and unvoiced cycles alike, samples counted from 0.
+    """Glottal closure instants (f,) of voiced and unvoiced cycles alike, samples counted from 0.
 
-    Each cycle runs from a minimum of the mean-based signal to the next maximum; the GCI is the
-    residual's largest value where, over the whole file, strong residual peaks fall in the cycle.
-    `excitation` (n,) is the residual; NaN counts as 0.
+    A cycle runs from a minimum of the mean-based signal to the next maximum. Its GCI is the largest
+    residual within .35 of its length around the place where strong residual peaks fall (the median
+    over the file). `excitation` (n,) is the residual; NaN counts as 0.
     """
     low, high = extrema(mean_based_signal(wave, sample_rate, f0))
     excitation = np.nan_to_num(excitation, nan=0.0)

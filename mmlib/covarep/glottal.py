@@ -2,8 +2,8 @@
 
 NAQ: P. Alku, T. Backstrom, E. Vilkman, JASA 112, 2002. QOQ: T. Hacki, 1989. H1-H2: H. Hanson, 1997
 (here of the flow derivative). PSP: P. Alku, H. Strik, E. Vilkman, Speech Communication 22, 1997.
-All work on cycles f of any length at once: row i of the index holds cycle i, and what is past its
-end is masked.
+All functions work on many cycles f of different lengths at once: row i of an index array holds
+cycle i, and samples past its end are masked.
 """
 
 import numpy as np
@@ -15,8 +15,8 @@ from mmlib.covarep.lpc import batches
 from mmlib.covarep.zoom import power_spectrum
 
 SLOWEST, FASTEST = 20, 500  # Hz; other cycles get 0
-FIRST_BINS = 96
-FEW = 64  # cycles whose spectra stay in the processor's cache
+FIRST_BINS = 96  # of the spectrum, which nearly always suffice for PSP
+FEW = 64  # cycles at once; the spectra of more would not fit the processor's cache
 
 
 def pulse_shape(
@@ -27,10 +27,10 @@ def pulse_shape(
     period: np.ndarray,
     sample_rate: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """NAQ and QOQ (f,) of the flow pulses start..end (samples, inclusive), each 0..1 or so.
+    """NAQ and QOQ (f,) of the flow pulses start..end (samples, inclusive), each roughly 0..1.
 
-    NAQ: pulse height over (steepest flow change x period). QOQ: the part of the period in which
-    the flow is above half its height. The pulse is measured from the line through its ends.
+    NAQ is the pulse height over (steepest flow change x period). QOQ is the share of the period in
+    which the flow is above half the height. Heights are measured from the line between the ends.
     """
     length = end - start + 1
     k = np.arange(length.max())
@@ -59,11 +59,10 @@ def pulse_shape(
 def thin(
     row: np.ndarray, position: np.ndarray, height: np.ndarray, width: np.ndarray
 ) -> tuple[np.ndarray, int]:
-    """Which peaks (sorted by row, then position) stay when none may be within `width` of another.
+    """Indices of the peaks that stay when none may be within `width` of another, and the rounds.
 
-    In each round all close neighbours of the same row are found, and the lower one of each pair
-    (the right one of equals) goes; rounds are simultaneous, so the order matters. Also returns
-    the number of rounds.
+    Peaks are sorted by row, then position. A round finds all close neighbours in a row and removes
+    the lower one of each pair (of equals the right one), at once: pair by pair would differ.
     """
     kept, rounds = np.arange(len(row)), 0
     while True:
@@ -76,9 +75,9 @@ def thin(
 
 
 def harmonic_levels(power: np.ndarray, f0: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Power at the thinned peaks nearest to f0 and 2 f0 (2, f), peaks found (f,), and rounds.
+    """Power at the thinned peaks nearest to f0 and 2 f0 (2, f), number of peaks (f,), and rounds.
 
-    Bins of `power` are 1 Hz and numbered from 1, so a harmonic is sought 1 Hz low.
+    Bins of `power` are 1 Hz wide and numbered from 1, so a harmonic is looked for 1 Hz too low.
     """
     row, position = peaks(power)
     kept, rounds = thin(row, position, power[row, position], f0 / 2)
@@ -94,9 +93,10 @@ def harmonic_levels(power: np.ndarray, f0: np.ndarray) -> tuple[np.ndarray, np.n
 def h1_h2(
     derivative: np.ndarray, gci: np.ndarray, period: np.ndarray, sample_rate: int
 ) -> np.ndarray:
-    """Level of the first harmonic less that of the second (f,), dB; 0 with fewer than 5 peaks.
+    """H1-H2 (f,) in dB: level of the first harmonic minus that of the second; 0 under 5 peaks.
 
-    Of the flow derivative in a Hamming window of three periods, at every whole Hz.
+    The spectrum is that of the flow derivative in a Hamming window of three periods, at every
+    whole Hz.
     """
     half = rnd(1.5 * period)
     start, stop = np.maximum(gci - half, 0), np.minimum(gci + half, len(derivative) - 1) + 1
@@ -104,8 +104,8 @@ def h1_h2(
     for frame, a, b in zip(frames, start, stop, strict=True):
         frame[: b - a] = derivative[a:b] * hamming(b - a)
     f0 = sample_rate / period
-    # Seven harmonics are enough, unless the missing right neighbour of the last peak could have
-    # reached the second harmonic: thinning carries it by half a harmonic a round.
+    # Seven harmonics are enough after up to 6 rounds: the last peak lacks its right neighbour, and
+    # each round of thinning carries that error at most half a harmonic further down.
     top = min(int(7 * f0.max()), sample_rate // 2)
     levels, peak_counts, rounds = harmonic_levels(power_spectrum(frames, sample_rate, top), f0)
     unsure = np.flatnonzero((peak_counts < 5) | (rounds > 6))
@@ -118,10 +118,10 @@ def h1_h2(
 
 
 def parabola(level: np.ndarray, tolerance: float = 0.01) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficient a (f,) of level[k] ~ a k^2 + b over k < n, at the first n that fits too badly.
+    """Coefficient a (f,) of the fit level[k] = a k^2 + b over k < n, and whether the fit stopped.
 
-    Levels (f, n) in dB; n grows from 3 until the squared error is `tolerance` of the squares.
-    Also returns whether it came to that.
+    Levels (f, n) in dB. n grows from 3 and stops at the first fit whose squared error reaches
+    `tolerance` of the sum of squares; without such an n, all bins are fitted.
     """
     k2 = np.arange(level.shape[1], dtype=float) ** 2
     n, s2, s4 = np.arange(1, len(k2) + 1), np.cumsum(k2), np.cumsum(k2**2)
@@ -141,8 +141,8 @@ def psp(
 ) -> np.ndarray:
     """Parabolic spectral parameter (f,): decay of the pulse spectrum over that of a flat pulse.
 
-    Spectra of 2048 points in dB, the pulse scaled to 0..1, the flat one of unit sum. The first
-    `bins` nearly always do, else all of them are used.
+    Spectra have 2048 points, in dB; the pulse is scaled to 0..1, the flat one has unit sum. Where
+    the fit does not stop within the first `bins`, all bins are used.
     """
     period = end - start
     k = np.arange(period.max() + 1)
@@ -154,7 +154,7 @@ def psp(
         pulse /= pulse.max(axis=1, keepdims=True)
     periods, which = np.unique(period, return_inverse=True)
     width, angle = np.minimum(periods, 2047)[:, None], np.pi * np.arange(1, bins) / 2048
-    flat = np.sin(width * angle) / (periods[:, None] * np.sin(angle))  # but at 0 Hz
+    flat = np.sin(width * angle) / (periods[:, None] * np.sin(angle))  # except at 0 Hz
     flat = np.concatenate([width / periods[:, None], flat], axis=1)
     level = decibel(np.sqrt(power_spectrum(pulse, 2048, bins)))
     (a, stopped), (b, flat_stopped) = parabola(level), parabola(decibel(flat))
@@ -169,10 +169,10 @@ def psp(
 def glottal_parameters(
     flow: np.ndarray, derivative: np.ndarray, gci: np.ndarray, sample_rate: int
 ) -> np.ndarray:
-    """NAQ, QOQ, H1-H2 (dB) and PSP of each glottal closure, (f, 4).
+    """NAQ, QOQ, H1-H2 (dB) and PSP (f, 4), one row a glottal closure.
 
-    Zero for cycles slower than 20 Hz or faster than 500 Hz, such as the first after a pause, and
-    PSP also for the first of the file.
+    They are 0 for cycles of 20 Hz or slower (the first after a pause, say) and of 500 Hz or faster.
+    PSP is also 0 for the first cycle of the file.
     """
     period = cycle_lengths(gci)
     start = np.concatenate([[0], gci[:-1]])

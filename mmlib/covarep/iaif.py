@@ -17,7 +17,7 @@ LEAK = 0.99  # of the integrator that undoes lip radiation
 
 
 def similar(lengths: np.ndarray, budget: int = 30_000) -> Iterator[np.ndarray]:
-    """Row numbers in groups of similar length, each at most `budget` samples when padded."""
+    """Row numbers in groups of similar length, of at most `budget` samples when padded."""
     order = np.argsort(lengths, kind="stable")
     while len(order):
         longest = lengths[order[: max(1, budget // max(lengths[order[0]], 1))]]
@@ -28,7 +28,7 @@ def similar(lengths: np.ndarray, budget: int = 30_000) -> Iterator[np.ndarray]:
 
 
 def cycle_lengths(gci: np.ndarray) -> np.ndarray:
-    """Distance of each GCI from the one before (f,), samples; the first takes the second's."""
+    """Samples (f,) since the previous GCI; the first as the second. CovarepError under 2 GCIs."""
     if len(gci) < 2:
         raise CovarepError(f"{len(gci)} glottal closures found: at least 2 are needed")
     periods = np.diff(gci)
@@ -37,7 +37,7 @@ def cycle_lengths(gci: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def highpass_taps(sample_rate: int) -> np.ndarray:
-    """Least-squares linear-phase high-pass, stop 0-40 Hz, pass from 70 Hz; odd number of taps."""
+    """Taps of a linear-phase least-squares high-pass, stop 0-40 Hz, pass from 70 Hz; odd count."""
     order = rnd(300 * sample_rate / 16000)
     order += order % 2
     edges = [0, 40, 70, sample_rate / 2]
@@ -45,16 +45,16 @@ def highpass_taps(sample_rate: int) -> np.ndarray:
 
 
 def without_delay(frames: np.ndarray, taps: np.ndarray) -> np.ndarray:
-    """Frames (f, n) through a symmetric filter, its delay removed, same length."""
+    """Frames (f, n) filtered by symmetric taps, the delay removed, same length."""
     n, half = frames.shape[1], len(taps) // 2
-    points = fft.next_fast_len(n + half, real=True)  # what wraps around falls on the delay
+    points = fft.next_fast_len(n + half, real=True)  # what wraps around is cut off with the delay
     spectrum = fft.rfft(frames, points, axis=1)
     spectrum *= fft.rfft(taps, points)
     return fft.irfft(spectrum, points, axis=1)[:, half : half + n]
 
 
 def hann_rows(lengths: np.ndarray, width: int) -> np.ndarray:
-    """Zero-ended Hann windows of several lengths as rows (f, width), zero after their end."""
+    """Hann windows of several lengths, zero at both ends, as rows (f, width); zero past them."""
     windows = np.zeros((len(lengths), width))
     for row, length in zip(windows, lengths, strict=True):
         row[:length] = hann(length)
@@ -66,8 +66,8 @@ def inverse_filter(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Glottal flow and its derivative (f, n) of high-passed frames, zero after their lengths.
 
-    Tract and source are estimated in turn, twice: each estimate is removed from the frame before
-    the other is made. A linear ramp up to the first sample avoids a step at the start.
+    Vocal tract and source are estimated in turn, twice; each estimate is removed from the frame
+    before the other is made. A linear ramp up to the first sample avoids a step at the start.
     """
     ramp = np.linspace(-1, 1, tract + 1) * frames[:, :1]
     led = np.concatenate([ramp, frames], axis=1)
@@ -82,7 +82,7 @@ def inverse_filter(
 
     tilt = predictor(led, 1)
     first_tract = predictor(prediction_error(led, tilt), tract)
-    smooth = integrated(led)  # before or after the filter, the integral is the same
+    smooth = integrated(led)  # integration and filter can be exchanged
     glottis = predictor(prediction_error(smooth, first_tract), source)
     second_tract = predictor(prediction_error(smooth, glottis), tract)
     derivative = prediction_error(led, second_tract)
@@ -93,10 +93,10 @@ def inverse_filter(
 def glottal_flow(
     wave: np.ndarray, gci: np.ndarray, sample_rate: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Glottal flow and its derivative (n,) of a wave; zero where no glottal cycle is.
+    """Glottal flow and its derivative (n,) of a wave; zero outside the glottal cycles.
 
-    Two-period frames around each GCI (one sample early, as in the original) are Hann-windowed,
-    high-passed, inverse filtered and added up. A frame after a pause is as long as the pause.
+    Frames of two periods around each GCI (one sample early, as in the original) are Hann-windowed,
+    high-passed, inverse filtered and added up. After a pause the frame is as long as the pause.
     """
     source, tract = 2 * rnd(sample_rate / 4000), 2 * rnd(sample_rate / 2000) + 4
     taps = highpass_taps(sample_rate)

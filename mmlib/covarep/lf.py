@@ -1,8 +1,8 @@
 """The LF model of the glottal pulse and its one-parameter family Rd.
 
 G. Fant, J. Liljencrants, Q. Lin, STL-QPSR 4, 1985; Rd: G. Fant, STL-QPSR 2-3, 1995; spectrum:
-B. Doval, C. d'Alessandro, 1997. Times are fractions of the period, Ee = 1; rd small is a pressed
-voice (0.3), rd large a relaxed one (2.5).
+B. Doval, C. d'Alessandro, 1997. Times are fractions of the period, Ee = 1. A small Rd (0.3) is a
+pressed voice, a large one (2.5) a relaxed voice.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from scipy.optimize import elementwise
 
 
 class Pulse(NamedTuple):
-    """LF parameters, all of the shape of rd; times in periods, rates in 1 / period."""
+    """Parameters of LF pulses, arrays of the shape of Rd; times in periods, rates in 1 / period."""
 
     te: np.ndarray  # instant of the steepest closing flow
     tp: np.ndarray  # instant of the largest flow
@@ -23,7 +23,7 @@ class Pulse(NamedTuple):
 
 
 def timing(rd: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """te, tp, ta from Rd (Fant 1995)."""
+    """te, tp and ta, in periods, from Rd (Fant 1995)."""
     ra, rk = (-1 + 4.8 * rd) / 100, (22.4 + 11.8 * rd) / 100
     rg = rk / (4 * (0.11 * rd / (0.5 + 1.2 * rk) - ra))
     tp = 1 / (2 * rg)
@@ -31,14 +31,14 @@ def timing(rd: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def pulse(rd: np.ndarray) -> Pulse:
-    """Solve the LF model's two equations: the return meets te, and the flow ends where it began."""
+    """LF parameters of Rd: the two phases meet at te, and the flow ends where it began."""
     te, tp, ta = timing(np.asarray(rd, dtype=float))
     omega, rest = np.pi / tp, 1 - te
 
     def meets(epsilon, ta, rest):
         return 1 - np.exp(-epsilon * rest) - epsilon * ta
 
-    # The trivial root 0 lies left of the curve's top, at log(rest / ta) / rest.
+    # The root 0 is trivial. It lies left of the maximum, which is at log(rest / ta) / rest.
     top = np.log(rest / ta) / rest
     epsilon = elementwise.find_root(meets, (top, 1.01 / ta), args=(ta, rest)).x
     decay = np.exp(-epsilon * rest)
@@ -56,7 +56,7 @@ def pulse(rd: np.ndarray) -> Pulse:
 def spectrum(shape: Pulse, harmonic: np.ndarray) -> np.ndarray:
     """Fourier transform of one flow-derivative pulse at `harmonic` > 0 (multiples of F0), complex.
 
-    In units of the period: times sample_rate / F0 is the spectrum of the sampled pulse.
+    Time is in periods: multiply by sample_rate / F0 for the spectrum of the sampled pulse.
     """
     te, tp, ta, epsilon, alpha, e0 = shape
     omega, s = np.pi / tp, 2j * np.pi * harmonic
@@ -71,7 +71,7 @@ def spectrum(shape: Pulse, harmonic: np.ndarray) -> np.ndarray:
 
 
 def waveform(rd: float, time: np.ndarray) -> np.ndarray:
-    """Flow derivative of the pulse at `time` within the period, 0..1; its minimum is -1 at te."""
+    """Flow derivative at `time` 0..1 within the period; its minimum is -1, at te."""
     te, tp, ta, epsilon, alpha, e0 = pulse(rd)
     opening = e0 * np.exp(alpha * np.minimum(time, te)) * np.sin(np.pi / tp * time)
     closing = (np.exp(-epsilon * (time - te)) - np.exp(-epsilon * (1 - te))) / (-epsilon * ta)

@@ -6,17 +6,17 @@ import numpy as np
 
 from mmlib.covarep.conventions import CovarepError, windows
 
-BATCH = 64  # frames worked on together: they stay in the processor's cache
-BLOCK = 16  # samples
-MANY = 4096  # blocks of a frame worked on together; after a pause a frame may be minutes long
+BATCH = 64  # frames at once; more would not fit the processor's cache
+BLOCK = 16  # output samples of one matrix product
+MANY = 4096  # blocks of a frame at once; after a pause a frame may last minutes
 
 
 def levinson(r: np.ndarray) -> np.ndarray:
     """Prediction error filters A (f, p + 1), A[:, 0] = 1, from autocorrelations r (f, p + 1).
 
-    Levinson-Durbin recursion in all frames together; a frame of zeros gives NaN.
+    Levinson-Durbin recursion, in all frames at once; a frame of zeros gives NaN.
     """
-    r = np.ascontiguousarray(r.T)  # few coefficients, many frames: frames side by side
+    r = np.ascontiguousarray(r.T)  # (p + 1, f): the long axis last is faster
     a = np.zeros_like(r)
     a[0] = 1
     error = r[0].copy()
@@ -29,7 +29,7 @@ def levinson(r: np.ndarray) -> np.ndarray:
 
 
 def autocorrelation(frames: np.ndarray, order: int) -> np.ndarray:
-    """Sums of products (f, order + 1) of frames (f, n) at lags 0..order."""
+    """Autocorrelation (f, order + 1) of frames (f, n) at lags 0..order: sums of products."""
     n = frames.shape[1]
     r = np.zeros((len(frames), order + 1))
     for k in range(min(order + 1, n)):
@@ -40,13 +40,13 @@ def autocorrelation(frames: np.ndarray, order: int) -> np.ndarray:
 def lpc(frames: np.ndarray, order: int) -> np.ndarray:
     """Prediction error filters (f, order + 1) by the autocorrelation method.
 
-    Frames (f, n) may be padded with zeros on the right: A does not depend on the scale of r.
+    Frames (f, n) may be zero-padded on the right: A does not depend on the scale of r.
     """
     return levinson(autocorrelation(frames, order))
 
 
 def prediction_error(frames: np.ndarray, a: np.ndarray) -> np.ndarray:
-    """Each frame (f, n) through its own filter A (f, p + 1), from zero state, same length.
+    """Each frame (f, n) filtered by its own A (f, p + 1) from zero state, same length.
 
     BLOCK outputs at a time are a product with a small Toeplitz matrix of the filter.
     """
@@ -73,10 +73,10 @@ def batches(n: int, size: int = BATCH) -> Iterator[slice]:
 def residual(
     wave: np.ndarray, window: int, shift: int, order: int, predictor: np.ndarray | None = None
 ) -> np.ndarray:
-    """LPC residual (n,) of `wave`, overlap-added from equal-energy frames, largest |value| 1.
+    """LPC residual (n,) of `wave`, overlap-added from frames, scaled to a largest |value| of 1.
 
-    Frames of window + 1 samples every `shift`, zero-ended Hann. The filters come from `predictor`
-    (default: the wave itself). Samples under an all-zero frame are NaN.
+    Frames (window + 1 samples every `shift`, Hann with zero ends) keep their energy. Filters are
+    those of `predictor`, by default the wave. NaN under all-zero frames. CovarepError if too short.
     """
     if len(wave) < window + 2:
         raise CovarepError(f"recording of {len(wave)} samples: shorter than one frame of {window}")
@@ -89,7 +89,7 @@ def residual(
     r = np.concatenate([autocorrelation(known[part] * taper, order) for part in batches(count)])
     a = levinson(r)
     hops = -(-(window + 1) // shift)
-    total = np.zeros((count + hops - 1, shift))  # (f, n), the end of the wave apart
+    total = np.zeros((count + hops - 1, shift))  # (hops, samples), without the wave's end
     for part in batches(count):
         tapered = frames[part] * taper
         error = prediction_error(tapered, a[part])

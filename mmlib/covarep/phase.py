@@ -3,9 +3,9 @@
 G. Degottex, D. Erro, "A uniform phase representation for the harmonic model in speech synthesis
 applications", EURASIP JASMP 2014.
 
-As in the original the frames are taken as four per period. The deviation's first and last 9 frames
-(0.14 s) cannot be compared with it: the trend of changing phases is a vector of length 0 there, and
-rounding errors make up its angle in the original; here the angle is 0.
+As in the original, frames are treated as four per period. In the first and last 9 frames (0.14 s)
+HMPDD cannot be compared with the original's: the trend of changing phases is a vector of length 0
+there. The original takes its angle from rounding errors; here the angle is 0.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,24 +21,24 @@ from mmlib.covarep.sinusoids import FLOOR, Sinusoids
 
 BINS = 1024
 HALF = BINS // 2
-LEAST = 73  # frames, what the longest smoothing needs
-OVERLAP = 32  # frames, more than any smoothing reaches
+LEAST = 73  # frames that the longest smoothing needs
+OVERLAP = 32  # frames, more than the reach of any smoothing
 MEANS, DEVIATIONS = 25, 13  # columns
 STEP = 24  # frames smoothed by one product
-FEW = 57  # bins worked on together: they stay in the processor's cache
-MANY = 64  # frames whose deviations are warped together
-ROUNDING = 1e-12  # a mean of unit vectors that is no longer than this is rounding errors
+FEW = 57  # bins at once; more would not fit the processor's cache
+MANY = 64  # frames whose deviations are warped at once
+ROUNDING = 1e-12  # a mean of unit vectors shorter than this is rounding error
 BOX25, BOX9 = (1 / 25,) * 25, (1 / 9,) * 9
 HANN9 = tuple(np.hanning(9)[1:-1] / 4)  # the outer two are 0
 
 
 def frequencies(sample_rate: int) -> np.ndarray:
-    """Of the 513 bins, Hz."""
+    """Frequencies (513,) of the bins, Hz."""
     return np.arange(HALF + 1) * sample_rate / BINS
 
 
 def between_harmonics(values: np.ndarray, rise: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Values at fractional columns (f, k), single precision; `rise` leads to the next column."""
+    """Values at fractional columns (f, k), float32; `rise` is the step to the next column."""
     left = np.minimum(position.astype(np.int32), values.shape[1] - 1)
     between = (position - left).astype(np.float32)
     left += values.shape[1] * np.arange(len(values), dtype=np.int32)[:, None]  # when flattened
@@ -48,9 +48,9 @@ def between_harmonics(values: np.ndarray, rise: np.ndarray, position: np.ndarray
 
 
 def vocal_tract_phase(sinusoids: Sinusoids, sample_rate: int) -> np.ndarray:
-    """Minimum phase (f, 513) of the harmonics' amplitudes, joined by lines in log amplitude.
+    """Minimum phase (f, 513), rad, of the spectral envelope through the harmonics' amplitudes.
 
-    Constant below the first harmonic and above the last.
+    The envelope is linear in log amplitude; constant below the first harmonic and above the last.
     """
     level = np.log(np.maximum(sinusoids.amplitude, FLOOR))
     rise = np.nan_to_num(np.diff(level, axis=1, append=np.nan))  # none after the last harmonic
@@ -65,10 +65,10 @@ def vocal_tract_phase(sinusoids: Sinusoids, sample_rate: int) -> np.ndarray:
 def phase_distortion(
     sinusoids: Sinusoids, sample_rate: int, random: np.random.Generator
 ) -> np.ndarray:
-    """Phase differences of neighbouring harmonics less that of the first, (f, 513), rad.
+    """Phase differences of neighbouring harmonics minus the first one's phase, (f, 513), rad.
 
-    Vocal tract removed; linear between harmonics; 0 below the first. Above the last harmonic
-    there is none to compare with: the original draws the phase there at random, and so do we.
+    The vocal tract's phase is removed first. Values are linear between harmonics and 0 below the
+    first. As in the original, the value one harmonic above the last is drawn at random.
     """
     harmonic = np.arange(sinusoids.phase.shape[1])
     row, h = np.nonzero((harmonic > 0) & (harmonic <= sinusoids.count[:, None]))
@@ -99,10 +99,10 @@ def band(taps: tuple[float, ...]) -> np.ndarray:
 
 
 def both_ways(rows: np.ndarray, taps: tuple[float, ...]) -> np.ndarray:
-    """Smoothing along the frames (f, k), forwards and backwards, odd extension at the ends.
+    """Rows (f, k) smoothed along the frames, forwards and backwards, odd extension at the ends.
 
-    Summed in double precision: where sines and cosines nearly cancel, the angle of what is left
-    would be the rounding's. Not from cumulative sums, whose rounding would pass for a deviation.
+    Sums are of double precision: where sines and cosines nearly cancel, rounding would decide the
+    angle. They are no cumulative sums, because the rounding of those would look like a deviation.
     """
     matrix, reach = band(taps), len(taps) - 1
     rows = rows.astype(float, copy=False)
@@ -115,10 +115,10 @@ def both_ways(rows: np.ndarray, taps: tuple[float, ...]) -> np.ndarray:
 
 
 def median_of_nine(rows: np.ndarray) -> np.ndarray:
-    """Running median over 9 frames (f, k), zeros beyond the ends.
+    """Running median (f, k) over 9 frames, with zeros beyond the ends.
 
-    Three neighbours are sorted, then three such triples compared: the median is that of the
-    largest minimum, the middle median and the smallest maximum.
+    The 9 are three sorted triples. Their median is the median of the largest minimum, the median
+    of the medians, and the smallest maximum.
     """
     padded = np.zeros((len(rows) + 8, rows.shape[1]), rows.dtype)
     padded[4:-4] = rows
@@ -136,16 +136,16 @@ def median_of_nine(rows: np.ndarray) -> np.ndarray:
 
 
 def middle(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Median of three."""
+    """Elementwise median of three arrays."""
     least, most = np.minimum(a, b), np.maximum(a, b)
     np.minimum(most, c, out=most)
     return np.maximum(least, most, out=most)
 
 
 def direction(sine: np.ndarray, cosine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sine and cosine of the angle of the vectors (cosine, sine), in place.
+    """Sine and cosine of the angle of the vectors (cosine, sine), computed in place.
 
-    The vectors are weighted means of unit vectors: one of no length has an angle of 0.
+    The vectors are weighted means of unit vectors; one shorter than ROUNDING gets the angle 0.
     """
     length = np.sqrt(sine * sine + cosine * cosine)
     none = length < ROUNDING
@@ -156,8 +156,8 @@ def direction(sine: np.ndarray, cosine: np.ndarray) -> tuple[np.ndarray, np.ndar
 def deviation(sine: np.ndarray, cosine: np.ndarray) -> np.ndarray:
     """Circular standard deviation (f, k), rad, around the running median, 9 frames both ways.
 
-    Sines and cosines may be of single precision: their vectors are brought to length 1 in double
-    precision, so that a small deviation is not lost in the rounding.
+    Sines and cosines may be of single precision. Their vectors are scaled to length 1 in double
+    precision, so that rounding does not hide a small deviation.
     """
     trend_sine, trend_cosine = direction(
         *(both_ways(median_of_nine(v), HANN9) for v in (sine, cosine))
@@ -166,12 +166,12 @@ def deviation(sine: np.ndarray, cosine: np.ndarray) -> np.ndarray:
     around_sine = both_ways(sine * trend_cosine - cosine * trend_sine, BOX9)
     around_cosine = both_ways(cosine * trend_cosine + sine * trend_sine, BOX9)
     square = around_sine**2 + around_cosine**2
-    square[square > 1 - 2e-14] = 1  # a constant phase, up to rounding: that is no deviation
+    square[square > 1 - 2e-14] = 1  # a constant phase up to rounding has no deviation
     return np.sqrt(-np.log(square, out=square), out=square)
 
 
 def bin_groups() -> np.ndarray:
-    """First bin of each of the 25 groups that HMPDM averages: a Bezier curve's bend of 512 bins."""
+    """First bin (25,) of each group of the 512 bins that HMPDM averages, along a Bezier curve."""
     t = np.linspace(0, 1, 101)
     x, y = ((1 - t) ** 2 * 8 + 2 * t * (1 - t) * 25 + t**2 * end for end in (512, 25))
     scale = np.arange(1.0, HALF + 1)
@@ -180,14 +180,14 @@ def bin_groups() -> np.ndarray:
 
 
 def warp_deviation(values: np.ndarray, sample_rate: int) -> np.ndarray:
-    """HMPDD (f, 13), ln rad: mel cepstrum of the deviation (f, 513)."""
+    """HMPDD (f, 13), ln rad: mel cepstrum of the deviation (f, 513), of which 0 counts as .001."""
     values = np.where(values == 0, 0.001, values)
     values[:, 0] = values[:, 1]
     return warped_cepstrum(values, sample_rate, DEVIATIONS - 1)
 
 
 def window_statistics(distortion: np.ndarray, sample_rate: int) -> np.ndarray:
-    """HMPDM and HMPDD (f, 38) of the phase distortion (f, 513)."""
+    """HMPDM (25 columns) and HMPDD (13), together (f, 38), of the phase distortion (f, 513)."""
     first = bin_groups()
     sums = np.zeros((2, len(distortion), MEANS))  # of sines and cosines, over each group of bins
     deviations = np.empty(distortion.shape)
@@ -205,9 +205,9 @@ def window_statistics(distortion: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def statistics(parts: Iterable[np.ndarray], total: int, sample_rate: int) -> Iterator[np.ndarray]:
-    """HMPDM and HMPDD, in pieces (f, 38), of phase distortions that come in parts (f, 513).
+    """HMPDM and HMPDD in pieces (f, 38), of the `total` frames of distortion in parts (f, 513).
 
-    The smoothing reaches no further than OVERLAP frames, so only these are kept from part to part.
+    No smoothing reaches further than OVERLAP frames, so only these are kept from part to part.
     """
     window = np.zeros((0, HALF + 1), np.float32)  # frames from `start` on
     start = done = 0
@@ -221,10 +221,10 @@ def statistics(parts: Iterable[np.ndarray], total: int, sample_rate: int) -> Ite
 
 
 def to_grid(values: np.ndarray, time: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """HMPDM and HMPDD (f, 38) at the `wanted` times (s), NaN outside, by way of a 5 ms grid.
+    """HMPDM and HMPDD (f, 38) at the `wanted` times (s), NaN outside.
 
-    The means are angles and go the shorter way round. The detour smooths a little where frames
-    do not fall on multiples of 5 ms.
+    They are interpolated to a 5 ms grid first, which smooths a little where frames are off that
+    grid. The means are angles and take the shorter way round the circle.
     """
     grid = 0.005 * np.arange(int(time[-1] / 0.005) + 1)
     grid = grid[(grid >= time[0]) & (grid <= time[-1])]

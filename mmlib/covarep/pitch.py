@@ -17,20 +17,20 @@ from mmlib.covarep.zoom import power_spectrum
 
 LOW, HIGH = 50, 500  # Hz, the range searched
 TOP = 5 * HIGH  # Hz, the highest harmonic looked at
-FEW = 32  # frames whose spectra stay in the processor's cache
-RATE = 16000  # Hz, faster recordings are brought to it
+FEW = 32  # frames at once; the spectra of more would not fit the processor's cache
+RATE = 16000  # Hz, to which faster recordings are resampled
 
 
 class Pitch(NamedTuple):
-    """One value per 10 ms frame, all (f,)."""
+    """Pitch and voicing: one value per 10 ms frame, all (f,)."""
 
     time: np.ndarray  # s, of the frame's centre sample counted from 1
-    f0: np.ndarray  # Hz, whole numbers; 1 where there is digital silence
+    f0: np.ndarray  # Hz, whole numbers; 1 without a positive criterion, as in digital silence
     voiced: np.ndarray  # 0 or 1
     strength: np.ndarray  # the SRH criterion at f0
 
     def at(self, positions: np.ndarray, sample_rate: int, values: np.ndarray) -> np.ndarray:
-        """`values` of the frames at 1-based sample positions, linear, 0 outside."""
+        """`values` (f,) of the frames, interpolated at 1-based sample positions; 0 outside."""
         known = rnd(self.time * sample_rate)
         return np.nan_to_num(interpolate(known, values, positions), nan=0.0)
 
@@ -41,7 +41,7 @@ class Pitch(NamedTuple):
 
 
 def to_16k(wave: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Resample to 16 kHz with a linear-phase Kaiser-windowed sinc, 60 dB, its delay removed."""
+    """The wave at 16 kHz: linear-phase Kaiser-windowed sinc, 60 dB, its delay removed."""
     common = gcd(RATE, sample_rate)
     up, down = RATE // common, sample_rate // common
     cut = 1 / (2 * max(up, down))
@@ -53,17 +53,17 @@ def to_16k(wave: np.ndarray, sample_rate: int) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def last_bin(length: int, rate: int) -> np.ndarray:
-    """Cosine and sine (n, 2) of the DFT's bin at half the rate."""
+    """Cosine and sine (n, 2) of the DFT bin at half the rate."""
     angle = 2 * np.pi * (rate // 2) / rate * np.arange(length)
     return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
 
 def residual_spectra(frames: np.ndarray, rate: int) -> np.ndarray:
-    """Amplitudes (f, TOP) at 0, 1, 2 ... Hz of windowed frames; of unit norm over 0..rate / 2."""
+    """Amplitudes (f, TOP) of frames (f, n) at 0, 1, 2 ... Hz, of unit norm over 0..rate / 2."""
     windowed = frames * blackman(frames.shape[1]).astype(frames.dtype)
     windowed -= windowed.mean(axis=1, keepdims=True)
     power = power_spectrum(windowed, rate, TOP)
-    # Parseval: the norm over all bins below the last one, without computing them.
+    # Parseval's theorem gives the norm over the bins below the last without computing them.
     last = windowed @ last_bin(frames.shape[1], rate)
     both = rate * np.vecdot(windowed, windowed) + power[:, 0]
     norm = both / 2 - np.vecdot(last, last) * (0.5 if rate % 2 == 0 else 1)
@@ -73,12 +73,12 @@ def residual_spectra(frames: np.ndarray, rate: int) -> np.ndarray:
 
 
 def criterion(spectra: np.ndarray) -> np.ndarray:
-    """SRH (f, HIGH - LOW + 1): harmonics 1..5 less the valleys 1.5..4.5, for each whole Hz.
+    """SRH (f, HIGH - LOW + 1) at each whole Hz: harmonics 1..5 minus the valleys 1.5..4.5.
 
-    As in the original, bins are numbered from 1, so every amplitude is read 1 Hz low.
+    As in the original, bins are numbered from 1, so every amplitude is read 1 Hz too low.
     """
     total = sum(spectra[:, h * LOW - 1 : h * HIGH : h] for h in range(1, 6))
-    for h in (3, 5, 7, 9):  # twice the valley's number; every other F0 falls between two bins
+    for h in (3, 5, 7, 9):  # twice the valley's number; at every other F0 it is between two bins
         for odd in (0, 1):
             valley = spectra[:, (h * (LOW + odd) + 1) // 2 - 1 : (h * HIGH + 1) // 2 : h]
             total[:, odd::2] -= valley
@@ -88,10 +88,10 @@ def criterion(spectra: np.ndarray) -> np.ndarray:
 def search(
     excitation: np.ndarray, start: np.ndarray, length: int, rate: int, low: int, high: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """F0 in low..high Hz of the largest criterion, and that, of frames of `length` at `start` (f,).
+    """F0 (f,) in low..high Hz with the largest criterion, and that, of frames at `start` (f,).
 
-    1 Hz and 0 where no value is positive. In single precision: the values of neighbouring Hz differ
-    by far more.
+    They are 1 Hz and 0 where no value is positive. Single precision is enough: the values at
+    neighbouring Hz differ by far more.
     """
     f0, strength = np.ones(len(start)), np.zeros(len(start))
     frames = windows(excitation.astype(np.float32), length)
@@ -107,9 +107,9 @@ def search(
 
 
 def srh(wave: np.ndarray, sample_rate: int) -> Pitch:
-    """Pitch and voicing of an upright wave every 10 ms, frames of 100 ms.
+    """Pitch and voicing every 10 ms, in frames of 100 ms, of a wave of positive polarity.
 
-    The search is repeated once in the octave around the median of the first pass.
+    A second search is from half to twice the first one's median. CovarepError under one frame.
     """
     if sample_rate > RATE:
         wave, sample_rate = to_16k(wave, sample_rate), RATE
@@ -123,7 +123,7 @@ def srh(wave: np.ndarray, sample_rate: int) -> Pitch:
     if strength.max() > 0.1:
         middle = np.median(f0[strength > 0.1])
         low, high = max(LOW, rnd(0.5 * middle)), min(HIGH, rnd(2 * middle))
-        # A maximum inside the narrower range is the maximum there, too.
+        # A maximum inside the narrower range is its maximum, too: only the others are repeated.
         again = (f0 != 1) & ((f0 < low) | (f0 > high))
         f0[again], strength[again] = search(
             excitation, start[again], 2 * half, sample_rate, low, high

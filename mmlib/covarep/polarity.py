@@ -10,14 +10,14 @@ from mmlib.covarep.lpc import batches, residual
 
 
 def speech_residual(wave: np.ndarray, sample_rate: int, predictor=None) -> np.ndarray:
-    """LPC residual (n,), 25 ms frames every 5 ms, order (rate in kHz) + 2; NaN under silence."""
+    """LPC residual (n,): 25 ms frames every 5 ms, order (rate in kHz) + 2; NaN under silence."""
     order = rnd(sample_rate / 1000) + 2
     window, shift = rnd(0.025 * sample_rate), rnd(0.005 * sample_rate)
     return residual(wave, window, shift, order, predictor)
 
 
 def skewness(values: np.ndarray) -> float:
-    """Third central moment over the 3/2 power of the second; NaN counts as 0."""
+    """Skewness: third central moment over the 3/2 power of the second; NaN counts as 0."""
     mean = np.nansum(values) / len(values)
     pieces = (np.nan_to_num(values[part], nan=0.0) - mean for part in batches(len(values), PIECE))
     square, cube = np.sum([(v @ v, (v * v) @ v) for v in pieces], axis=0) / len(values)
@@ -25,10 +25,10 @@ def skewness(values: np.ndarray) -> float:
 
 
 def polarity(wave: np.ndarray, sample_rate: int, plain: np.ndarray) -> int:
-    """+1, or -1 if the recording is inverted (0 when the two skewnesses are equal).
+    """Polarity of a recording: +1, or -1 if it is inverted (0 if the two skewnesses are equal).
 
-    `plain` is `speech_residual(wave)`. The second residual is filtered by predictors of the
-    high-passed wave, and is the less skewed one in an upright recording.
+    `plain` is `speech_residual(wave)`. A second residual takes its filters from the high-passed
+    wave; in a recording that is not inverted it is the less skewed one.
     """
     b, a = elliptic_highpass(480, 500, sample_rate)
     rough = speech_residual(wave, sample_rate, filtfilt(b, a, wave))

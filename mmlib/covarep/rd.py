@@ -3,9 +3,9 @@
 G. Degottex, A. Roebel, X. Rodet, "Phase Minimization for Glottal Model Estimation", IEEE TASLP
 19(5), 2011; "Function of phase-distortion for glottal model estimation", ICASSP 2011 (MSPD2).
 
-The error asks how far phases are from minimum phase once the glottal model is divided out. Phase
-and log amplitude of measurement and model add up, so the model's part is a curve over Rd for each
-number of harmonics: it is tabulated once, and all frames are searched together.
+The error measures how far phases are from minimum phase after the glottal model is divided out.
+Phases and log amplitudes of measurement and model add up. The model's part is therefore a curve
+over Rd for each number of harmonics: it is tabulated once, and all frames are searched at once.
 """
 
 from collections.abc import Callable
@@ -20,18 +20,18 @@ from mmlib.covarep.sinusoids import Sinusoids
 
 LOWEST, HIGHEST, TOLERANCE, EVALUATIONS = 0.3, 2.5, 0.01, 33
 GOLDEN = (3 - np.sqrt(5)) / 2
-TOP = 8000  # Hz, harmonics above are not used
+TOP = 8000  # Hz, above which harmonics are not used
 USED = 8  # harmonics whose phases are compared
-# Which of three ranked points and a new one (3) stay if the new one comes first .. fourth.
+# Which three of the points 0, 1, 2 and the new one (3) stay if that ranks first .. fourth.
 INSERTED = np.array([[3, 0, 1], [0, 3, 1], [0, 1, 3], [0, 1, 2]]).T
 GRID = np.linspace(LOWEST, HIGHEST, 441)
 
 
 @lru_cache(maxsize=512)
 def minimum_phase(count: int) -> np.ndarray:
-    """Matrix (USED, count + 1): minimum phase at harmonics 1.. from log amplitudes at 0..count.
+    """Matrix (USED, count + 1): minimum phase at harmonics 1..USED of log amplitudes at 0..count.
 
-    The discrete Hilbert transform of a spectrum that is even and 2 count periodic.
+    It is the discrete Hilbert transform of an even spectrum with a period of 2 count.
     """
     offset = np.arange(1, USED + 1)[:, None] - np.arange(2 * count)
     kernel = np.zeros(offset.shape)
@@ -42,10 +42,10 @@ def minimum_phase(count: int) -> np.ndarray:
 
 
 def excess_phase(log_amplitude: np.ndarray, phase: np.ndarray, count: int, sign: int) -> np.ndarray:
-    """Phase plus `sign` times minimum phase at harmonics 1..USED, (f, USED).
+    """Phase plus `sign` times minimum phase at harmonics 1..USED, (f, USED), rad.
 
-    Columns are harmonics 0..count. As in the original the end values of the amplitude are copied
-    from their neighbours, and the last harmonic is real; past it the spectrum is mirrored.
+    Columns are harmonics 0..count. As in the original, both end values of the amplitude are copies
+    of their neighbours, and the last harmonic's phase is 0; past it the spectrum is mirrored.
     """
     level = log_amplitude[:, : count + 1].copy()
     level[:, 0], level[:, count] = level[:, 1], level[:, count - 1]
@@ -57,13 +57,13 @@ def excess_phase(log_amplitude: np.ndarray, phase: np.ndarray, count: int, sign:
 
 
 def distortion(phase: np.ndarray) -> np.ndarray:
-    """Second-order phase differences (..., USED - 1): no linear phase is left in them."""
+    """Second-order phase differences (..., USED - 1), rad, which a linear phase does not change."""
     return phase[..., 1:] - phase[..., :-1] - phase[..., :1]
 
 
 @lru_cache(maxsize=2)
 def glottal_spectra(top: int) -> tuple[np.ndarray, np.ndarray]:
-    """Log amplitude and phase (grid, top + 1) of the LF model over the grid of Rd."""
+    """Log amplitude and phase, (grid, top + 1) each, of the LF model over the grid of Rd."""
     harmonic = np.arange(1, top + 1)
     spectra = lf.spectrum(lf.Pulse(*(v[:, None] for v in lf.pulse(GRID))), harmonic)
     log_amplitude, phase = np.log(np.abs(spectra)), np.unwrap(np.angle(spectra), axis=0)
@@ -72,10 +72,10 @@ def glottal_spectra(top: int) -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=512)
 def model_distortion(count: int, published: bool) -> np.ndarray:
-    """Cubic splines over the grid of Rd of the model's distortion, (grid - 1, 4, USED - 1).
+    """Cubic splines (grid - 1, 4, USED - 1) over the grid of Rd of the model's distortion.
 
-    The published method removes the model's phase from the measured one. The original adds it: one
-    of two conjugations is missing.
+    The published method subtracts the model's phase from the measured one. The original program
+    adds it, because one of two conjugations is missing.
     """
     log_amplitude, phase = glottal_spectra(256 if count <= 256 else 512)
     phase = -phase if published else phase
@@ -86,7 +86,7 @@ def model_distortion(count: int, published: bool) -> np.ndarray:
 def error_function(
     sinusoids: Sinusoids, published: bool = False
 ) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """A function (rd (f,), rows (f,)) -> mean squared phase (f,), rad^2."""
+    """The error as a function of rd (f,) and rows (f,): mean squared phase (f,), rad^2."""
     harmonic = np.arange(sinusoids.amplitude.shape[1])
     used = (harmonic * sinusoids.step[:, None] <= TOP) & (harmonic <= sinusoids.count[:, None])
     counts, table = np.unique(used.sum(axis=1) - 1, return_inverse=True)
@@ -112,10 +112,10 @@ def error_function(
 def trial_points(
     a: np.ndarray, b: np.ndarray, points: np.ndarray, values: np.ndarray, moves: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where Brent's method looks next in a..b, all (f,), and the last two moves (2, f) after it.
+    """The next points (f,) of Brent's method in a..b (f,), and the last two moves (2, f) with them.
 
-    points and values (3, f): the best, the second best, and the second best before. The minimum of
-    their parabola if the moves shrink fast enough, else a golden section of the larger side.
+    points and values (3, f): the best, the second best, and the previous second best. Next is the
+    minimum of their parabola if moves shrink fast enough, else a golden section of the larger side.
     """
     (x, w, v), (fx, fw, fv), (step, before) = points, values, moves
     middle, tol = (a + b) / 2, tolerance(x)
@@ -135,7 +135,7 @@ def trial_points(
 def ranked(
     points: np.ndarray, values: np.ndarray, u: np.ndarray, fu: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The three points kept, and their values, (3, f), once the error at u is known."""
+    """The three points that are kept and their values, (3, f) each, given the error fu at u."""
     (x, w, v), (fx, fw, fv) = points, values
     rank = np.where((fu <= fv) | (v == x) | (v == w), 2, 3)
     rank = np.where((fu <= fw) | (w == x), 1, rank)
@@ -144,17 +144,17 @@ def ranked(
 
 
 def tolerance(x: np.ndarray) -> np.ndarray:
-    """Smallest move at x."""
+    """Smallest move (f,) at x, absolute and relative part."""
     return np.sqrt(np.finfo(float).eps) * np.abs(x) + TOLERANCE / 3
 
 
 def minimise(
     error: Callable[[np.ndarray, np.ndarray], np.ndarray], n: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Brent's bounded minimisation of n functions in lockstep: where and how large, both (n,).
+    """Minimum of n functions in LOWEST..HIGHEST: place and value, both (n,).
 
-    R. Brent, "Algorithms for Minimization without Derivatives", 1973, chapter 5. The error has
-    several minima and the tolerance is coarse, so the trial points must be Brent's own.
+    Brent's bounded method in lockstep (R. Brent, "Algorithms for Minimization without Derivatives",
+    1973, chapter 5). With several minima and a coarse tolerance, other trial points end elsewhere.
     """
     a, b = np.full(n, LOWEST), np.full(n, HIGHEST)
     points = np.tile(a + GOLDEN * (b - a), (3, 1))
@@ -169,7 +169,7 @@ def minimise(
         u, moves[:, i] = trial_points(a[i], b[i], points[:, i], values[:, i], moves[:, i])
         fu = error(u, i)
         better, right = fu <= values[0, i], u >= x
-        end = np.where(better, x, u)  # the new end of the interval, on one side or the other
+        end = np.where(better, x, u)  # the new end of the interval on one side
         a[i], b[i] = np.where(better == right, end, a[i]), np.where(better != right, end, b[i])
         points[:, i], values[:, i] = ranked(points[:, i], values[:, i], u, fu)
     return points[0], values[0]
@@ -178,8 +178,8 @@ def minimise(
 def estimate_rd(sinusoids: Sinusoids, published: bool = False) -> np.ndarray:
     """Rd in 0.3..2.5 and its confidence 1 - sqrt(error) / pi in 0..1, (f, 2).
 
-    published: the method as in the papers, which finds the Rd of a known LF source; by default as
-    in the original program, whose numbers the data sets hold.
+    published: the papers' method, which recovers the Rd of a known LF source. The default is that
+    of the original program, whose values are in the data sets.
     """
     rd, error = minimise(error_function(sinusoids, published), len(sinusoids.f0))
     return np.stack([rd, 1 - np.sqrt(error) / np.pi], axis=1)

@@ -1,4 +1,4 @@
-"""A recording as the features want it: one channel, float64, a known rate, something in it."""
+"""A recording as the features need it: one channel, float64, a known rate, and not silent."""
 
 import io
 import warnings
@@ -11,22 +11,22 @@ from scipy.io import wavfile
 from mmlib.covarep.conventions import CovarepError
 
 SLOWEST, FASTEST = 8000, 48000  # Hz
-# Samples, 3 minutes at 16 kHz: under 300 MB of memory even if a pause fills most of the file (the
-# frame of the glottal cycle after a pause is as long as the pause).
+# Samples, 3 minutes at 16 kHz: under 300 MB of memory, even if a pause fills most of the file: the
+# frame of the glottal cycle after a pause is as long as the pause.
 LONGEST = 2_880_000
-DEAD = 0.01  # of the loudest channel's peak; what never exceeds it is a silent channel
-UNKNOWN = (0x7FFFFFFF, 0xFFFFFFFF)  # bytes that a program claims which cannot go back to its header
-OVERFLOW = 1 << 32  # bytes, more than a header of 4 bytes can count
-NEAR = 1 << 13  # some subtract the header, or round to blocks
+DEAD = 0.01  # share of the loudest channel's extent under which a channel counts as silent
+UNKNOWN = (0x7FFFFFFF, 0xFFFFFFFF)  # bytes declared by programs that cannot return to the header
+OVERFLOW = 1 << 32  # bytes, more than a length of 4 bytes can express
+NEAR = 1 << 13  # bytes; some programs subtract the header, or round to blocks
 
 
 def checked(wave: np.ndarray, sample_rate: float) -> tuple[np.ndarray, int]:
-    """The first channel of `wave` (n,) or (n, channels) as float64, and the rate as an int.
+    """The first channel of `wave` (n,) or (n, channels) as float64 (n,), and the rate as an int.
 
-    Integers are divided by their full scale (int16: 32768; uint8 is centred at 128). CovarepError
-    if the rate is not a whole number of 8000 to 48000 Hz, or the wave is empty, constant, longer
-    than LONGEST or holds NaN or infinity, or if its first channel alone is silent. Clipped
-    recordings pass.
+    Integers are divided by their full scale (int16: 32768; uint8 is centred at 128). Clipped
+    recordings pass. CovarepError if the rate is not a whole number of 8000 to 48000 Hz, if the wave
+    is empty, constant, longer than LONGEST or holds NaN or infinity, or if its first channel is
+    silent and another is not.
     """
     if not (SLOWEST <= sample_rate <= FASTEST) or sample_rate != int(sample_rate):
         raise CovarepError(
@@ -60,21 +60,21 @@ def checked(wave: np.ndarray, sample_rate: float) -> tuple[np.ndarray, int]:
 
 
 class Samples(NamedTuple):
-    """Where the samples of a WAV file lie."""
+    """Place and length of the samples in a WAV file."""
 
     start: int  # byte
     size: int  # bytes, of whole samples of all channels
-    streamed: bool  # whether the file's own lengths say nothing
+    streamed: bool  # whether the lengths in the header do not hold
     seconds: float
     kind: str  # RIFF; RIFX of other byte order; RF64, BW64 of any length
 
 
 def locate_samples(path: str | Path) -> Samples | None:
-    """Where a WAV file's samples lie; None for another format (by its first bytes).
+    """Place and length of a WAV file's samples; None for another format (by its first bytes).
 
-    A length of 0 or one near UNKNOWN, as programs write that stream into a pipe or are killed,
-    means up to the end of the file, and so does one of a file of over 4 GB that overflowed.
-    CovarepError, one line, where there are no samples, or fewer than the file promises.
+    A declared length of 0 or near UNKNOWN means up to the end of the file: programs that write into
+    a pipe, or that are killed, leave it. So does a length that overflowed in a file of over 4 GB.
+    CovarepError, one line, if there are no samples, or fewer than the header declares.
     """
     path = Path(path)
     with path.open("rb") as file:
@@ -105,7 +105,7 @@ def _is_unknown(length: int) -> bool:
 
 
 def _read_head(file: BinaryIO, path: Path, order: str) -> tuple[int, int, int]:
-    """Bytes a second, of a sample of all channels, and of all samples; up to where they begin."""
+    """Bytes a second, a sample of all channels, and all samples; reads up to the first sample."""
     rate = width = total = 0
     while len(head := file.read(8)) == 8:
         name, size = head[:4], int.from_bytes(head[4:], order)
@@ -125,9 +125,9 @@ def _read_head(file: BinaryIO, path: Path, order: str) -> tuple[int, int, int]:
 
 
 def read_wav(path: str | Path) -> tuple[np.ndarray, int]:
-    """Samples (n,) or (n, channels) and rate of a WAV file; CovarepError if it cannot be read.
+    """Samples (n,) or (n, channels), of the file's own type, and the rate (Hz) of a WAV file.
 
-    So it is if the file ends before the samples that it promises (`locate_samples`).
+    CovarepError if it cannot be read, or ends before the samples it declares (`locate_samples`).
     """
     try:
         samples = locate_samples(path)
@@ -142,7 +142,7 @@ def read_wav(path: str | Path) -> tuple[np.ndarray, int]:
 
 
 def _mended(path: str | Path, samples: Samples) -> str | Path | io.BytesIO:
-    """The file, or its bytes with the lengths that a stream lacks."""
+    """The path, or for a streamed file its bytes with the lengths filled in."""
     if not samples.streamed:
         return path
     content = bytearray(Path(path).read_bytes()[: samples.start + samples.size])

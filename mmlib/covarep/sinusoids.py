@@ -12,16 +12,16 @@ from mmlib.covarep.conventions import cached, nearest, peaks, rnd, wrap
 from mmlib.covarep.lpc import batches
 
 BINS = 4096  # of the spectrum
-FEW = 64  # frames whose spectra stay in the processor's cache
-FLOOR = 1e-20  # amplitudes below it (an exact 0) count as this
+FEW = 64  # frames at once; the spectra of more would not fit the processor's cache
+FLOOR = 1e-20  # amplitude that replaces smaller ones, such as an exact 0
 unit_blackman = cached(lambda length: np.blackman(length) / np.blackman(length).sum())
 
 
 class Sinusoids(NamedTuple):
-    """Voiced and unvoiced frames alike. Column h is the harmonic, 0 is DC; NaN past `count`."""
+    """Sinusoids of voiced and unvoiced frames. Column h: harmonic h, 0 is DC; NaN past `count`."""
 
     f0: np.ndarray  # (f,) Hz, of the pitch tracker
-    step: np.ndarray  # (f,) Hz, spacing of the harmonics found; harmonic h is at h * step
+    step: np.ndarray  # (f,) Hz, measured spacing of the harmonics; harmonic h is at h * step
     count: np.ndarray  # (f,) harmonics up to half the sampling rate
     amplitude: np.ndarray  # (f, h) of the one-sided complex exponential
     phase: np.ndarray  # (f, h) rad, at the frame's centre
@@ -29,14 +29,14 @@ class Sinusoids(NamedTuple):
 
 
 def half_length(f0: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Samples each side of the centre of a window of three periods."""
+    """Samples (f,) on each side of the centre of a window of three periods."""
     return rnd(1.5 * sample_rate / f0)
 
 
 def centred_spectra(
     wave: np.ndarray, centre: np.ndarray, f0: np.ndarray, sample_rate: int
 ) -> np.ndarray:
-    """Half spectra (f, 2049) of windows around the centre samples; phases refer to the centre."""
+    """Spectra (f, 2049) of windows around the samples `centre` (f,), to which phases refer."""
     frames = np.zeros((len(centre), BINS))
     for frame, middle, half in zip(frames, centre, half_length(f0, sample_rate), strict=True):
         window = unit_blackman(2 * half + 1)
@@ -47,7 +47,7 @@ def centred_spectra(
 
 
 def spectral_peaks(log_spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row, position (bins) and height of the spectra's peaks, refined by a parabola."""
+    """Row, position (bins) and height of the peaks of log spectra (f, 2049), by a parabola."""
     row, peak = peaks(log_spectrum)
     before, here, after = (log_spectrum[row, peak + i] for i in (-1, 0, 1))
     slope = (after - before) / 2
@@ -60,7 +60,7 @@ def spectral_peaks(log_spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
 
 
 def phase_at(spectrum: np.ndarray, row: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Phase of a spectrum between bins, the shorter way round."""
+    """Phase (rad) of spectra at fractional bins, interpolated the shorter way round."""
     left = np.minimum(position.astype(np.int64), BINS // 2 - 1)
     here, there = np.angle(spectrum[row, left]), np.angle(spectrum[row, left + 1])
     return wrap(here + (position - left) * wrap(there - here))
@@ -101,9 +101,8 @@ def harmonic_analysis(
 ) -> Sinusoids:
     """Sinusoids of the frames around `centre` (f,), whose windows must fit into the wave.
 
-    A harmonic takes the nearest spectral peak if that is less than half a harmonic away, else
-    the spectrum at its nominal frequency. The frequencies are then replaced by an exact comb of
-    their median spacing.
+    A harmonic takes the nearest spectral peak if that is less than half a harmonic away, else the
+    spectrum at its nominal frequency. The frequencies then become multiples of the median spacing.
     """
     count = rnd((sample_rate / 2 - f0 / 2) / f0)
     parts = [

@@ -1,4 +1,4 @@
-"""All stages together: 74 columns, one row every 10 ms."""
+"""All stages of COVAREP: 74 columns, one row every 10 ms."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -22,13 +22,14 @@ from mmlib.covarep.sinusoids import half_length, harmonic_analysis
 from mmlib.covarep.threads import one_blas_thread
 from mmlib.covarep.wavelets import mdq, peak_slope
 
-PART = 512  # sinusoidal frames worked on together
+PART = 512  # frames of the sinusoidal analysis at once, which bounds memory
 
 
 class Stages:
-    """The stages of one recording, each computed when it is first asked for.
+    """The stages of one recording, each computed at its first use.
 
-    The methods named after GROUPS give a group's columns at the output positions (counted from 1).
+    Methods named after GROUPS return that group's columns (f, columns) at the output positions,
+    which are samples counted from 1.
     """
 
     def __init__(self, wave: np.ndarray, sample_rate: int, wanted: set[str], seed: int) -> None:
@@ -41,7 +42,7 @@ class Stages:
         self.positions = np.arange(rnd(0.005 * sample_rate), len(wave) + 1, hop)
 
     def spread(self, known: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Values at 1-based positions `known` to the output positions, NaN outside."""
+        """Values at 1-based positions `known`, interpolated to the output positions; else NaN."""
         return interpolate(known, values, self.positions)
 
     @cached_property
@@ -50,7 +51,7 @@ class Stages:
 
     @cached_property
     def gci(self) -> np.ndarray:
-        """Closures in voiced speech; the mask is read one sample early, as in the original."""
+        """Closures in voiced speech; as in the original, voicing is read one sample early."""
         f0 = self.track.typical()
         if np.isnan(f0):
             raise CovarepError("no voiced frame found: nothing to measure, drop the recording")
@@ -59,10 +60,10 @@ class Stages:
 
     @cached_property
     def centres(self) -> tuple[np.ndarray, np.ndarray]:
-        """Centre samples and F0 of the frames whose three periods fit into the file."""
+        """Centre samples and F0 (Hz) of the frames whose three periods fit into the file."""
         middle = rnd(self.track.time * self.rate)
         half = half_length(self.track.f0, self.rate)
-        # F0 is 1 Hz in digital silence; harmonics of 1 Hz mean nothing.
+        # F0 is 1 Hz in digital silence, where there are no harmonics.
         fits = (middle >= half) & (middle + half < len(self.wave)) & (self.track.f0 >= LOW)
         needed = phase.LEAST if "hmpd" in self.wanted else 2
         if fits.sum() < needed:
@@ -74,7 +75,7 @@ class Stages:
 
     @cached_property
     def frames(self) -> dict[str, np.ndarray]:
-        """Rd, MCEP and HMPD per frame as far as they are wanted, a part of the file at a time."""
+        """Those of Rd, MCEP and HMPD that are wanted, per frame, a part of the file at a time."""
         middle, f0 = self.centres
         results: dict[str, list] = {"rd": [], "mcep": [], "hmpd": []}
 
@@ -113,11 +114,11 @@ class Stages:
         return self.spread(self.centres[0], self.frames["rd"])
 
     def creak(self) -> np.ndarray:
-        """0: the original needs a commercial MATLAB toolbox here, and writes zeros without it."""
+        """Zeros, as the original writes without the commercial MATLAB toolbox it needs here."""
         return np.zeros((len(self.positions), 1))
 
     def mcep(self) -> np.ndarray:
-        """The frames are stretched over the file, as in the original: 50 ms off at its ends."""
+        """MCEP; as in the original, frames are stretched over the file: 50 ms off at its ends."""
         values = self.frames["mcep"]
         return self.spread(rnd(np.linspace(1, len(self.wave), len(values))), values)
 
@@ -127,7 +128,7 @@ class Stages:
 
 
 def check_names(features: Sequence[str] | None) -> tuple[str, ...]:
-    """The wanted columns, by default all; CovarepError unless they are of FEATURES."""
+    """The wanted columns, by default all; CovarepError for none, or one that FEATURES lacks."""
     features = FEATURES if features is None else tuple(features)
     unknown = [name for name in features if name not in FEATURES]
     if unknown or not features:
@@ -143,16 +144,15 @@ def extract(
 
     wave: (n,) or (n, channels), of which the first is used; floats of full scale 1, or integers.
     sample_rate: 8000 to 48000 Hz. features: a subset of FEATURES (default: all); only the stages
-    they need are run. seed: of the random phases that the original draws next to half the sampling
-    rate; they touch HMPDM_24 and, slightly, HMPDD. Units: F0 in Hz, H1H2 in dB, HMPDM in rad,
-    MCEP and HMPDD natural logs; VUV is 0 or 1, creak always 0.
+    that they need are run. seed: of the random phases that the original draws near half the
+    sampling rate; they change HMPDM_24 and, slightly, HMPDD. Units: F0 in Hz, H1H2 in dB, HMPDM in
+    rad, MCEP and HMPDD natural logs; VUV is 0 or 1, creak always 0.
 
-    MCEP frames are stretched over the file, one reference amplitude serves all of it, and memory
-    grows with it: cut long recordings into utterances first, as CMU did (3 minutes at 16 kHz
-    are the most that is taken). Values are finite; where a feature is not defined (before the first
-    and after the last frame or closure) it is 0. Raises CovarepError when there is nothing to
-    measure: no voiced frame, under 0.82 s, constant or invalid samples, a rate out of range.
-    While it runs, numpy's and scipy's BLAS have one thread in this process.
+    Values are finite; before the first and after the last frame or closure a feature is 0. Cut long
+    recordings into utterances first, as CMU did: MCEP frames are stretched over the whole file, one
+    reference amplitude holds for all of it, and memory grows with it. At most 3 minutes at 16 kHz
+    are accepted. CovarepError for no voiced frame, under 0.82 s, constant or invalid samples, or a
+    rate out of range. While it runs, numpy's and scipy's BLAS have one thread in this process.
 
     The definitions are those of the program COVAREP (G. Degottex et al., ICASSP 2014) under Octave.
     """
@@ -168,7 +168,7 @@ def extract(
     return pd.DataFrame(values, columns=list(features), index=table.index)
 
 
-extract.Stages = Stages  # for who imports it from the module that was named like the function
+extract.Stages = Stages  # the module once had the name of the function
 
 
 def utterance_means(

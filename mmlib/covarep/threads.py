@@ -1,7 +1,7 @@
 """One BLAS thread while features are computed.
 
-The products are small: several threads wait for one another, cost twice the processor time and
-more where other work fills the cores, and are no faster.
+The matrix products are small. Several threads are no faster, because they wait for one another, and
+cost twice the processor time, or more where other work fills the cores.
 """
 
 from contextlib import ContextDecorator
@@ -11,10 +11,10 @@ from threadpoolctl import ThreadpoolController
 
 
 class OneBlasThread(ContextDecorator):
-    """A limit for the process that threads share: the first one in sets it, the last out undoes it.
+    """A BLAS limit that all threads share: the first to enter sets it, the last to leave undoes it.
 
-    BLAS counts its threads once a process, so a limit of each thread's own would be undone while
-    another still computes, and the last one would restore the limit of the first.
+    BLAS has one number of threads a process. With a limit of its own, each thread would undo it
+    while another still computes, and the last one would restore the limit of the first.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class OneBlasThread(ContextDecorator):
 
     def __enter__(self) -> None:
         with self.lock:
-            if self.controller is None:  # milliseconds: it searches the libraries that are loaded
+            if self.controller is None:  # milliseconds: it searches the loaded libraries
                 self.controller = ThreadpoolController()
             if self.limit is None:
                 self.any_thread_may_set()
@@ -41,9 +41,9 @@ class OneBlasThread(ContextDecorator):
                 self.limit = None
 
     def any_thread_may_set(self) -> None:
-        """threadpoolctl 3.8 ignores all Python threads but the first that set a number.
+        """Let whichever thread comes next set the limit.
 
-        The one that comes in first need not be that one, nor the one that goes out last.
+        threadpoolctl 3.8 obeys only the Python thread that set it first, which may not be this one.
         """
         for library in self.controller.lib_controllers:
             if hasattr(library, "clear_controlling_thread"):  # OpenBLAS, from 3.8 on

@@ -1,8 +1,8 @@
-"""A synthetic voice of known pitch, glottal shape and formants, to hold the features against.
+"""A synthetic voice of known pitch, glottal shape and formants, to check the features against.
 
-The source is the LF model's flow derivative as a sum of harmonics below half the sampling rate, so
-nothing is aliased and pitch and Rd may change from sample to sample. The vocal tract is a cascade
-of resonances (G. Fant, "Acoustic Theory of Speech Production", 1960).
+The source is the LF model's flow derivative as a sum of harmonics below half the sampling rate.
+So nothing is aliased, and pitch and Rd may change from sample to sample. The vocal tract is a
+cascade of resonances (G. Fant, "Acoustic Theory of Speech Production", 1960).
 """
 
 from collections.abc import Sequence
@@ -13,24 +13,24 @@ from scipy import signal
 
 from mmlib.covarep import lf
 
-VOWEL = ((700, 80), (1220, 90), (2600, 120), (3500, 200), (4500, 250))  # an a; Hz, bandwidth in Hz
+VOWEL = ((700, 80), (1220, 90), (2600, 120), (3500, 200), (4500, 250))  # an a: Hz, bandwidth in Hz
 
 
 class Voice(NamedTuple):
-    """A wave and the truth about it."""
+    """A synthetic wave and what it was made from."""
 
     wave: np.ndarray  # (n,) largest |value| 0.5
     sample_rate: int  # Hz
     f0: np.ndarray  # (n,) Hz, 0 where unvoiced
     rd: np.ndarray  # (n,)
-    closures: np.ndarray  # (f,) samples, not whole: where the flow falls fastest
+    closures: np.ndarray  # (f,) fractional samples: where the flow falls fastest
     formants: tuple[tuple[float, float], ...]  # Hz, bandwidth in Hz
 
 
 def source(f0: np.ndarray, rd: np.ndarray, sample_rate: int) -> np.ndarray:
-    """LF flow derivative (n,) of pitch f0 (n,) in Hz and shape rd (n,), of unit steepest fall.
+    """LF flow derivative (n,) of pitch f0 (n,) in Hz and shape rd (n,); its steepest fall is 1.
 
-    Harmonics fade out below half the rate; 0 where f0 is 0.
+    Harmonics fade out over the last 200 Hz below half the rate. It is 0 where f0 is 0.
     """
     turns = np.cumsum(f0) / sample_rate
     grid = np.linspace(rd.min(), rd.max(), 1 if np.ptp(rd) == 0 else 64)
@@ -46,7 +46,7 @@ def source(f0: np.ndarray, rd: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def closures(f0: np.ndarray, rd: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Samples (f,) at which the source falls fastest: te of each period."""
+    """Fractional samples (f,) at which the source falls fastest: te of each voiced period."""
     turns = np.cumsum(f0) / sample_rate
     since = turns - lf.timing(rd)[0]
     cycle = np.floor(since)
@@ -55,7 +55,7 @@ def closures(f0: np.ndarray, rd: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def resonate(wave: np.ndarray, formants: Sequence[tuple[float, float]], rate: int) -> np.ndarray:
-    """The wave through resonances (Hz, bandwidth in Hz), each of unit gain at 0 Hz."""
+    """The wave filtered by resonances (Hz, bandwidth in Hz) below rate / 2, of gain 1 at 0 Hz."""
     for frequency, bandwidth in formants:
         if frequency < rate / 2:
             pole = np.exp(-np.pi * bandwidth / rate + 2j * np.pi * frequency / rate)
@@ -74,8 +74,8 @@ def synthesise(
 ) -> Voice:
     """A voice of pitch f0 (n,) in Hz, 0 where unvoiced, and glottal shape rd, 0.3..2.5.
 
-    noise: white noise in the source, relative to the steepest fall of the flow; a recording is
-    never quite without.
+    noise: white noise in the source, relative to the steepest fall of the flow; every recording
+    has some. seed: of that noise. The largest |value| of the wave is 0.5.
     """
     f0 = np.asarray(f0, dtype=float)
     rd = np.broadcast_to(np.asarray(rd, dtype=float), f0.shape)

@@ -19,24 +19,24 @@ POINTS = 1 << 13  # of the transforms
 
 
 def wavelet(scale: int) -> np.ndarray:
-    """-cos(pi n / s) exp(-n^2 / 2 s^2), n = -HALF..HALF, centred at rate / 2 s."""
+    """Wavelet -cos(pi n / s) exp(-n^2 / 2 s^2), n = -HALF..HALF; its centre is at rate / 2 s."""
     n = np.arange(-HALF, HALF + 1)
     return -np.cos(np.pi * n / scale) * np.exp(-(n**2) / (2 * scale**2))
 
 
 @lru_cache(maxsize=8)
 def transfer(scales: tuple[int, ...], points: int) -> np.ndarray:
-    """Spectra (s, points / 2 + 1) of the wavelets."""
+    """Spectra (s, points / 2 + 1) of the wavelets of each scale."""
     return np.stack([fft.rfft(wavelet(scale), points) for scale in scales])
 
 
 def bands(
     wave: np.ndarray, scales: tuple[int, ...], overlap: int
 ) -> Iterator[tuple[int, int, np.ndarray]]:
-    """The wave filtered at several scales, without delay, a piece at a time.
+    """The wave filtered by wavelets of several scales, without delay, a piece at a time.
 
-    Each piece is its first sample, the first of the next piece, and the bands (s, n) from the
-    one to `overlap` samples after the other; -inf where a wavelet meets NaN.
+    Yields the piece's first sample, the first sample of the next piece, and the bands (s, n) from
+    the former to `overlap` samples past the latter. Bands are -inf where a wavelet covers NaN.
     """
     points = fft.next_fast_len(max(POINTS, 4 * (overlap + 2 * HALF)), real=True)
     step = points - 2 * HALF - overlap
@@ -55,7 +55,7 @@ def bands(
 
 
 def any_within(mask: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
-    """Whether a sample of `mask` from `start` up to `stop` (clipped to the file) is set, (f,)."""
+    """Whether any sample of `mask` from `start` up to `stop`, clipped to the file, is set, (f,)."""
     count = np.concatenate([[0], np.cumsum(mask)])
     return count[np.minimum(stop, len(mask))] > count[np.maximum(start, 0)]
 
@@ -63,9 +63,9 @@ def any_within(mask: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndar
 def mdq(excitation: np.ndarray, gci: np.ndarray) -> np.ndarray:
     """Maxima dispersion quotient (f,): mean distance of 5 bands' maxima from the GCI, in periods.
 
-    The larger, the breathier. The search is 0.2 periods each way; the distance is one sample too
-    long, as in the original. 0 where the neighbouring cycles do not fit into the file. Where the
-    residual is NaN (digital silence) there is no maximum.
+    Breathier voices have larger ones. Maxima are searched 0.2 periods each way; the distance is one
+    sample too long, as in the original. 0 where the neighbouring cycles do not fit into the file.
+    Where the residual is NaN (digital silence) there is no maximum.
     """
     period = cycle_lengths(gci)
     reach = rnd(0.2 * period)
@@ -81,10 +81,10 @@ def mdq(excitation: np.ndarray, gci: np.ndarray) -> np.ndarray:
 
 
 def peak_slope(wave: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
-    """1-based positions and slopes (f,) in log10 amplitude per octave, frames of 40 ms.
+    """1-based samples and peak slopes, log10 amplitude per octave, of frames of 40 ms, both (f,).
 
-    Line through the largest amplitude of each of 7 octave bands, from the lowest to the highest;
-    0 where a band is silent.
+    The slope is that of a line through the largest amplitudes of 7 octave bands, from the lowest to
+    the highest. It is 0 where a band is silent.
     """
     length, hop = rnd(0.04 * sample_rate), rnd(0.01 * sample_rate)
     first = np.arange(0, len(wave) - length + 1, hop)
@@ -93,7 +93,7 @@ def peak_slope(wave: np.ndarray, sample_rate: int) -> tuple[np.ndarray, np.ndarr
         here = first[(first >= start) & (first < stop)] - start
         largest.append(windows(np.abs(y), length)[:, here].max(axis=2))
     peak = np.concatenate(largest, axis=1)  # (s, f)
-    # Where the shortest wavelet meets no sample at all, what is left is rounding errors.
+    # Where the shortest wavelet covers only zeros, its band holds nothing but rounding errors.
     loud = any_within(wave != 0, first - 9, first + length + 9) & (peak.min(axis=0) > 0)
     level = np.log10(np.where(loud, peak, 1))
     octaves = np.arange(7) - 3

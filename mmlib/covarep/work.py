@@ -1,4 +1,4 @@
-"""The work of a folder's run: one process a file, one run at a time, files written whole."""
+"""Processing of a folder: one process a file, one run at a time, files written whole."""
 
 import fcntl
 import os
@@ -20,7 +20,7 @@ Job = TypeVar("Job", bound=Hashable)
 
 
 def files_below(paths: Iterable[Path], suffixes: Sequence[str]) -> Iterator[tuple[Path, Path]]:
-    """Files, and those of these suffixes in folders, each once; and the path below the folder."""
+    """Files, and those of these suffixes in folders, each once, with its path below the folder."""
     seen: set[Path] = set()
     for path in paths:
         named = path.rglob("*") if path.is_dir() else ()
@@ -34,11 +34,11 @@ def files_below(paths: Iterable[Path], suffixes: Sequence[str]) -> Iterator[tupl
 def attempt_all(
     task: Callable[[Job], str], jobs: Sequence[Job], workers: int, title: str, hidden: bool = False
 ) -> dict[Job, str]:
-    """What `task` says of each job: why it failed, "" if it did not.
+    """What `task` returns for each job: why it failed, or "" if it did not.
 
-    workers: processes; one works in this process. A process that is killed takes its pool along:
-    the jobs that may have been its own are tried alone, so that one is named and the others are
-    done. OSError, one line, where no process can be started.
+    workers: processes; with 1 the jobs run in this process. When a process is killed, its pool ends
+    with it: each job that it may have had is tried alone, so that the cause is named (DIED) and the
+    others are done. OSError, one line, if no process can be started.
     """
     if workers == 1:
         return {job: task(job) for job in track(jobs, title, disable=hidden)}
@@ -54,12 +54,12 @@ def attempt_all(
 def _pool(
     task: Callable[[Job], str], jobs: Sequence[Job], workers: int, title: str, hidden: bool
 ) -> dict[Job, str]:
-    """The reasons of the jobs that ended before a process was killed: all, as a rule."""
+    """The reasons of all jobs, or of those that ended before a process was killed."""
     reasons: dict[Job, str] = {}
     context = get_context("spawn")  # a fork of a process with threads may hang
     try:
         pool = ProcessPoolExecutor(workers, context, _begin_worker)
-    except OSError as error:  # its locks lie in shared memory
+    except OSError as error:  # its locks are in shared memory
         raise OSError(
             f"cannot start {workers} processes ({error.strerror}; is /dev/shm full or missing?): "
             "free it, or use --workers 1"
@@ -72,22 +72,22 @@ def _pool(
 
 
 def _begin_worker() -> None:
-    """One BLAS thread, and an end with the process that started this one, even if it is killed."""
+    """Set one BLAS thread; end this process when its parent ends, even if that is killed."""
     threadpool_limits(1)
     Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
 
 
 @contextmanager
 def only_run(folder: Path, targets: Iterable[Path]) -> Iterator[None]:
-    """One run at a time in a folder, made if missing; a second one waits for the first.
+    """Hold a folder for one run; a second run waits for the first. The folder is made if missing.
 
-    What killed runs left of unfinished `targets` is removed.
+    Unfinished parts of `targets` by killed runs are removed. OSError if it cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(f"{folder}: {error.strerror}; name another folder with --out") from error
-    handle = os.open(folder, os.O_RDONLY)  # the folder is the lock, so no file is left behind
+    handle = os.open(folder, os.O_RDONLY)  # the folder itself is locked, so no lock file is left
     try:
         with suppress(OSError):  # a file system without locks
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -101,9 +101,9 @@ def only_run(folder: Path, targets: Iterable[Path]) -> Iterator[None]:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Replace a file so that a reader, or a power loss, meets the old one or the new one whole.
+    """Replace a file at once: a reader, or a power loss, finds the whole old or the whole new one.
 
-    write: writes it to the path it is given. OSError, one line, where that is not possible.
+    write: a function that writes the content to a path. OSError, one line, if it cannot be written.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:

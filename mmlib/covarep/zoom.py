@@ -1,9 +1,9 @@
 """Finely spaced spectra of short frames, from a coarse transform.
 
-The pitch tracker and H1-H2 want every whole Hz of frames of a tenth of a second or less: a DFT of
-mostly zeros. A transform about twice the frame's length holds the same information; between its
-bins the spectrum is a short weighted sum of them (Kaiser-Bessel interpolation; J. Fessler,
-B. Sutton, IEEE TSP 51(2), 2003), exact to 1e-11 of the largest value.
+The pitch tracker and H1-H2 need the spectrum at every whole Hz of frames of 0.1 s or less; a DFT
+for that is mostly of zeros. A transform about twice as long as the frame holds the same
+information. Between its bins the spectrum is a short weighted sum of them (Kaiser-Bessel
+interpolation; J. Fessler, B. Sutton, IEEE TSP 51(2), 2003), exact to 1e-11 of the largest value.
 """
 
 from functools import lru_cache
@@ -13,13 +13,13 @@ from scipy import fft
 
 from mmlib.covarep.conventions import windows
 
-REACH = 6  # coarse bins each side that count
+REACH = 6  # coarse bins on each side that enter the sum
 BLOCK = 16  # coarse bins interpolated by one product
 SHAPE = np.pi * 2 * REACH * 0.75  # of the Kaiser-Bessel kernel, for frames of half the transform
 
 
 def kernel(offset: np.ndarray) -> np.ndarray:
-    """Weight of a coarse bin at a distance of `offset` bins."""
+    """Kaiser-Bessel weight of a coarse bin at a distance of `offset` bins."""
     return np.i0(SHAPE * np.sqrt(np.maximum(1 - (offset / REACH) ** 2, 0))) * (
         np.abs(offset) <= REACH
     )
@@ -27,7 +27,7 @@ def kernel(offset: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def compensation(length: int, coarse: int) -> np.ndarray:
-    """What the kernel's smoothing does to each sample of a centred frame, inverted, (n,)."""
+    """Factors (n,) that undo the kernel's effect on the samples of a centred frame."""
     offset = (np.arange(length) - length // 2) / coarse
     root = np.sqrt(SHAPE**2 - (2 * np.pi * REACH * offset) ** 2)
     return root / (2 * REACH * np.sinh(root))
@@ -35,16 +35,16 @@ def compensation(length: int, coarse: int) -> np.ndarray:
 
 @lru_cache(maxsize=32)
 def weights(step: int, dtype: np.dtype) -> np.ndarray:
-    """From coarse bins -REACH .. BLOCK + REACH to BLOCK * step fine bins from 0."""
+    """Matrix from coarse bins -REACH .. BLOCK + REACH to the BLOCK * step fine bins from 0."""
     coarse = np.arange(-REACH, BLOCK + REACH + 1)
     return kernel(np.arange(BLOCK * step) / step - coarse[:, None]).astype(dtype)
 
 
 @lru_cache(maxsize=128)
 def around(coarse: int, blocks: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which coarse bins stand for -REACH .. blocks * BLOCK + REACH, and the imaginary part's sign.
+    """Stored bins that equal bins -REACH .. blocks * BLOCK + REACH, and the imaginary part's sign.
 
-    Bins below 0 and above half the rate are mirror images.
+    Bins below 0 and above half the rate are mirror images of stored ones.
     """
     bins = np.arange(-REACH, blocks * BLOCK + REACH + 1)
     source = np.abs(bins) % coarse
@@ -54,14 +54,14 @@ def around(coarse: int, blocks: int) -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=128)
 def coarseness(length: int, points: int) -> int:
-    """The largest divisor of `points` that leaves a transform of twice the frame's length."""
+    """Largest divisor of `points` that leaves a transform of twice the frame or longer, else 1."""
     return next(d for d in range(max(points // (2 * length), 1), 0, -1) if points % d == 0)
 
 
 def power_spectrum(frames: np.ndarray, points: int, top: int) -> np.ndarray:
     """|DFT of `points` points|^2 of frames (f, n), bins 0 .. top - 1 (at most points / 2).
 
-    In the frames' precision. A few frames at a time stay in the processor's cache.
+    Computed in the frames' precision. Give few frames at a time, for the processor's cache.
     """
     length = frames.shape[1]
     step = coarseness(length, points)

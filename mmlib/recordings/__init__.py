@@ -1,9 +1,9 @@
-"""From recordings to a corpus: a clip, its transcript and its face export in, features out.
+"""Recordings to a corpus: a clip, its transcript and its face export become features.
 
-One idea a file: decode (sound in blocks), lengths (what a file promises), transcript with its
-layouts (what was said when), audio (COVAREP, eGeMAPS), faces with the programs that write them
-(action units), clip (one recording, frames to intervals), folder (many), border (files as text,
-errors that name them), demo (recordings made here).
+Each file has one task. decode: sound in blocks. lengths: the length that a file declares.
+transcript, layouts: words and their times. audio: COVAREP, eGeMAPS. faces, programs: action units
+of three programs. clip: one recording, frames to intervals. folder: many recordings. border: files
+as text, errors that name the file. demo: a synthetic recording to try it with.
 """
 
 from mmlib.recordings.clip import Options, build, collapse

@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0: all clips are in the corpus; 1: some were skipped; 2: nothing was written."""
+    """Exit status 0: all clips are in the corpus; 1: some were skipped; 2: no corpus was made."""
     given = parser().parse_args(arguments)
     try:
         limits = Limits(given.max_hours, given.max_gigabytes)

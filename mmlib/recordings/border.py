@@ -1,4 +1,4 @@
-"""The border of this room: files come in as text, and a reader's errors leave as one line."""
+"""Files read as text, and errors of readers as one line that names the file."""
 
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
@@ -15,10 +15,10 @@ Reader = TypeVar("Reader", bound=Callable)
 
 
 def names_file(reader: Reader) -> Reader:
-    """The reader, whose first argument is a path; DataError where it trips over the content.
+    """Decorator of a reader whose first argument is a path: any of its errors becomes a DataError.
 
-    The message names the file, the error and the line of code that met it; the error itself is
-    attached as the cause.
+    The message names the file, the error and the line of code that raised it; the error itself is
+    the cause. A DataError passes unchanged.
     """
 
     @wraps(reader)
@@ -38,9 +38,9 @@ def names_file(reader: Reader) -> Reader:
 
 
 def read_text(path: Path, what: str) -> str:
-    """The text with line feeds only; of UTF-8, or UTF-16 that says so in its first bytes.
+    """The text of a file, line ends as line feeds; UTF-8, or UTF-16 with a byte order mark.
 
-    DataError for a missing file, naming `what` is wanted, or for another encoding.
+    DataError for a file that cannot be read, saying `what` it should be, or for another encoding.
     """
     try:
         raw = path.read_bytes()
@@ -54,4 +54,4 @@ def read_text(path: Path, what: str) -> str:
         ) from None
     if "\0" in text:
         raise DataError(f"{path}: wrong encoding, zeros between the letters; save it as UTF-8")
-    return re.sub(r"\r*\n|\r", "\n", text)  # a copy in text mode doubles the returns
+    return re.sub(r"\r*\n|\r", "\n", text)  # copying in text mode doubles carriage returns

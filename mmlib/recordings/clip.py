@@ -1,4 +1,4 @@
-"""One recording, its transcript and its face export: utterances and their features."""
+"""Utterances and their features of one recording, its transcript and its face export."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -23,10 +23,10 @@ LEVELS = ("utterance", "word", "frame")
 
 @dataclass(frozen=True)
 class Options:
-    """How recordings become features."""
+    """Settings of how recordings become features; DataError for an unusable one."""
 
     audio: str = "covarep"  # or "egemaps"
-    level: str = "utterance"  # one mean an utterance, one a word (or cue), or every frame
+    level: str = "utterance"  # a mean per utterance; "word": per word or cue; "frame": all
     frame_rate: float | None = None  # of a face export without times; default: the video's own
     stimulus: str | None = None  # of an iMotions export with several; default: the clip's name
     limits: Limits = field(default_factory=Limits)
@@ -49,10 +49,10 @@ def build(
 ) -> Clip:
     """Utterances of one recording with their features.
 
-    An utterance that is too short for the audio features, or without a voiced frame, gets none;
-    so does one in which no face was found. Both are counted. `name` is the clip's id (default: the
-    file's name without suffix). DataError, one line, if the recording or a file beside it cannot be
-    used. Memory does not grow with the recording, apart from level="frame".
+    name: the clip's id (default: the file's name without suffix). An utterance that is too short,
+    or has no voiced frame, gets no audio features; one without a face gets no visual ones. Both are
+    counted. Memory does not grow with the recording, except at level="frame". DataError, one line,
+    if the recording, its transcript or its face export cannot be used.
     """
     options = options or Options()
     recording = probe(media, options.limits)
@@ -76,7 +76,7 @@ def build(
 
 
 def fingerprint(files: dict[str, Path | str | None], options: Options) -> dict[str, str]:
-    """What a clip's features depend on: checksums of its files, the settings."""
+    """What a clip's features depend on: checksums of its files, and the settings."""
     origin = {what: sha256(Path(path)) for what, path in files.items() if path is not None}
     settings = f"{options.audio}, {options.level}, {options.frame_rate}, {options.stimulus}"
     return origin | {"settings": settings}
@@ -85,7 +85,7 @@ def fingerprint(files: dict[str, Path | str | None], options: Options) -> dict[s
 def _audio(
     path: Path, utterances: Iterable[Utterance], transcript: Transcript, options: Options
 ) -> tuple[dict[str, Sequences], Counter]:
-    """Features of each utterance, while the recording streams by."""
+    """Audio features of each utterance and counts, from one pass through the recording."""
     intervals = np.array([(u.start, u.end) for u in transcript.utterances])  # (n, 2) s
     rows, counts = [], Counter()
     waves = cut(blocks(path, options.limits, counts), intervals)
@@ -101,7 +101,7 @@ def _audio(
 def _at_level(
     values: np.ndarray, intervals: np.ndarray, utterance: Utterance, level: str
 ) -> np.ndarray:
-    """Rows (t, d) of an utterance; what no frame falls into is left out."""
+    """Rows (t, d) of an utterance at a level; parts without any frame are left out."""
     if level == "frame":
         return values[overlapping(intervals, utterance.start, utterance.end)]
     parts = utterance.pieces if level == "word" else [utterance]
@@ -114,7 +114,7 @@ def _packed(rows: list[np.ndarray], names: tuple[str, ...]) -> Sequences:
 
 
 def _of_transcript(transcript: Transcript) -> Counter:
-    """What a reader of the corpus has to know of the times and speakers, with how often."""
+    """Notes for readers of the corpus on times and speakers, with their counts."""
     counts = Counter(transcript.counts)
     if not transcript.timed:
         counts["utterances with guessed times (txt)"] = len(transcript.utterances)
@@ -124,7 +124,7 @@ def _of_transcript(transcript: Transcript) -> Counter:
 
 
 def _of_faces(faces: Faces, vision: Sequences, seconds: float) -> Counter:
-    """The same of the faces."""
+    """Notes for readers of the corpus on faces, with their counts."""
     counts = Counter()
     counts["frames without a face, left out"] = faces.counts["lost"]
     counts["frames with several faces, one kept"] = faces.counts["several faces"]
@@ -136,14 +136,14 @@ def _of_faces(faces: Faces, vision: Sequences, seconds: float) -> Counter:
     return counts
 
 
-EPSILON = 1e-5  # seconds, the SDK's; a frame that only touches an interval is not in it
+EPSILON = 1e-5  # seconds, as in the SDK; a frame that only touches an interval is not in it
 
 
 def collapse(values: np.ndarray, intervals: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Plain means (k, d) of the frames that overlap each wanted interval; NaN where none does.
 
-    values (f, d); intervals (f, 2) and wanted (k, 2) in seconds, in any order; both may leave gaps
-    and overlap. A frame counts once for every interval it reaches into, however far: the way
+    values (f, d); intervals (f, 2) and wanted (k, 2) in seconds, in any order, gaps and overlaps
+    allowed. A frame counts once in each interval that it overlaps by any amount, as
     CMU-MultimodalSDK aligns sequences with an averaging collapse function (`mmdataset.align`).
     """
     values = np.asarray(values, dtype=np.float64)
@@ -155,6 +155,6 @@ def collapse(values: np.ndarray, intervals: np.ndarray, wanted: np.ndarray) -> n
 
 
 def overlapping(intervals: np.ndarray, start: float, end: float) -> np.ndarray:
-    """Which of the intervals (f, 2) overlap the one from start to end, (f,) bool."""
+    """Whether each interval (f, 2) overlaps the one from start to end, (f,) bool."""
     intervals = np.asarray(intervals, dtype=float)
     return np.minimum(intervals[:, 1], end) - np.maximum(intervals[:, 0], start) > EPSILON

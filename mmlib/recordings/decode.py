@@ -1,6 +1,6 @@
-"""A recording as 16 kHz mono samples in blocks: an hour takes no more memory than a minute.
+"""The sound of a recording, 16 kHz mono, in blocks: an hour takes no more memory than a minute.
 
-PyAV brings FFmpeg's libraries with it, so nothing has to be installed beside pip's packages.
+PyAV contains FFmpeg's libraries, so nothing but pip's packages has to be installed.
 """
 
 from collections import Counter, deque
@@ -19,19 +19,19 @@ from mmlib.recordings.lengths import check_size, promised
 
 RATE = 16000  # Hz
 BLOCK = 10 * RATE  # samples
-SILENCE = 1e-4  # of full scale; what never exceeds it is digital silence or its dither
+SILENCE = 1e-4  # of full scale; a recording below it is digital silence, perhaps with dither
 ONE_SILENT = "clips with a silent channel, which is averaged in; export the other alone"
 TRACKS = "clips with several sound tracks, of which the first is read"
-LOST = 0.5  # seconds that a decoder may fall short of what the file declares
-# Playlists are left out: they would make FFmpeg open other files.
+LOST = 0.5  # seconds by which the decoded sound may be shorter than declared
+# Playlists are not among them, because with these FFmpeg would open other files.
 CONTAINERS = "wav,w64,aiff,caf,flac,mp3,ogg,aac,amr,mov,matroska,webm,avi,asf,mpeg,mpegts"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a single recording may cost."""
+    """Bounds on a single recording; DataError unless both are more than 0."""
 
-    hours: float = 4.0  # of sound; a small file can hold days of silence
+    hours: float = 4.0  # of sound, since a small file can hold days of silence
     gigabytes: float = 8.0  # of the file
 
     def __post_init__(self) -> None:
@@ -41,7 +41,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Recording:
-    """What a file says of itself."""
+    """Path, length and frame rate of a recording."""
 
     path: Path
     seconds: float
@@ -52,7 +52,7 @@ class Recording:
 def probe(path: Path | str, limits: Limits | None = None) -> Recording:
     """Length and frame rate of a recording; DataError, one line, if it cannot be used.
 
-    Where the file declares no length it is decoded once and counted.
+    If the file declares no length, its sound is decoded and measured.
     """
     path, limits = Path(path), limits or Limits()
     _check_file(path, limits)
@@ -68,12 +68,12 @@ def probe(path: Path | str, limits: Limits | None = None) -> Recording:
 def blocks(
     path: Path | str, limits: Limits | None = None, counts: Counter | None = None
 ) -> Iterator[np.ndarray]:
-    """Samples (n,) float32 of full scale 1, in blocks of about 10 s; all channels averaged.
+    """Blocks (n,) of about 10 s of sound at RATE, float32 of full scale 1, all channels averaged.
 
-    Sound that starts after the pictures is preceded by zeros. counts: takes note of a silent
-    channel, and of other sound tracks than the first. DataError, when all is decoded, if the file
-    ends early, never leaves silence or has channels that cancel each other; at once if it exceeds
-    the limits.
+    Sound that starts after the pictures is preceded by zeros. Only the first sound track is read.
+    counts: records other tracks and silent channels. DataError at once if the limits are exceeded
+    or a sample is not finite; after the last block if the file ends early, is silent throughout, or
+    has channels that cancel each other.
     """
     path, limits = Path(path), limits or Limits()
     done, peak = 0, 0.0
@@ -100,10 +100,10 @@ def blocks(
 
 
 def cut(stream: Iterator[np.ndarray], intervals: np.ndarray) -> Iterator[np.ndarray]:
-    """The samples of each interval (k, 2) in seconds, by ascending start; they may overlap.
+    """Samples (n,) of each interval (k, 2) in seconds, sorted by start; they may overlap.
 
-    Only what a coming interval may need is held. At the end the rest of the stream is read, for
-    its checks.
+    Only samples that a later interval may need are kept. At the end the rest of the stream is read,
+    because its checks come last.
     """
     held, first = np.zeros(0, np.float32), 0  # `first`: number of the first sample held
     for start, end in np.rint(np.asarray(intervals) * RATE).astype(int):
@@ -116,7 +116,7 @@ def cut(stream: Iterator[np.ndarray], intervals: np.ndarray) -> Iterator[np.ndar
 
 
 def load(path: Path | str, limits: Limits | None = None) -> np.ndarray:
-    """All samples (n,) of a short recording."""
+    """All samples (n,) of a recording at RATE, in memory at once."""
     return np.concatenate([*blocks(path, limits)] or [np.zeros(0, np.float32)])
 
 
@@ -168,21 +168,21 @@ def _opened(path: Path) -> av.container.InputContainer:
 
 
 class _Sound:
-    """The first sound track of a file, and what is noticed while it is decoded."""
+    """The first sound track of a file, and what its decoding shows."""
 
     def __init__(self, container: av.container.InputContainer, path: Path) -> None:
         self.container, self.path = container, path
         self.stream = container.streams.audio[0]
         self.start = (container.start_time or 0) / av.time_base  # seconds
         self.peaks = np.zeros(self.stream.channels)  # largest |sample| of each channel
-        self.reached = 0.0  # seconds from the start to the end of what was read, pictures too
+        self.reached = 0.0  # seconds from the start to the end of the packets read, pictures too
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Blocks (n,) at RATE, the mean of the channels."""
+        """Blocks (n,) at RATE, the mean over the channels."""
         late = (self.stream.start_time or 0) * float(self.stream.time_base or 0) - self.start
         if (lead := round(late * RATE)) > 0:
             yield np.zeros(lead, np.float32)
-        # Its own way to mono can exceed full scale.
+        # Channels are averaged below: FFmpeg's own mono can exceed full scale.
         resampler = av.AudioResampler("fltp", rate=RATE, frame_size=BLOCK)
         try:
             for frame in chain(self._frames(), [None]):

@@ -1,14 +1,14 @@
-"""A recording made here, with everything that belongs to it and the truth about it.
+"""A synthetic recording with its transcript, its face export and the values it was made from.
 
-Sentences of the embedded corpus, spoken by the synthetic voice of `mmlib.covarep.voice` (a vowel a
-word; pitch and tension rise with the voice's evidence), their transcript in Whisper's layout with
-word times, and a face export in FACET's layout. The last utterance is too short for COVAREP.
+`record` speaks sentences of the embedded corpus in the synthetic voice of `mmlib.covarep.voice` (a
+vowel a word; pitch and tension rise with the voice's evidence) and adds a transcript in Whisper's
+layout with word times, and a face export in FACET's. The last utterance is too short for COVAREP.
 
-`spoken` gives utterances of the embedded corpus waves of their own. The corpus draws its audio
-columns from each utterance's evidence and clarity; no wave is behind them. Here pitch, voicing,
-glottal shape and loudness of a synthetic voice follow the utterance's frames, and all columns are
-measured from its wave like any recording's. Our reading: a frame of the corpus stands for FRAME
-seconds of speech, because 15 to 45 frames of 10 ms would be too short to measure.
+`spoken` replaces audio columns of the embedded corpus by measured ones. The corpus draws its own
+from each utterance's evidence and clarity, without a wave. Here pitch, voicing, glottal shape and
+loudness of a synthetic voice follow the utterance's frames, and all columns are measured from that
+wave. Our reading: a frame of the corpus lasts FRAME seconds of speech, because 15 to 45 frames of
+10 ms would be too short to measure.
 """
 
 import io
@@ -31,21 +31,21 @@ from mmlib.recordings.decode import RATE
 
 GAP = 0.6  # seconds between utterances
 FRAMES = 25  # face frames a second
-VOWELS = (  # the first two formants of a, e, i, o, u; those above are VOWEL's
+VOWELS = (  # the first two formants of a, e, i, o, u; VOWEL has those above
     ((730, 80), (1090, 90)),
     ((530, 60), (1840, 100)),
     ((300, 60), (2290, 100)),
     ((570, 70), (840, 80)),
     ((320, 60), (870, 80)),
 )
-SHORT = "Right."  # takes half a second
+SHORT = "Right."  # half a second long
 FRAME = 0.1  # s
-PITCH, SHAPE = (70, 400), (0.4, 2.4)  # Hz and Rd that the synthesiser is kept within
-USUAL, PEAK = -8, 0.1  # MCEP_0 of the corpus' usual loudness, and the largest |sample| there
+PITCH, SHAPE = (70, 400), (0.4, 2.4)  # limits of the synthesiser, Hz and Rd
+USUAL, PEAK = -8, 0.1  # MCEP_0 of the corpus' usual loudness, and its largest |sample|
 
 
 class Demo(NamedTuple):
-    """The files of the recording, and what it was made of."""
+    """The files of the recording, and the values it was made from."""
 
     clip: Path
     transcript: Path
@@ -55,7 +55,7 @@ class Demo(NamedTuple):
 
 
 def record(folder: Path | str, utterances: int = 6, seed: int = 0) -> Demo:
-    """Write demo.wav, demo.json and demo.txt (faces) into a folder; the same for the same seed."""
+    """Write demo.wav, demo.json and demo.txt (faces) into a folder; equal seeds, equal files."""
     folder, rng = Path(folder), np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     corpus = _chosen(utterances, seed)
@@ -81,7 +81,7 @@ def record(folder: Path | str, utterances: int = 6, seed: int = 0) -> Demo:
 
 
 def _chosen(n: int, seed: int) -> Corpus:
-    """Utterances from the most negative words to the most positive, in mixed order."""
+    """n utterances spread evenly from the most negative words to the most positive, shuffled."""
     corpus = load("synthetic", n=400, seed=seed)
     clear = (corpus.truth["informativeness"][:, 0] >= 0.75) & (corpus.truth["precision"] > 0).all(1)
     rows = np.flatnonzero(clear)
@@ -111,7 +111,7 @@ def _sentence(
 
 
 def _export(corpus: Corpus, segments: list[dict], seconds: float, rng) -> str:
-    """A face export: the corpus' frames while something is said, a calm face in between."""
+    """A face export: the corpus' frames during each sentence, a calm face between sentences."""
     time = np.arange(0, seconds, 1 / FRAMES)
     values = 0.2 * rng.standard_normal((len(time), len(FACET)))
     for i, segment in enumerate(segments[: len(corpus)]):
@@ -128,9 +128,9 @@ def _export(corpus: Corpus, segments: list[dict], seconds: float, rng) -> str:
 
 
 def speak(audio: Sequences, i: int, sample_rate: int = 16000, seed: int = 0) -> Voice:
-    """The voice of utterance i: F0, VUV and Rd follow its frames, loudness their mean MCEP_0.
+    """A synthetic voice for utterance i: F0, VUV and Rd follow its frames, loudness their MCEP_0.
 
-    CovarepError if the utterance has no audio.
+    The mean of MCEP_0 counts. CovarepError if the utterance has no audio.
     """
     frames = pd.DataFrame(audio[i], columns=audio.columns)
     if frames.empty:
@@ -151,8 +151,8 @@ def speak(audio: Sequences, i: int, sample_rate: int = 16000, seed: int = 0) -> 
 def spoken(corpus: Corpus, rows: Sequence[int], sample_rate: int = 16000, seed: int = 0) -> Corpus:
     """The utterances `rows` of an embedded corpus with audio from waves, one row per 10 ms.
 
-    Their evidence, labels and truth are the corpus' own; the 74 columns are `extract`ed from what
-    `speak` says. CovarepError where an utterance has no audio or no voiced frame.
+    Evidence, labels and truth are unchanged; `extract` measures the 74 columns from the waves of
+    `speak`. CovarepError if an utterance has no audio or no voiced frame.
     """
     audio, few = corpus.sequences["audio"], corpus.take(np.asarray(rows))
     waves = [speak(audio, i, sample_rate, seed).wave for i in rows]

@@ -1,4 +1,4 @@
-"""A face export of any of three programs as one table of 35 FACET channels (see `programs`)."""
+"""A face export of FACET, OpenFace 2 or py-feat as 35 FACET channels (see `programs`)."""
 
 import io
 import re
@@ -14,10 +14,10 @@ from mmlib.data.columns import FACET
 from mmlib.recordings.border import names_file, read_text
 from mmlib.recordings.programs import LEAST, PROGRAMS, PYFEAT_2
 
-BEYOND = 1.0  # seconds that a face export may run past the clip
-HEADER = 60  # lines among which the column names are looked for
+BEYOND = 1.0  # seconds by which a face export may exceed the clip
+HEADER = 60  # first lines that are searched for the column names
 TEXT = {"StimulusName": str, "EventSource": str, "Identity": str, "input": str}
-NUMBERS = {  # columns beside those of the channels
+NUMBERS = {  # columns that are not channels
     *("FrameNo", "FrameTime", "NoOfFaces"),
     *("frame", "timestamp", "confidence", "success", "face_id"),
     *("FaceScore", "FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight", "X", *PYFEAT_2),
@@ -25,20 +25,20 @@ NUMBERS = {  # columns beside those of the channels
 WANTED = {*TEXT, *NUMBERS}.union(
     *({column for column, _ in program.channels.values()} for program in PROGRAMS.values())
 )
-NO_NUMBER = ["-nan(ind)", "nan(ind)"]  # as Windows prints NaN; in a decimal-comma column, too
+NO_NUMBER = ["-nan(ind)", "nan(ind)"]  # as Windows prints NaN, also with decimal commas
 
 
 @dataclass(frozen=True)
 class Faces:
-    """The face of the person seen most, frame by frame, where it was found."""
+    """The face of the person in most frames, one row for each frame that shows it."""
 
     program: str  # "FACET", "OpenFace 2", "py-feat"
     time: np.ndarray  # (f,) seconds, start of the frame
     step: float  # seconds between frames
     values: np.ndarray  # (f, 35) float32, columns FACET
-    counts: Mapping[str, int]  # frames, lost, with several faces
-    absent: tuple[str, ...]  # channels the export lacks, all 0
-    until: float  # seconds, end of the last frame, with a face or without
+    counts: Mapping[str, int]  # "frames", "lost" ones, and those with "several faces"
+    absent: tuple[str, ...]  # channels that the export lacks, 0 in values
+    until: float  # seconds, end of the last frame, also if it shows no face
 
     @property
     def intervals(self) -> np.ndarray:
@@ -50,13 +50,13 @@ class Faces:
 def read_faces(
     path: Path | str, seconds: float, frame_rate: float | None = None, stimulus: str | None = None
 ) -> Faces:
-    """The face export of a recording of `seconds`; which program wrote it shows in its columns.
+    """The face export of a recording of `seconds`; its columns tell which program wrote it.
 
-    Separators and decimal marks of any locale. frame_rate: for py-feat, which counts frames, and
-    for OpenFace on images. stimulus: of an iMotions export that holds several. A frame is lost
-    without the face of the person seen in most frames, with NaN in it or in its time, or under a
-    confidence of LEAST; lost frames are left out and counted. DataError, one line, for another
-    program's columns, several stimuli without a choice, no times, or if nothing usable is left.
+    Separators and decimal marks of any locale are read. frame_rate: of py-feat, which counts
+    frames, and of OpenFace on images. stimulus: which one of an iMotions export of several. A frame
+    is lost without the face of the person in most frames, with NaN in it or in its time, or with a
+    confidence under LEAST; lost frames are left out and counted. DataError, one line, for another
+    program's columns, several stimuli without a choice, no times or another clip's, no usable face.
     """
     path = Path(path)
     program, rows = _table(path)
@@ -85,7 +85,7 @@ def read_faces(
 
 
 def _usable(table: pd.DataFrame) -> pd.DataFrame:
-    """Usable rows of the person in most frames by ascending time, the largest face of each."""
+    """Usable rows of the person in most frames, sorted by time; the largest face of each frame."""
     finite = np.isfinite(table.drop(columns="person")).all(axis=1)
     usable = table[finite & (table["confidence"] >= LEAST)]
     usable = usable[usable["person"].isin(usable["person"].mode()[:1])]
@@ -94,7 +94,7 @@ def _usable(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _table(path: Path) -> tuple[str, pd.DataFrame]:
-    """The program and its columns that are needed, numbers as floats."""
+    """The program that wrote the export, and the columns used here, numbers as floats."""
     text = read_text(path, "face export")
     head = text.split("\n", HEADER)[:HEADER]
     at, separator, program = _header(path, head)
@@ -116,7 +116,7 @@ def _table(path: Path) -> tuple[str, pd.DataFrame]:
 
 
 def _header(path: Path, lines: list[str]) -> tuple[int, str, str]:
-    """Line number of the column names, the separator, and the program they tell of."""
+    """Line number of the column names, the separator, and the program that has them."""
     for at, line in enumerate(lines):
         separator = max("\t;,", key=line.count)
         names = [name.strip().strip('"') for name in line.split(separator)]

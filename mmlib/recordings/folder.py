@@ -1,4 +1,4 @@
-"""Many recordings into one corpus folder: parallel, resumable, with a list of what was skipped."""
+"""Many recordings to one corpus folder: parallel, resumable, skipped clips listed."""
 
 import glob
 import re
@@ -40,7 +40,7 @@ class Job(NamedTuple):
     media: Path
     transcript: Path | None
     faces: Path | None
-    faceless: bool = False  # faces were asked for, and it has none
+    faceless: bool = False  # whether --faces was given, but has none for this clip
 
 
 def build_corpus(
@@ -53,15 +53,15 @@ def build_corpus(
     workers: int = 1,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """Features of recordings, and of those in folders, as a corpus that `mmlib.data.load` reads.
+    """Write features of recordings, and of those in folders, as a corpus for `mmlib.data.load`.
 
     transcripts, faces: a file for a single clip, or a folder with files named like the clips
-    (transcripts: by default beside them). Clips that are there already, of the same files and
-    settings, are left alone, so a run goes on where it stopped; a second run on the same folder
-    waits for the first. workers: processes, one clip and one core each. Writes `utterances.csv`,
-    `passport.json` and `skipped.csv` into `out`. Returns one row a skipped clip: clip and reason.
-    DataError if there is nothing to do or to keep; OSError, one line, if the disk is full or no
-    process can be started.
+    (transcripts: by default beside them). workers: processes, one clip and one core each. Writes
+    `utterances.csv`, `passport.json`, `skipped.csv` and `clips/` into `out`. Returns one row per
+    skipped clip: clip and reason. Clips of the same files and settings that are there already are
+    kept, so an interrupted run continues; a second run on the same folder waits for the first.
+    DataError for no recording, none that can be used, or two of one name; OSError, one line, for a
+    full disk, or if no process can be started.
     """
     if workers < 1:
         raise DataError(f"{workers} workers; give 1 or more")
@@ -85,7 +85,7 @@ def build_corpus(
 def _skipped(
     jobs: list[Job], out: Path, options: Options, workers: int, progress: bool
 ) -> pd.DataFrame:
-    """Clip and reason of those that were skipped; the bar counts clips, or utterances of one."""
+    """Clip and reason of each skipped clip; the bar counts clips, or utterances of one clip."""
     alone = len(jobs) == 1
     task = partial(attempt, out=out, options=options, progress=progress and alone and workers == 1)
     reasons = attempt_all(task, jobs, workers, "clips", hidden=alone or not progress)
@@ -95,11 +95,11 @@ def _skipped(
 
 
 def attempt(job: Job, out: Path, options: Options, progress: bool = False) -> str:
-    """Why a clip was skipped, "" if it was not. One bad clip must not end the run of a folder."""
+    """Make one clip: "", or why it was skipped, so that the others are still made."""
     target = place(out, job.name)
     try:
         if not _done(job, target, options):
-            target.unlink(missing_ok=True)  # of other files or settings
+            target.unlink(missing_ok=True)  # it was made from other files or settings
             if job.transcript is None:
                 raise DataError(
                     f"{job.media}: no transcript named like it, or several languages {REMEDY}"
@@ -120,7 +120,7 @@ def _make(folder: Path) -> None:
 
 
 def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str | None) -> list[Job]:
-    """The recordings, each once, and their files; a name that two share goes to the first."""
+    """The recordings, each once, and their files; the second of a.wav, a.mp4 keeps its suffix."""
     jobs: dict[str, Job] = {}
     for media, inner in files_below(clips, MEDIA):
         name = str(inner.with_suffix(""))
@@ -135,7 +135,7 @@ def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str |
 
 
 def _beside(media: Path, inner: Path, where: Path | str, suffixes: Sequence[str]) -> Path | None:
-    """The file `where`, or the one in that folder named like the recording.
+    """The file `where`, or in the folder `where` the one named like the recording, if any.
 
     A transcript may also be named by its language, clip.en.vtt, if it is the only one.
     """
@@ -153,7 +153,7 @@ def _beside(media: Path, inner: Path, where: Path | str, suffixes: Sequence[str]
 
 
 def _done(job: Job, target: Path, options: Options) -> bool:
-    """Whether the clip was made before, of the same files and settings."""
+    """Whether `target` was made from the same files and settings."""
     files = {"media": job.media, "transcript": job.transcript, "faces": job.faces}
     with suppress(DataError, OSError):  # missing, or damaged
         return bool(job.transcript) and load_clip(target).origin == fingerprint(files, options)

@@ -1,7 +1,7 @@
-"""The layouts of transcripts, each as a list of pieces: words or cues with their times.
+"""Readers of transcript layouts: each gives a list of pieces, words or cues with their times.
 
 JSON of speech recognisers and of Gentle, subtitles (SubRip, WebVTT), and plain text, which has no
-times. What had to be guessed or left out is counted.
+times. Guesses and omissions are counted.
 """
 
 import html
@@ -15,25 +15,25 @@ from typing import NamedTuple
 
 from mmlib.data import DataError
 
-UNTIMED = 1 / 3  # share of words without times above which a transcript is refused
-RUN = 20  # words without times in a row that are too many
+UNTIMED = 1 / 3  # highest share of words without times that is accepted
+RUN = 20  # most words without times in a row that are accepted
 SENTENCE = re.compile(r"[.!?…。！？][\"'”’)\]]*$")
 DIRECTION = re.compile(r"\[[^\]]*\]|\([A-Z ]+\)|[♪♫]")
 NAMED = re.compile(r"^(?:>>\s*)?([A-Z][A-Z0-9 ._-]{1,30}|[Ss]peaker[ _]?\w+):\s+(?=\S)")
 
 
 class Piece(NamedTuple):
-    """A word, or a cue or segment where words have no times of their own."""
+    """A word with its times, or a cue or segment whose words have no times of their own."""
 
     text: str
-    start: float | None  # seconds; None only until the pieces of a transcript are complete
+    start: float | None  # seconds; None while the pieces are still being completed
     end: float | None
     speaker: str = ""
-    words: Sequence = ()  # of a segment, as the file holds them
+    words: Sequence = ()  # of a segment, as in the file
 
 
 def _words_and_speaker(text: str) -> tuple[str, str]:
-    """Words and speaker of a line; "ANNA: Hello." names one. Stage directions are left out."""
+    """Words and speaker of a line: "ANNA: Hello." names one. Stage directions are left out."""
     text = " ".join(DIRECTION.sub(" ", text).split())
     name = NAMED.match(text)
     return (text[name.end() :], name[1].strip()) if name else (text.removeprefix(">> "), "")
@@ -45,9 +45,10 @@ CLOCK = re.compile(r"^\W*\d{1,2}:\d\d(?![^\W\d])|(?<!\w)\d{1,2}:\d\d(?:[.,]\d+)?
 
 
 def plain(text: str, seconds: float) -> list[Piece]:
-    """Lines (of a single line: its sentences), which share `seconds` by their characters.
+    """Lines, or the sentences of a single line, timed in proportion to their characters.
 
-    DataError where a third of them or more begins or ends with a time, which is no word.
+    Together they fill `seconds`. DataError if over a third of them, and more than one, begin or end
+    with a time, which is not a word.
     """
     lines = [line for line in text.splitlines() if line.strip()]
     if len(clocks := [line for line in lines if CLOCK.search(line)]) > max(1, len(lines) / 3):
@@ -75,7 +76,7 @@ ROLLING = "cues that repeat the one before (rolling captions), repetition left o
 
 
 def recognised(text: str, counts: Counter) -> list[Piece]:
-    """Words of Whisper (OpenAI's and its kin), Gentle or OpenAI's API; segments without word times.
+    """Words of JSON by Whisper and its variants, Gentle or OpenAI's API; else its timed segments.
 
     DataError for another layout, and for words that leave out a part of the text.
     """
@@ -101,7 +102,7 @@ def recognised(text: str, counts: Counter) -> list[Piece]:
 
 
 def _piece(entry: dict | list) -> Piece:
-    """A word or segment; a list is a named tuple as JSON: ..., start, end, text, ..., words."""
+    """A word or segment; a list is a named tuple in JSON: ..., start, end, text, ..., words."""
     if isinstance(entry, list):
         at = next(i for i, value in enumerate(entry) if isinstance(value, str))
         lists = [x for x in entry[at:] if isinstance(x, list) and x and not isinstance(x[0], int)]
@@ -115,21 +116,21 @@ def _piece(entry: dict | list) -> Piece:
     words = entry.get("words") or []
     text = entry["word"] if "word" in entry else entry.get("text", "") if words else entry["text"]
     start, end = (None if time is None else float(time) for time in (start, end))
-    text = text.encode(errors="replace").decode()  # half a surrogate pair cannot be written
+    text = text.encode(errors="replace").decode()  # half a surrogate pair has no UTF-8
     return Piece(text, start, end, " ".join(str(entry.get("speaker") or "").split()), words)
 
 
 def _word(entry: dict | list) -> Piece:
-    """A word whose times are no numbers has none."""
+    """A word; times that are NaN count as missing."""
     word = _piece(entry)
     return word._replace(start=None) if math.isnan((word.start or 0) + (word.end or 0)) else word
 
 
 def _whole(pieces: Iterable[Piece]) -> list[Piece]:
-    """Pieces with what goes on with them: a word of Whisper's begins with a space (" 3", ".5")."""
+    """Pieces joined to words: a word of Whisper's begins with a space, " 3" and ".5" are one."""
     pieces, whole = list(pieces), []
     begins = [piece.text.startswith(" ") for piece in pieces]
-    if not any(begins[:1]) or sum(begins) < len(begins) / 2:  # of others, or without spaces
+    if not any(begins[:1]) or sum(begins) < len(begins) / 2:  # others, or no spaces
         return pieces
     for piece, is_first in zip(pieces, begins, strict=True):
         last = whole[-1] if whole else piece
@@ -149,7 +150,7 @@ def _letters(text: str) -> int:
 
 
 def _of_segment(segment: Piece, counts: Counter) -> Iterator[Piece]:
-    """Its words; the segment as one piece if they have no times or leave out a part of its text."""
+    """Words of a segment; or it as one piece if they lack times or leave out a part of its text."""
     words = _whole(map(_word, segment.words))
     timed = [i for i, word in enumerate(words) if word.start is not None]
     spoken = " ".join(word.text for word in words)
@@ -157,7 +158,7 @@ def _of_segment(segment: Piece, counts: Counter) -> Iterator[Piece]:
     if _letters(spoken) < _letters(text) or (not timed and segment.start is not None):
         counts[IN_ONE] += bool(words)
         words = [segment._replace(text=text)]
-    elif timed and timed[0] and segment.start is not None:  # it begins with numerals, say
+    elif timed and timed[0] and segment.start is not None:  # numerals at its start, for example
         counts[GUESSED] += timed[0]
         numerals = " ".join(word.text for word in words[: timed[0]])
         words[: timed[0]] = [segment._replace(text=numerals, end=words[timed[0]].start)]
@@ -167,7 +168,7 @@ def _of_segment(segment: Piece, counts: Counter) -> Iterator[Piece]:
 
 
 def _punctuated(entries: list[dict], written: str) -> Iterator[Piece]:
-    """Words with the punctuation that follows them in the text as it was written."""
+    """Words with the punctuation that follows each in the written text."""
     entries = [entry for entry in entries if _piece(entry).text.strip()]
     words = list(map(_word, entries))
     if sum(_letters(word.text) for word in words) < 0.9 * _letters(written):
@@ -175,7 +176,7 @@ def _punctuated(entries: list[dict], written: str) -> Iterator[Piece]:
     starts, after = [], 0
     for word, entry in zip(words, entries, strict=True):
         text, start = word.text.strip(), entry.get("startOffset")
-        if start is None:  # Gentle says where, OpenAI's API does not
+        if start is None:  # OpenAI's API gives no offset, Gentle does
             pattern = re.compile(rf"(?<!\w){re.escape(text)}(?!\w)")
             match = pattern.search(written, after, after + len(text) + 40)
             start = match and match.start()
@@ -187,7 +188,7 @@ def _punctuated(entries: list[dict], written: str) -> Iterator[Piece]:
 
 
 def _ended(pieces: list[Piece]) -> list[Piece]:
-    """An end that is missing is the next start, and the last one the clip's end."""
+    """Pieces whose missing ends are set to the next start, the last to infinity: the clip's end."""
     ended, following = [], math.inf
     for piece in reversed(pieces):
         ended.append(piece._replace(end=following) if piece.end is None else piece)
@@ -196,7 +197,7 @@ def _ended(pieces: list[Piece]) -> list[Piece]:
 
 
 def _joined(pieces: list[Piece], counts: Counter) -> list[Piece]:
-    """Pieces without a time join the one before, or the one after where a sentence ends before."""
+    """Pieces without a time joined to the previous piece, or after a sentence's end to the next."""
     untimed = [piece.start is None for piece in pieces]
     if pieces and all(untimed):
         example = pieces[0].text[:30]
@@ -244,9 +245,9 @@ def is_time_line(line: str) -> bool:
 
 
 def subtitles(text: str, counts: Counter) -> list[Piece]:
-    """The cues that hold words, found by their time lines: blank lines may stand in a cue.
+    """The cues that hold words. Time lines separate them, since cues may contain blank lines.
 
-    A cue with times between its words becomes one piece a time. DataError names the cue whose
+    A cue with times between its words becomes one piece per time. DataError names a cue whose
     times cannot be read.
     """
     if text.startswith("WEBVTT"):
@@ -269,12 +270,12 @@ def _seconds(text: str, number: int) -> float:
     if not time:
         raise DataError(f"cue {number}: no time {text.strip()!r}; write 00:01:02,500")
     hours, minutes, seconds, *fraction = time.groups()
-    fraction = "".join(filter(None, fraction))  # 249.09 milliseconds stand as ,249.09
+    fraction = "".join(filter(None, fraction))  # 249.09 milliseconds are written ,249.09
     return 3600 * int(hours or 0) + 60 * int(minutes) + int(seconds) + float(f"0.{fraction}")
 
 
 def _parts(start: float, end: float, text: str, number: int) -> list[Piece]:
-    """What stands in a cue between its voices and times, line breaks kept, markup left out."""
+    """Pieces of a cue between its voice and time tags; line breaks are kept, markup left out."""
     if ARROW.search(text):
         raise DataError(f"cue {number}: times in its text; write 00:00:01,000 --> 00:00:02,000")
     parts, speaker = [], ""
@@ -290,9 +291,9 @@ def _parts(start: float, end: float, text: str, number: int) -> list[Piece]:
 
 
 def _unrolled(cues: list[list[Piece]], counts: Counter) -> list[list[Piece]]:
-    """Cues of rolling captions, as YouTube makes them, without what the cue before showed too.
+    """Cues without the words that rolling captions, as YouTube makes them, repeat.
 
-    Captions roll where more than a third of the cues begins with lines of the one before.
+    Captions roll if two cues or more, and over a third, begin with lines of the previous cue.
     """
     repeats = [0, *map(_repeated, cues, cues[1:])]  # words
     rolling = sum(map(bool, repeats))
@@ -303,7 +304,7 @@ def _unrolled(cues: list[list[Piece]], counts: Counter) -> list[list[Piece]]:
 
 
 def _repeated(before: list[Piece], cue: list[Piece]) -> int:
-    """How many words at the start of a cue are the last lines of one that ends where it starts."""
+    """Words at the start of a cue that repeat the last lines of a cue that ends where it starts."""
     if before and cue and cue[0].start - before[-1].end < 0.1:
         words = "".join(part.text for part in cue).split()
         lines = "".join(part.text for part in before).splitlines()
@@ -315,7 +316,7 @@ def _repeated(before: list[Piece], cue: list[Piece]) -> int:
 
 
 def _without(cue: list[Piece], words: int) -> list[Piece]:
-    """The cue without its first words."""
+    """The cue without its first `words` words."""
     kept = []
     for part in cue:
         left = part.text.split()[words:]
@@ -325,7 +326,7 @@ def _without(cue: list[Piece], words: int) -> list[Piece]:
 
 
 def _spoken_by(cue: list[Piece]) -> Iterator[Piece]:
-    """The parts of a cue with their speakers: of a voice tag, or of a name before the words."""
+    """Parts of a cue with their speakers, from a voice tag or from a name before the words."""
     speaker = ""
     for part in cue:
         words, named = _words_and_speaker(html.unescape(part.text))

@@ -1,4 +1,4 @@
-"""What a recording promises of its own length: FFmpeg reads many a cut-off file without a word."""
+"""The length that a file declares, because FFmpeg reads many truncated files without an error."""
 
 import re
 from collections.abc import Iterator
@@ -11,24 +11,24 @@ from mmlib.covarep.conventions import CovarepError
 from mmlib.covarep.recording import locate_samples
 from mmlib.data import DataError
 
-TIMED = ("matroska", "mov")  # containers whose heads give the length of everything in them
+TIMED = ("matroska", "mov")  # containers whose headers give the length of all their streams
 PAGE = 65307  # bytes of an Ogg page, at most
 W64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 
 
 class Lengths(NamedTuple):
-    """Seconds by the file's own account, None where it gives none."""
+    """Seconds that a file declares; None where it declares none."""
 
-    whole: float | None  # of everything, pictures too
-    sound: float | None  # pictures may go on after it
-    pictures: bool  # whether `whole` is promised and has pictures in it
+    whole: float | None  # of all streams, pictures too
+    sound: float | None  # may end before the pictures
+    pictures: bool  # whether `whole` can be relied on and includes pictures
 
 
 def promised(path: Path, container: av.container.InputContainer) -> Lengths:
-    """What a file that was opened promises; DataError, one line, if it holds fewer bytes than that.
+    """Lengths that an opened file declares; DataError, one line, if it holds fewer bytes than that.
 
-    FFmpeg's guesses from the bit rate (AAC without a container, MP3 without a Xing header) are no
-    promises, and MPEG's streams (.ts, .mpg) make none.
+    FFmpeg's guesses from the bit rate (AAC without a container, MP3 without a Xing header) do not
+    count, and MPEG streams (.ts, .mpg) declare no length.
     """
     streamed = check_size(path)
     stream, duration = container.streams.audio[0], (container.duration or 0) / av.time_base
@@ -44,23 +44,23 @@ def promised(path: Path, container: av.container.InputContainer) -> Lengths:
 
 
 def check_size(path: Path) -> float | None:
-    """Seconds of a streamed WAV; DataError for a file that ends before it says it does."""
+    """Seconds of a streamed WAV, else None; DataError for a file shorter than it declares."""
     try:
         wav = locate_samples(path)
     except CovarepError as error:
         raise DataError(str(error)) from None
     if wav and (wav.kind == "RIFX" or (wav.kind != "RIFF" and wav.streamed)):
-        # FFmpeg takes its byte order for the usual one, and finds nothing in a streamed RF64.
+        # FFmpeg reads RIFX in the wrong byte order, and no samples of a streamed RF64.
         raise DataError(f"{path}: WAV of the kind {wav.kind}; convert it to a plain one, RIFF")
     size = path.stat().st_size
     for end in _ends(path):
-        if size + 1 < end:  # a last byte of padding may lack
+        if size + 1 < end:  # the last byte of padding may be missing
             raise DataError(f"{path}: truncated, {size} of {end} bytes are there; copy it again")
     return wav.seconds if wav and wav.streamed else None
 
 
 def _ends(path: Path) -> Iterator[int]:
-    """Where parts of an AVI, Wave64, CAF or Ogg file end, in bytes, as far as their heads say."""
+    """Bytes at which parts of an AVI, Wave64, CAF or Ogg file end, as their headers declare."""
     with path.open("rb") as file:
         head = file.read(24)
         if head[:4] == b"RIFF" and head[8:12] == b"AVI ":

@@ -1,7 +1,7 @@
-"""What the columns of three face programs mean: 35 FACET channels, times, and who it is.
+"""Columns of three face programs as 35 FACET channels, times, and which person a face is.
 
-Evidence is FACET's unit: log10 of the odds that a human coder would see the expression, 0 if there
-is nothing to say either way. What a program does not give becomes:
+Evidence is FACET's unit: log10 of the odds that a human coder would see the expression, and 0 if
+both are as likely. Each channel is computed as follows:
 
 | channel        | FACET (iMotions)  | OpenFace 2                 | py-feat                        |
 |----------------|-------------------|----------------------------|--------------------------------|
@@ -17,15 +17,15 @@ is nothing to say either way. What a program does not give becomes:
 | Negative       | Negative Evidence | largest of five            | largest of five                |
 | head           | degrees           | pose_Ry, Rx, Rz in degrees | Yaw, Pitch, Roll in degrees    |
 
-Positive and Negative are FACET's own rule (it holds in its exports to the last digit). AUs of the
-emotions: EMFACS (Friesen and Ekman 1983); of confusion and frustration: Craig et al. 2008. The
-formulas for OpenFace and py-feat are our reading: the programs measure other things. Signs of the
-head's angles differ between programs. py-feat 2 gives radians and turned the sign of Roll against
-0.6 (to the subject's right is positive now); here it has the sign of 0.6. In both, up is positive
-in Pitch and the subject's right in Yaw.
+Positive and Negative follow FACET's own rule, which holds in its exports to the last digit. AUs of
+the emotions are those of EMFACS (Friesen and Ekman 1983); of confusion and frustration those of
+Craig et al. 2008. The formulas for OpenFace and py-feat are our reading, because these programs
+measure other quantities. Signs of head angles differ between programs. py-feat 2 gives radians and
+reversed the sign of Roll (the subject's right is positive now); here Roll has the sign of py-feat
+0.6. In both versions up is positive in Pitch, and the subject's right in Yaw.
 
-OpenFace follows people, and so does py-feat from 0.7 on; of an export of several faces that does
-not say who they are, the faces are followed from frame to frame by their places.
+OpenFace tracks people, and so does py-feat from 0.7 on. If an export shows several faces and does
+not identify them, they are tracked by their places from frame to frame.
 """
 
 from collections.abc import Callable, Mapping
@@ -38,9 +38,9 @@ import pandas as pd
 from mmlib.data import DataError
 from mmlib.data.columns import FACET
 
-LEAST = 0.7  # confidence under which a frame counts as lost
-ODDS = 2.0  # log10 odds of a probability are kept within these
-CERTAIN = 1.001  # what is more is no probability, nor a rounded one
+LEAST = 0.7  # lowest confidence of a usable frame
+ODDS = 2.0  # bound on the log10 odds of a probability
+CERTAIN = 1.001  # highest value of a probability, with rounding
 UNITS = tuple(int(name[2:]) for name in FACET if name.startswith("AU"))
 HEAD = ("Yaw", "Pitch", "Roll")
 SHOWN_BY = {  # emotion -> its action units
@@ -59,7 +59,7 @@ NEGATIVE = ("Anger", "Fear", "Contempt", "Disgust", "Sadness")
 
 
 def _facet(path: Path, rows: pd.DataFrame, _: object, stimulus: str | None) -> pd.DataFrame:
-    """FACET's own channels. Rows of other sensors repeat the last frame: EventSource tells."""
+    """FACET's own channels, without rows of other sensors (EventSource), which repeat a frame."""
     if "EventSource" in rows:
         rows = rows[rows["EventSource"].fillna("").str.contains("FACET")]
     if "FrameNo" in rows:
@@ -71,7 +71,7 @@ def _facet(path: Path, rows: pd.DataFrame, _: object, stimulus: str | None) -> p
 
 
 def _shown(path: Path, rows: pd.DataFrame, names: pd.Series, stimulus: str | None) -> pd.DataFrame:
-    """The rows of one recording, where `names` (f,) tells several."""
+    """Rows of one recording if `names` (f,) holds several; DataError unless `stimulus` is one."""
     shown = sorted(set(names.dropna()))
     if len(shown) > 1 and stimulus not in shown:
         raise DataError(
@@ -81,7 +81,7 @@ def _shown(path: Path, rows: pd.DataFrame, names: pd.Series, stimulus: str | Non
 
 
 def _openface(path: Path, rows: pd.DataFrame, frame_rate: float | None, _: object) -> pd.DataFrame:
-    """Images have times of 0 and are numbered from 1."""
+    """Rows of OpenFace 2. On images all its times are 0, and frames are numbered from 1."""
     table = _derived(_channels("OpenFace 2", rows))
     table["Neutral"] = -table[list(SEVEN)].max(axis=1)
     if "frame" not in rows and "timestamp" not in rows:
@@ -106,7 +106,7 @@ def _openface(path: Path, rows: pd.DataFrame, frame_rate: float | None, _: objec
 def _pyfeat(
     path: Path, rows: pd.DataFrame, frame_rate: float | None, stimulus: str | None
 ) -> pd.DataFrame:
-    """An empty FaceScore says that no face was found. Images share no frames, several clips do."""
+    """Rows of py-feat; empty FaceScore: no face. Only several clips share frame numbers."""
     rows = rows.rename(columns=PYFEAT_2)
     if "input" in rows and (rows.groupby("frame")["input"].nunique() > 1).any():
         names = rows["input"].map(lambda name: Path(name).stem, "ignore")
@@ -121,7 +121,7 @@ def _pyfeat(
     table = _derived(_channels("py-feat", rows))
     angles = table[[name for name in HEAD if name in rows]]
     if "X" in rows or (angles.abs().quantile(0.95) < np.pi / 2).all():
-        signs = {"Yaw": 1, "Pitch": 1, "Roll": -1}  # of version 2, see above
+        signs = {"Yaw": 1, "Pitch": 1, "Roll": -1}  # of version 2, see the top of this file
         table[list(angles)] = np.degrees(angles) * [signs[name] for name in angles]
     time = _counted(path, rows["frame"], frame_rate, "py-feat counts frames")
     x, y, width, height = (
@@ -137,13 +137,13 @@ def _pyfeat(
 
 
 def _followed(time: np.ndarray, centre: np.ndarray, width: np.ndarray) -> np.ndarray:
-    """Who each face (f,) is, as numbers: the one last seen nearest, within a face's width.
+    """A person's number for each face (f,): the person last seen nearest, within a face's width.
 
-    The largest face of a frame, if it is near nobody, is the person seen most so far and missing
-    in it (a cut, a quick movement); others are somebody new. centre (f, 2). -1: no face or time.
+    If nobody is near the largest face of a frame, it is the person in most frames so far who is
+    missing here (a cut, a quick movement). Others are new. centre (f, 2). -1: no face or time.
     """
     person = np.full(len(time), -1)
-    seen, last = np.zeros(0, int), np.zeros((0, 2))  # by person: in how many frames, and where
+    seen, last = np.zeros(0, int), np.zeros((0, 2))  # by person: number of frames, last place
     order = np.lexsort([-width, time])
     order = order[np.isfinite(centre[order]).all(axis=1) & np.isfinite(time[order])]
     frames = np.split(order, np.flatnonzero(np.diff(time[order])) + 1) if len(order) else ()
@@ -165,7 +165,7 @@ def _followed(time: np.ndarray, centre: np.ndarray, width: np.ndarray) -> np.nda
 
 
 def _counted(path: Path, frame: pd.Series, frame_rate: float | None, why: str) -> pd.Series:
-    """Seconds (f,) of frames that are only numbered."""
+    """Seconds (f,) of numbered frames; DataError, with `why`, without a frame rate."""
     if not frame_rate:
         raise DataError(f"{path}: {why}; give their rate, e.g. --fps 25 (--frame-rate in full)")
     return frame / frame_rate
@@ -185,15 +185,15 @@ def _odds(probability: pd.Series) -> pd.Series:
 
 
 def _channels(program: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """The channels that the program measures itself."""
+    """The channels that the program itself measures, as evidence."""
     sources = PROGRAMS[program].channels.items()
     return pd.DataFrame({name: make(rows[of]) for name, (of, make) in sources if of in rows})
 
 
 def _derived(channels: pd.DataFrame) -> pd.DataFrame:
-    """With the emotions that are means of action units, and Positive and Negative by FACET's rule.
+    """Channels with missing emotions added, means of their action units; and Positive, Negative.
 
-    An emotion none of whose units is there is left out.
+    An emotion without any of its units is left out. Positive and Negative follow FACET's rule.
     """
     for emotion, units in SHOWN_BY.items():
         there = [channels[f"AU{k}"] for k in units if f"AU{k}" in channels]
@@ -205,13 +205,13 @@ def _derived(channels: pd.DataFrame) -> pd.DataFrame:
 
 
 class Program(NamedTuple):
-    """What is known of a program's tables."""
+    """How to recognise and read the tables of a program."""
 
     mark: str  # a column that no other program has
-    # A row is a face in a frame: its channels, time (s), confidence (0 to 1; 0: no face), faces
-    # (how many the frame shows), person (who it is) and size.
+    # Gives one row per face and frame: channels, time (s), confidence (0 to 1; 0: no face), faces
+    # (number of faces in the frame), person (an identity) and size.
     read: Callable[..., pd.DataFrame]
-    channels: Mapping[str, tuple[str, Callable]]  # channel -> its column, and what makes evidence
+    channels: Mapping[str, tuple[str, Callable]]  # channel -> its column, function to evidence
 
 
 PYFEAT_2 = {  # column of version 2 -> its name before

@@ -1,7 +1,7 @@
-"""A transcript, whatever its layout, as utterances with start, end and speaker.
+"""A transcript of any layout as utterances with start, end and speaker.
 
-The pieces of its layout (`mmlib.recordings.layouts`) are brought within the recording and cut into
-utterances. What had to be guessed, mended or left out is counted.
+Pieces (`mmlib.recordings.layouts`) are fitted into the recording and grouped into utterances.
+Guesses, corrections and omissions are counted.
 """
 
 import math
@@ -17,11 +17,11 @@ from mmlib.recordings import layouts
 from mmlib.recordings.border import names_file, read_text
 from mmlib.recordings.layouts import Piece
 
-SUFFIXES = (".json", ".vtt", ".srt", ".txt")  # in order of precedence: the better timed first
+SUFFIXES = (".json", ".vtt", ".srt", ".txt")  # by precedence: better times first
 PAUSE = 1.0  # seconds of silence that end an utterance
-LONGEST = 20.0  # seconds; a sentence that goes on is cut between words
-SLIP = 0.5  # seconds by which a time may run backwards or leave the clip
-WINDOW = 30.0  # seconds that Whisper hears at once: its last words may end in the padding
+LONGEST = 20.0  # seconds; a longer sentence is cut between words
+SLIP = 0.5  # seconds by which a time may run backwards, or be outside the clip
+WINDOW = 30.0  # seconds, Whisper's input: its last words may end in the padding
 UNSPACED = re.compile(
     r"(?<=[\u3000-\u9fff\uff00-\uffef])\0|\0(?=[\u3000-\u9fff\uff00-\uffef])"
 )  # Chinese, Japanese
@@ -29,7 +29,7 @@ ABBREVIATED = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e)\.$", re.I
 
 
 class Utterance(NamedTuple):
-    """What is said at once: a sentence, a line, or what lies between two pauses."""
+    """A sentence, a line, or the words between two pauses."""
 
     text: str
     start: float  # seconds
@@ -39,11 +39,11 @@ class Utterance(NamedTuple):
 
 
 class Transcript(NamedTuple):
-    """The utterances by ascending start, and what a reader has to know of their times."""
+    """Utterances sorted by start, and how their times came about."""
 
     utterances: tuple[Utterance, ...]
-    timed: bool  # whether the times were in the file
-    counts: Counter  # what was guessed, mended or left out -> n
+    timed: bool  # whether the file has times
+    counts: Counter  # guess, correction or omission -> how often
 
     @property
     def speakers(self) -> set[str]:
@@ -52,13 +52,13 @@ class Transcript(NamedTuple):
 
 @names_file
 def read_transcript(path: Path | str, seconds: float) -> Transcript:
-    """The transcript of a recording of `seconds`.
+    """The transcript of a recording of `seconds`, from a file .json, .vtt, .srt or .txt.
 
-    Lines of a .txt are utterances (a single line: its sentences); they share the recording by
-    their number of characters, our guess. Words without a time stay with the word before them;
-    times that slip by SLIP are mended; an end after the clip is cut. All three are counted.
-    DataError, one line, for another encoding than UTF-8, another layout, no words, too many without
-    times (`layouts.UNTIMED`, `RUN`), times that are negative, run backwards or are another clip's.
+    Lines of a .txt, or the sentences of a single line, are utterances; they share the recording by
+    their characters, our guess. Words without a time stay with the previous word, times off by SLIP
+    or less are corrected, an end after the clip is cut; all three are counted. DataError, one line,
+    for an encoding other than UTF-8 or UTF-16, another layout, no words, too many without times
+    (`layouts.UNTIMED`, `RUN`), or times that are negative, run backwards or are of another clip.
     """
     path, counts = Path(path), Counter()
     suffix = path.suffix.lower()
@@ -80,11 +80,11 @@ def read_transcript(path: Path | str, seconds: float) -> Transcript:
 
 
 def _within(pieces: Iterable[Piece], seconds: float, counts: Counter) -> list[Piece]:
-    """The pieces with times in order and inside the recording; DataError if they cannot be."""
+    """Pieces with times in order and inside the recording; DataError if they are off by more."""
     kept, begun = [], 0.0
     for piece in pieces:
         start, end = piece.start, piece.end
-        if not (start >= -SLIP and end >= start - SLIP):  # nor NaN
+        if not (start >= -SLIP and end >= start - SLIP):  # NaN, too
             raise DataError(f"{piece.text[:30]!r} from {start:g} to {end:g} s; correct the times")
         if start > seconds + SLIP or seconds + WINDOW < end < math.inf:
             raise DataError(
@@ -100,8 +100,8 @@ def _within(pieces: Iterable[Piece], seconds: float, counts: Counter) -> list[Pi
 
 
 def _utterances(pieces: Iterable[Piece]) -> list[Utterance]:
-    """Utterances by ascending start: cut where a sentence ends, the speaker changes, after a
-    pause, and before LONGEST is exceeded. Pieces come in the order of the file."""
+    """Utterances sorted by start, of pieces in the order of the file. A new one begins after a
+    sentence or a pause, with another speaker, and before LONGEST is exceeded."""
     groups: list[list[Piece]] = []
     for piece in pieces:
         if not groups or _ends(groups[-1], piece):

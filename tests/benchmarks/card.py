@@ -2,7 +2,7 @@
 
     python tests/benchmarks/card.py    # writes mmlib/dyfulm/weights/README.md
 
-What is measured stands in {braces} in card.md; what is not, as the data and the limits, in words.
+In card.md measured values are {braces}, which this fills in. Data and limits are in words there.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ RUN = "compression-hotel"
 
 
 def cells(model: str, ending: str = "") -> str:
-    """Scores of a model on the test split, the cells of a line of the table."""
+    """Test scores of a model with their intervals, as the cells of one line of the table."""
     rows = results.load(RUN).query("split == 'test' and notebook == 'compression-kept'")
     one = rows[rows["model"] == model].set_index("metric")
     lines = [one.loc[name + ending] for name in ("acc_coarse", "acc_fine", "mae")]
@@ -23,7 +23,7 @@ def cells(model: str, ending: str = "") -> str:
 
 
 def text(folder: Path = kept.WEIGHTS) -> str:
-    """The whole card; README.md of the weights is to be this text."""
+    """The whole card, which is the README.md of the weights."""
     model, read = kept.load(folder), results.load_table(RUN, "read").iloc[0]
     errors = results.load_table(RUN, "reliability").groupby(["head", "kind"])["ece"].first()
     facts = {"card": model.card, "read": read, "words": model.tokenizer.get_vocab_size()}

@@ -1,4 +1,4 @@
-"""What smaller readers cost beside the pair, and how well each does: notebook 12's stored tables.
+"""Cost and scores of smaller readers and of the pair: the stored tables of notebook 12.
 
     python tests/benchmarks/compression.py cost
     python tests/benchmarks/compression.py frontier FOLDER   # with compression-2, -3, -3-last, ...
@@ -7,15 +7,18 @@
     python tests/benchmarks/compression.py students FOLDER   # with teacher.npz
     python tests/benchmarks/compression.py sst5 FOLDER
 
-`cost` needs no data: reviews are made of random tokens, every reader runs in each round, and what
-counts is CPU time of the process and its ratio to that of the pair in the same round. `frontier`
-reads what `python -m mmlib.finetune papermill_runs/finetune/compression-K.yaml --seed S` left in
-FOLDER/compression-K (seed 0) or FOLDER/compression-K-S, adds word vectors alone and a bag of words
-learnt from the same reviews, and scores the validation split. `kept` reads the test split with the
-model in mmlib/dyfulm/weights, `precision` does so in float32, bfloat16 and with 8-bit weights.
-`students` trains MiniLM's first layers on SST-5, each depth with and without the teacher whose soft
-targets `python -m mmlib.finetune.teacher` left in FOLDER; `sst5` scores them. What is done is not
-done again.
+- `cost` needs no data, because reviews are random tokens. Every reader runs in each round. The
+  measures are CPU time of the process, and its ratio to that of the pair in the same round.
+- `frontier` scores the validation split. It reads what `python -m mmlib.finetune
+  papermill_runs/finetune/compression-K.yaml --seed S` wrote into FOLDER/compression-K (seed 0) or
+  FOLDER/compression-K-S. It adds word vectors alone and a bag of words, both learnt from the same
+  reviews.
+- `kept` scores the test split with the model in mmlib/dyfulm/weights.
+- `precision` does so in float32, in bfloat16 and with 8-bit weights.
+- `students` trains MiniLM's first layers on SST-5. Each depth is trained with and without the
+  teacher, whose soft targets `python -m mmlib.finetune.teacher` wrote into FOLDER. Students that
+  are finished are not trained again.
+- `sst5` scores them.
 """
 
 import argparse
@@ -56,16 +59,16 @@ CHOSEN = {
     "3 layers, plain": "compression-3-plain",  # neither layer fusion nor guidance
 }  # variant -> name of its configuration
 EPOCHS, RATE = 3, 3e-3  # of the word vectors
-DISTILLED = "compression-sst5"  # run and configuration
+DISTILLED = "compression-sst5"  # name of the run and of its configuration
 DEPTHS, SEEDS, TEACHER = (3, 2, 6, 4), 1, ("minilm", "mpnet")
-TAUGHT = {"": "alone", " distilled": "taught"}  # end of a variant, end of its folder
+TAUGHT = {"": "alone", " distilled": "taught"}  # end of a variant -> of its folder
 
 
-# What a reader costs
+# Cost of a reader
 
 
 def readers() -> dict[str, pair.Pair]:
-    """The pair of the stored run `hotel`, and MiniLM's first layers alone, under DyFuLM."""
+    """Readers under DyFuLM: the pair of the stored run `hotel`, and MiniLM's first layers alone."""
     names = {"pair": ["minilm", "carried"], **{f"{k} layers": [f"minilm:{k}"] for k in LAYERS}}
     models = {}
     for name, encoders in names.items():
@@ -75,7 +78,7 @@ def readers() -> dict[str, pair.Pair]:
 
 
 def batch(model: pair.Pair, b: int, t: int) -> pair.Batch:
-    """b texts of t random tokens for every encoder of a model."""
+    """A batch of b texts of t random tokens for every encoder of a model."""
     ids = torch.randint(1000, 20000, (b, t), generator=torch.Generator().manual_seed(0))
     n = len(model.encoders)
     ones = torch.ones(b, t, dtype=torch.long)
@@ -84,7 +87,7 @@ def batch(model: pair.Pair, b: int, t: int) -> pair.Batch:
 
 @torch.inference_mode()
 def cost() -> None:
-    """A line a reader and length: CPU milliseconds of one review, reviews a CPU second, ratios."""
+    """Print for each reader and length: CPU ms of one review, reviews per CPU second, ratios."""
     models, lines = readers(), []
     for t in LENGTHS:
         single, many = ({name: [] for name in models} for _ in range(2))
@@ -116,18 +119,18 @@ def line(name: str, model: pair.Pair, t: int, single: dict, many: dict) -> dict[
 
 
 def cpu_seconds(model: pair.Pair, texts: pair.Batch) -> float:
-    """CPU time of one call, after one that does not count."""
+    """CPU seconds of one call, after one call that is not measured."""
     model(texts)
     start = time.process_time()
     model(texts)
     return time.process_time() - start
 
 
-# How well it does
+# Scores of a reader
 
 
 def frontier(folder: Path) -> None:
-    """Rows of the validation split, for what was trained on the same first reviews."""
+    """Store validation scores of all readers that were trained on the same first reviews."""
     config = read_config(folder / "compression-3" / "config.yaml")
     corpus = first(load(config.dataset), config.utterances)
     goal = targets(corpus, config.intensity)
@@ -152,9 +155,9 @@ def frontier(folder: Path) -> None:
 
 
 def word_vectors(corpus, goal: Targets) -> dict[str, Targets]:
-    """The mean of MiniLM's word vectors, trained with DyFuLM's heads; its best epoch on valid.
+    """Predictions for "valid" and "test" from the mean of MiniLM's word vectors.
 
-    What it says of the splits "valid" and "test".
+    The vectors are trained with DyFuLM's heads; the best epoch on "valid" is taken.
     """
     torch.manual_seed(0)
     encoder, tokenizer = load_encoder(made.named("minilm", []))
@@ -195,14 +198,14 @@ def word_vectors(corpus, goal: Targets) -> dict[str, Targets]:
 
 
 def constants(corpus, goal: Targets, n: int) -> list[Targets]:
-    """The best constants for n reviews, from the training split: plain, under natural shares."""
+    """Best constants of the training split, for n reviews: plain, and under natural shares."""
     rows = corpus.rows("train")
     weights = natural(corpus.take(rows))
     return [constant(goal.take(rows), n, w) for w in (None, weights)]
 
 
 def against_all(answers: Mapping[str, Targets]) -> list[tuple[str, str]]:
-    """The three layers paired with every other answer but the constant."""
+    """Pairs to test: three layers with every other answer except the constant."""
     leading = "single_a:3 layers"
     return [(leading, name) for name in answers if name not in (leading, "constant:full")]
 
@@ -220,9 +223,10 @@ def store(
     run: str = RUN,
     **about: object,
 ) -> None:
-    """Rows of the answers, `model:variant` each, and paired tests of some.
+    """Store and print rows of all answers, named `model:variant`, and paired tests of `pairs`.
 
-    usual: the best constant under natural shares, which is another one. about: of the provenance.
+    usual: the best constant under natural shares, which differs from the plain one. about: facts
+    for the provenance.
     """
     dataset = run.partition("-")[2]
     place = {"notebook": f"{NOTEBOOK}-{kind}", "dataset": dataset, "split": split}
@@ -243,7 +247,7 @@ def store(
 
 
 def keep(run: str, kind: str, rows, tests, checksums: Mapping[str, str], **about: object) -> None:
-    """Store rows and tests, and by which command of this file they were made."""
+    """Store rows and tests, with the command of this file that made them."""
     what = {"frontier": "frontier FOLDER", "valid": "sst5 FOLDER", "test": "sst5 FOLDER"}
     command = f"python tests/benchmarks/compression.py {what.get(kind, kind)}"
     results.save(rows, run, f"{NOTEBOOK}-{kind}", comparisons=tests,
@@ -252,9 +256,9 @@ def keep(run: str, kind: str, rows, tests, checksums: Mapping[str, str], **about
 
 
 def read_test(reviews: int) -> None:
-    """Rows of the test split by the kept model, and its reliability before and after cooling.
+    """Store test scores of the kept model, and its reliability with and without its temperature.
 
-    reviews: only so many of the split, drawn at random; 0: all.
+    reviews: how many of the split, drawn at random; 0: all.
     """
     model, corpus = kept.load(), load("hotel")
     utterances = model.card["trained"]["utterances"]
@@ -289,14 +293,14 @@ def read_test(reviews: int) -> None:
     print(about.to_string(index=False))
 
 
-# In fewer bits
+# Fewer bits
 
 
 def precision(reviews: int, chunk: int = 50) -> None:
-    """What the kept model loses and gains in bfloat16 and with 8-bit weights: a line each.
+    """Store one line per precision: scores, size and speed of the kept model in fewer bits.
 
-    Every precision reads every part of the test split, one after the other, so that their times
-    are of the same minutes; `times_faster` is the median ratio of CPU time over the parts.
+    All precisions read each part of the test split in turn, so that their times come from the same
+    minutes. `times_faster` is the median over parts of the ratio of CPU times.
     """
     model, corpus = kept.load(), load("hotel")
     test = corpus.take(corpus.rows("test")).sample(reviews)
@@ -331,14 +335,14 @@ def precision(reviews: int, chunk: int = 50) -> None:
 
 
 def megabytes(student: nn.Module) -> float:
-    """What the weights take on disk, as torch saves them."""
+    """Megabytes of the weights on disk, as torch saves them."""
     file = io.BytesIO()
     torch.save(student.state_dict(), file)
     return round(file.tell() / 1e6, 1)
 
 
 def scores_of(answer: Targets, full: Targets, known: Targets) -> dict[str, float]:
-    """Scores, and the shares of texts that get the classes of `full`."""
+    """Scores of an answer, and the shares of texts with the same classes as in `full`."""
     return {
         "acc_coarse": round(float(np.mean(answer.coarse == known.coarse)), 4),
         "acc_fine": round(float(np.mean(answer.fine == known.fine)), 4),
@@ -348,11 +352,11 @@ def scores_of(answer: Targets, full: Targets, known: Targets) -> dict[str, float
     }
 
 
-# With a teacher
+# Distillation from a teacher
 
 
 def students(folder: Path) -> None:
-    """Train every depth and seed with and without the teacher, unless its folder is finished."""
+    """Train every depth and seed, with and without the teacher, except where that is finished."""
     base = read_config(RUNS / "finetune" / f"{DISTILLED}.yaml")
     corpus = load(base.dataset)
     for seed in range(SEEDS):
@@ -367,7 +371,7 @@ def students(folder: Path) -> None:
 
 
 def distilled(folder: Path) -> None:
-    """Rows of the validation and the test split of SST-5, and with minus without the teacher."""
+    """Store validation and test scores on SST-5, and tests of with minus without the teacher."""
     corpus = load("sst5")
     goal, variants = targets(corpus), {}
     for k in sorted(DEPTHS):
@@ -393,7 +397,7 @@ def distilled(folder: Path) -> None:
 
 
 def members(runs: Iterable[Path], split: str, ids: list[str]) -> Targets:
-    """What the seeds of a student say of a split, (s, n) each."""
+    """Predictions (s, n) of a student's seeds for a split."""
     parts = []
     for run in runs:
         with np.load(run / f"{split}.npz") as arrays:
@@ -403,7 +407,7 @@ def members(runs: Iterable[Path], split: str, ids: list[str]) -> Targets:
 
 
 def beside(corpus, goal: Targets) -> dict[str, dict[str, Targets]]:
-    """What the teacher, word vectors, a bag of words and the constant say of valid and test."""
+    """Predictions of teacher, word vectors, bag of words and constant for "valid" and "test"."""
     states = frozen.states(corpus, *TEACHER, max_length=64)
     fit = frozen.fit(states, goal, tune.settings("sst5", *TEACHER), range(3))
     vectors, words = word_vectors(corpus, goal), bag_of_words.learn(corpus, goal)

@@ -1,8 +1,8 @@
 """Cost of the COVAREP features: share of each stage, speed, memory and how both grow with length.
 
-Run with one thread (OMP_NUM_THREADS=1): python tests/benchmarks/covarep.py [WAV ...]. Without
-files a synthetic voice is measured. Seconds are those of the processor, best of several rounds;
-the processor's own speed is given beside them, because machines are shared.
+Run it with one thread: OMP_NUM_THREADS=1 python tests/benchmarks/covarep.py [WAV ...]. Without
+files it measures a synthetic voice. Times are processor seconds, the best of several rounds. The
+speed of the processor is printed beside them, because machines are shared.
 """
 
 import resource
@@ -20,7 +20,7 @@ from mmlib.covarep.voice import synthesise
 
 ROUNDS = 9
 RATE = 16000
-STAGES = {  # functions, and the module that calls them
+STAGES = {  # function -> the module that calls it
     "speech_residual": "stages",
     "polarity": "stages",
     "srh": "stages",
@@ -39,7 +39,7 @@ STAGES = {  # functions, and the module that calls them
 
 
 def speech(seconds: float) -> np.ndarray:
-    """A voice that rises and falls, with a pause each second."""
+    """A voice (n,) whose pitch rises and falls, with a pause in each second."""
     time_ = np.arange(int(seconds * RATE)) / RATE
     f0 = np.where(time_ % 1 < 0.75, 140 + 50 * np.sin(2 * np.pi * 0.7 * time_), 0)
     return synthesise(f0, 1 + 0.5 * np.sin(time_), noise=0.02).wave
@@ -56,7 +56,7 @@ def timed(spent: dict[str, float], name: str, function):
 
 
 def stage_costs(waves: list[tuple[np.ndarray, int]]) -> dict[str, float]:
-    """Seconds of each stage for all waves, best round of each."""
+    """Processor seconds of each stage for all waves, the best round of each."""
     modules = {name: import_module(f"mmlib.covarep.{module}") for name, module in STAGES.items()}
     originals = {name: getattr(module, name) for name, module in modules.items()}
     best: dict[str, float] = {}
@@ -72,7 +72,7 @@ def stage_costs(waves: list[tuple[np.ndarray, int]]) -> dict[str, float]:
 
 
 def machine() -> str:
-    """Two operations of the kind that the features are made of."""
+    """Speed of this machine in two operations that the features consist of."""
     random = np.random.default_rng(0)
     left, rows = random.normal(size=(1000, 1000)), random.normal(size=(100, 4096))
     costs = [np.inf, np.inf]
@@ -85,7 +85,7 @@ def machine() -> str:
 
 
 def memory(seconds: int) -> tuple[float, float, float]:
-    """MiB beyond wave and table at the worst moment, second of processor time, largest size."""
+    """Peak MiB beyond wave and table, processor seconds, and peak MiB of the process."""
     wave = np.tile(speech(10), seconds // 10)
     tracemalloc.start()
     table = extract(wave, RATE)

@@ -1,7 +1,7 @@
-"""`encode` against sentence-transformers and against this machine's matrix products, in one run.
+"""Speed of `encode`, of sentence-transformers and of this machine's matrix products, in one run.
 
-The ratios are what counts: a round measures everything once, the table gives the median and the
-best round. Work is counted for real tokens only, so padding lowers the share.
+A round measures each of them once; the table has the median and the best round. Compare ratios
+only. Work is counted for real tokens, so padding lowers the share.
 """
 
 import os
@@ -41,14 +41,14 @@ def sentences() -> list[str]:
 
 
 def cost(run: Callable[[], object]) -> np.ndarray:
-    """Seconds by the clock, and of all cores together; the second is fair on a shared machine."""
+    """Seconds (2,): wall clock, and CPU time of all cores, which other programs disturb less."""
     wall, cpu = time.perf_counter(), time.process_time()
     run()
     return np.array([time.perf_counter() - wall, time.process_time() - cpu])
 
 
 def products(threads: int) -> np.ndarray:
-    """Cost of one TFLOP of float32 matrix products of the encoder's shape, each core on its own."""
+    """Seconds (2,) of a TFLOP of float32 products of the encoder's shape, one core a thread."""
     left, right = torch.randn(2048, 384), torch.randn(384, 1536)
     times = 40
 
@@ -63,7 +63,7 @@ def products(threads: int) -> np.ndarray:
 
 
 def flops(lengths: np.ndarray) -> float:
-    """Multiplications and additions of the encoder's matrix products, real tokens only."""
+    """Multiplications and additions in the encoder's matrix products, for real tokens only."""
     config = AutoConfig.from_pretrained(locate("minilm"), trust_remote_code=False)
     d, inner = config.hidden_size, config.intermediate_size
     dense = 2 * (4 * d * d + 2 * d * inner) * lengths
@@ -77,7 +77,7 @@ def cosine(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def peak() -> float:
-    """MiB of memory this process has held at most so far."""
+    """Peak memory of this process so far, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -100,7 +100,7 @@ def main() -> None:
 
     rounds = []
     for _ in range(ROUNDS):
-        product = products(threads) * work / 1e12  # the encoder's products, alone
+        product = products(threads) * work / 1e12  # the encoder's products alone
         encode(texts[:1], **options)  # loads the encoder outside the clock
         full = cost(lambda: encode(texts, **options))
         encode(texts[:1], dtype="bfloat16", **options)

@@ -1,10 +1,10 @@
-"""Fine-tuning against a plain loop of the usual kind, and what the second encoder costs.
+"""Speed of fine-tuning against a plain loop, and cost of the second encoder.
 
-Everybody trains DyFuLM on MiniLM and MiniLM carried into DeBERTa-v2, with the same learning rates
-on the same reviews: those of `hotel` where they are, else the embedded ones, which are shorter.
-The plain loop pads every batch to the maximum length and computes in float32 with eager attention
-and dropout off, as ours. Each way runs in a process of its own, so that peaks of memory are its
-own; only ratios count. Arguments are maximum lengths, 128 and 256 if none.
+All ways train DyFuLM on MiniLM and MiniLM carried into DeBERTa-v2, with the same learning rates on
+the same reviews: those of `hotel` if they are there, else the embedded ones, which are shorter. The
+plain loop pads every batch to the maximum length, and computes in float32 with eager attention. In
+both loops dropout is off. Each way has a process of its own, so that its peak memory is its own.
+Compare ratios only. Arguments are maximum lengths, by default 128 and 256.
 """
 
 import json
@@ -32,7 +32,7 @@ from mmlib.finetune.run import Run
 from mmlib.text import made
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-TEXTS, BATCH = (128, 16) if DEVICE == "cpu" else (2048, 64)  # reviews, reviews a step
+TEXTS, BATCH = (128, 16) if DEVICE == "cpu" else (2048, 64)  # reviews in all, reviews a step
 LATENCY = 20  # reviews read one by one
 OURS = Config(
     ["minilm", "carried"],
@@ -56,7 +56,7 @@ WAYS = {
 
 
 def clock() -> float:
-    """On a CPU, of the process: what others do on a shared machine counts less."""
+    """Seconds: on a CPU those of the process, which other programs disturb less."""
     if DEVICE == "cpu":
         return time.process_time()
     torch.cuda.synchronize()
@@ -70,14 +70,14 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def peak() -> float:
-    """GiB held at most so far."""
+    """Peak memory so far, in GiB."""
     if DEVICE == "cuda":
         return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 class Plain(run.Run):
-    """The same run as one writes it first: each step is one batch padded to the maximum length."""
+    """The same run in its simplest form: each step is one batch, padded to the maximum length."""
 
     def update(self, rows: np.ndarray) -> float:
         learner, plan = self.learner, self.plan
@@ -114,7 +114,7 @@ class Plain(run.Run):
 
 
 def measure(way: str, max_length: int) -> dict[str, float]:
-    """One way in this process: training, reading many, reading one by one, memory, parameters."""
+    """Measures of one way: training, reading many, reading one by one, memory, parameters."""
     machine.keep_memory()
     is_plain = way == "plain loop"
     dataset = "hotel" if (data_root() / "hotel").is_dir() else "synthetic_reviews"

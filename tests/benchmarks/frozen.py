@@ -1,7 +1,7 @@
 """Time per seed of DyFuLM on frozen states: a stack of 5 seeds against one member, in one run.
 
-Random states in the shape of two MiniLMs (7 layers of 384) for 2,000 reviews, with a pass over 500
-validation reviews after each epoch. A round measures both; only their ratio counts.
+The states are random, of the shape of two MiniLMs (7 layers of 384), for 2,000 reviews. After each
+epoch 500 validation reviews are read. A round measures both; compare their ratio only.
 """
 
 import time
@@ -35,7 +35,7 @@ def random_states() -> tuple[Features, Targets]:
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """On a CPU, of the process: what others do on a shared machine counts less."""
+    """Seconds of a call: on a CPU those of the process, which other programs disturb less."""
     clock = time.process_time if DEVICE == "cpu" else time.perf_counter
     start = clock()
     run()

@@ -1,11 +1,11 @@
-"""The paper's two encoders at full size, random weights: how much of a GPU's peak training reaches.
+"""Share of a GPU's peak speed that training reaches with the paper's two encoders at full size.
 
 DyFuLM on RoBERTa-base and DeBERTa-base in bfloat16, or on RoBERTa-base alone, learns from reviews
-of at most 256 tokens: those of `hotel` where they are, else the embedded ones. The share counts the
-encoders' matrix products on real tokens only, forward and twice that backward; the peak is this
-GPU's own rate for a large bfloat16 product, measured first. Weights and tokenizer (byte pairs of
-the reviews) are made here: speed does not depend on them. Arguments are ways, all if none; without
-a GPU everything is tiny and only shows that it runs.
+of at most 256 tokens: those of `hotel` if they are there, else the embedded ones. The share counts
+the encoders' matrix products on real tokens only, forward and twice that backward. The peak is this
+GPU's rate for a large bfloat16 product, measured first. Weights are random and the tokenizer (byte
+pairs of the reviews) is made here, because speed does not depend on them. Arguments are ways, by
+default all. Without a GPU everything is tiny and only shows that it runs.
 """
 
 import os
@@ -39,7 +39,7 @@ DEVICE = "cuda" if IS_GPU else "cpu"
 TEXTS, BATCH, MAX_LENGTH = (2048, 128, 256) if IS_GPU else (48, 8, 32)
 TINY = {} if IS_GPU else {"hidden_size": 48, "intermediate_size": 96, "num_attention_heads": 4,
                           "num_hidden_layers": 2}  # fmt: skip
-# As the public checkpoints have them; sizes are the classes' own: 12 layers of 768, 12 heads.
+# Settings of the public checkpoints. Sizes are defaults of the classes: 12 layers of 768, 12 heads.
 COMMON = {"vocab_size": 50265, "layer_norm_eps": 1e-5, **TINY}
 DEBERTA = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "type_vocab_size": 0}
 DEBERTA |= {"position_biased_input": False, "max_position_embeddings": 512, "layer_norm_eps": 1e-7}
@@ -66,7 +66,7 @@ WAYS = {
 
 
 def make(folder: Path, corpus: Corpus) -> dict[str, str]:
-    """Folders of the two encoders."""
+    """Make the two encoders; their folders by name."""
     pairs = ByteLevelBPETokenizer(add_prefix_space=False)
     marks = {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>"}
     marks |= {"cls": "<s>", "sep": "</s>"}
@@ -93,7 +93,7 @@ def make(folder: Path, corpus: Corpus) -> dict[str, str]:
 
 
 def flops(run: Run, rows: np.ndarray) -> float:
-    """Multiplications and additions of one training step's products, real tokens only."""
+    """Multiplications and additions in the products of a training step, for real tokens only."""
     lengths, total = run.plan.tokens.lengths[rows].astype(float), 0.0
     for encoder in run.learner.pair.encoders:
         c = encoder.config
@@ -105,7 +105,7 @@ def flops(run: Run, rows: np.ndarray) -> float:
 
 
 def peak(n: int = 8192 if IS_GPU else 512, times: int = 20) -> float:
-    """FLOP/s of a bfloat16 matrix product."""
+    """FLOP/s of an n x n bfloat16 matrix product."""
     left, right = (torch.randn(n, n, device=DEVICE, dtype=torch.bfloat16) for _ in range(2))
     for _ in range(3):
         left @ right
@@ -122,14 +122,14 @@ def now() -> float:
 
 
 def measure(config: Config, corpus: Corpus, rate: float) -> dict[str, float]:
-    """Training steps of one way: a second pass, when every shape of a batch has been seen."""
+    """Measures of the training steps of one way, in a second pass over the same batch shapes."""
     if IS_GPU:
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
         run = Run(config, Path(folder), corpus)
         rows, lengths, began = run.plan.rows["train"], run.plan.tokens.lengths, now()
         plan = [rows[part] for part in tokens.steps(lengths[rows], BATCH, 0, 0)]
-        for part in plan:  # compiles, loads kernels, takes memory
+        for part in plan:  # compiles, loads kernels, allocates memory
             run.update(part)
         first, began = now() - began, now()
         losses = [run.update(part) for part in plan]
@@ -148,7 +148,7 @@ def measure(config: Config, corpus: Corpus, rate: float) -> dict[str, float]:
     }
 
 
-KINDS = {  # parts of a kernel's name, the first that fits
+KINDS = {  # kind -> parts of a kernel's name; the first kind that fits is taken
     "matrix products": ("gemm", "nvjet", "cutlass", "xmma", "splitK", "cublas"),
     "SDPA": ("fmha", "flash", "attention", "cudnn"),
     "compiled, element by element": ("triton_",),
@@ -161,7 +161,7 @@ KINDS = {  # parts of a kernel's name, the first that fits
 
 
 def shares(run: Run, rows: np.ndarray) -> None:
-    """Print what the GPU does in one step, by kind of kernel, and how long it waits."""
+    """Print the GPU's time in one step by kind of kernel, and its idle time."""
     if not IS_GPU:
         return
     began = now()

@@ -1,7 +1,8 @@
-"""A long recording through features: processor seconds a second of sound, and peak memory.
+"""Cost of the features of a long recording: processor seconds a second of sound, peak memory.
 
-`python tests/benchmarks/media.py 60` takes an hour of sound (default: 10 minutes), 90 % of it
-spoken in utterances of 4.5 s; beside it the tenth part of that, to show that memory stays flat.
+`python tests/benchmarks/media.py 60` measures an hour of sound (default: 10 minutes), of which 90 %
+is speech in utterances of 4.5 s. It also measures a tenth of that, to show that memory does not
+grow with length.
 """
 
 import json
@@ -19,11 +20,11 @@ from scipy.io import wavfile
 from mmlib.recordings import build, demo
 from mmlib.recordings.decode import RATE, load
 
-STEP, SPOKEN = 5.0, 4.5  # seconds from utterance to utterance, and of each
+STEP, SPOKEN = 5.0, 4.5  # seconds from start to start of utterances, and of each utterance
 
 
 def prepare(folder: Path, seconds: float) -> Path:
-    """A recording of `seconds` with a transcript beside it."""
+    """Write a recording of `seconds` and its transcript; the path of the recording."""
     path = folder / f"{seconds:g}.wav"
     samples = np.rint(32767 * load(demo.record(folder).clip)).astype(np.int16)
     wavfile.write(path, RATE, np.resize(samples, int(seconds * RATE)))
@@ -43,8 +44,10 @@ def measure(path: Path) -> tuple[float, float]:
 
 
 def apart(function: Callable, *arguments):
-    """What a function returns in a process of its own, started by a small one: a process counts
-    its parent's memory at its start as its own peak."""
+    """What a function returns in a process of its own, which a small process starts.
+
+    A process counts the memory of its parent at its start as its own peak.
+    """
     with get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)
 

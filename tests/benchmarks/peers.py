@@ -1,22 +1,24 @@
-"""MMSA's models on our features of CMU-MOSI, beside ours: what they reach and what a seed costs.
+"""Scores and costs a seed of MMSA's models on our features of CMU-MOSI, beside our models.
 
-MMSA 2.2.1 has an environment of its own, outside this project, with the same torch:
+MMSA 2.2.1 needs an environment of its own, outside this project, with the same torch:
 
     python3 -m venv ../mmsa
     ../mmsa/bin/pip install --constraint requirements.lock mmsa==2.2.1
 
     OMP_NUM_THREADS=1 python tests/benchmarks/peers.py ../mmsa/bin/python
 
-It takes hours on one core. A seed that is done is kept in `data/peers` (delete that to begin anew),
-so the same command goes on where it was stopped, and it stores what there is as the run `peers`.
+It takes hours on one core. Finished seeds are kept in `data/peers`, so the same command continues
+after a stop; delete that folder to start anew. Finished results are stored as the run `peers`.
 
-`vectors`: one vector an utterance, text as the mean-pooled states of all MiniLM layers, COVAREP's
-means, both standardised: the very numbers that our models get. `tokens`: MiniLM's states of the
-last layer, the first 50 tokens as in MMSA's own files; `last`: their mean, for our models. Padding
-stands in front, since LSTMs read to the end: with padding behind, LF_DNN's validation error (seeds
-0 and 1) was a constant's. There is no vision: MMSA's models get one column of zeros.
-`tests/peers_mmsa.py` says how they are trained. MISA fails, and the run says so: it is written
-around a BERT of 768 values that it trains itself.
+- `vectors`: one vector an utterance. Text is the mean-pooled states of all MiniLM layers, audio the
+  means of COVAREP, both standardised. Our models get the same numbers.
+- `tokens`: states of MiniLM's last layer for the first 50 tokens, as many as in MMSA's own files.
+- `last`: the mean of `tokens`, for our models.
+
+Padding is in front of the tokens, because LSTMs read to the end. With padding behind them, LF_DNN's
+validation error (seeds 0 and 1) was that of a constant. There is no vision: MMSA's models get one
+column of zeros. `tests/peers_mmsa.py` describes their training. MISA fails, and the run records
+that: its code requires a BERT of 768 values that it trains itself.
 """
 
 import argparse
@@ -46,7 +48,7 @@ from mmlib.text.loaded import ready
 RUN = "peers"
 SEEDS, LONGEST = range(5), 50
 TEXTS = ("vectors", "tokens")
-GROUPS = (("misa",), ("lf_dnn", "lmf", "ef_lstm"), ("tfn", "mult"))  # from cheap to dear
+GROUPS = (("misa",), ("lf_dnn", "lmf", "ef_lstm"), ("tfn", "mult"))  # from cheap to expensive
 THEIRS = [(f"mmsa_{m}", text) for group in GROUPS for text in TEXTS for m in group]
 OURS = [(m, v) for m in ("text", "text_deep", "concat", "daf")
         for v in ("vectors", "vectors-tuned", "last")]  # fmt: skip
@@ -55,7 +57,7 @@ THEIR_PART = Path(__file__).parents[1] / "peers_mmsa.py"
 
 
 def token_states(corpus: Corpus) -> list[np.ndarray]:
-    """MiniLM's states of the last layer, (`LONGEST`, d) of each utterance, padded in front."""
+    """States (`LONGEST`, d) of MiniLM's last layer for each utterance, padded in front."""
     encoder = ready(locate("minilm"), "float32", "sdpa", torch.device("cpu"))
     rows = encoder.tokenizer(list(corpus.text), truncation=True, max_length=LONGEST)["input_ids"]
     with torch.inference_mode():
@@ -65,7 +67,7 @@ def token_states(corpus: Corpus) -> list[np.ndarray]:
 
 
 def write_pickles(corpus: Corpus, work: Path) -> None:
-    """Both texts as MMSA's pickles, with the audio that our models get."""
+    """Write MMSA's pickles of both kinds of text, with the audio that our models get."""
     data = features.build(corpus)
     audio = Sequences(data.x["audio"], np.ones(len(corpus)), numbered("audio", data.dims["audio"]))
     same = replace(corpus, sequences={"audio": audio})
@@ -79,7 +81,7 @@ def missing(work: Path, name: str, variant: str) -> list[int]:
 
 
 def train_theirs(python: str, work: Path, name: str, text: str) -> None:
-    """The missing seeds of one of MMSA's models, by its own Python; the reason if it fails."""
+    """Train the missing seeds of one of MMSA's models in its own Python; record why it fails."""
     here = [work / f"{text}.pkl", name.removeprefix("mmsa_"), work / f"{name}.{text}"]
     command = [python, THEIR_PART, *here, *missing(work, name, text)]
     silent = {**os.environ, "TQDM_DISABLE": "1"}
@@ -90,12 +92,12 @@ def train_theirs(python: str, work: Path, name: str, text: str) -> None:
 
 
 def peak() -> float:
-    """Peak memory of this process in MiB; getrusage counts the process that started it, too."""
+    """Peak memory of this process in MiB; getrusage would include the process that started it."""
     return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 
 def train_ours(work: Path, name: str, variant: str) -> None:
-    """The missing seeds of one of our models one at a time, as MMSA trains; then all as a stack."""
+    """Train the missing seeds of our model one at a time, as MMSA does, and then all as a stack."""
     torch.set_num_threads(1)
     data = features.build(load("mosi"), layers="last" if variant == "last" else "all")
     rule, used = tune.models(data.modalities)[name]
@@ -118,7 +120,7 @@ def train_ours(work: Path, name: str, variant: str) -> None:
 
 
 def train_all(python: str, work: Path) -> None:
-    """Whatever is missing: ours, then MMSA's models."""
+    """Train all missing models: ours, then MMSA's."""
     for name, variant in OURS:
         if missing(work, name, variant) or not (work / f"{name}.{variant}.stack").exists():
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -130,7 +132,7 @@ def train_all(python: str, work: Path) -> None:
 
 
 def gathered(work: Path, corpus: Corpus) -> dict[str, dict[int, dict]]:
-    """What each `model:variant` left, by seed, its scores in the order of our test split."""
+    """Results of each `model:variant` by seed, with its scores in the order of our test split."""
     test = corpus.take(corpus.rows("test"))
     found: dict[str, dict[int, dict]] = defaultdict(dict)
     for name, variant in (*OURS, *THEIRS):
@@ -145,7 +147,7 @@ def gathered(work: Path, corpus: Corpus) -> dict[str, dict[int, dict]]:
 
 
 def costs(found: dict[str, dict[int, dict]], work: Path) -> pd.DataFrame:
-    """What a seed costs: CPU seconds of its training (median), peak memory of its process."""
+    """Cost of a seed: CPU seconds of its training (median), and peak memory of its process."""
     table = []
     for name, seeds in found.items():
         of = pd.DataFrame(seeds.values()).drop(columns=["score", "torch"])
@@ -163,13 +165,13 @@ def costs(found: dict[str, dict[int, dict]], work: Path) -> pd.DataFrame:
 
 
 def store(work: Path) -> None:
-    """Rows, paired tests, costs and what is missing, as the run `peers`."""
+    """Store rows, paired tests, costs and missing models as the run `peers`."""
     corpus = load("mosi")
     test, found = corpus.take(corpus.rows("test")), gathered(work, corpus)
     scores = {name: np.array([seed["score"] for seed in some.values()])
               for name, some in found.items()}  # fmt: skip
     place = {"notebook": RUN, "dataset": "mosi", "split": "test"}
-    results.MODELS += tuple(name for name, _ in THEIRS)  # in this process alone
+    results.MODELS += tuple(name for name, _ in THEIRS)  # in this process only
     rows = []
     for name, score in scores.items():
         model, _, variant = name.partition(":")

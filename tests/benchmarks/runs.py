@@ -1,8 +1,9 @@
-"""What a grid costs beside its notebooks: small points on two workers.
+"""Overhead of a grid on top of its notebooks, measured by small points on two workers.
 
-papermill's own time is what a point spends from asking for a kernel to the kernel's end. Whatever
-else a worker does between two points (its record, the folder's name, the scheduler, the driver) is
-the overhead: workers x elapsed time, less papermill's, a point. Starting the workers is apart.
+papermill's time of a point is from the request of a kernel to the kernel's end. The overhead is all
+else that a worker does between two points: its record, the folder's name, the scheduler, the
+driver. It is workers x elapsed time minus papermill's time, divided by the points. The start of the
+workers is printed apart.
 """
 
 import argparse
@@ -40,7 +41,7 @@ def measure(folder: Path, points: int) -> None:
     batch = execute.new_batch("benchmark", resume=False)
     began = time.monotonic()
     with engine.connect(None, WORKERS, 1, run) as client:
-        engine.run(jobs[:WORKERS], batch, client)  # loads what a worker needs
+        engine.run(jobs[:WORKERS], batch, client)  # workers load their modules
         ready = time.monotonic()
         engine.run(jobs[WORKERS:], batch, client)
         elapsed = time.monotonic() - ready

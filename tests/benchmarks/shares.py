@@ -1,10 +1,10 @@
-"""Where the time of training DAF goes: OMP_NUM_THREADS=1 python tests/benchmarks/shares.py
+"""Shares of the time of training DAF: OMP_NUM_THREADS=1 python tests/benchmarks/shares.py
 
 Twenty seeds learn on 2,000 utterances of the embedded corpus (three modalities, all layers of
-MiniLM), in turn with one seed. All times are `time.process_time`: others on the machine count less.
-Each operator of torch is timed where it is dispatched, forward and backward, and NumPy's random
-bytes apart. The rest of an unwatched run is Python, autograd and torch's administration; below 0
-where watching slowed the operators. COVAREP's stages have `covarep.py`.
+MiniLM), in turn with one seed. Times are `time.process_time`, which other programs disturb less.
+Each operator of torch is timed where it is dispatched, forward and backward; NumPy's random bytes
+are timed apart. The rest of an untimed run is Python, autograd and torch's administration. It is
+below 0 if timing slowed the operators. `covarep.py` measures the stages of COVAREP.
 """
 
 import time
@@ -21,7 +21,7 @@ from mmlib.stack.layers import Masks
 
 N, SEEDS, ROUNDS = 2000, 20, 3
 SETTINGS = train.Settings(epochs=5, patience=5)  # every seed does the same work
-KINDS = {"matrix products": ("mm", "bmm", "baddbmm", "addmm"),  # how operators' names begin
+KINDS = {"matrix products": ("mm", "bmm", "baddbmm", "addmm"),  # first letters of operators' names
     "AdamW's kernel": ("_fused_adamw",),
     "gathering rows": ("index", "gather")}  # fmt: skip
 RANDOM, ELSE, REST = "random numbers", "element-wise, sums, copies", "Python, administration"
@@ -42,7 +42,7 @@ class Watch(TorchDispatchMode):
         return result
 
     def keep(self, masks: Masks, shape: tuple) -> torch.Tensor:
-        """`Masks.keep`; what it spends outside operators counts as random numbers."""
+        """`Masks.keep`, with its time outside operators counted as random numbers."""
         start = time.process_time() - sum(self.seconds.values())
         kept = KEEP(masks, shape)
         self.seconds[RANDOM] += time.process_time() - sum(self.seconds.values()) - start
@@ -56,7 +56,7 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def shares(run: Callable[[], object]) -> dict[str, float]:
-    """Each kind's share of the seconds that the same run takes unwatched."""
+    """Share of each kind of operation in the seconds of the same run without timing."""
     whole = seconds(run)
     with Watch() as watch:
         Masks.keep = lambda masks, shape: watch.keep(masks, shape)

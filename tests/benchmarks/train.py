@@ -1,8 +1,8 @@
 """Time per seed: a stack of 20 seeds against loops over one seed, in one run.
 
-Everybody trains DAF (width 64) with AdamW for the same epochs on the same random features of
-CMU-MOSI's size, with a pass over the validation split after each epoch. A round measures everything
-once; the table gives the median and the best round of each ratio, and only the ratios count.
+All ways train DAF (width 64) with AdamW for the same epochs on the same random features of
+CMU-MOSI's size, and read the validation split after each epoch. A round measures each way once. The
+table has the median and the best round of each ratio; compare ratios only.
 """
 
 import os
@@ -38,10 +38,10 @@ def random_features(dims: dict[str, int]) -> Features:
 
 
 class Plain(nn.Module):
-    """DAF as one writes it for one model.
+    """DAF in the usual form of a single model.
 
-    `columns`: the feature dropout draws one mask a batch, as `mmlib.daf.train` does; else one value
-    at a time, as is usual.
+    columns: whether feature dropout drops whole columns of a batch, as `mmlib.daf.train` does; else
+    it drops single values, as is usual.
     """
 
     def __init__(self, dims: dict[str, int], columns: bool, width: int = 64) -> None:
@@ -66,13 +66,13 @@ class Plain(nn.Module):
 
 
 def batches(rows: Tensor) -> tuple[Tensor, ...]:
-    """Whole batches of a random order."""
+    """Full batches of the rows in random order."""
     order = rows[torch.randperm(len(rows))]
     return order.split(SETTINGS.batch)[: len(rows) // SETTINGS.batch]
 
 
 def one_seed(features: Features, fused: bool, columns: bool) -> None:
-    """The usual loop over batches, one model, torch's own random numbers."""
+    """Train one model in the usual loop over batches, with torch's own random numbers."""
     model = Plain(features.dims, columns).to(DEVICE)
     adamw = torch.optim.AdamW(model.parameters(), SETTINGS.lr, eps=EPS, fused=fused or None)
     x, _, label = train.tensors(features, DEVICE)
@@ -90,7 +90,7 @@ def one_seed(features: Features, fused: bool, columns: bool) -> None:
 
 
 def vmapped(features: Features) -> None:
-    """All seeds by torch.func: vmap over stacked parameters of grad of one model's loss."""
+    """Train all seeds by torch.func: vmap over stacked parameters of the gradient of one loss."""
     models = [Plain(features.dims, columns=True) for _ in range(SEEDS)]
     state, _ = stack_module_state(models)
     state = {name: value.detach().to(DEVICE) for name, value in state.items()}
@@ -121,14 +121,14 @@ def stacked(features: Features, seeds: int = SEEDS) -> None:
 
 
 def seconds(run: Callable[[], None]) -> float:
-    """On a CPU, of the process: what others do on a shared machine counts less."""
+    """Seconds of a call: on a CPU those of the process, which other programs disturb less."""
     clock = time.process_time if DEVICE == "cpu" else time.perf_counter
     start = clock()
     run()
     return clock() - start
 
 
-LOOPS = {  # of one seed: fused kernel of AdamW, feature dropout of whole columns
+LOOPS = {  # loop over one seed -> whether AdamW is fused, whether dropout is of whole columns
     "plain loop, AdamW, dropout of values": (False, False),
     "plain loop, AdamW, dropout of columns": (False, True),
     "plain loop, fused AdamW, dropout of columns": (True, True),
@@ -136,7 +136,7 @@ LOOPS = {  # of one seed: fused kernel of AdamW, feature dropout of whole column
 
 
 def ratios(features: Features) -> dict[str, float]:
-    """One round. Larger is better for us, but in the last row."""
+    """Ratios of one round. Larger ones favour the stack, except in the last row."""
     stack = seconds(lambda: stacked(features))
     loops = {name: seconds(lambda how=how: one_seed(features, *how)) for name, how in LOOPS.items()}
     return {
