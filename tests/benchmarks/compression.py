@@ -1,7 +1,8 @@
 """Cost and scores of smaller readers and of the pair: the stored tables of notebook 12.
 
     python tests/benchmarks/compression.py cost
-    python tests/benchmarks/compression.py frontier FOLDER   # with compression-2, -3, -3-last, ...
+    python tests/benchmarks/compression.py frontier FOLDER   # with compression-2, -3, -4, -6
+    python tests/benchmarks/compression.py parts FOLDER   # with compression-3, -3-last, ...
     python tests/benchmarks/compression.py kept --reviews 2000
     python tests/benchmarks/compression.py precision --reviews 2000
     python tests/benchmarks/compression.py students FOLDER   # with teacher.npz
@@ -10,9 +11,10 @@
 - `cost` needs no data, because reviews are random tokens. Every reader runs in each round. The
   measures are CPU time of the process, and its ratio to that of the pair in the same round.
 - `frontier` scores the validation split. It reads what `python -m mmlib.finetune
-  papermill_runs/finetune/compression-K.yaml --seed S` wrote into FOLDER/compression-K (seed 0) or
-  FOLDER/compression-K-S. It adds word vectors alone and a bag of words, both learnt from the same
-  reviews.
+  papermill_runs/finetune/compression-K.yaml` wrote into FOLDER/compression-K, and adds word vectors
+  alone and a bag of words, both learnt from the same reviews.
+- `parts` scores the validation split, too: three layers with and without DyFuLM's layer fusion and
+  guidance. Seed S of a configuration (`--seed S`) is in FOLDER/NAME-S, seed 0 in FOLDER/NAME.
 - `kept` scores the test split with the model in mmlib/dyfulm/weights.
 - `precision` does so in float32, in bfloat16 and with 8-bit weights.
 - `students` trains MiniLM's first layers on SST-5. Each depth is trained with and without the
@@ -52,12 +54,12 @@ from mmlib.text.encoder import load as load_encoder
 
 RUN, NOTEBOOK = "compression-hotel", "compression"
 LAYERS, LENGTHS, ROUNDS, BATCH = (2, 3, 4, 6), (32, 128, 384), 9, 8
-CHOSEN = {
-    **{f"{k} layers": f"compression-{k}" for k in LAYERS},
-    "3 layers, last only": "compression-3-last",
+PARTS = {  # variant -> name of its configuration; the last has neither layer fusion nor guidance
+    "3 layers, DyFuLM": "compression-3",
+    "3 layers, no layer fusion": "compression-3-last",
     "3 layers, no guidance": "compression-3-no-guidance",
-    "3 layers, plain": "compression-3-plain",  # neither layer fusion nor guidance
-}  # variant -> name of its configuration
+    "3 layers, plain": "compression-3-plain",
+}
 EPOCHS, RATE = 3, 3e-3  # of the word vectors
 DISTILLED = "compression-sst5"  # name of the run and of its configuration
 DEPTHS, SEEDS, TEACHER = (3, 2, 6, 4), 1, ("minilm", "mpnet")
@@ -137,13 +139,11 @@ def frontier(folder: Path) -> None:
     valid = corpus.take(corpus.rows("valid"))
     known, weights = goal.take(corpus.rows("valid")), natural(valid)
     answers = {}
-    for variant, name in CHOSEN.items():
-        runs = [folder / name, *(folder / f"{name}-{seed}" for seed in range(1, 10))]
-        runs = [run for run in runs if (run / "valid.npz").exists()]
-        if runs:
-            answers[f"single_a:{variant}"] = members(runs, "valid", list(valid.ids))
+    for k in LAYERS:
+        if (run := folder / f"compression-{k}" / "valid.npz").exists():
+            answers[f"single_a:{k} layers"] = members([run.parent], "valid", list(valid.ids))
         else:
-            print(f"{name} is not finished: left out")
+            print(f"{run} is missing: left out")
     answers["single_a:word vectors"] = word_vectors(corpus, goal)["valid"]
     without_test = corpus.take(np.flatnonzero(corpus.split != "test"))
     rest = goal.take(np.flatnonzero(corpus.split != "test"))
@@ -152,6 +152,26 @@ def frontier(folder: Path) -> None:
     answers["constant:full"] = plain
     place = ("frontier", "valid", valid.groups, corpus.checksums)
     store(*place, answers, against_all(answers), known, weights, usual)
+
+
+def parts(folder: Path) -> None:
+    """Rows of the validation split: three layers, with and without DyFuLM's parts, and seeds."""
+    corpus = load("hotel")
+    rows = corpus.rows("valid")
+    valid, known = corpus.take(rows), targets(corpus).take(rows)
+    answers = {}
+    for variant, name in PARTS.items():
+        runs = [folder / name, *(folder / f"{name}-{seed}" for seed in range(1, 10))]
+        runs = [run for run in runs if (run / "valid.npz").exists()]
+        print(f"{variant}: {len(runs)} seeds")
+        answers[f"single_a:{variant}"] = members(runs, "valid", list(valid.ids))
+    whole, *others = answers
+    pairs = [(whole, other) for other in others]
+    origins = {f"{name}": checkpoint.load_origin(folder / name) for name in PARTS.values()}
+    trained = {name: {key: origin[key] for key in ("commit", "dirty", "device")}
+               for name, origin in origins.items()}  # fmt: skip
+    store("parts", "valid", valid.groups, corpus.checksums, answers, pairs, known, natural(valid),
+          trained=trained)  # fmt: skip
 
 
 def word_vectors(corpus, goal: Targets) -> dict[str, Targets]:
@@ -248,7 +268,12 @@ def store(
 
 def keep(run: str, kind: str, rows, tests, checksums: Mapping[str, str], **about: object) -> None:
     """Store rows and tests, with the command of this file that made them."""
-    what = {"frontier": "frontier FOLDER", "valid": "sst5 FOLDER", "test": "sst5 FOLDER"}
+    what = {
+        "frontier": "frontier FOLDER",
+        "parts": "parts FOLDER",
+        "valid": "sst5 FOLDER",
+        "test": "sst5 FOLDER",
+    }
     command = f"python tests/benchmarks/compression.py {what.get(kind, kind)}"
     results.save(rows, run, f"{NOTEBOOK}-{kind}", comparisons=tests,
                  parameters={"seed": 0, **about}, checksums=dict(checksums),
@@ -429,7 +454,7 @@ def beside(corpus, goal: Targets) -> dict[str, dict[str, Targets]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     what = {"cost": cost, "precision": precision, "kept": read_test, "frontier": frontier,
-            "students": students, "sst5": distilled}  # fmt: skip
+            "students": students, "parts": parts, "sst5": distilled}  # fmt: skip
     parser.add_argument("what", choices=what)
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--reviews", type=int, default=0, help="of the test split; 0: all")
