@@ -240,6 +240,12 @@ def test_two_columns_of_one_name_are_refused(tmp_path, file):
     refused(f"{file}: two columns are called Stars; rename one", load, str(path))
 
 
+def test_a_line_of_json_with_two_values_of_one_name_is_refused(tmp_path):
+    path = written(tmp_path, rows(), "a.jsonl")
+    path.write_text(path.read_text().replace('"Stars"', '"Stars": 1, "Stars"', 1))
+    refused(r"a\.jsonl: line 1: two columns are called Stars; rename one", load, str(path))
+
+
 # Few labelled examples
 
 

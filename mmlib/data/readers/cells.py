@@ -151,11 +151,20 @@ def objects(path: Path, lines: Iterable[str]) -> Iterator[dict[str, str]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                row = dict(json.loads(line).items())
+                row = json.loads(line, object_pairs_hook=_with_one_name_each)
+                row = dict(row.items())
+            except DataError as error:
+                raise DataError(f"{path.name}: line {number}: {error}") from None
             except (ValueError, AttributeError, RecursionError):
                 words = f"{path.name}: line {number} is no JSON object; mend it, or fetch it again"
                 raise DataError(words) from None
             yield {name.strip(): cell(value) for name, value in row.items()}
+
+
+def _with_one_name_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len(row := dict(pairs)) < len(pairs):
+        check_names(name for name, _ in pairs)
+    return row
 
 
 def cell(value: object) -> str:
