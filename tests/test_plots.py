@@ -219,9 +219,10 @@ def test_intervals_draws_mean_and_ends_of_each_row():
     assert np.allclose(np.concatenate(drawn), [0.85, 0.95, 0.9, 0.7, 0.9, 0.8])
     assert [label.get_text() for label in ax.get_yticklabels()] == [
         "text alone, one layer",
-        "DAF, text + audio",
+        "DAF",
     ]
-    assert ax.get_title() == "Best mean: DAF, text + audio, 0.800"
+    assert ax.get_title() == "Best mean: DAF, 0.800"
+    assert "fusion: text + audio" in ax.get_xlabel()
     assert ax.get_xlabel().startswith("mean absolute error, lower is better")
     assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first row stands on top"
     with pytest.raises(ValueError, match=r"no row of metric 'corr'; there are \['mae'\]"):

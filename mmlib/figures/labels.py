@@ -40,7 +40,7 @@ MODELS = {
     "mean": "plain mean",
     "static": "static weights",
     "concat": "concatenation",
-    "gmu": "gated multimodal units (GMU)",
+    "gmu": "gated units (GMU)",
     "lmf": "low-rank fusion (LMF)",
     "tfn": "tensor fusion (TFN)",
     "crossmodal": "cross-modal attention",
@@ -74,7 +74,7 @@ WHOLE = {  # a model and its variant; those of DyFuLM without the model's name t
     "dyfulm:none": "DyFuLM without its modules",
     "dyfulm:static_layers": "DyFuLM with one layer mix for all",
     "dyfulm:concat": "DyFuLM, encoders concatenated",
-    "dyfulm:dwa": "DyFuLM with dynamic weight averaging",
+    "dyfulm:dwa": "DyFuLM, loss weights by DWA",
     "dyfulm:huber": "DyFuLM with Huber loss",
     "dyfulm:token_scope": "DyFuLM with a layer mix a token",
     "dyfulm:teacher": "DyFuLM, teacher of the students",
@@ -125,9 +125,9 @@ def label(name: str) -> str:
     return f"{label(model)}, {label(variant)}" if variant and model in MODELS else name
 
 
-def of_row(model: str, variant: str) -> str:
-    """The words for a stored row; a variant that the model's own words imply is left out."""
-    is_implied = variant == "full" or (model.split("_")[0] == MODALITIES.get(variant))
+def of_row(model: str, variant: str, usual: str = "full") -> str:
+    """The words for a stored row; the usual variant, or one that the model implies, is left out."""
+    is_implied = variant in ("full", usual) or model.split("_")[0] == MODALITIES.get(variant)
     return label(model if is_implied else f"{model}:{variant}")
 
 

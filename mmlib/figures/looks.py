@@ -44,8 +44,7 @@ LOOKS = {
     "fine": Look("#D55E00", "D", "///", "--"),
     "intensity": Look("#009E73", "^", "...", ":"),
 }
-MODALITIES = ("text", "audio", "vision")
-for m in MODALITIES:  # the same modality, read by a deeper model
+for m in ("text", "audio", "vision"):  # the same modality, read by a deeper model
     LOOKS[f"{m}_deep"] = LOOKS[m]._replace(marker="H", line=(0, (4, 1, 1, 1)))
     LOOKS[f"{m}_gated"] = LOOKS[m]._replace(marker="d", line=(0, (2, 1)))
 

@@ -17,15 +17,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mmlib import files
-from mmlib.figures.labels import label, measure, of_row
+from mmlib.figures.labels import MODALITIES, label, measure, of_row
 from mmlib.figures.labels import labelled as labelled  # notebooks say `plots.labelled(table)`
-from mmlib.figures.looks import LOOKS, MODALITIES, look
+from mmlib.figures.looks import LOOKS, look
 from mmlib.scores.metrics import METRICS, NATURAL
 from mmlib.scores.results import better, direction
 
 DPI = 150
 FORMS = {"png": "Software", "svg": "Date"}  # and the entry that changes from file to file
-WIDE = 62  # characters of a line of a title
+WIDE = 54  # characters of a line of a title
 
 
 def style() -> None:
@@ -68,7 +68,10 @@ def intervals(
     rows = table[table["metric"] == metric]
     if rows.empty:
         raise ValueError(f"no row of metric {metric!r}; there are {sorted(set(table['metric']))}")
-    ax = ax or _axes(height=1.0 + 0.3 * len(rows))
+    ax = ax or _axes(8.6, height=1.4 + 0.3 * len(rows))
+    several = {v for v in rows["variant"] if len(v) > 1}
+    usual = several.pop() if len(several) == 1 else "full"
+    names = [of_row(*one, usual) for one in rows[["model", "variant"]].values]
     for y, row in enumerate(rows.itertuples()):
         at = look(row.model)
         ax.plot([row.ci_low, row.ci_high], [y, y], color=at.colour, lw=2.5, ls="-")
@@ -77,11 +80,12 @@ def intervals(
         ax.axvline(value, color="black", lw=1, ls=":")
         ax.annotate(name, (value, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom")
     if end := _end(metric):
-        best = rows.iloc[rows["mean"].argmin() if end == "low" else rows["mean"].argmax()]
-        ax.set_title(_wrapped(f"Best mean: {of_row(best.model, best.variant)}, {best['mean']:.3f}"))
-    ax.set_yticks(range(len(rows)), [of_row(*names) for names in rows[["model", "variant"]].values])
+        best = rows["mean"].argmin() if end == "low" else rows["mean"].argmax()
+        ax.set_title(_wrapped(f"Best mean: {names[best]}, {rows['mean'].iloc[best]:.3f}"))
+    ax.set_yticks(range(len(rows)), names)
+    of_what = "" if usual == "full" else f"; fusion: {label(usual)}"
     ax.set(ylim=(len(rows) - 0.5, -0.5))
-    ax.set_xlabel(f"{_directed(metric)}\nmean and 95 % interval")
+    ax.set_xlabel(f"{_directed(metric)}\nmean and 95 % interval{of_what}")
     ax.grid(axis="y", visible=False)
     return ax.figure
 
@@ -98,7 +102,7 @@ def differences(tests: pd.DataFrame, metric: str, ax: Axes | None = None) -> Fig
         raise ValueError(f"no test of metric {metric!r}; there are {sorted(set(tests['metric']))}")
     winners, model = rows.apply(better, axis=1), rows["a"].iloc[0]
     ours = label(model)
-    ax = ax or _axes(height=1.4 + 0.3 * len(rows))
+    ax = ax or _axes(8.6, height=1.8 + 0.3 * len(rows))
     for y, (row, winner) in enumerate(zip(rows.itertuples(), winners, strict=True)):
         colour = look(row.a if winner == row.a else row.b).colour if winner else "#666666"
         ax.plot([row.ci_low, row.ci_high], [y, y], color=colour, lw=2.5, ls="-")
@@ -112,8 +116,8 @@ def differences(tests: pd.DataFrame, metric: str, ax: Axes | None = None) -> Fig
     ax.set_yticks(range(len(rows)), rows["b"].map(label))
     ax.set(ylim=(len(rows) - 0.5, -0.5))
     ax.set_xlabel(
-        f"{measure(metric)}: {ours} minus the other, 95 % interval\n"
-        f"{side}: {ours} is better; filled: told apart"
+        f"{_wrapped(f'{measure(metric)}: {ours} minus the other')}\n"
+        f"95 % interval; filled: told apart\n{_wrapped(f'{side}: {ours} is better')}"
     )
     ax.grid(axis="y", visible=False)
     return ax.figure
@@ -203,7 +207,7 @@ def curves(
         mean = values if values.ndim == 1 else values[:, 0]
         some = max(1, len(mean) // 20)  # markers of so many that a line can still be seen
         drawn = {"color": at.colour, "marker": at.marker, "ls": at.line, "markevery": some}
-        ax.plot(x, mean, label=name if name in MODALITIES else label(name), **drawn)
+        ax.plot(x, mean, label=name if name in MODALITIES.values() else label(name), **drawn)
         if values.ndim == 2:
             ax.fill_between(x, values[:, 1], values[:, 2], color=at.colour, alpha=0.15, lw=0)
     ax.set(xlabel=xlabel, ylabel=ylabel)
