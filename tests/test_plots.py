@@ -1,5 +1,6 @@
 """Figures: what is drawn is what was given, names are told apart in grey, files are whole."""
 
+import json
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 from matplotlib import pyplot as plt
 
 from mmlib import files
+from mmlib.daf import fusion
 from mmlib.figures import architecture, cards, plots, timelines
 from mmlib.scores import results
+from mmlib.scores.metrics import METRICS
 
 RNG = np.random.default_rng(0)
 TABLE = pd.DataFrame(
@@ -94,6 +97,43 @@ def test_every_model_and_modality_has_a_look_of_its_own():
     assert plots.look("mine") != plots.look("yours")
 
 
+def test_every_built_in_name_has_words_and_a_users_name_stays():
+    stored = [
+        one
+        for path in files.RUNS.glob("*/comparisons.json")
+        for one in json.loads(path.read_text())
+    ]
+    pairs = {one[side] for one in stored for side in "ab"}
+    metrics_natural = [f"{name}_natural" for name in METRICS.built_in]
+    names = {*METRICS.built_in, *metrics_natural, *results.MODELS, *fusion.BUILT_IN, *pairs}
+    for name in names:
+        words = plots.label(name)
+        assert words != name and "_" not in words.split(", ")[0], name
+    for name in ("mine", "my_rule", "mine:ta", "", "far", "_natural"):
+        assert plots.label(name) == name
+    assert plots.label("no_gate") == plots.label("dyfulm:no_gate") == "DyFuLM without the gate"
+    assert plots.label("mae") == "mean absolute error, lower is better"
+    assert plots.label("daf:tn") == "DAF, text + noise"
+    low = {name for name in METRICS.built_in if METRICS[name].better == "low"}
+    assert low == {name for name in METRICS.built_in if "lower is better" in plots.label(name)}
+
+
+def test_a_labelled_table_changes_names_and_no_number():
+    shown = plots.labelled(TESTS)
+    assert shown["compared with"].tolist() == [plots.label(b) for b in TESTS["b"]]
+    assert shown["difference"].tolist() == TESTS["diff"].tolist() and "diff" in TESTS
+    by_model = TABLE.pivot(index="model", columns="metric", values="mean")
+    words = plots.labelled(by_model)
+    assert words.loc["DAF", plots.label("mae")] == 0.8 and words.index.name == "model"
+
+
+def test_bins_begin_at_the_least_value():
+    ax = plots.weights(ALPHA, np.abs(BY), MODALITIES, bins=[0, 0.25, 4]).axes[0]
+    assert [one.get_text().split("\n")[0] for one in ax.get_xticklabels()] == ["0 to", "0.25 to"]
+    cut = pd.cut(np.array([0.0, 0.5]), [0, 0.25, 1], include_lowest=True)
+    assert plots.stretches(cut.categories, -0.0) == ["0 to 0.25", "0.25 to 1"]
+
+
 def test_a_figure_is_written_whole_and_the_same_each_time(folder):
     for first, second in zip(draw_all(), draw_all(), strict=True):
         one, two = plots.save(first, "one", "mosi"), plots.save(second, "two", "mosi")
@@ -111,14 +151,18 @@ def test_a_drawing_is_saved_as_svg_with_equal_bytes(folder):
 
 def test_the_title_of_differences_says_what_is_told_apart():
     axes = plots.differences(TESTS, "mae").axes[0]
-    assert axes.get_title() == "daf is better than text; worse than concat"
-    assert "left: daf is better" in axes.get_xlabel()
+    assert axes.get_title() == (
+        "DAF is better than text alone, one layer; worse than\nconcatenation"
+    )
+    assert "left: DAF is better" in axes.get_xlabel()
     filled = [
         line.get_markerfacecolor() != "white" for line in axes.lines if line.get_marker() == "o"
     ]
     assert filled == [True, True, False]
     none = plots.differences(TESTS[2:], "mae").axes[0].get_title()
-    assert none == "daf is told apart from no other model"
+    assert none == "DAF is told apart from no other model"
+    many = pd.concat([TESTS[:1].assign(b=b) for b in ("a", "b", "c", "d")])
+    assert plots.differences(many, "mae").axes[0].get_title().endswith("than 4 of 4 models")
     with pytest.raises(ValueError, match=r"no test of metric .r2.; there are .\x27mae\x27."):
         plots.differences(TESTS, "r2")
 
@@ -173,7 +217,13 @@ def test_intervals_draws_mean_and_ends_of_each_row():
     ax = plots.intervals(TABLE, "mae").axes[0]
     drawn = [line.get_xdata() for line in ax.lines]
     assert np.allclose(np.concatenate(drawn), [0.85, 0.95, 0.9, 0.7, 0.9, 0.8])
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["text (t)", "daf (ta)"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "text alone, one layer",
+        "DAF",
+    ]
+    assert ax.get_title() == "Best mean: DAF, 0.800"
+    assert "fusion: text + audio" in ax.get_xlabel()
+    assert ax.get_xlabel().startswith("mean absolute error, lower is better")
     assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first row stands on top"
     with pytest.raises(ValueError, match=r"no row of metric 'corr'; there are \['mae'\]"):
         plots.intervals(TABLE, "corr")

@@ -1,4 +1,4 @@
-"""One utterance or one review as a picture: what a model predicted, and the truth.
+"""Draw one utterance or one review: what a model predicted, and the truth.
 
 Axes: m modality.
 """
@@ -24,9 +24,10 @@ def utterance(
     score: float,
     label: float,
 ) -> Figure:
-    """DAF's weights (m,) beside the true ones (m,), and the opinions (m,) that make the score.
+    """Draw DAF's weights beside the ideal ones, and the opinions that make its score.
 
-    Weights sum to 1. opinions, score and label: on the scale of the labels.
+    weights (m,) and truth (m,), the ideal weights of generated data, sum to 1. opinions (m,), score
+    and label are on the scale of the labels.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 2.6), sharey=True)
     for y, m in enumerate(modalities):
@@ -35,8 +36,10 @@ def utterance(
         left.barh(y + 0.19, truth[y], 0.36, color="white", ec=at.colour, hatch="///")
         right.plot(opinions[y], y, at.marker, color=at.colour, ms=9, mec="black", mew=0.6)
     right.axvline(score, color="black", lw=1.6, label=f"DAF's score {score:+.1f}")
-    right.axvline(label, color="black", lw=1.6, ls=":", label=f"truth {label:+.1f}")
-    left.set(xlabel="weight: DAF's (filled), true (hatched)", xlim=(0, 1))
+    right.axvline(label, color="black", lw=1.6, ls=":", label=f"label {label:+.1f}")
+    left.set(
+        xlabel="weight: DAF's (filled),\nideal, known for generated data (hatched)", xlim=(0, 1)
+    )
     right.set(xlabel="sentiment that each modality alone would give", xlim=(-3.2, 3.2))
     left.set_yticks(range(len(modalities)), modalities)
     left.invert_yaxis()
@@ -47,10 +50,10 @@ def utterance(
 def words(
     texts: Sequence[str], values: np.ndarray, low: str, high: str, ax: Axes | None = None
 ) -> Figure:
-    """Words in reading order, coloured by a value each: orange where it is high, blue where low.
+    """Draw words in reading order, orange where their value is high, blue where it is low.
 
-    values (words,); low, high: what the two ends mean. White is 0 where values have both signs,
-    else the middle of their range.
+    values (words,); low, high: what the two ends mean. White is 0 if values have both signs, else
+    the middle of their range.
     """
     lines = _lines(texts)
     axes = ax or plt.subplots(figsize=(8.6, 0.7 + 0.36 * len(lines)))[1]
@@ -83,9 +86,9 @@ def _lines(texts: Sequence[str]) -> list[list[int]]:
 def review(
     texts: Sequence[str], effects: np.ndarray, heads: Mapping[str, Mapping[str, float]]
 ) -> Figure:
-    """One review: its words by their effect on the stars, and below them what each head says.
+    """Draw a review's words by their effect on the stars, and below them what each head says.
 
-    effects (words,); heads: by task (coarse, fine, intensity), a number in [0, 1] for each name.
+    effects (words,); heads: for each task (coarse, fine, intensity) a number in [0, 1] by name.
     """
     height = 0.5 + 0.36 * len(_lines(texts))
     figure, axes = plt.subplot_mosaic(

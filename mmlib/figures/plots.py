@@ -1,16 +1,13 @@
-"""Figures under one style: arrays in, a figure out, one function that writes it.
+"""Figures in one style: each function takes arrays or rows and returns a figure; `save` writes it.
 
-Colours are those of Okabe and Ito (distinct to the colour-blind); each name also has a marker, a
-hatch and a line style of its own, so that nothing is lost in grey. Functions draw into `ax` where
-one is given, else into a new figure, and return the figure.
+Stored names appear in words (`label`). Functions draw into `ax` if it is given, else into a new
+figure.
 Axes: k points on the x axis, n utterances, m modality, s seed.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
-from typing import NamedTuple
-from zlib import crc32
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,71 +17,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mmlib import files
+from mmlib.figures.labels import MODALITIES, label, measure, of_row
+from mmlib.figures.labels import labelled as labelled  # notebooks say `plots.labelled(table)`
+from mmlib.figures.looks import LOOKS, look
+from mmlib.scores.metrics import METRICS, NATURAL
 from mmlib.scores.results import better, direction
 
 DPI = 150
-FORMS = {"png": "Software", "svg": "Date"}  # and what would make equal figures differ
-
-
-class Look(NamedTuple):
-    """How one name is drawn, in every figure."""
-
-    colour: str
-    marker: str
-    hatch: str
-    line: str
-
-
-LOOKS = {
-    "text": Look("#0072B2", "o", "", "-"),
-    "audio": Look("#E69F00", "s", "///", "--"),
-    "vision": Look("#009E73", "^", "...", ":"),
-    "noise": Look("#BBBBBB", "X", "xxx", "-."),
-    "daf": Look("#D55E00", "D", "", "-"),
-    "mean": Look("#56B4E9", "v", "\\\\\\", "--"),
-    "static": Look("#CC79A7", "P", "---", "-."),
-    "concat": Look("#0072B2", "p", "|||", ":"),
-    "gmu": Look("#009E73", "h", "+++", (0, (5, 1))),
-    "lmf": Look("#E69F00", "<", "ooo", (0, (3, 1, 1, 1))),
-    "tfn": Look("#F0E442", ">", "OOO", (0, (1, 2))),
-    "crossmodal": Look("#666666", "*", "***", (0, (7, 2, 1, 2))),
-    "dyfulm": Look("#D55E00", "D", "", "-"),
-    "single_a": Look("#0072B2", "o", "///", "--"),
-    "single_b": Look("#009E73", "^", "...", "-."),
-    "both": Look("#882255", "8", "...\\\\", (0, (6, 1))),
-    "late": Look("#56B4E9", "X", "||", (0, (4, 2, 1, 2))),
-    "tfidf": Look("#CC79A7", "P", "---", ":"),
-    "logistic": Look("#56B4E9", "2", "xxx", (0, (2, 2))),
-    "ridge": Look("#56B4E9", "1", "", (0, (1, 1))),
-    "constant": Look("#BBBBBB", "|", "", ":"),
-    "oracle": Look("#000000", "X", "", "--"),
-    "coarse": Look("#0072B2", "o", "", "-"),
-    "fine": Look("#D55E00", "D", "///", "--"),
-    "intensity": Look("#009E73", "^", "...", ":"),
-}
-for m in ("text", "audio", "vision"):  # the same modality, seen by a deeper model
-    LOOKS[f"{m}_deep"] = LOOKS[m]._replace(marker="H", line=(0, (4, 1, 1, 1)))
-    LOOKS[f"{m}_gated"] = LOOKS[m]._replace(marker="d", line=(0, (2, 1)))
-
-
-COLOURS = ("#332288", "#117733", "#AA4499", "#999933", "#6699CC", "#661100", "#44AA99")
-SIGNS = (("8", "//"), (">", "xx"), ("X", "oo"), ("<", "++"), ("p", ".."))
-DASHES = ((0, (3, 2)), (0, (8, 2)), (0, (2, 3)), (0, (5, 1, 1, 1, 1, 1)), (0, (9, 3, 2, 3)))
-
-
-def look(name: str) -> Look:
-    """How a modality or model is drawn: by LOOKS, else by its name alone, the same in all runs.
-
-    A name of one's own has one of 175 looks, none of which is in LOOKS.
-    """
-    at = crc32(name.encode())
-    colour, dash = COLOURS[at % len(COLOURS)], DASHES[at // len(COLOURS) % len(DASHES)]
-    marker, hatch = SIGNS[at // (len(COLOURS) * len(DASHES)) % len(SIGNS)]
-    return LOOKS.get(name) or Look(colour, marker, hatch, dash)
+FORMS = {"png": "Software", "svg": "Date"}  # and the entry that changes from file to file
+WIDE = 54  # characters of a line of a title
 
 
 def style() -> None:
-    """Set the style of all figures that follow."""
+    """Set the style of all later figures."""
     sizes = {"figure.figsize": (7, 3.6), "figure.dpi": 80, "savefig.dpi": DPI}
     clear = {"hatch.linewidth": 0.6, "axes.titlesize": "medium", "legend.frameon": False}
     font = {"font.family": "DejaVu Sans", "figure.constrained_layout.use": True}
@@ -92,10 +37,10 @@ def style() -> None:
 
 
 def save(figure: Figure, name: str, run: str, form: str = "png") -> Path:
-    """Write figures/<run>/<name>.png, or figures/<name>.png in a grid point's own folder.
+    """Write figures/<run>/<name>.png and return its path; a grid point has its own folder.
 
-    form: "png", or "svg" for drawings. Returns its path. The file appears whole or not at all, and
-    equal figures give equal bytes. ValueError for a name or run that is no plain file name.
+    form: "png", or "svg" for drawings. The file appears whole or not at all, and equal figures give
+    equal bytes. ValueError for a name or run that is no plain file name.
     """
     name, run = files.plain_name("figure", name), files.plain_name("run", run)
     files.refuse_unknown("form of a figure", [form], FORMS)
@@ -114,15 +59,19 @@ def intervals(
     reference: Mapping[str, float] | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    """Forest plot: a line for each row of `table` with that metric, in the table's order.
+    """Draw the mean and interval of each row with that metric, in the table's order.
 
     table: the columns model, variant, metric, mean, ci_low, ci_high of `mmlib.scores.results`, one
-    data set and split. reference: name -> value, drawn as labelled vertical lines.
+    data set and split. reference: name -> value, drawn as labelled vertical lines. ValueError if no
+    row has the metric.
     """
     rows = table[table["metric"] == metric]
     if rows.empty:
         raise ValueError(f"no row of metric {metric!r}; there are {sorted(set(table['metric']))}")
-    ax = ax or _axes(height=1.0 + 0.3 * len(rows))
+    ax = ax or _axes(8.6, height=1.4 + 0.3 * len(rows))
+    several = {v for v in rows["variant"] if len(v) > 1}
+    usual = several.pop() if len(several) == 1 else "full"
+    names = [of_row(*one, usual) for one in rows[["model", "variant"]].values]
     for y, row in enumerate(rows.itertuples()):
         at = look(row.model)
         ax.plot([row.ci_low, row.ci_high], [y, y], color=at.colour, lw=2.5, ls="-")
@@ -130,48 +79,56 @@ def intervals(
     for name, value in (reference or {}).items():
         ax.axvline(value, color="black", lw=1, ls=":")
         ax.annotate(name, (value, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom")
-    ax.set_yticks(range(len(rows)), [f"{m} ({v})" for m, v in rows[["model", "variant"]].values])
-    ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel=f"{metric}, mean and 95 % interval")
+    if end := _end(metric):
+        best = rows["mean"].argmin() if end == "low" else rows["mean"].argmax()
+        ax.set_title(_wrapped(f"Best mean: {names[best]}, {rows['mean'].iloc[best]:.3f}"))
+    ax.set_yticks(range(len(rows)), names)
+    of_what = "" if usual == "full" else f"; fusion: {label(usual)}"
+    ax.set(ylim=(len(rows) - 0.5, -0.5))
+    ax.set_xlabel(f"{_directed(metric)}\nmean and 95 % interval{of_what}")
     ax.grid(axis="y", visible=False)
     return ax.figure
 
 
 def differences(tests: pd.DataFrame, metric: str, ax: Axes | None = None) -> Figure:
-    """Forest plot of paired differences, a line a test; the title says which are told apart.
+    """Draw paired differences, one line a test; the title says which models are told apart.
 
     tests: comparisons of one model with others, as `mmlib.scores.results.comparisons` gives them,
     one data set. A filled marker: told apart by the rule of `mmlib.scores.results.better`.
+    ValueError if no test has the metric.
     """
     rows = tests[tests["metric"] == metric]
     if rows.empty:
         raise ValueError(f"no test of metric {metric!r}; there are {sorted(set(tests['metric']))}")
     winners, model = rows.apply(better, axis=1), rows["a"].iloc[0]
-    ax = ax or _axes(height=1.4 + 0.3 * len(rows))
+    ours = label(model)
+    ax = ax or _axes(8.6, height=1.8 + 0.3 * len(rows))
     for y, (row, winner) in enumerate(zip(rows.itertuples(), winners, strict=True)):
         colour = look(row.a if winner == row.a else row.b).colour if winner else "#666666"
         ax.plot([row.ci_low, row.ci_high], [y, y], color=colour, lw=2.5, ls="-")
         ax.plot(row.diff, y, "o", color=colour if winner else "white", mec=colour, ms=8)
     ax.axvline(0, color="black", lw=1)
     groups = {"better": rows["b"][winners == model], "worse": rows["b"][winners == rows["b"]]}
-    told = [f"{word} than {', '.join(names)}" for word, names in groups.items() if len(names)]
-    found = f"{model} is {'; '.join(told) or 'told apart from no other model'}"
+    told = [f"{word} than {_few(names, len(rows))}" for word, names in groups.items() if len(names)]
+    found = f"{ours} is {'; '.join(told) or 'told apart from no other model'}"
     side = "left" if direction(rows.iloc[0]) == "low" else "right"
-    ax.set_title("\n".join(wrap(found, 58)), fontsize="medium")
-    ax.set_yticks(range(len(rows)), rows["b"])
+    ax.set_title(_wrapped(found))
+    ax.set_yticks(range(len(rows)), rows["b"].map(label))
     ax.set(ylim=(len(rows) - 0.5, -0.5))
     ax.set_xlabel(
-        f"{metric} of {model} minus that of the other, 95 % interval\n"
-        f"{side}: {model} is better; filled: told apart"
+        f"{_wrapped(f'{measure(metric)}: {ours} minus the other')}\n"
+        f"95 % interval; filled: told apart\n{_wrapped(f'{side}: {ours} is better')}"
     )
     ax.grid(axis="y", visible=False)
     return ax.figure
 
 
 def published(lines: pd.DataFrame, metric: str, ax: Axes | None = None) -> Figure:
-    """Forest plot of published values (diamonds) beside our means and intervals (dots and lines).
+    """Draw published values (diamonds) beside our means (dots) and intervals (lines).
 
-    lines: those of `mmlib.scores.ledger.judged`; drawn are those of the metric that a stored row
-    tests. A filled diamond: inside our interval; the title counts them. ValueError if none is.
+    lines: those of `mmlib.scores.ledger.judged`; only those of the metric that a stored row tests
+    are drawn. A filled diamond is inside our interval; the title counts them. ValueError if no line
+    is drawn.
     """
     rows = lines[(lines["metric"] == metric) & lines[["reported", "mean"]].notna().all(axis=1)]
     if rows.empty:
@@ -187,7 +144,7 @@ def published(lines: pd.DataFrame, metric: str, ax: Axes | None = None) -> Figur
     ax.set_yticks(range(len(rows)), [f"{r.system}\n({r.run})" for r in rows.itertuples()])
     ax.set(ylim=(len(rows) - 0.5, -0.5))
     ax.set_xlabel(
-        f"{metric}, {direction({'metric': metric})}er is better\n"
+        f"{_directed(metric)}\n"
         "diamond: published, filled where inside; dot and line: ours, 95 % interval"
     )
     ax.grid(axis="y", visible=False)
@@ -203,10 +160,10 @@ def weights(
     xlabel: str = "",
     ax: Axes | None = None,
 ) -> Figure:
-    """Mean weight of each modality, stacked, in bins of a variable; below each bar its n.
+    """Draw each modality's mean weight, stacked, in bins of a variable, with n below each bar.
 
-    alpha (n, m), rows sum to 1; by (n,). bins: how many, of equal counts, or their edges; values
-    outside these are left out. ValueError if no value is inside (or `by` is constant).
+    alpha (n, m), rows sum to 1; by (n,). bins: their number (of equal counts) or their edges;
+    values outside the edges are left out. ValueError if no value is inside or `by` is constant.
     """
     cut = (
         pd.qcut(by, bins, duplicates="drop")
@@ -222,8 +179,9 @@ def weights(
         drawn = {"color": look(m).colour, "hatch": look(m).hatch, "edgecolor": "white"}
         ax.bar(range(len(shares)), shares[m], bottom=bottom, width=0.85, label=m, **drawn)
         bottom = bottom + shares[m].to_numpy()
-    least = np.min(by if isinstance(bins, int) else bins)  # pandas puts the first edge below it
-    names = [f"{max(i.left, least):.2g} to\n{i.right:.2g}\nn={n}" for i, n in counts.items()]
+    least = np.min(by if isinstance(bins, int) else bins)
+    ends = zip(stretches(counts.index, least), counts, strict=True)
+    names = [stretch.replace("to ", "to\n") + f"\nn={n}" for stretch, n in ends]
     ax.set_xticks(range(len(names)), names, fontsize="small")
     ax.set(ylim=(0, 1), xlabel=xlabel, ylabel="mean weight")
     ax.grid(axis="x", visible=False)
@@ -239,9 +197,9 @@ def curves(
     ylabel: str = "",
     ax: Axes | None = None,
 ) -> Figure:
-    """A line with a band for each name, e.g. a score against the share of a missing modality.
+    """Draw a line for each name, with a band, e.g. a score by the share of a missing modality.
 
-    x (k,); lines[name] (k, 3): mean and the ends of its interval, or (k,) for a bare line.
+    x (k,); lines[name] (k, 3): mean and the ends of its interval, or (k,) for a line without band.
     """
     ax = ax or _axes()
     for name, values in lines.items():
@@ -249,7 +207,7 @@ def curves(
         mean = values if values.ndim == 1 else values[:, 0]
         some = max(1, len(mean) // 20)  # markers of so many that a line can still be seen
         drawn = {"color": at.colour, "marker": at.marker, "ls": at.line, "markevery": some}
-        ax.plot(x, mean, label=name, **drawn)
+        ax.plot(x, mean, label=name if name in MODALITIES.values() else label(name), **drawn)
         if values.ndim == 2:
             ax.fill_between(x, values[:, 1], values[:, 2], color=at.colour, alpha=0.15, lw=0)
     ax.set(xlabel=xlabel, ylabel=ylabel)
@@ -266,9 +224,10 @@ def heatmap(
     limits: tuple[float, float] = (-1.0, 1.0),
     ax: Axes | None = None,
 ) -> Figure:
-    """values (rows, columns) as colours between the limits, each number written in its cell.
+    """Draw values (rows, columns) as colours between the limits, each number in its cell.
 
-    Limits of both signs are to be symmetric: the colours part in their middle. Else they deepen.
+    Limits of both signs should be symmetric: white is their middle. Else the colours deepen from
+    the lower limit to the upper.
     """
     ax = ax or _axes(width=2.2 + 1.0 * len(columns), height=1.2 + 0.5 * len(rows))
     sns.heatmap(
@@ -289,9 +248,9 @@ def distribution(
     xlabel: str = "",
     ax: Axes | None = None,
 ) -> Figure:
-    """Outlined histograms of several arrays of any shape, as shares, e.g. of gate values by seed.
+    """Draw outlined histograms of arrays of any shape, as shares, e.g. of gate values by seed.
 
-    bins: how many between the limits, or their edges; band: a stretch of the x axis to shade.
+    bins: their number between the limits, or their edges; band: a part of the x axis to shade.
     """
     ax = ax or _axes()
     if band is not None:
@@ -313,10 +272,10 @@ def learning(
     ylabel: str = "mean absolute error",
     ax: Axes | None = None,
 ) -> Figure:
-    """Median over seeds and the whole range, e.g. of "train" and "valid", by epoch from 1.
+    """Draw the median over seeds and the whole range by epoch, e.g. of "train" and "valid".
 
-    curves[name] (epochs, s), as `mmlib.daf.train.Fit.curves`, at most three (ValueError);
-    best_epoch (s,), counted from 0, is marked on the axis.
+    curves[name] (epochs, s), as `mmlib.daf.train.Fit.curves`; best_epoch (s,), counted from 0, is
+    marked on the axis; drawn epochs begin at 1. ValueError for more than three curves.
     """
     ax = ax or _axes()
     styles = [(LOOKS["text"], "--"), (LOOKS["daf"], "-"), (LOOKS["audio"], ":")][: len(curves)]
@@ -331,6 +290,30 @@ def learning(
     ax.set(xlabel="epoch", ylabel=ylabel)
     ax.legend()
     return ax.figure
+
+
+def stretches(bins: Sequence[pd.Interval], least: float) -> list[str]:
+    """Bins in words: "0 to 0.25"; pandas puts the first edge a little below the least value."""
+    return [f"{max(i.left, least) + 0.0:.2g} to {i.right:.2g}" for i in bins]
+
+
+def _few(names: pd.Series, n: int) -> str:
+    """Up to three names in words, or how many of the n they are."""
+    return " and ".join(map(label, names)) if len(names) <= 3 else f"{len(names)} of {n} models"
+
+
+def _directed(metric: str) -> str:
+    """A metric in words, and which direction is better if it is known."""
+    return measure(metric) + (f", {_end(metric)}er is better" if _end(metric) else "")
+
+
+def _end(metric: str) -> str:
+    """Which end is better, "low" or "high"; "" for a metric that another process added."""
+    return direction({"metric": metric}) if metric.removesuffix(NATURAL) in METRICS else ""
+
+
+def _wrapped(title: str) -> str:
+    return "\n".join(wrap(title, WIDE))
 
 
 def _axes(width: float = 7, height: float = 3.6) -> Axes:

@@ -1,0 +1,144 @@
+"""Readers' words for stored names: `label("no_gate")` is "DyFuLM without the gate".
+
+Rows, files and queries keep the stored names; figures and displayed tables show these words. A name
+that a user registered is its own label.
+"""
+
+import re
+
+import pandas as pd
+
+MODALITIES = {"t": "text", "a": "audio", "v": "vision", "n": "noise"}
+
+METRICS = {
+    "mae": "mean absolute error",
+    "corr": "correlation",
+    "acc2_non0": "accuracy of the sign (no zeros)",
+    "f1_non0": "F1 of the sign (no zeros)",
+    "acc2_has0": "accuracy, negative or not",
+    "f1_has0": "F1, negative or not",
+    "acc5": "accuracy (5 classes)",
+    "acc7": "accuracy (7 classes)",
+    "acc7_away_from_zero": "accuracy (7 classes, rounded away from 0)",
+    "f1_non0_swapped": "F1 of the sign (no zeros, arguments swapped)",
+    "mae_non0": "mean absolute error (no zeros)",
+    "corr_non0": "correlation (no zeros)",
+    "acc2_non0_ge": "accuracy of the sign (no zeros, >= 0)",
+    "f1_non0_ge": "F1 of the sign (no zeros, >= 0)",
+    "acc2_positive": "accuracy, positive or not",
+    "acc_coarse": "coarse accuracy (3 classes)",
+    "acc_fine": "fine accuracy (5 classes)",
+    "f1_coarse": "coarse macro-F1 (3 classes)",
+    "f1_fine": "fine macro-F1 (5 classes)",
+    "mse": "mean squared error",
+    "r2": "R² (1: perfect)",
+}
+LOW = ("mae", "mae_non0", "mse")  # lower is better
+
+MODELS = {
+    "daf": "DAF",
+    "mean": "plain mean",
+    "static": "static weights",
+    "concat": "concatenation",
+    "gmu": "gated units (GMU)",
+    "lmf": "low-rank fusion (LMF)",
+    "tfn": "tensor fusion (TFN)",
+    "crossmodal": "cross-modal attention",
+    "dyfulm": "DyFuLM",
+    "single_a": "DyFuLM with encoder A alone",
+    "single_b": "DyFuLM with encoder B alone",
+    "both": "DyFuLM with DAF's weights",
+    "late": "mean of DyFuLM and DAF",
+    "constant": "best constant",
+    "oracle": "oracle (knows the noise)",
+    "tfidf": "bag of words",
+    "logistic": "logistic regression",
+    "ridge": "ridge regression",
+    "mmsa_lf_dnn": "MMSA's LF-DNN",
+    "mmsa_ef_lstm": "MMSA's EF-LSTM",
+    "mmsa_lmf": "MMSA's LMF",
+    "mmsa_tfn": "MMSA's TFN",
+}
+for m in ("text", "audio", "vision"):
+    MODELS[m] = f"{m} alone, one layer"
+    MODELS[f"{m}_deep"] = f"{m} alone, two layers"
+    MODELS[f"{m}_gated"] = f"{m} alone, gated"
+
+WHOLE = {  # a model and its variant; those of DyFuLM without the model's name too
+    "dyfulm:no_layer_fusion": "DyFuLM without layer fusion",
+    "dyfulm:no_gate": "DyFuLM without the gate",
+    "dyfulm:no_guidance": "DyFuLM without guidance",
+    "dyfulm:no_dynamic_loss": "DyFuLM with fixed loss weights",
+    "dyfulm:no_fusion": "DyFuLM without layer fusion and gate",
+    "dyfulm:gate_only": "DyFuLM with the gate alone",
+    "dyfulm:none": "DyFuLM without its modules",
+    "dyfulm:static_layers": "DyFuLM with one layer mix for all",
+    "dyfulm:concat": "DyFuLM, encoders concatenated",
+    "dyfulm:dwa": "DyFuLM, loss weights by DWA",
+    "dyfulm:huber": "DyFuLM with Huber loss",
+    "dyfulm:token_scope": "DyFuLM with a layer mix a token",
+    "dyfulm:teacher": "DyFuLM, teacher of the students",
+    "both:static": "DyFuLM with static weights",
+    "both:no_tanh": "DyFuLM with DAF's weights, no tanh",
+    "both:one_head": "DyFuLM with DAF's weights, one head",
+    "both:strangers": "DyFuLM with DAF's weights, others' voices",
+}
+PARTS = {  # variants of any model
+    "t+shuffled": "voices of other utterances",
+    "t_minilm": "text by MiniLM",
+    "t_mpnet": "text by MPNet",
+    "vectors": "untuned",
+    "vectors-tuned": "tuned",
+    "last": "last layer alone",
+    "tokens": "tokens",
+    "full": "full model",
+    "strangers": "others' voices",
+}
+HEADS = {  # columns of tables, where these names mean no model and no modality
+    "a": "model", "b": "compared with", "mean": "mean", "diff": "difference", "p_holm": "p, Holm",
+    "ci_low": "95 % from", "ci_high": "95 % to", "n_seeds": "seeds", "better": "better",
+}  # fmt: skip
+NAMED = ("a", "b", "model", "variant", "metric", "rule", "better", "system")  # columns of names
+SUBSET = re.compile("(?=.)t?a?v?n?$")
+
+
+def measure(metric: str) -> str:
+    """A metric in words, without the direction: "fine accuracy (5 classes)"."""
+    plain = metric.removesuffix("_natural")
+    return METRICS.get(plain, plain) + (", natural shares" if plain != metric else "")
+
+
+def label(name: str) -> str:
+    """The words for a stored name of a metric, model, variant or subset, else the name itself.
+
+    `model:variant` is one name: "daf:ta" is "DAF, text + audio".
+    """
+    plain = name.removesuffix("_natural")
+    if plain in METRICS:
+        return measure(name) + (", lower is better" if plain in LOW else "")
+    for found in (name, f"dyfulm:{name}"):
+        if found in MODELS | WHOLE | PARTS:
+            return (MODELS | WHOLE | PARTS)[found]
+    if SUBSET.match(name):
+        return " + ".join(MODALITIES[letter] for letter in name)
+    model, _, variant = name.partition(":")
+    return f"{label(model)}, {label(variant)}" if variant and model in MODELS else name
+
+
+def of_row(model: str, variant: str, usual: str = "full") -> str:
+    """The words for a stored row; the usual variant, or one that the model implies, is left out."""
+    is_implied = variant in ("full", usual) or model.split("_")[0] == MODALITIES.get(variant)
+    return label(model if is_implied else f"{model}:{variant}")
+
+
+def labelled(table: pd.DataFrame | pd.Series) -> pd.DataFrame:
+    """A copy for display: names in columns, index and cells (`NAMED`) become words."""
+    shown = pd.DataFrame(table).copy()
+    for column in shown.columns.intersection(NAMED):
+        shown[column] = shown[column].map(_word)
+    shown = shown.rename(index=_word).rename(columns=lambda name: HEADS.get(name) or _word(name))
+    return shown.rename_axis(index=HEADS, columns=HEADS)
+
+
+def _word(name: object) -> object:
+    return label(name) if isinstance(name, str) else name
