@@ -13,24 +13,24 @@ from mmlib.scores.results import better
 from mmlib.scores.stats import p_text
 from mmlib.scores.store import ORIGINS_FILE, PAIRS_FILE, ROWS_FILE, Store
 
-PUBLISHED = ("paper", "system", "dataset", "metric", "reported")
+PUBLISHED = ("kind", "paper", "system", "dataset", "metric", "reported")
 OURS = ("mean", "ci_low", "ci_high", "n_seeds", "verdict", "reason", "run", "tested_on")
 LEDGER = (*PUBLISHED, *OURS, "command", "hardware", "source")
 
 
 def judged() -> pd.DataFrame:
-    """One line per published number or claim, with a verdict computed from the stored rows.
+    """One line per published number, claim or open question: its verdict by the stored rows.
 
-    A number is "inside" if it lies in our 95 % interval. A claim "a beats b" is "inside" if our
-    difference has the claimed sign, its interval excludes 0 and its Holm-adjusted p is below .05.
-    Otherwise it is "outside", or "not testable here" if no row is stored. Mean and interval of a
-    claim are those of the difference.
+    A number is "inside" if it lies in our 95 % interval; a claim "a beats b", or an open question,
+    if our difference has that sign, its interval excludes 0 and its Holm-adjusted p is below .05.
+    Otherwise it is "outside", or "not testable here" without a row. `mean` is that difference.
     """
     reported = tomllib.loads(Path(__file__).with_name("reported.toml").read_text())
+    reported = {kind: [{**e, "kind": kind} for e in group] for kind, group in reported.items()}
     numbers = [line for entry in reported["number"] for line in _judge_entry(entry)]
     claims = [
         _judge_claim(claim, b, metric)
-        for claim in reported["claim"]
+        for claim in reported["claim"] + reported["question"]
         for b in claim["tested_by"]["b"]
         for metric in claim["metrics"]
     ]
