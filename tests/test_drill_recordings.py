@@ -5,6 +5,7 @@ The same command again finishes what a kill left, and the result is that of an u
 """
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -41,7 +42,7 @@ def start(room: str, folder: Path, out: Path, *more: str, before: str = "", **en
     code = f"{before}\nimport sys, runpy\nif __name__ == '__main__':\n"
     code += f"    sys.argv = ['x', *{arguments!r}]\n"
     code += f"    runpy.run_module('mmlib.{room}', run_name='__main__')\n"
-    program = out.parent / f"{room}.py"  # a file: worker processes import it
+    program = folder.parent / f"{room}.py"  # a file: worker processes import it
     program.write_text(code)
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **env}
     pipe = subprocess.PIPE
@@ -99,6 +100,23 @@ def drill(tmp_path, room: str, clips: int, kills: int, seed: int) -> None:
 @pytest.mark.parametrize("room", COMMANDS)
 def test_a_killed_run_is_finished_by_the_same_command(tmp_path, room):
     drill(tmp_path, room, clips=4, kills=1, seed=0)
+
+
+@pytest.mark.parametrize("room", COMMANDS)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_ends_a_run_at_once_in_one_line(tmp_path, room, workers):
+    folder, out = fill(tmp_path / "clips", 24), tmp_path / "out"
+    process = start(room, folder, out, "--workers", workers)
+    while not results(out):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    running = psutil.Process(process.pid)
+    for each in [running, *running.children(recursive=True)]:  # a terminal sends it to all
+        each.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == -signal.SIGINT  # a shell's loop ends with it
+    assert errors.splitlines() == ["stopped; the same command goes on from here"]
+    assert 0 < len(results(out)) < 20
 
 
 @pytest.mark.slow
@@ -178,6 +196,48 @@ def test_a_recording_that_cannot_be_read_is_one_line(tmp_path):
     (tmp_path / "a.wav").mkdir()
     with pytest.raises(CovarepError, match=r"\A[^\n]*a.wav: not a readable WAV file[^\n]*\Z"):
         read_wav(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("none.wav", None, "No such file or directory[^\n]*correct its name"),
+        ("empty.wav", b"", "empty file .0 bytes.; copy it again"),
+        ("mp3.wav", b"ID3\x04" + bytes(99), "not a readable WAV file[^\n]*convert it to WAV"),
+    ],
+)
+def test_a_file_without_a_wave_is_named_with_what_helps(tmp_path, name, content, words):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(CovarepError, match=rf"\A[^\n]*{name}: [^\n]*{words}[^\n]*\Z"):
+        read_wav(tmp_path / name)
+
+
+def test_a_missing_clip_is_not_told_to_lack_a_transcript(tmp_path):
+    with pytest.raises(ValueError, match=r"\A[^\n]*none.wav: no such file[^\n]*\Z"):
+        build_corpus([tmp_path / "none.wav"], tmp_path / "out")
+
+
+def test_a_folder_in_a_table_s_place_stops_that_table_alone(tmp_path):
+    folder, out = fill(tmp_path / "clips", 2), tmp_path / "out"
+    (out / "clip 0.csv").mkdir(parents=True)
+    (row,) = extract_files([folder], out, features=["F0", "F0"]).itertuples(index=False)
+    assert "clip 0.csv (Is a directory): free space or choose another folder" in row.reason
+    assert (out / "clip 1.csv").read_text().startswith("seconds,F0\n")
+
+
+def test_a_seed_that_no_recording_can_have_is_refused_at_once(tmp_path):
+    with pytest.raises(CovarepError, match="seed -1"):
+        extract_files([fill(tmp_path / "clips", 1)], tmp_path / "out", seed=-1)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("room", COMMANDS)
+def test_a_tilde_in_out_is_the_home_folder(tmp_path, room):
+    folder = fill(tmp_path / "clips", 1)
+    start_there = f"import os; os.chdir({str(tmp_path)!r})"
+    finish(start(room, folder, Path("~/made"), before=start_there, HOME=str(tmp_path)))
+    assert results(tmp_path / "made")
 
 
 @pytest.mark.parametrize("link", ["file", "folder"])

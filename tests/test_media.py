@@ -451,6 +451,7 @@ def test_times_that_begin_anew_are_counted(tmp_path):
 @pytest.mark.parametrize(
     "text, words",
     [
+        ("FrameNo\tAU1 Evidence\n" + "1\t0.25\n" * 20, "more digits than letters; is it a face"),
         ("0:00\nhello\n0:04\nyou\n", "2 of 4 lines hold a time, the first is '0:00'; take"),
         ("0:00:00.599,0:00:04.160\nhello\n\n0:00:04.160,0:00:06.000\nyou\n", "2 of 4 lines"),
         ("Anna  0:03\nHello.\nBen  0:09\nHi.\n", "the first is 'Anna  0:03'"),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mmlib.covarep.conventions import CovarepError
 from mmlib.covarep.files import extract_files
+from mmlib.covarep.work import end_stopped
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (CovarepError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        end_stopped("stopped; the same command goes on from here")
     for path, reason in failed.itertuples(index=False):
         print(f"{path}: {reason}", file=sys.stderr)
     return int(len(failed) > 0)

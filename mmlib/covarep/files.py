@@ -25,13 +25,13 @@ def destinations(paths: Sequence[str | Path], out: Path) -> dict[Path, Path]:
         if taken.setdefault(target, file) != file:
             raise CovarepError(f"{taken[target]} and {file} would both become {target}: rename one")
     if not targets:
-        raise CovarepError(f"no .wav file in {', '.join(map(str, paths))}: give another folder")
+        raise CovarepError(f"no .wav file in {', '.join(map(str, paths))}: convert to WAV")
     return targets
 
 
 def complete(path: Path, target: Path, columns: Sequence[str]) -> bool:
     """Whether `target` has these columns and is no older than the recording `path`."""
-    if not target.exists() or not path.exists() or target.stat().st_mtime < path.stat().st_mtime:
+    if not target.is_file() or not path.exists() or target.stat().st_mtime < path.stat().st_mtime:
         return False
     with target.open() as file:
         return file.readline().rstrip("\r\n").split(",") == ["seconds", *columns]
@@ -68,9 +68,12 @@ def extract_files(
     """
     if workers < 1:
         raise CovarepError(f"{workers} workers: give 1 or more")
+    if seed < 0:
+        raise CovarepError(f"seed {seed}: give 0 or more")
     columns = check_names(features)
-    targets = destinations(list(paths), Path(out))
-    with only_run(Path(out), targets.values()):
+    out = Path(out).expanduser()
+    targets = destinations(list(paths), out)
+    with only_run(out, targets.values()):
         jobs = [job for job in targets.items() if not complete(*job, columns)]
         task = partial(attempt, columns=columns, seed=seed)
         reasons = attempt_all(task, jobs, workers, "COVAREP", hidden=not jobs)

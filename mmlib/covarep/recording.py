@@ -79,6 +79,8 @@ def locate_samples(path: str | Path) -> Samples | None:
     path = Path(path)
     with path.open("rb") as file:
         kind, riff, form = file.read(4), file.read(4), file.read(4)
+        if not kind:
+            raise CovarepError(f"{path}: empty file (0 bytes); copy it again")
         if kind not in (b"RIFF", b"RIFX", b"RF64", b"BW64") or form != b"WAVE":
             return None
         order = "big" if kind == b"RIFX" else "little"
@@ -137,7 +139,9 @@ def read_wav(path: str | Path) -> tuple[np.ndarray, int]:
     except CovarepError:
         raise
     except Exception as error:  # the parser's own
-        raise CovarepError(f"{path}: not a readable WAV file ({error}); convert it") from error
+        remedy = "correct its name or rights" if isinstance(error, OSError) else "convert it to WAV"
+        reason = getattr(error, "strerror", None) or error
+        raise CovarepError(f"{path}: not a readable WAV file ({reason}); {remedy}") from error
     return wave, rate
 
 

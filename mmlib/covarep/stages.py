@@ -128,8 +128,8 @@ class Stages:
 
 
 def check_names(features: Sequence[str] | None) -> tuple[str, ...]:
-    """The wanted columns, by default all; CovarepError for none, or one that FEATURES lacks."""
-    features = FEATURES if features is None else tuple(features)
+    """The wanted columns, each once, by default all; CovarepError for none or an unknown one."""
+    features = FEATURES if features is None else tuple(dict.fromkeys(features))
     unknown = [name for name in features if name not in FEATURES]
     if unknown or not features:
         raise CovarepError(f"unknown features {unknown}: choose from mmlib.covarep.FEATURES")

@@ -3,11 +3,13 @@
 import fcntl
 import os
 import secrets
+import signal
+import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from threading import Thread
 from typing import TypeVar
@@ -56,6 +58,7 @@ def _pool(
 ) -> dict[Job, str]:
     """The reasons of all jobs, or of those that ended before a process was killed."""
     reasons: dict[Job, str] = {}
+    others = set(active_children())
     context = get_context("spawn")  # a fork of a process with threads may hang
     try:
         pool = ProcessPoolExecutor(workers, context, _begin_worker)
@@ -64,17 +67,34 @@ def _pool(
             f"cannot start {workers} processes ({error.strerror}; is /dev/shm full or missing?): "
             "free it, or use --workers 1"
         ) from error
-    with suppress(BrokenProcessPool), pool:
+    try:
         running = {pool.submit(task, job): job for job in jobs}
         for future in track(as_completed(running), title, len(jobs), disable=hidden):
             reasons[running[future]] = future.result()
+    except BrokenProcessPool:
+        pass
+    except KeyboardInterrupt:  # to leave a `with pool` would first do all other jobs
+        for process in set(active_children()) - others:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        del pool  # its semaphores end with it; the interrupt's traceback would keep them
     return reasons
 
 
 def _begin_worker() -> None:
     """Set one BLAS thread; end this process when its parent ends, even if that is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     threadpool_limits(1)
     Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
+
+
+def end_stopped(said: str) -> None:
+    """After Ctrl-C: print one line and end by that signal, so that a shell loop ends, too."""
+    print(said, file=sys.stderr, flush=True)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 @contextmanager

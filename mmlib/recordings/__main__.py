@@ -2,10 +2,10 @@
 
 import argparse
 import sys
-from pathlib import Path
 
+from mmlib.covarep.work import end_stopped
 from mmlib.data import DataError, load
-from mmlib.files import data_root
+from mmlib.files import data_root, expanded
 from mmlib.recordings.audio import SETS
 from mmlib.recordings.clip import LEVELS, Options
 from mmlib.recordings.decode import Limits
@@ -35,15 +35,18 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         limits = Limits(given.max_hours, given.max_gigabytes)
         options = Options(given.audio, given.level, given.frame_rate, given.stimulus, limits)
+        out = expanded(given.out)
         skipped = build_corpus(
-            given.clips, given.out, given.transcript, given.faces,
+            given.clips, out, given.transcript, given.faces,
             options=options, workers=given.workers, progress=sys.stdout.isatty(),
         )  # fmt: skip
-        corpus = load(str(Path(given.out)))
+        corpus = load(str(out))
     except (DataError, OSError) as error:  # a full disk, too
         print(error, file=sys.stderr)
         return 2
-    print(f"{len(corpus)} utterances of {corpus.variant} in {given.out}")
+    except KeyboardInterrupt:
+        end_stopped("stopped; the same command goes on from here")
+    print(f"{len(corpus)} utterances of {corpus.variant} in {out}")
     print(*(f"  {note}" for note in corpus.notes), sep="\n", end="\n" if corpus.notes else "")
     for _, reason in skipped.itertuples(index=False):
         print(f"skipped: {reason}", file=sys.stderr)

@@ -122,10 +122,8 @@ def load(path: Path | str, limits: Limits | None = None) -> np.ndarray:
 
 def _check_file(path: Path, limits: Limits) -> None:
     if not path.is_file():
-        raise DataError(f"{path}: no such file")
+        raise DataError(f"{path}: no such file; correct its name")
     size = path.stat().st_size
-    if not size:
-        raise DataError(f"{path}: empty file (0 bytes); copy it again")
     if size > limits.gigabytes * 1e9:
         raise DataError(
             f"{path}: {size / 1e9:.1f} GB, the limit is {limits.gigabytes:g}; "

@@ -100,7 +100,7 @@ def attempt(job: Job, out: Path, options: Options, progress: bool = False) -> st
     try:
         if not _done(job, target, options):
             target.unlink(missing_ok=True)  # it was made from other files or settings
-            if job.transcript is None:
+            if job.transcript is None and job.media.is_file():
                 raise DataError(
                     f"{job.media}: no transcript named like it, or several languages {REMEDY}"
                 )

@@ -47,8 +47,8 @@ CLOCK = re.compile(r"^\W*\d{1,2}:\d\d(?![^\W\d])|(?<!\w)\d{1,2}:\d\d(?:[.,]\d+)?
 def plain(text: str, seconds: float) -> list[Piece]:
     """Lines, or the sentences of a single line, timed in proportion to their characters.
 
-    Together they fill `seconds`. DataError if over a third of them, and more than one, begin or end
-    with a time, which is not a word.
+    Together they fill `seconds`. DataError for a table of numbers, or if over a third of the lines,
+    and more than one, begin or end with a time, which is not a word.
     """
     lines = [line for line in text.splitlines() if line.strip()]
     if len(clocks := [line for line in lines if CLOCK.search(line)]) > max(1, len(lines) / 3):
@@ -56,6 +56,8 @@ def plain(text: str, seconds: float) -> list[Piece]:
             f"{len(clocks)} of {len(lines)} lines hold a time, the first is {clocks[0][:30]!r}; "
             "take the times out, or save it as .srt (00:00:01,000 --> 00:00:02,500)"
         )
+    if sum(map(str.isdigit, text)) > sum(map(str.isalpha, text)):
+        raise DataError("more digits than letters; is it a face export? That is for --faces")
     if len(lines) == 1:
         lines = re.split(r"(?<=[.!?…])\s+", lines[0])
     spoken = [(words, speaker) for words, speaker in map(_words_and_speaker, lines) if words]
