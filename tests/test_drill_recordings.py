@@ -241,6 +241,16 @@ def test_a_copy_of_a_clip_s_file_is_named_and_the_table_is_kept(tmp_path):
     assert (out / "utterances.csv").read_bytes() == table
 
 
+def test_a_name_that_is_not_utf_8_is_told_before_anything_is_done(tmp_path):
+    folder = fill(tmp_path / "clips", 1)
+    (folder / os.fsdecode(b"caf\xe9.wav")).write_bytes(b"no wave")
+    with pytest.raises(ValueError, match=r"\A[^\n]*udce9.wav': its name is not UTF-8[^\n]*\Z"):
+        build_corpus([folder], tmp_path / "corpus")
+    assert not (tmp_path / "corpus").exists()
+    (row,) = extract_files([folder], tmp_path / "out").itertuples(index=False)
+    assert row.path.endswith(r"caf\udce9.wav") and "convert it to WAV" in row.reason
+
+
 def test_a_folder_in_a_table_s_place_stops_that_table_alone(tmp_path):
     folder, out = fill(tmp_path / "clips", 2), tmp_path / "out"
     (out / "clip 0.csv").mkdir(parents=True)
