@@ -21,7 +21,7 @@ from mmlib.covarep import CovarepError, extract_files, read_wav
 from mmlib.covarep import work as covarep_work
 from mmlib.data import load
 from mmlib.files import ROOT
-from mmlib.recordings import build_corpus
+from mmlib.recordings import build_corpus, probe
 from mmlib.recordings import folder as recordings_folder
 
 COMMANDS = ("covarep", "recordings")
@@ -216,6 +216,39 @@ def test_a_file_without_a_wave_is_named_with_what_helps(tmp_path, name, content,
 def test_a_missing_clip_is_not_told_to_lack_a_transcript(tmp_path):
     with pytest.raises(ValueError, match=r"\A[^\n]*none.wav: no such file[^\n]*\Z"):
         build_corpus([tmp_path / "none.wav"], tmp_path / "out")
+
+
+def test_a_recording_that_may_not_be_read_is_not_told_to_be_converted(tmp_path, monkeypatch):
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("mmlib.recordings.decode.check_size", forbidden)
+    (clip,) = fill(tmp_path / "clips", 1).glob("*.wav")
+    with pytest.raises(
+        ValueError, match=r"\A[^\n]*clip 0.wav: [^\n]*denied.; correct its rights\Z"
+    ):
+        probe(clip)
+
+
+def test_a_copy_of_a_clip_s_file_is_named_and_the_table_is_kept(tmp_path):
+    build_corpus([fill(tmp_path / "clips", 1)], out := tmp_path / "out")
+    table, clips = (out / "utterances.csv").read_bytes(), out / "clips"
+    (clips / "clip 0 (1).safetensors").write_bytes((clips / "clip 0.safetensors").read_bytes())
+    with pytest.raises(
+        ValueError, match=r"\A[^\n]*0 .1..safetensors: holds the clip 'clip 0'; delete"
+    ):
+        build_corpus([tmp_path / "clips"], out)
+    assert (out / "utterances.csv").read_bytes() == table
+
+
+def test_a_name_that_is_not_utf_8_is_told_before_anything_is_done(tmp_path):
+    folder = fill(tmp_path / "clips", 1)
+    (folder / os.fsdecode(b"caf\xe9.wav")).write_bytes(b"no wave")
+    with pytest.raises(ValueError, match=r"\A[^\n]*udce9.wav': its name is not UTF-8[^\n]*\Z"):
+        build_corpus([folder], tmp_path / "corpus")
+    assert not (tmp_path / "corpus").exists()
+    (row,) = extract_files([folder], tmp_path / "out").itertuples(index=False)
+    assert row.path.endswith(r"caf\udce9.wav") and "convert it to WAV" in row.reason
 
 
 def test_a_folder_in_a_table_s_place_stops_that_table_alone(tmp_path):

@@ -78,4 +78,5 @@ def extract_files(
         task = partial(attempt, columns=columns, seed=seed)
         reasons = attempt_all(task, jobs, workers, "COVAREP", hidden=not jobs)
     failed = [(str(path), reason) for (path, _), reason in sorted(reasons.items()) if reason]
+    failed = [[v.encode(errors="backslashreplace").decode() for v in row] for row in failed]
     return pd.DataFrame(failed, columns=["path", "reason"])

@@ -155,9 +155,10 @@ def _opened(path: Path) -> av.container.InputContainer:
         container = av.open(str(path), container_options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
+        is_forbidden = isinstance(error, PermissionError)
+        remedy = "correct its rights" if is_forbidden else "copy it again or convert it to WAV"
         raise DataError(
-            f"{path}: not a readable recording, or a truncated one ({reason}); "
-            "copy it again or convert it to WAV"
+            f"{path}: not a readable recording, or a truncated one ({reason}); {remedy}"
         ) from None
     if not container.streams.audio:
         container.close()

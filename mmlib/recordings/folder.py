@@ -123,6 +123,8 @@ def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str |
     """The recordings, each once, and their files; the second of a.wav, a.mp4 keeps its suffix."""
     jobs: dict[str, Job] = {}
     for media, inner in files_below(clips, MEDIA):
+        if (named := str(media)) != named.encode(errors="replace").decode():
+            raise DataError(f"{named!a}: its name is not UTF-8, as a table needs; rename it")
         name = str(inner.with_suffix(""))
         name = name if name not in jobs else str(inner)  # a.wav beside a.mp4
         if name in jobs:

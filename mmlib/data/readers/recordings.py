@@ -91,8 +91,15 @@ def load_clip(path: Path) -> Clip:
 
 
 def write_table(folder: Path) -> pd.DataFrame:
-    """Write `utterances.csv` for all clips in a folder; keep labels, splits and corrected words."""
-    clips = [load_clip(path) for path in sorted((folder / "clips").rglob("*.safetensors"))]
+    """Write `utterances.csv` for all clips in a folder; keep labels, splits and corrected words.
+
+    DataError for a file that is not named like its clip, such as a copy of another one.
+    """
+    clips = []
+    for path in sorted((folder / "clips").rglob("*.safetensors")):
+        clips.append(load_clip(path))
+        if path != place(folder, clips[-1].id):
+            raise DataError(f"{path}: holds the clip {clips[-1].id!r}; delete it, or name it so")
     rows = pd.concat([clip.table() for clip in clips], ignore_index=True)
     if (folder / TABLE).exists():
         before = table(folder / TABLE, COLUMNS).drop_duplicates("id").set_index("id")
