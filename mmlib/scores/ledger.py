@@ -15,7 +15,7 @@ from mmlib.scores.store import ORIGINS_FILE, PAIRS_FILE, ROWS_FILE, Store
 
 PUBLISHED = ("paper", "system", "dataset", "metric", "reported")
 OURS = ("mean", "ci_low", "ci_high", "n_seeds", "verdict", "reason", "run", "tested_on")
-LEDGER = (*PUBLISHED, *OURS, "command", "hardware", "source")
+LEDGER = (*PUBLISHED, *OURS, "command", "hardware", "source", "kind")
 
 
 def judged() -> pd.DataFrame:
@@ -54,7 +54,7 @@ def _judge_entry(entry: dict) -> list[dict]:
 
 def _judge_number(entry: dict, metric: str, value: float) -> dict:
     row = _find(ROWS_FILE, entry, dataset=entry["dataset"], metric=metric)
-    line = {**entry, "metric": metric, "reported": value}
+    line = {"kind": "number", **entry, "metric": metric, "reported": value}
     if not row:
         return _untested(line)
     gap = row["mean"] - value
@@ -66,7 +66,7 @@ def _judge_number(entry: dict, metric: str, value: float) -> dict:
 def _judge_claim(entry: dict, b: str, metric: str) -> dict:
     row = _find(PAIRS_FILE, entry, b=b, metric=metric)
     line = {
-        **entry,
+        **{"kind": "claim", **entry},
         "system": entry["claim"],
         "metric": f"{metric}: {entry['tested_by']['a']} - {b}",
     }
