@@ -127,6 +127,8 @@ pd.concat(
 # %%
 near, near_start = (interpret.near_half(part.gate) for part in (said, before))
 assert near < near_start or dataset != "synthetic_reviews", "training moves the gate from .5"
+spread, spread_start = (interpret.gates(p.gate)["sd_inputs"].mean() for p in (said, before))
+print(f"A unit's sd over reviews is {spread:.2f} after training, {spread_start:.2f} before.")
 
 # %%
 figure = plots.distribution(
@@ -223,12 +225,14 @@ norms = [name for name in course if name.startswith("norm_")]
 third = len(course) // 3
 
 # %%
-pd.DataFrame(
-    {
-        "first third": course[cosines + norms].iloc[:third].mean(),
-        "last third": course[cosines + norms].iloc[-third:].mean(),
-    }
-).round(2)
+parts_of = {"first third": course.iloc[:third], "last third": course.iloc[-third:]}
+by_third = pd.DataFrame({name: part[cosines + norms].mean() for name, part in parts_of.items()})
+by_third.round(2)
+
+# %%
+size = by_third.loc[norms, "last third"]
+task = size.idxmax().removeprefix("norm_")
+print(f"At the end the {task} task pulls most: its gradient has a mean norm of {size.max():.2f}.")
 
 # %% [markdown]
 # <a id="5--the-guidance"></a>
@@ -266,6 +270,10 @@ print(
 bag = bag_of_words.learn(corpus, goal).predict(corpus.take(data.rows("test")))
 report = interpret.diagnosis(full, test, known, last, course, bag)
 report.round(3)
+
+# %%
+raised = report.loc[report["alarm"], "signature"].tolist()
+print(f"{len(raised)} of {len(report)} alarms:", ", ".join(raised) or "none")
 
 # %% [markdown]
 # **Check: the alarms can be raised.** The untrained model must raise the alarms of an idle guidance
@@ -329,6 +337,10 @@ lines["text"] = lines["value"].map("{:.3f}".format) + lines["alarm"].map({True: 
 lines = lines.rename_axis(["run", None]).reset_index("run")
 lines.pivot(index=["signature", "measure"], columns="run", values="text").fillna("")
 
+# %%
+for name, table in lines.groupby("run"):
+    print(f"{name}, alarms:", ", ".join(table.loc[table["alarm"], "signature"]) or "none")
+
 # %% [markdown]
 # **Encoders fine-tuned** ([how](book/finetuning.md)): gate values of every token and unit. `hotel`
 # has 31,053 training reviews, all 5,531 test reviews and 5 seeds; `scope` has 3,000 of each and 3
@@ -378,14 +390,23 @@ if inside:
 
 # %% [markdown]
 # **Words in context**: the words with the highest and lowest mean gate, of those that occur at
-# least 50 times in the test reviews. All means lie close together, so the gate hardly depends on
-# the word. The run `hotel` did not keep them.
+# least 50 times in the test reviews. The run `hotel` did not keep them.
 
 # %%
 for name, one in inside.items():
     for end in ("a", "b") if "to_a" in one else ():
         words = ", ".join(f"{word} {gate:.2f}" for word, gate, _ in one[f"to_{end}"])
         print(f"{name}, to {end.upper()}: {words}")
+
+# %% [markdown]
+# All means lie close together, so the gate hardly depends on the word.
+
+# %%
+for name, one in inside.items():
+    if "to_a" in one:
+        most, least = one["to_a"][0][1], one["to_b"][0][1]
+        assert most - least < 0.05
+        print(f"{name}: the mean gate of a word lies between {least:.3f} and {most:.3f}")
 
 # %% [markdown]
 # <a id="takeaways"></a>

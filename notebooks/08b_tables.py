@@ -45,6 +45,7 @@ reviews: str = "acc_coarse acc_coarse_natural acc_fine acc_fine_natural mae r2" 
 run: str = "interactive"  # a run to show besides the stored ones; interactive: none
 
 # %%
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
@@ -90,8 +91,8 @@ for command, run_of in {o["command"]: o["run"] for o in origins}.items():
     print(f"{run_of}: {command}\n")
 
 # %%
-versions = pd.DataFrame([{"run": o["run"], **o["versions"]} for o in origins])
-versions.drop_duplicates(ignore_index=True)
+versions = pd.DataFrame([{"run": o["run"], **o["versions"]} for o in origins]).drop_duplicates()
+versions.set_index("run").drop(columns="mmlib", errors="ignore")
 
 # %%
 data = {(o["run"], file): sha[:16] for o in origins for file, sha in o["data"].items()}
@@ -101,12 +102,13 @@ pd.Series(data, name="sha256, first 16", dtype=str).to_frame()
 # <a id="scores"></a>
 # ## Scores
 #
-# Each cell has the score on the test split: mean over seeds [95 % interval] ± standard deviation
-# over seeds. The interval covers other seeds and other groups (videos, hotels, or sentences where
-# nothing groups them; `mmlib.scores.stats`). The deviation covers other seeds alone. `text_deep`
-# and `text_gated` are text alone at the depth of the fusion rules, `ridge` is a linear model. DAF's
-# `variant` names the modalities (`ta`: text and audio; `n`: a modality of pure noise; `a>b`:
-# trained on a, tested on b; `t_mpnet`: text by that encoder), DyFuLM's what is switched off
+# Each cell has the score on the test split: mean over seeds [95 % interval]. The interval covers
+# other seeds and other groups (videos, hotels, or sentences where nothing groups them;
+# `mmlib.scores.stats`). Each table has one data set and at most three metrics; the deviation over
+# seeds, the number of seeds and all digits are in `08_scores.csv`. `text_deep` and `text_gated` are
+# text alone at the depth of the fusion rules, `ridge` is a linear model. DAF's `variant` names the
+# modalities (`ta`: text and audio; `n`: a modality of pure noise; `a>b`: trained on a, tested on b;
+# `t_mpnet`: text by that encoder), DyFuLM's what is switched off
 # ([`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb) has the list); `single_a` and `single_b` are
 # DyFuLM with one encoder. `_natural`: reviews weighted to the shares that the stars have where they
 # were drawn from. `constant` always gives the training median or the most frequent class: the base
@@ -114,22 +116,37 @@ pd.Series(data, name="sha256, first 16", dtype=str).to_frame()
 
 
 # %%
+def cells(table: pd.DataFrame) -> list[str]:
+    """Mean and interval as one text a row."""
+    return [
+        "{:.3f} [{:.3f}, {:.3f}]".format(*x) for x in table[["mean", "ci_low", "ci_high"]].values
+    ]
+
+
 def wide(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Scores as text, best MAE first within a data set."""
-    line = ["dataset", "model", "variant", "n_seeds"]
-    order = table[table["metric"] == "mae"].sort_values(["dataset", "mean"])[line]
-    form = "{:.3f} [{:.3f}, {:.3f}] ± {:.3f}".format
-    text = [form(*row) for row in table[["mean", "ci_low", "ci_high", "sd"]].values]
-    cells = table.assign(text=text).pivot(index=line, columns="metric", values="text")
-    return cells.loc[pd.MultiIndex.from_frame(order), columns]
+    """Scores of one data set as text, best MAE first."""
+    line = ["model", "variant"]
+    order = table[table["metric"] == "mae"].sort_values("mean")[line]
+    text = table.assign(text=cells(table)).pivot(index=line, columns="metric", values="text")
+    return text.loc[pd.MultiIndex.from_frame(order), columns]
+
+
+# %%
+WIDEST = 3  # metrics in a table
+
+
+def narrow(name: str, table: pd.DataFrame, columns: list[str]) -> None:
+    """Tables of a run: one for each data set and each three metrics."""
+    for data_set, part in table.groupby("dataset"):
+        has = [metric for metric in columns if metric in set(part["metric"])]
+        for i in range(0, len(has), WIDEST):
+            display(Markdown(f"**{name}**, {data_set}"), wide(part, has[i : i + WIDEST]))
 
 
 # %%
 for name, frame in frames.items():
-    display(Markdown(f"**{name}**"))
-    columns = (reviews if frame["metric"].eq("acc_fine").any() else metrics).split()
-    columns = [metric for metric in columns if metric in set(frame["metric"])]
-    display(wide(runs.fullest(frame), columns))
+    columns = reviews if frame["metric"].eq("acc_fine").any() else metrics
+    narrow(name, runs.fullest(frame), columns.split())
 
 # %% [markdown]
 # Every row of every run, all metrics and splits, with the score of each seed:
@@ -180,10 +197,36 @@ for name, frame in frames.items():
 
 # %%
 pairs = runs.tested(shown)
-columns = ["run", "a", "b", "metric", "diff", "ci_low", "ci_high", "p", "p_holm", "verdict"]
 path = results.save_csv(pairs, run, "08_pairs")
 print(f"{path.name}: {len(pairs)} rows")
-pairs[columns].set_index(columns[:4])
+
+
+# %%
+def tested(table: pd.DataFrame) -> pd.DataFrame:
+    """Paired differences as text: five columns beside the two models."""
+    text = [
+        "{:+.3f} [{:+.3f}, {:+.3f}]".format(*x) for x in table[["diff", "ci_low", "ci_high"]].values
+    ]
+    holm = [f"{p:.3f}" for p in table["p_holm"]]
+    new = table.assign(**{"difference [95 %]": text, "p, Holm": holm})
+    return new.set_index(["a", "b"])[["metric", "difference [95 %]", "p, Holm", "verdict"]]
+
+
+# %% [markdown]
+# Here are the pairs of each run in its main metric: the accuracy of five classes, else MAE, else
+# the first that it has. All others are in `08_pairs.csv`.
+
+# %%
+for name, group in pairs.groupby("run"):
+    main = next(
+        (m for m in ("acc_fine", "mae") if m in {*group["metric"]}), group["metric"].iloc[0]
+    )
+    display(Markdown(f"**{name}**"), tested(group[group["metric"].eq(main)]))
+
+# %%
+for name, group in pairs.groupby("run"):
+    clear = group["verdict"].ne("not told apart").sum()
+    print(f"{name}: {clear} of {len(group)} pairs are told apart")
 
 # %% [markdown]
 # <a id="tuning"></a>
@@ -211,8 +254,13 @@ keys = ("mosi", "mosi-mpnet", "mosi-leak", "mosei", "mmmo", "synthetic")
 budget = pd.DataFrame([{"data": key, **line} for key in keys for line in tune.table(key)])
 if len(budget):
     assert budget.groupby(["data", "variant"])["candidates"].nunique().eq(1).all()
-    budget = budget.set_index(["data", "variant", "rule"])
-budget
+    path = results.save_csv(budget, run, "08_tuning")
+    print(f"{path.name}: {len(budget)} rows, with every setting")
+
+# %%
+for name, group in budget.groupby("data", sort=False) if len(budget) else ():
+    errors = group.set_index(["variant", "rule"])[["cv_mae", "worst", "candidates", "near", "lr"]]
+    display(Markdown(f"**{name}**"), errors)
 
 # %% [markdown]
 # <a id="ledger"></a>
@@ -220,9 +268,9 @@ budget
 #
 # A line for each published number and claim. A number is `inside` if it lies in our 95 % interval;
 # a claim "a beats b" is `inside` if our difference goes that way, excludes zero and survives Holm.
-# `outside` does not mean that the paper is wrong: `reason` says what differs. `run` and `tested_on`
-# name the stored run and its data; `constant` is the base rate there. A value whose convention is
-# not stated has one line for each convention.
+# `outside` does not mean that the paper is wrong, since data and encoders differ. A value whose
+# convention is not stated has one line for each convention. `08_ledger.csv` has each line's reason,
+# run, data, command and hardware, and the base rate (`constant`) there.
 
 # %%
 rates = {
@@ -238,13 +286,23 @@ print(f"{path.name}: {len(ledger)} rows")
 ledger.groupby(["paper", "verdict"]).size().unstack(fill_value=0)
 
 # %%
-ledger["n_seeds"] = ledger["n_seeds"].astype("Int64")
-first = ["system", "dataset", "metric", "reported", "mean", "ci_low", "ci_high", "constant"]
-rest = ["n_seeds", "verdict", "reason", "run", "tested_on", "hardware", "source"]
-entries = ledger[[*first, *rest]].round(3).astype(object)
-entries = entries.where(entries.notna(), "")
-for paper in ledger["paper"].unique():
-    display(Markdown(f"**{paper}**"), entries[ledger["paper"] == paper].set_index("system"))
+is_tested = ledger["mean"].notna()
+ledger["ours"] = np.where(is_tested, cells(ledger), "")
+ledger["published"] = ledger["reported"].map("{:.3f}".format).where(ledger["reported"].notna(), "")
+
+
+# %%
+shown = ["dataset", "metric", "published", "ours", "verdict"]
+for paper, table in ledger[is_tested & ledger["published"].ne("")].groupby("paper"):
+    display(Markdown(f"**{paper}**"), table.set_index("system")[shown])
+
+# %% [markdown]
+# These could not be tested, for the reason given:
+
+# %%
+untested = ledger[~is_tested].groupby(["paper", "system", "dataset", "reason"], sort=False)
+for (paper, system, data_set, reason), table in untested:
+    print(f"{paper}, {system}, {data_set}, {len(table)} lines: {reason}")
 
 # %% [markdown]
 # <a id="beside"></a>
@@ -267,21 +325,24 @@ for name, encoder in (("mosi", "MiniLM"), ("mosi-mpnet", "MPNet")):
     rows = rows.query("dataset == 'mosi' and variant in ['t', 'a', 'ta']")
     rows = rows.assign(source=f"here, {encoder}, " + rows["variant"], system=rows["model"])
     beside.append(rows.pivot_table(index=["system", "source"], columns="metric", values="mean"))
-pd.concat(beside).reindex(columns=metrics.split()).sort_values("mae").round(3)
+pd.concat(beside).reindex(columns=metrics.split()[:5]).sort_values("mae").round(3)
 
 # %% [markdown]
 # <a id="claims"></a>
 # ## Claims
 #
-# Every claim of the papers, comparison by comparison: what was confirmed, what was not, and every
-# rule that DAF did not beat.
+# Every claim of the papers and every question that they leave open, comparison by comparison. The
+# wording of a question as "a beats b" is ours. Last come the rules that DAF did not beat.
 
 # %%
-claims = ledger[ledger["reported"].isna() & ledger["mean"].notna()]
-for line in claims.sort_values("verdict", kind="stable").itertuples():
-    state = "confirmed" if line.verdict == "inside" else "not confirmed"
-    interval = f"[{line.ci_low:+.3f}, {line.ci_high:+.3f}]"
-    print(f"{state}: {line.system}, {line.metric} = {line.mean:+.3f} {interval} in {line.run}")
+claims = ledger[ledger["reported"].isna() & is_tested]
+said = claims["verdict"].map({"inside": "confirmed", "outside": "not confirmed"})
+claims = claims.assign(verdict=said).rename(columns={"ours": "difference [95 %]"})
+
+# %%
+for (paper, kind, claim, name), table in claims.groupby(["paper", "kind", "system", "run"]):
+    display(Markdown(f"**{paper}, {kind}: {claim}**; run `{name}`"))
+    display(table.set_index("metric")[["difference [95 %]", "verdict"]])
 
 # %%
 of_daf = pairs[pairs["a"].eq("daf") & pairs["metric"].eq("mae")]
@@ -315,7 +376,7 @@ if grids and "mosi" in kept:
     pair = runs.compare_runs("mosi", "daf-table")
     common = pair[~pair["verdict"].str.startswith("only in")]
     print(common["verdict"].value_counts().to_dict())
-    line = ["model", "variant", "mean_a", "mean_b", "diff", "seeds", "p", "p_holm", "verdict"]
+    line = ["model", "variant", "mean_a", "mean_b", "diff", "p_holm", "verdict"]
     display(common.query("split == 'test' and metric == 'mae'")[line].round(4).set_index(line[:2]))
     origin = runs.differences("mosi", "daf-table")
     display(origin[~origin["what"].isin(["device"])].set_index(["notebook", "what"]))
@@ -348,12 +409,12 @@ if grids and "mosi" in kept:
 has_peers = "peers" in results.runs()
 table = results.load("peers") if has_peers else pd.DataFrame(columns=results.ROW)
 means = table[table["metric"] == "mae"].set_index(["model", "variant"])["mean"].sort_values()
-columns = ["mae", "corr", "acc2_non0", "f1_non0"]
-wide(runs.fullest(table), columns).droplevel("dataset") if has_peers else "no run `peers` is stored"
+columns = ["mae", "corr", "acc2_non0"]
+wide(runs.fullest(table), columns) if has_peers else "no run `peers` is stored"
 
 # %% [markdown]
-# The cost of a seed is the CPU seconds of its training and validation (median, and the range over
-# seeds) and the peak memory of its process, libraries included. `times` is relative to a seed of
+# The cost of a seed is the CPU seconds of its training and validation (median over seeds) and the
+# peak memory of its process in MiB, libraries included. `times` is relative to a seed of
 # `daf`, `vectors-tuned`, trained alone. A stack trains our five seeds at once, as the notebooks do.
 # NaN: not measured. Other work ran on the same cores, which lengthens CPU seconds a little.
 
@@ -364,7 +425,7 @@ if len(cost):
     cost["times"] = cost["cpu_seconds"] / cost["cpu_seconds"]["daf", "vectors-tuned", "alone"]
     digits = {"times": 1, "epochs": 0, "mib": 0}
     cost = cost.sort_values("times").round(digits)
-cost
+cost[["cpu_seconds", "times", "epochs", "mib"]] if len(cost) else cost
 
 # %% [markdown]
 # Paired tests of DAF against each of MMSA's models. Videos and seeds both count, and Holm's
@@ -375,8 +436,7 @@ none = pd.DataFrame(columns=results.COMPARISON)
 against = results.load_comparisons("peers") if has_peers else none
 winners = [results.better(pair) for _, pair in against.iterrows()]
 against["verdict"] = [f"{name} better" if name else "not told apart" for name in winners]
-numbers = ["diff", "ci_low", "ci_high", "p", "p_holm", "verdict"]
-against.set_index(["a", "b", "metric"])[numbers].round(4)
+tested(against[against["metric"] == "mae"])
 
 # %%
 for (a, said), group in against[against["metric"] == "mae"].groupby(["a", "verdict"], sort=False):

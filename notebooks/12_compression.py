@@ -17,13 +17,13 @@
 #
 # ![DyFuLM: two encoders, mixed layers, a gate, three heads](../figures/models/dyfulm.svg)
 #
-# It takes under a minute on a CPU with embedded reviews. DyFuLM reads a review with two encoders.
-# What we worked from reports no latency and no memory, and asks whether compression keeps the
-# accuracy (open question 3). Here we keep one encoder, then remove its upper layers, rare words and
-# bits. How much accuracy does each step cost, and does a teacher help?
+# DyFuLM reads a review with two encoders. Can it be made smaller and keep its accuracy? That is
+# open question 3; what we worked from reports neither latency nor memory. Here we keep one encoder,
+# then remove its upper layers, its rare words and most bits of its weights. How much accuracy does
+# each step cost? And does a student gain by learning from a larger model, its teacher?
 #
-# Layers, vocabulary, bits and teacher are **our choice** of compression: what we worked from names
-# none.
+# These four ways to compress are **our choice**; what we worked from names none. It takes under a
+# minute on a CPU with embedded reviews.
 #
 # Before this: [`05_dyfulm`](05_dyfulm.ipynb), [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb).
 # After it: [`13_your_texts`](13_your_texts.ipynb), which uses the small model.
@@ -89,13 +89,14 @@ pd.set_option("display.precision", 3, "display.width", 120)
 #
 # ## 1 · What a layer costs
 #
-# A text of $t$ tokens passes $k$ layers of width $d$, whose inner width is $f$. Each layer has four
-# maps of $d$ to $d$, two between $d$ and $f$, and two products of attention:
+# A text of $t$ tokens passes $k$ layers. Each layer has width $d$ and inner width $f$. It
+# multiplies by four matrices of $d \times d$ and two of $d \times f$, and attention takes two
+# products more. With a multiplication and an addition as two operations, the layers need
 #
 # $$C(k) = 2\,k\,t\,(4 d^2 + 2 d f + 2 t d)$$
 #
-# operations, where a multiplication and an addition count as two. The cost is linear in $k$.
-# Embeddings are looked up, so they cost memory but hardly any time.
+# operations. The cost is linear in $k$. Embeddings are looked up, so they cost memory and hardly
+# any time.
 
 
 # %%
@@ -105,8 +106,8 @@ def operations(k: int, t: int, d: int, f: int) -> int:
 
 
 # %% [markdown]
-# The check counts the operations of a model of random numbers. Fused attention would not be
-# counted, so attention is "eager" here.
+# **Check.** We count the operations of a small model with random weights. The counter does not see
+# fused attention, so the model uses the plain kind (`eager`).
 
 
 # %%
@@ -133,9 +134,9 @@ print({k: round(operations(k, 128, 384, 1536) / 1e6) for k in (1, 2, 3, 4, 6)})
 #
 # ## 2 · Depth and accuracy, on a small scale
 #
-# The encoder's first layers are trained with DyFuLM's layer fusion, guidance and three heads, in
-# the same way for each depth. The bag of words is the cheapest model; it reads the whole text,
-# which is **not** cut.
+# We keep the encoder's first layers and train them with DyFuLM's layer fusion, guidance and three
+# heads. Every depth is trained in the same way. The cheapest model is a bag of words. It reads the
+# whole text, while the encoder reads at most `max_length` tokens.
 
 # %%
 corpus = load(dataset).sample(utterances)
@@ -184,9 +185,10 @@ table.insert(0, "mega_operations", pd.Series(cost))
 table[["mega_operations", "acc_coarse", "acc_fine", "mae"]].round(2)
 
 # %% [markdown]
-# The **knee** is the point that lies farthest above the straight line from the cheapest model to
-# the most expensive one, both axes scaled to 0..1 (Satopää et al. 2011). Below the knee, removing a
-# layer costs much; above it, adding a layer brings little.
+# From which depth on does another layer bring little? Scale both axes to 0..1 and draw a straight
+# line from the cheapest model to the most expensive one. The **knee** is the point farthest above
+# that line (Satopää et al. 2011). Below the knee, removing a layer costs much; above it, adding one
+# brings little.
 
 
 # %%
@@ -243,10 +245,10 @@ print(f"{len(test)} test reviews: differences below {1 / len(test) ** 0.5:.2f} a
 #
 # ## 3 · A smaller vocabulary
 #
-# More than half of MiniLM's parameters are word vectors. A vocabulary is published with the
-# weights, so it must not contain a guest's name. A token is kept if it occurs in at least 20
-# training reviews of at least 5 hotels. Special tokens and single characters of ASCII are always
-# kept, so other words are spelled.
+# More than half of MiniLM's parameters are word vectors, so we keep only frequent tokens. A token
+# is kept if it occurs in at least 20 training reviews of at least 5 hotels. This also keeps guests'
+# names out of the vocabulary, which is published with the weights. Special tokens and single ASCII
+# characters are always kept, so a removed word is still read, letter by letter.
 
 # %%
 tokenizer = load_encoder(made.named("minilm", words))[1]
@@ -279,13 +281,14 @@ print(
 #
 # ## 4 · Are the probabilities calibrated?
 #
-# Of all reviews that a model is 80 % sure of, 80 % should be right. The expected calibration error
-# is the mean distance from that over bins $B$ of the largest probability (Guo et al. 2017):
+# When a model is 80 % sure, it should be right 80 % of the time. We sort reviews into bins $B$ by
+# their largest probability. In each bin we compare the mean probability, $\mathrm{conf}$, with the
+# accuracy. The mean distance of the two is the expected calibration error (Guo et al. 2017):
 #
 # $$\mathrm{ECE} = \sum_B \frac{|B|}{n}\,\bigl|\mathrm{acc}(B) - \mathrm{conf}(B)\bigr|$$
 #
-# One number $T$, chosen on the validation split, divides the logits: $p \propto e^{z / T}$. The
-# temperature changes no class, only the confidence.
+# To improve it, one number $T$, the temperature, divides the logits: $p \propto e^{z / T}$. It is
+# chosen on the validation split. It changes the confidence and no class.
 
 # %%
 last = predictions[depth_names[-1]]
@@ -341,13 +344,14 @@ _ = results.save(rows, run, "12_compression", parameters=used, checksums=dict(co
 #
 # ## 5 · Fewer bits
 #
-# A weight $w$ in 8 bits is a whole number $q$ times one step $s$ for the whole matrix:
+# To store a weight $w$ in 8 bits, we round it to a whole number $q$ of steps. The whole matrix has
+# one step $s$:
 #
 # $$s = \max|w| / 127, \qquad q = \mathrm{round}(w / s), \qquad |w - s q| \le s / 2$$
 #
 # A single large weight makes the step coarse for all others. The inputs of a layer are rounded in
-# the same way at each call. A bfloat16 number has 8 bits for its digits and 8 for its size, so each
-# number has its own step.
+# the same way at each call. A bfloat16 number has 16 bits: a sign, 8 bits of exponent and 7 of
+# digits. So each number has its own step.
 
 
 # %%
@@ -389,9 +393,9 @@ print(f"{len(test)} embedded reviews: at least 90 % keep their class in bfloat16
 #
 # ## 6 · The same on hotel reviews
 #
-# This is the stored run `compression-hotel`. Its selection stage trains MiniLM's first layers for
-# one epoch on the first 8,000 training reviews, at 128 tokens, with one seed. It uses the
-# validation split only (3,416 reviews of 26 hotels):
+# The numbers below are from the stored run `compression-hotel`. To select a depth, MiniLM's first
+# layers were trained for one epoch on the first 8,000 training reviews, at 128 tokens, with one
+# seed. Only the validation split was scored (3,416 reviews of 26 hotels). The commands:
 #
 # ```
 # python -m mmlib.finetune papermill_runs/finetune/compression-3.yaml --out DIR/compression-3
@@ -402,10 +406,10 @@ print(f"{len(test)} embedded reviews: at least 90 % keep their class in bfloat16
 # python tests/benchmarks/compression.py kept
 # ```
 #
-# `word vectors` is the mean of MiniLM's token vectors, trained for up to three epochs. The bag of
-# words has learnt from the same reviews, but reads them whole. Both were also tuned on this split
-# (an epoch, a penalty), which favours them a little. With one seed, an interval covers other
-# hotels, and not another training.
+# Two models have no layers. `word vectors` is the mean of MiniLM's token vectors, trained for up to
+# three epochs. The bag of words (`tfidf`) learned from the same reviews and reads them whole. The
+# epoch of the first and the penalty of the second were chosen on this split, which favours both a
+# little. With one seed an interval covers other hotels and leaves out another training.
 
 # %%
 METRICS = ["acc_coarse", "acc_fine", "mae"]
@@ -429,9 +433,9 @@ if len(prices):
     print(prices.drop(columns="mb_float32").to_string(index=False))
 
 # %% [markdown]
-# The table has CPU time on one core, in milliseconds. `times_faster` is the median ratio to the
-# pair in the same round; `a_cpu_second` is the number of reviews in one second of CPU, in batches
-# of 8.
+# The table shows CPU time on one core, in milliseconds. `times_faster` compares with the pair, as
+# the median over rounds. `a_cpu_second` is the number of reviews read in one second of CPU time, in
+# batches of 8.
 
 # %%
 deep = selected[selected["variant"].str.endswith(" layers")]
@@ -468,11 +472,12 @@ if several:
     print(f"Knee among what was trained: {names[bend]}." if bend else "No knee among these points.")
 
 # %% [markdown]
-# **The kept model** has three layers (fixed before these results were known). It was trained on all
-# 31,053 reviews, with the pruned vocabulary and float16. It reads 256 tokens, which was better than
-# 128 on validation reviews. Its test rows cover all 5,531 reviews. An earlier version, trained on
-# 8,000, had been tested on 2,000 of them (fine accuracy .539); nothing was chosen by that.
-# `_natural` weights the stars by their shares in the source: 3.6, 4.2, 10.9, 30.0 and 51.2 %.
+# **The kept model** has three layers; we fixed that number before these results were known. It was
+# trained on all 31,053 reviews, with the smaller vocabulary, and is stored in float16. It reads 256
+# tokens, which was better than 128 on validation reviews. Below it is tested on all 5,531 test
+# reviews. An earlier version, trained on 8,000 reviews, had been tested on 2,000 of them (fine
+# accuracy .539); nothing was chosen by that. Metrics with `_natural` weight the stars by their
+# shares in the source: 3.6, 4.2, 10.9, 30.0 and 51.2 %.
 
 # %%
 final = lines_stored.query("split == 'test'")
@@ -495,11 +500,12 @@ if len(bins):
     print(bins.groupby(["head", "kind"])["ece"].first().round(3).to_string())
 
 # %% [markdown]
-# The temperature does not improve the kept model's calibration on the test split. **In fewer
-# bits**, the kept model reads 2,000 random reviews of the test split in float32, bfloat16 and with
-# 8-bit weights (`python tests/benchmarks/compression.py precision --reviews
-# 2000`). `mb` is the size of the weights. `times_faster` is the ratio of CPU time to float32 on one
-# core in the same run. `same_fine` is the share of reviews that keep their class.
+# The temperature does not improve the kept model's calibration on the test split.
+#
+# **In fewer bits.** The kept model read 2,000 random test reviews in float32, in bfloat16 and with
+# 8-bit weights (`python tests/benchmarks/compression.py precision --reviews 2000`). `mb` is the
+# size of the weights. `times_faster` compares its CPU time with float32, on one core in the same
+# run. `same_fine` is the share of reviews that keep their fine class.
 
 # %%
 bits = results.load_table(stored, "precision") if is_stored else pd.DataFrame()
@@ -512,20 +518,20 @@ if len(bits):
     print(short[["a", *DIFFERENCE]].to_string(index=False, float_format="{:.4f}".format))
 
 # %% [markdown]
-# In both accuracies neither is told apart from float32. In 8 bits the intensity's error grows by
-# .002 (p .001 after Holm), and 6 % of the reviews change their fine class. That run's processor has
-# instructions for bfloat16. There bfloat16 is as fast as 8 bits, as small, and loses nothing that
-# we can measure.
+# Neither bfloat16 nor 8 bits can be told apart from float32 in coarse or fine accuracy. In 8 bits
+# the error of the intensity grows by .002 (p .001 after Holm), and 6 % of the reviews change their
+# fine class. The processor of that run has instructions for bfloat16. There bfloat16 is as fast and
+# as small as 8 bits, and we can measure no loss.
 
 # %% [markdown]
 # <a id="7--a-teacher"></a>
 #
 # ## 7 · A teacher
 #
-# A teacher's probabilities say which wrong classes are nearly right. The teacher's and the
-# student's logits are divided by $T$, so that small probabilities count (Hinton et al. 2015). The
-# distance of the two is their Kullback-Leibler divergence $D$. For a head with teacher $p$, student
-# $q$ and label $y$ the loss is
+# A label names the right class. A teacher's probabilities also say which wrong classes are nearly
+# right. The logits of teacher and student are divided by $T$, so that small probabilities count
+# (Hinton et al. 2015). The distance of the two distributions is their Kullback-Leibler divergence
+# $D$. For a head with teacher $p$, student $q$ and label $y$ the loss is
 #
 # $$(1 - w)\,L(q, y) + w\,T^2\,D(p_T\,\|\,q_T), \qquad p_T \propto p^{1/T}$$
 #
@@ -556,9 +562,9 @@ assert z.grad.abs().max() < 1e-5  # who says what its teacher says has nothing t
 
 # %% [markdown]
 # **On SST-5** (8,544 sentences to train on) the teacher is a *frozen* pair, MiniLM and MPNet, under
-# DyFuLM. A model's predictions for its own training sentences mostly repeat their labels. So the
-# training split is cut into five folds, and models that learnt from four of them predict the fifth.
-# Students are MiniLM's first layers, fine-tuned for one epoch, with the teacher and without:
+# DyFuLM. A model's predictions for its own training sentences mostly repeat their labels. So we cut
+# the training split into five folds. For each fold, a teacher trained on the other four predicts
+# it. Students are MiniLM's first layers, fine-tuned for one epoch, with the teacher and without:
 #
 # ```
 # python -m mmlib.finetune.teacher sst5 DIR/teacher.npz --encoders minilm mpnet
@@ -566,8 +572,8 @@ assert z.grad.abs().max() < 1e-5  # who says what its teacher says has nothing t
 # python tests/benchmarks/compression.py sst5 DIR
 # ```
 #
-# There is one seed. No score was used for a choice: depths, $w$, $T$ and length were fixed before.
-# The last command reads the test split, once.
+# There is one seed. Depths, $w$, $T$ and length were fixed beforehand, so no score decided a
+# choice. The last command reads the test split, once.
 
 # %%
 taught = results.load(distilled) if distilled in results.runs() else lines_stored[:0]
@@ -593,10 +599,10 @@ if len(taught):
 #
 # ## 8 · The verdict on open question 3
 #
-# The goal was a student at most .005 below the fine-tuned pair in both accuracies, 8 times faster
-# on one core, at most 25 MB. The pair (stored run `hotel`) and the student learnt from the same
-# 31,053 reviews, the pair at 384 tokens and the student at 128. So the difference below comes from
-# layers, vocabulary and length together. The two were not compared review by review.
+# The student had three goals: both accuracies at most .005 below the fine-tuned pair, 8 times its
+# speed on one core, and at most 25 MB. Pair (stored run `hotel`) and student learned from the same
+# 31,053 reviews. The pair read 384 tokens of each, the student 128. So the difference below comes
+# from layers, vocabulary and length together. The two were not compared review by review.
 
 # %%
 if len(final) and "hotel" in results.runs():
@@ -619,16 +625,16 @@ if len(prices):
     print(f"times faster at equal length: {ratio.to_dict()}; goal 8: {reached}")
 
 # %% [markdown]
-# **Verdict: three layers do not keep the accuracy.** They lose .027 of coarse and .039 of fine
-# accuracy against the pair. In both classes they are not told apart from a bag of words, which
-# learnt from the same reviews. Their intensity has the lower error: -.005 [-.007, -.002] in MAE. On
-# validation, after 8,000 reviews, the knee is at four layers: six layers gain .01 of coarse
-# accuracy and none of fine.
+# **Verdict: three layers do not keep the accuracy.** Against the pair they lose .027 of coarse and
+# .039 of fine accuracy. In neither accuracy can they be told apart from a bag of words that learned
+# from the same reviews. Only their intensity is better than the bag's: MAE -.005 [-.007, -.002]. On
+# validation, after 8,000 reviews, the knee is at four layers. Six layers gain .01 of coarse
+# accuracy over four, and nothing of fine accuracy.
 #
-# On SST-5 a frozen teacher changes no student's accuracy by an amount that we can tell apart. Only
-# the student of two layers gains, .002 in MAE (p .018 after Holm). Six taught layers stay .029 in
-# coarse and .032 in fine accuracy below their teacher. A student that learns from the fine-tuned
-# pair, or for more than one epoch, could change the verdict.
+# On SST-5 we can measure no effect of a frozen teacher on any student's accuracy. One student gains
+# in MAE: that of two layers, by .002 (p .018 after Holm). With a teacher, six layers stay .029
+# below that teacher in coarse and .032 in fine accuracy. A student of the fine-tuned pair, or more
+# than one epoch, could change the verdict.
 
 # %% [markdown]
 # **Not measured yet**:

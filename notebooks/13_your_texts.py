@@ -17,10 +17,12 @@
 #
 # ![DyFuLM: two encoders, mixed layers, a gate, three heads](../figures/models/dyfulm.svg)
 #
-# It takes about twenty seconds on a CPU with the texts below; paste yours, or name a table, in the
-# parameters. A small DyFuLM that was trained on hotel reviews gives each text a class, stars and an
-# intensity. It has one of the two encoders in the picture, and so no gate. The notebook also shows
-# which words changed the score, and which texts the model cannot read.
+# A small DyFuLM, trained on hotel reviews, predicts a class, a number of stars and an intensity for
+# each of your texts. It has one of the two encoders in the picture, and therefore no gate. The
+# notebook also shows which words changed the score, and which texts the model cannot read.
+#
+# It takes about twenty seconds on a CPU with seven made-up reviews. To read texts of your own,
+# paste them into the parameter `texts`, or name a file in `table`.
 #
 # Before this: [`05_dyfulm`](05_dyfulm.ipynb) (the model). Nothing is trained here, and nothing
 # leaves this computer. All texts below are made up. After it:
@@ -89,7 +91,7 @@ MADE = (
 )
 
 # %% [markdown]
-# Yours replace them: the lines of `texts`, or the column of a table.
+# Your own texts replace these: the lines of `texts`, or a column of the file `table`.
 
 # %%
 yours = bool(table or texts.strip())
@@ -107,13 +109,13 @@ print(f"{len(given)} texts, {sum(len(text.split()) for text in given)} words")
 # ## 2 · What the model predicts
 #
 # The model gives three answers for each text, as in the paper: a coarse class, one to five stars,
-# and an intensity in $[0, 1]$. The probabilities are calibrated: a temperature $T$, chosen on
-# validation reviews, divides the logits,
+# and an intensity in $[0, 1]$. Its logits $z_k$ are divided by a temperature $T$ that was chosen on
+# validation reviews:
 #
 # $$p_k = \frac{\exp(z_k / T)}{\sum_j \exp(z_j / T)}.$$
 #
-# The expected stars $\sum_k k\, p_k$ change with every word, while the most probable class often
-# stays the same.
+# The column `stars` has the expected number of stars, $\sum_k k\, p_k$. Unlike the most probable
+# class, it changes with every word.
 
 # %%
 found = score.predictions(reader, given)
@@ -154,12 +156,12 @@ print({name: int(n) for name, n in found["coarse"].value_counts().sort_index().i
 #
 # ## 3 · Which words changed the score?
 #
-# We leave one word out and predict again. With $s$ the expected stars, the effect of word $w$ is
+# We leave one word out and predict again. Let $s$ be the expected stars. The effect of word $w$ is
 #
 # $$e_w = s(\text{text}) - s(\text{text without } w).$$
 #
-# Above zero the word raised the score, below zero it lowered it. This needs only the model's
-# output, so it works for any model. It costs one prediction for each word.
+# A word with an effect above zero raised the score, and one below zero lowered it. The method needs
+# only a model's output, so it works for any model. It costs one prediction for each word.
 
 # %%
 legible = [given[i] for i in np.flatnonzero(is_read)]
@@ -196,8 +198,8 @@ largest = [np.abs(e).max() for _, e in effects]
 print(f"Largest effect of a single word, by text: {', '.join(f'{x:.2f}' for x in largest)}")
 
 # %% [markdown]
-# **Step through the texts.** In a live notebook there is a slider over all texts. On this page you
-# see the text with the largest effects. The bars are the three answers of section 2.
+# **Step through the texts.** In a live notebook a slider steps through all texts. This page shows
+# the text with the largest effects. The bars are the three answers of section 2.
 
 
 # %%
@@ -225,15 +227,14 @@ print(
 #
 # ## 4 · Are these words faithful?
 #
-# An explanation is faithful if the model depends on the words that it names. We delete words in the
-# order of their effect, first those that moved the score away from three stars. The score should
-# then return faster than with words deleted in random order (Petsiuk and others 2018, for
-# pictures). The measure is the change towards the other side, a mean over texts. The baseline is
-# the mean of five random orders for each text.
+# An explanation is faithful if the model depends on the words that it names. So we delete words in
+# the order of their effect, and begin with those that moved the score furthest from three stars.
+# The score should then move back towards three stars and beyond. The baseline deletes words in
+# random order, five orders for each text. If the words are faithful, deletion by effect changes the
+# score more (Petsiuk et al. 2018, for pictures).
 #
-# The start of the curve proves little, since the first word was chosen by the same measure. The
-# rest is evidence: effects were measured for single words, while here many words are deleted
-# together.
+# The start of the curve proves little, since its words were chosen by the same measure. The rest is
+# evidence: effects were measured for one word at a time, and here many words are deleted together.
 
 # %%
 shares, rng = np.linspace(0, 0.5, 6), np.random.default_rng(0)
@@ -276,9 +277,9 @@ if not yours:
 #
 # ## 5 · Texts that the model cannot read
 #
-# A text that the model cannot read gets a note and no prediction. We chose four words as the least
-# length. A text counts as another language if more than 35 % of its words are not whole words of
-# the vocabulary. HTML is removed and the rest is read.
+# A text that the model cannot read gets a note and no prediction. Two limits are our choice. A text
+# needs at least four words. And it counts as another language if more than 35 % of its words are
+# missing from the vocabulary as whole words. HTML is removed, and the rest is read.
 
 # %%
 ODD = (
@@ -309,8 +310,8 @@ print(f"{len(silent)} of {len(odd)} odd texts get a note and no prediction.")
 #
 # ## 6 · How accurate is the model?
 #
-# The table has its scores on hotel reviews that it was not trained on, from the stored run
-# `compression-hotel`. We have not measured it on other texts, such as film reviews.
+# The table shows its scores on hotel reviews that it was not trained on. They are from the stored
+# run `compression-hotel`. We have not measured it on other texts, such as film reviews.
 
 # %%
 print(f"reads {reader.max_length} tokens of a text")
@@ -337,13 +338,14 @@ print(f"   Deletion by effect: {area[:, 0].mean():.2f} stars; at random: {area[:
 print(f"3. {len(silent)} of {len(odd)} odd texts get a note and no prediction.")
 
 # %% [markdown]
-# A table of any length takes one command, which can be stopped and continued:
+# One command scores a table of any length. It can be stopped and continued:
 #
 # ```
 # python -m mmlib.dyfulm reviews.csv --text COLUMN --out scored.csv
 # ```
 #
-# What differs from the paper: it has two large encoders, and we know of no published weights.
+# What differs from the paper: the paper's model has two large encoders. We know of no published
+# weights of it.
 #
 # <a id="exercises"></a>
 #
@@ -355,8 +357,8 @@ print(f"3. {len(silent)} of {len(odd)} odd texts get a note and no prediction.")
 # <details><summary>Solution</summary>
 #
 # `words.occlusion(reader, "The room was not clean at all, and the staff were not friendly.")`. If
-# the model reads negation, "not" has an effect below zero, and that of "clean" is smaller than it
-# is in "the room was clean".
+# the model reads negation, "not" has an effect below zero. And "clean" has a smaller effect than in
+# "the room was clean".
 #
 # </details>
 #
@@ -364,8 +366,8 @@ print(f"3. {len(silent)} of {len(odd)} odd texts get a note and no prediction.")
 #
 # <details><summary>Solution</summary>
 #
-# In `words.stars` return `model.read(list(texts)).intensity`, then compare both effects by
-# `scipy.stats.spearmanr`. Both heads read one vector, so the order of the words is much alike.
+# In `words.stars` return `model.read(list(texts)).intensity`. Then compare both effects by
+# `scipy.stats.spearmanr`. Both heads read one vector, so expect a similar order of the words.
 #
 # </details>
 #
@@ -373,7 +375,7 @@ print(f"3. {len(silent)} of {len(odd)} odd texts get a note and no prediction.")
 #
 # <details><summary>Solution</summary>
 #
-# `np.argsort(side * effect)`. The score moves away from the middle first, so the curve goes below
-# zero; it comes back when the supporting words go, too.
+# `np.argsort(side * effect)`. At first the score moves further from three stars, so the curve goes
+# below zero. It returns when the supporting words are deleted, too.
 #
 # </details>

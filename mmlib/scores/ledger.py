@@ -26,7 +26,7 @@ def judged() -> pd.DataFrame:
     Otherwise it is "outside", or "not testable here" without a row. `mean` is that difference.
     """
     reported = tomllib.loads(Path(__file__).with_name("reported.toml").read_text())
-    reported = {kind: [{**e, "kind": kind} for e in group] for kind, group in reported.items()}
+    reported = {kind: [{"kind": kind, **e} for e in group] for kind, group in reported.items()}
     numbers = [line for entry in reported["number"] for line in _judge_entry(entry)]
     claims = [
         _judge_claim(claim, b, metric)
