@@ -382,6 +382,27 @@ def test_what_cannot_be_read_is_named(model, capsys, monkeypatch, name, raw, wor
     assert not Path("scored.csv").exists() and not Path("scored.csv.part").exists()
 
 
+@pytest.mark.parametrize(
+    ("sheets", "words"),
+    [
+        (
+            {"Cover": [["Report"]], "Data": [["text"], [LONG[0]]]},
+            "2 sheets hold cells (Cover, Data)",
+        ),
+        ({"Data": [["text"], ["=1+1"]], "Empty": []}, "row 2 has a formula without a result"),
+    ],
+)
+def test_sheets_that_could_be_misread_are_refused(model, capsys, sheets, words):
+    book = pytest.importorskip("openpyxl").Workbook()
+    book.remove(book.active)
+    for title, lines in sheets.items():
+        sheet = book.create_sheet(title)
+        for line in lines:
+            sheet.append(line)
+    book.save("a.xlsx")
+    refused(capsys, f"a.xlsx: {words}", "a.xlsx")
+
+
 def test_a_table_damaged_at_its_end_is_refused_before_anything_is_read(model, capsys):
     many(5000).to_csv("a.csv", index=False)
     with open("a.csv", "a") as file:

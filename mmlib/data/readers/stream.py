@@ -205,13 +205,27 @@ def _of_sheet(path: Path) -> Reader:
         with readable(path, "not a readable xlsx", "save it again, or as csv"):
             with zipfile.ZipFile(path) as archive:
                 check_size(path, sum(part.file_size for part in archive.infolist()))
-            with closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as book:
-                cells = (list(map(cell, row)) for row in book.worksheets[0].values)
-                filled = filter(any, cells)
+            kinds = (True, False)  # with the results of formulas, with the formulas
+            books = [openpyxl.load_workbook(path, read_only=True, data_only=d) for d in kinds]
+            with closing(books[0]), closing(books[1]):
+                filled = filter(any, _sheet(*(book.worksheets for book in books)))
                 names = [c.strip() or f"column {i}" for i, c in enumerate(next(filled, ()), 1)]
                 yield from _frames(names, filled)
 
     return read
+
+
+def _sheet(sheets: Sequence, formulas: Sequence) -> Iterator[list[str]]:
+    """The rows of the only sheet that holds any; DataError for a formula that was not computed."""
+    full = [i for i, sheet in enumerate(sheets) if any(any(map(cell, row)) for row in sheet.values)]
+    if len(full) > 1:
+        titles = ", ".join(sheets[i].title for i in full)
+        raise DataError(f"{len(full)} sheets hold cells ({titles}); save one as a file of its own")
+    for i in full:
+        for n, rows in enumerate(zip(sheets[i].values, formulas[i].values, strict=True), 1):
+            if any(value is None is not formula for value, formula in zip(*rows, strict=True)):
+                raise DataError(f"row {n} has a formula without a result; open and save it again")
+            yield list(map(cell, rows[0]))
 
 
 def _of_parquet(path: Path) -> Reader:
