@@ -365,12 +365,13 @@ relative = fit.curves["valid"] / best  # (epochs, s, 3)
 figure = plots.learning(
     {name: relative[..., k] for k, name in enumerate(losses.TASKS)}, best_epoch=fit.best_epoch
 )
-figure.axes[0].set_ylabel("validation loss, best constant = 1")
+lowest = np.median(relative.min(axis=0), axis=0).round(2)  # (3,)
+found = f"{sum(lowest < 1)} of {len(lowest)} tasks are learned better than by a constant"
+figure.axes[0].set(ylabel="validation loss, best constant = 1", title=found)
 _ = plots.save(figure, "05_curves", run)
 
 # %%
 print("lines: median over seeds; bands: their range")
-lowest = np.median(relative.min(axis=0), axis=0).round(2)  # (3,)
 print("lowest loss, best constant = 1:", dict(zip(losses.TASKS, lowest.tolist(), strict=True)))
 
 # %% [markdown]
@@ -393,7 +394,7 @@ table = pd.DataFrame(
 ).T
 
 # %%
-table.round(2)
+plots.labelled(table.round(2))
 
 # %%
 if dataset == "synthetic_reviews":
@@ -426,7 +427,7 @@ shown = pd.DataFrame(new).query("model == 'dyfulm' and metric in @paper").set_in
 # %%
 shown = shown[["mean", "ci_low", "ci_high", "sd", "n_seeds"]].round(2)
 shown.insert(0, "paper, hotel reviews", pd.Series(paper))
-shown
+plots.labelled(shown)
 
 # %%
 used = dict(
@@ -461,16 +462,18 @@ print(f"{len(new)} rows; {report.truncated} of {report.texts} texts cut at {max_
 if "hotel" in results.runs():
     full = results.load("hotel").query("notebook == 'finetune'")
     order = ["acc_coarse", "acc_coarse_natural", "acc_fine", "acc_fine_natural", "mae", "r2"]
-    line = full["model"].where(full["variant"] == "full", full["model"] + ", " + full["variant"])
+    line = full["model"].where(full["variant"] == "full", full["model"] + ":" + full["variant"])
     ends = full[["mean", "ci_low", "ci_high"]].values
     text = [f"{m:.3f} [{low:.3f}, {high:.3f}]" for m, low, high in ends]
     full = full.assign(model=line, text=text)
     with pd.option_context("display.width", 200):
-        print(full.pivot(index="model", columns="metric", values="text")[order[::2]])
-        print(full.pivot(index="model", columns="metric", values="text")[order[1::2]])
+        wide = full.pivot(index="model", columns="metric", values="text")
+        print(plots.labelled(wide[order[::2]]).to_string())
+        print(plots.labelled(wide[order[1::2]]).to_string())
     print("seeds:", full.groupby("model")["n_seeds"].first().to_dict())
     gains = results.load_comparisons("hotel").query("notebook == 'finetune'")
-    print(gains.set_index(["b", "metric"])[["diff", "ci_low", "ci_high", "p_holm"]].round(3))
+    gains_by = gains.set_index(["b", "metric"])[["diff", "ci_low", "ci_high", "p_holm"]]
+    print(plots.labelled(gains_by.round(3)).to_string())
 
 # %% [markdown]
 # **A larger second encoder**, both frozen. In `sst5` (20 seeds) the second encoder is a small one
@@ -484,7 +487,8 @@ if "hotel" in results.runs():
 for name in ("sst5", "sst5-mpnet", "hotel-mpnet"):
     if name in results.runs():
         rows_of = results.load(name).query("notebook == '05_dyfulm'")
-        print(results.table(rows_of, ["acc_coarse", "acc_fine", "mae"], ("dataset", "model")))
+        scored = results.table(rows_of, ["acc_coarse", "acc_fine", "mae"], ("dataset", "model"))
+        print(plots.labelled(scored).to_string())
         if "logistic" in set(rows_of["model"]):
             ours = rows_of.query("model == 'dyfulm'").set_index("metric")
             plain = rows_of.query("model == 'logistic'").set_index("metric")
@@ -499,15 +503,15 @@ for name in ("sst5", "sst5-mpnet", "hotel-mpnet"):
 # %%
 line = "{}: coarse {acc_coarse:.2f}, fine {acc_fine:.2f}, MAE {mae:.2f}"
 for name in answers:
-    print(line.format(f"{dataset}, {name}", **table.loc[name].round(2)))
+    print(line.format(f"{dataset}, {plots.label(name)}", **table.loc[name].round(2)))
 
 # %%
 if "hotel" in results.runs():
     for name in ("tfidf", "single_a", "dyfulm:none"):
         one = gains.query("b == @name and metric == 'acc_fine'").iloc[0]
         print(
-            f"hotel, fine-tuned, minus {name}: fine {one['diff']:+.3f} [{one['ci_low']:+.3f}, "
-            f"{one['ci_high']:+.3f}], {p_text(one['p_holm'])}"
+            f"hotel, fine-tuned, minus {plots.label(name)}: fine {one['diff']:+.3f} "
+            f"[{one['ci_low']:+.3f}, {one['ci_high']:+.3f}], {p_text(one['p_holm'])}"
         )
 
 # %% [markdown]

@@ -179,7 +179,7 @@ table = pd.DataFrame(
 ).T
 
 # %%
-table[["acc_coarse", "acc_fine", "f1_fine", "mae", "r2"]].round(2)
+plots.labelled(table[["acc_coarse", "acc_fine", "f1_fine", "mae", "r2"]].round(2))
 
 # %%
 if dataset == "synthetic_reviews":
@@ -223,17 +223,18 @@ frame = pd.DataFrame(tests).set_index(["b", "metric"])
 # %%
 ends = frame[["diff", "ci_low", "ci_high"]].values
 frame["difference"] = [f"{d:+.2f} [{low:+.2f}, {high:+.2f}]" for d, low, high in ends]
-frame["difference"].unstack("metric")
+plots.labelled(frame["difference"].unstack("metric"))
 
 # %%
-frame["p_holm"].unstack("metric").round(2)
+plots.labelled(frame["p_holm"].unstack("metric").round(2))
 
 # %%
 figure = plots.differences(pd.DataFrame(tests), "acc_fine")
 _ = plots.save(figure, "06_gaps", run)
 of_fine = [test for test in tests if test["metric"] == "acc_fine"]
-sure = [test["b"] for test in of_fine if results.better(test)]
-print(f"{len(sure)} of {len(of_fine)} are told apart from the full model:", *sure or ["none"])
+sure = [plots.label(test["b"]) for test in of_fine if results.better(test)]
+print(f"{len(sure)} of {len(of_fine)} are told apart from the full model:")
+print(*sure or ["none"], sep="; ")
 
 # %% [markdown]
 # **Layer fusion x gate.** Do the two modules need each other? The table has fine accuracy with each
@@ -260,7 +261,7 @@ square.round(2)
 compared_errors = {
     name: interpret.inherited(answers[name], known) for name in ("full", "no_guidance", "tfidf")
 }
-pd.DataFrame(compared_errors).T.round(2)
+plots.labelled(pd.DataFrame(compared_errors).T.round(2))
 
 # %%
 print("Of the wrong fine classes, the coarse class is wrong too in:")
@@ -287,7 +288,7 @@ models = {
 
 # %%
 price = cost.fusion_and_heads(models)
-price[["parameters", "weights_mb", "activations_mb"]].round(2)
+plots.labelled(price[["parameters", "weights_mb", "activations_mb"]].round(2))
 
 # %%
 slower = price.loc["full", "ms"] / price.loc["none", "ms"]
@@ -312,7 +313,7 @@ chosen = max(by_valid, key=by_valid.get)
 # %%
 peeked = table.loc[list(VARIANTS), "acc_fine"].idxmax()
 gain = table.loc[peeked, "acc_fine"] - table.loc[chosen, "acc_fine"]
-print(f"The validation split chooses {chosen}, the test split {peeked}.")
+print(f"Chosen by validation: {plots.label(chosen)}; by the test split: {plots.label(peeked)}.")
 print(f"Choosing on the test split would gain {100 * gain:.1f} points of fine accuracy.")
 
 # %%
@@ -371,7 +372,8 @@ for name in ("sst5", "hotel-frozen", "hotel", "scope"):
         sure = sure.assign(diff=sure["diff"].map("{:+.3f}".format))
         print(f"{name}: {len(sure)} of {len(stored)} told apart")
         if len(sure):
-            print(sure.pivot(index="b", columns="metric", values="diff").fillna(""))
+            wide = sure.pivot(index="b", columns="metric", values="diff").fillna("")
+            print(plots.labelled(wide).to_string())
 
 # %% [markdown]
 # With frozen encoders on hotel reviews the bag of words is better than the full model; fine-tuned,
@@ -404,13 +406,13 @@ print(
 
 # %%
 for metric, group in told.groupby("metric"):
-    names = ", ".join(sorted(group["b"].str.removeprefix("dyfulm:")))
-    print(f"Told apart from the full model after Holm by {metric}: {names}.")
+    names = "; ".join(sorted(map(plots.label, group["b"])))
+    print(f"Told apart from the full model after Holm, {plots.label(metric)}: {names}.")
 modules = [f"dyfulm:{name}" for name in VARIANTS if name.startswith("no_") and name != "no_fusion"]
-left = [name.removeprefix("dyfulm:") for name in modules if name not in set(told["b"])]
+left = [plots.label(name) for name in modules if name not in set(told["b"])]
 
 # %%
-print(f"Modules whose removal no metric tells apart: {', '.join(left) or 'none'}.")
+print(f"No metric tells these apart from the full model: {'; '.join(left) or 'none'}.")
 
 # %% [markdown]
 # **What differs from the paper, and why.** We use frozen encoders, pooled states and another

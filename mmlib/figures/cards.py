@@ -40,7 +40,7 @@ def utterance(
     left.set(
         xlabel="weight: DAF's (filled),\nideal, known for generated data (hatched)", xlim=(0, 1)
     )
-    right.set(xlabel="sentiment that each modality alone would give", xlim=(-3.2, 3.2))
+    right.set(xlabel="sentiment by each modality alone", xlim=(-3.2, 3.2))
     left.set_yticks(range(len(modalities)), modalities)
     left.invert_yaxis()
     right.legend(loc="upper center", bbox_to_anchor=(0.5, 1.25), ncols=2, frameon=False)
