@@ -64,7 +64,7 @@ def _splits(corpus: Corpus) -> None:
     for split in SPLITS:
         if (size := len(corpus.rows(split))) < 2:
             raise DataError(
-                f"split {split} has {size} utterance(s) and needs 2 or more; correct the splits, or "
+                f"split {split} has {size} utterance(s) and needs 2 or more; correct the splits or "
                 "leave all labels empty, with the split test"
             )
 
