@@ -713,6 +713,7 @@ print(f"The best of {seeds} seeds on test would have 'gained' up to {gain['gain'
 # </details>
 #
 # **4.** Which part of the training protects DAF against a modality of noise? Change one at a time.
+# With two seeds a difference of a few thousandths is chance: on CMU-MOSI use 20, and a paired test.
 #
 # <details><summary>Solution</summary>
 #
@@ -726,8 +727,5 @@ print(f"The best of {seeds} seeds on test would have 'gained' up to {gain['gain'
 #     mae = error(found.score, test.label).mean()
 #     print(f"{name}: MAE {mae:.3f}, weight of the noise {found.weights[..., -1].mean():.3f}")
 # ```
-#
-# With few seeds a difference of a few thousandths is chance. On CMU-MOSI use 20 seeds and a paired
-# test.
 #
 # </details>
