@@ -222,8 +222,9 @@ count("claim", ["paper", "system"])
 
 # %% [markdown]
 # **Open questions.** The papers leave these open, and we ask them in the same form, so `inside`
-# means yes. A model *carries* to another data set if it beats the constant there (first test). It
-# carries fully if it also beats a model trained there (second test, where there is one).
+# means yes. A model *carries* to another data set if it beats the constant there. It carries fully
+# if it also beats a model that was trained there, which is the second comparison of some lines.
+# Question 3 has the published accuracy in place of a claim: does it lie in our student's interval?
 
 # %%
 print(
