@@ -351,7 +351,7 @@ table = pd.DataFrame(
         for name, one in answers.items()
     }
 ).T
-table[["mae", "r2", "acc_coarse", "acc_fine"]].sort_values("mae").round(2)
+plots.labelled(table[["mae", "r2", "acc_coarse", "acc_fine"]].sort_values("mae").round(2))
 
 # %%
 if dataset == "synthetic":
@@ -378,7 +378,8 @@ pairs = results.comparisons(answers, rivals, known, test.groups, variant=full, *
 
 # %%
 tests = pd.DataFrame(pairs).assign(better=[results.better(pair) for pair in pairs])
-tests.query("metric == 'mae'")[["a", "b", "diff", "ci_low", "ci_high", "p_holm", "better"]].round(3)
+shown = ["a", "b", "diff", "ci_low", "ci_high", "p_holm", "better"]
+plots.labelled(tests.query("metric == 'mae'")[shown].round(3))
 
 
 # %%
@@ -387,7 +388,8 @@ def verdicts(tests: pd.DataFrame, metric: str) -> None:
     own = tests.query("a == 'both' and metric == @metric")
     for word in ("is better than", "is not told apart from", "is worse than"):
         winner = {"is better than": "both", "is not told apart from": ""}.get(word, own["b"])
-        print(f"{metric}: both {word}", ", ".join(own.loc[own["better"] == winner, "b"]) or "none")
+        names = "; ".join(map(plots.label, own.loc[own["better"] == winner, "b"]))
+        print(f"{plots.measure(metric)}: {plots.label('both')} {word}", names or "none")
 
 
 # %%
@@ -452,8 +454,10 @@ mean_weights = prediction.weights.mean(axis=0)  # (n, m)
 figure = plots.weights(
     mean_weights[whole], doubt[whole], seen, bins=5, xlabel="doubt of the text (DyFuLM's entropy)"
 )
-_ = plots.save(figure, "10_doubt", run)
 tied = spearmanr(mean_weights[whole, 0], doubt[whole]).statistic
+found = f"The text's weight {'falls' if tied < 0 else 'rises'} with its doubt: {tied:+.2f}"
+figure.suptitle(f"{found} (rank correlation)")
+_ = plots.save(figure, "10_doubt", run)
 
 # %%
 helped = spearmanr(gains["over dyfulm"], doubt).statistic
@@ -532,14 +536,18 @@ for modality, how, share in [(m, h, s) for m in seen for h in WAYS for s in SHAR
 
 # %%
 robust = pd.DataFrame(lines, columns=["modality", "how", "share", "model", "mae"])
-robust.query("share == 1").pivot(index=["modality", "how"], columns="model", values="mae").round(2)
+at = robust.query("share == 1").assign(model=lambda rows: rows["model"].map(plots.label))
+at.pivot(index=["modality", "how"], columns="model", values="mae").round(2)
 
 # %%
 lost = robust.query("modality == 'text' and how == 'shuffle'").set_index("model")["mae"]
-DRAWN = {"both": "both", "dyfulm": "DyFuLM on text", "daf": "daf", "concat": "concat"}
-curves = {DRAWN[name]: [table.loc[name, "mae"], *lost[name]] for name in DRAWN}
+DRAWN = ("both", "dyfulm", "daf", "concat")
+curves = {name: [table.loc[name, "mae"], *lost[name]] for name in DRAWN}
+rise = {name: line[-1] - line[0] for name, line in curves.items()}
 xlabel = "share of utterances with the text of another"
-figure = plots.curves((0, *SHARES), curves, xlabel=xlabel, ylabel="MAE")
+figure = plots.curves((0, *SHARES), curves, xlabel=xlabel, ylabel="error (MAE)")
+most, least = (plots.label(end(rise, key=rise.get)) for end in (max, min))
+figure.axes[0].set_title(f"Wrong texts cost most: {most};\nleast: {least}")
 _ = plots.save(figure, "10_robustness", run)
 
 # %%
@@ -548,7 +556,7 @@ worst = {name: line[-1] for name, line in curves.items()}
 # %%
 print(
     "MAE with all texts swapped:",
-    {name: round(float(v), 2) for name, v in worst.items()},
+    {plots.label(name): round(float(v), 2) for name, v in worst.items()},
     "constant:",
     round(float(table.loc["constant", "mae"]), 2),
 )
@@ -633,7 +641,8 @@ stored = {}
 for name in kept:
     frame = results.load(name).query("notebook == '10_both_papers'")
     print(f"{name}, {frame['n_seeds'].max()} seeds")
-    print(results.table(frame, ("mae", "acc_coarse", "acc_fine"), ("model", "variant")), "\n")
+    scored = results.table(frame, ("mae", "acc_coarse", "acc_fine"), ("model", "variant"))
+    print(plots.labelled(scored).to_string(), "\n")
     found = results.load_comparisons(name).query("notebook == '10_both_papers'")
     stored[name] = found.assign(better=[results.better(pair) for _, pair in found.iterrows()])
     for metric in ("mae", "acc_fine"):
@@ -654,7 +663,8 @@ if not kept:
 # %%
 if "transfer" in results.runs():
     frame = results.load("transfer").query("dataset == 'mustardpp' or dataset == 'mosi'")
-    print(results.table(frame, ("mae", "corr"), ("dataset", "variant", "model")))
+    scored = results.table(frame, ("mae", "corr"), ("dataset", "variant", "model"))
+    print(plots.labelled(scored).to_string())
     corr = frame.query("metric == 'corr' and model == 'text_deep' and variant == 't'")
     corr = corr.set_index("dataset")["mean"]
     print(

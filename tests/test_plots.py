@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 
 from mmlib import files
 from mmlib.daf import fusion
-from mmlib.figures import architecture, cards, plots, timelines
+from mmlib.figures import architecture, cards, labels, plots, timelines
 from mmlib.scores import results
 from mmlib.scores.metrics import METRICS
 
@@ -116,6 +116,12 @@ def test_every_built_in_name_has_words_and_a_users_name_stays():
     assert plots.label("daf:tn") == "DAF, text + noise"
     low = {name for name in METRICS.built_in if METRICS[name].better == "low"}
     assert low == {name for name in METRICS.built_in if "lower is better" in plots.label(name)}
+
+
+def test_the_books_page_of_names_has_every_model_with_its_words():
+    page = (files.NOTEBOOKS / "book" / "intervals.md").read_text()
+    for name, words in {**labels.MODELS, **labels.WHOLE}.items():
+        assert f"| `{name}` | {words} |" in page
 
 
 def test_a_labelled_table_changes_names_and_no_number():
