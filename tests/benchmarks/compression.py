@@ -1,6 +1,7 @@
 """Cost and scores of smaller readers and of the pair: the stored tables of notebook 12.
 
     python tests/benchmarks/compression.py cost
+    python tests/benchmarks/compression.py threads
     python tests/benchmarks/compression.py frontier FOLDER   # with compression-2, -3, -4, -6
     python tests/benchmarks/compression.py parts FOLDER   # with compression-3, -3-last, ...
     python tests/benchmarks/compression.py kept --reviews 2000
@@ -10,6 +11,8 @@
 
 - `cost` needs no data, because reviews are random tokens. Every reader runs in each round. The
   measures are CPU time of the process, and its ratio to that of the pair in the same round.
+- `threads` compares reviews a second on two threads and on one, in the same round, with the gain of
+  a bare matrix product. It counts wall time, so nothing else should run on the machine.
 - `frontier` scores the validation split. It reads what `python -m mmlib.finetune
   papermill_runs/finetune/compression-K.yaml` wrote into FOLDER/compression-K, and adds word vectors
   alone and a bag of words, both learnt from the same reviews.
@@ -118,6 +121,33 @@ def line(name: str, model: pair.Pair, t: int, single: dict, many: dict) -> dict[
         "a_cpu_second": round(1 / float(np.median(many[name])), 1),
         "times_faster_batch": round(float(np.median(np.array(many["pair"]) / many[name])), 2),
     }
+
+
+@torch.inference_mode()
+def threads(t: int = 128) -> None:
+    """A line a reader: how many times more reviews two threads read than one, in batches."""
+    square = torch.rand(1536, 1536)
+    tasks = {name: (model, batch(model, BATCH, t)) for name, model in readers().items()}
+    tasks["matrix product"] = (torch.mm, square, square)
+    gains = {name: [] for name in tasks}
+    for _ in range(ROUNDS):
+        for name, task in tasks.items():
+            gains[name].append(wall_seconds(1, *task) / wall_seconds(2, *task))
+    lines = [{"reader": name, "tokens": t, "gain_median": round(float(np.median(values)), 2),
+              "gain_least": round(min(values), 2), "gain_most": round(max(values), 2)}
+             for name, values in gains.items()]  # fmt: skip
+    frame = pd.DataFrame(lines)
+    print(frame.to_string(index=False))
+    results.save_table(frame, RUN, "threads")
+
+
+def wall_seconds(n: int, task, *given) -> float:
+    """Wall time of one call on n threads, after one that does not count."""
+    torch.set_num_threads(n)
+    task(*given)
+    start = time.perf_counter()
+    task(*given)
+    return time.perf_counter() - start
 
 
 def cpu_seconds(model: pair.Pair, texts: pair.Batch) -> float:
@@ -453,15 +483,16 @@ def beside(corpus, goal: Targets) -> dict[str, dict[str, Targets]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    what = {"cost": cost, "precision": precision, "kept": read_test, "frontier": frontier,
-            "students": students, "parts": parts, "sst5": distilled}  # fmt: skip
+    commands = (cost, threads, precision, read_test, frontier, parts, students, distilled)
+    names = {"read_test": "kept", "distilled": "sst5"}
+    what = {names.get(f.__name__, f.__name__): f for f in commands}
     parser.add_argument("what", choices=what)
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--reviews", type=int, default=0, help="of the test split; 0: all")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    if given.what == "cost":
-        cost()
+    if given.what in ("cost", "threads"):
+        what[given.what]()
     elif given.what in ("precision", "kept"):
         what[given.what](given.reviews)
     else:
