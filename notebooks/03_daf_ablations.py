@@ -173,17 +173,16 @@ constant = np.full(len(test), np.median(data.label[data.rows("train")]))
 # %%
 rows += results.rows(constant, test.label, test.groups, model="constant", variant=full, **place)
 frame = pd.DataFrame(rows)
-results.table(frame)
+plots.labelled(results.table(frame, line=("model", "variant")))
 
 # %%
 figure = plots.intervals(frame, "mae")
-figure.axes[0].set_title("lower is better; to compare two models, see the paired tests")
 _ = plots.save(figure, "03_rules", run)
 best_of = frame[frame["metric"] == "mae"].set_index("model")["mean"]
 
 # %%
 print(
-    f"Lowest MAE: {best_of.idxmin()}, {best_of.min():.2f}. "
+    f"Lowest MAE: {plots.label(best_of.idxmin())}, {best_of.min():.2f}. "
     f"The constant has {best_of['constant']:.2f}."
 )
 
@@ -208,7 +207,7 @@ for subset in subsets if models == "all" else ():
 # %%
 frame = pd.DataFrame(rows)
 alone = frame[frame["model"].isin({*known} - {*fusion.RULES} | {"daf"})]
-results.table(alone, metrics=("mae", "corr", "f1_non0"))
+plots.labelled(results.table(alone, ("mae", "corr", "f1_non0"), ("model", "variant")))
 
 # %% [markdown]
 # **Check: one model for every subset.** A model trained on all modalities can also be *used*
@@ -342,7 +341,8 @@ pairs = (
 )
 
 # %%
-pd.DataFrame(pairs, columns=["a", "b", "metric", "diff", "ci_low", "ci_high", "p_holm"]).round(3)
+shown = ["a", "b", "metric", "diff", "ci_low", "ci_high", "p_holm"]
+plots.labelled(pd.DataFrame(pairs, columns=shown)).round(3)
 
 # %%
 winners = {p["b"]: results.better(p) for p in pairs if p["metric"] == "mae"}
@@ -406,10 +406,12 @@ if "daf" in damage:
     shuffled = damage["daf"].query("how == 'shuffle'").groupby(["modality", "share"])["error"]
     bands = shuffled.agg(["mean", "min", "max"])  # over seeds
     lines = {m: bands.loc[m].to_numpy() for m in data.modalities}
-    figure = plots.curves(shares, lines, xlabel="share of utterances shuffled", ylabel="DAF's MAE")
+    figure = plots.curves(
+        shares, lines, xlabel="share of utterances shuffled", ylabel="error (MAE)"
+    )
     rise = {m: values[-1, 0] - values[0, 0] for m, values in lines.items()}
     worst, least = max(rise, key=rise.get), min(rise, key=rise.get)
-    figure.axes[0].set_title(f"Shuffling {worst} costs most, {least} least")
+    figure.axes[0].set_title(f"Shuffling {worst} costs DAF most, {least} least")
     _ = plots.save(figure, "03_robustness", run)
     print(
         f"Shuffled, {worst} costs {rise[worst]:.2f} MAE and {least} {rise[least]:+.2f}. "
@@ -433,7 +435,7 @@ gain["gain"] = gain.iloc[:, 0] - gain.iloc[:, 1]
 assert (gain["gain"] >= 0).all()
 
 # %%
-gain.round(3)
+plots.labelled(gain.round(3))
 
 # %% [markdown]
 # <a id="from-validation-to-test"></a>
@@ -594,9 +596,9 @@ for name in ("mosi", "mosi-mpnet"):
         stored[name] = tests.set_index("b")
         figure = plots.differences(tests.query("not b.str.match(@FAR)"), "mae")
         axes = figure.axes[0]
-        axes.set_title(f"{name}: {axes.get_title()}")
+        axes.set_title(f"Run {name}: {axes.get_title()}")
         _ = plots.save(figure, f"03_differences_{name}", run)
-        display(stored[name][["diff", "ci_low", "ci_high", "p", "p_holm"]].round(3))
+        display(plots.labelled(stored[name][["diff", "ci_low", "ci_high", "p", "p_holm"]].round(3)))
 
 # %%
 for name, tests in stored.items():
@@ -631,7 +633,8 @@ WANTED = ["text_deep", "static", "concat", "daf"]
 kept = pd.concat([results.load(name).assign(encoder=text) for name, text in TEXTS.items()])
 errors = kept.query("notebook == '03_daf_ablations' and metric == 'mae' and variant in ['t', 'ta']")
 errors = errors.query("model in @WANTED")
-results.table(errors, line=("model", "encoder"))["mae"].unstack().loc[WANTED, [*TEXTS.values()]]
+wide = results.table(errors, line=("model", "encoder"))["mae"].unstack()
+plots.labelled(wide.loc[WANTED, [*TEXTS.values()]])
 
 # %%
 means = errors.set_index(["encoder", "model"])["mean"]
