@@ -208,9 +208,10 @@ if corpus.truth:
     grid = [[spearmanr(alpha[:, i], truth[:, j]).statistic for j in range(3)] for i in range(3)]
     figure = plots.heatmap(np.array(grid), data.modalities, data.modalities)
     figure.axes[0].set(xlabel="true precision share of", ylabel="DAF's weight of")
-    figure.axes[0].set_title("Weights and true shares, rank correlation")
-    _ = plots.save(figure, "04_truth", run)
     own = np.diag(grid)  # each weight with the precision of its own modality
+    found = f"DAF's weights follow the true shares:\nrank correlation from {own.min():.2f}"
+    figure.axes[0].set_title(found)
+    _ = plots.save(figure, "04_truth", run)
     print(f"On the diagonal: {own.min():.2f} to {own.max():.2f}.")
 
 # %% [markdown]
@@ -275,7 +276,9 @@ if distance is not None:
         step = pd.cut(distance[there, column], STEPS, include_lowest=True)
         by_step[m] = pd.Series(alpha[there, column]).groupby(step, observed=False).mean()
     figure = plots.curves(NAMES, by_step, xlabel="distance from the whole", ylabel="mean weight")
-    figure.axes[0].set_title("DAF's weight of a modality by how far the modality alone misleads")
+    falls = sum(line.iloc[-1] < line.iloc[0] for line in by_step.values())
+    found = f"{falls} of {len(by_step)} modalities lose weight where they mislead"
+    figure.axes[0].set_title(found)
     _ = plots.save(figure, "04_distance", run)
     for m, line in by_step.items():
         print(
@@ -292,7 +295,6 @@ if distance is not None:
 # %%
 edges = [0, 0.25, 1, 2, 3]
 figure = plots.weights(alpha, np.abs(test.label), data.modalities, bins=edges, xlabel="|label|")
-_ = plots.save(figure, "04_intensity", run)
 by_size = interpret.by_bins(np.abs(test.label), alpha, edges)
 
 
@@ -309,7 +311,10 @@ def of_intensity(bins: pd.DataFrame, modality: str) -> str:
 
 
 # %%
-print(of_intensity(by_size, data.modalities[0]))
+found = of_intensity(by_size, data.modalities[0])
+figure.suptitle(found.replace(" the weight", "\nthe weight", 1), fontsize="medium")
+_ = plots.save(figure, "04_intensity", run)
+print(found)
 
 # %% [markdown]
 # <a id="3--weights-by-confidence-and-by-conflict"></a>
@@ -357,6 +362,9 @@ for name in ("doubt", "conflict"):
 figure = plots.weights(
     alpha, disagreement, data.modalities, bins=5, xlabel="conflict: range of opinions"
 )
+few, many = (quarters.loc[f"{end} conflict", data.modalities[0]] for end in ("low", "high"))
+way = "rises" if many > few else "falls"
+figure.suptitle(f"The weight of {data.modalities[0]} {way} with conflict", fontsize="medium")
 _ = plots.save(figure, "04_conflict", run)
 low, high = (summary[f"{end} conflict"]["MAE"] for end in ("low", "high"))
 print(f"The error is {low:.2f} in the quarter of least conflict, {high:.2f} in that of most.")
@@ -402,14 +410,15 @@ rows, complexity = data.rows("test"), None
 if corpus.truth:
     evidence = np.where(test.present, corpus.truth["evidence"][rows], np.nan)
     complexity = np.nanmax(evidence, axis=1) - np.nanmin(evidence, axis=1)  # (n,)
-    steps = [-0.01, 1, 2, 4, 6]
+    steps = [0, 1, 2, 4, 6]
 elif set(EMOTIONS) <= set(corpus.annotations):
     heard = [corpus.annotations[name][rows] > 0 for name in EMOTIONS]
-    complexity, steps = np.sum(heard, axis=0), [-1, 0, 1, 2, 6]  # (n,)
+    complexity, steps = np.sum(heard, axis=0), [0, 0.5, 1, 2, 6]  # (n,)
 
 # %%
 if complexity is not None:
-    levels = pd.cut(complexity, steps)
+    levels = pd.cut(complexity, steps, include_lowest=True)
+    levels = levels.rename_categories(plots.stretches(levels.categories, 0))
     wrong = np.abs(daf.score - test.label).mean(axis=0)  # (n,)
     columns = {"entropy": evenness, "largest weight": alpha.max(axis=1), "MAE": wrong}
     by_level = pd.DataFrame(columns).groupby(levels, observed=True)

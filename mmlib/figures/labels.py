@@ -64,7 +64,7 @@ for m in ("text", "audio", "vision"):
     MODELS[f"{m}_deep"] = f"{m} alone, two layers"
     MODELS[f"{m}_gated"] = f"{m} alone, gated"
 
-WHOLE = {  # a model and its variant; those of DyFuLM without the model's name too
+WHOLE = {  # a model and its variant; found without the model's name too
     "dyfulm:no_layer_fusion": "DyFuLM without layer fusion",
     "dyfulm:no_gate": "DyFuLM without the gate",
     "dyfulm:no_guidance": "DyFuLM without guidance",
@@ -116,7 +116,7 @@ def label(name: str) -> str:
     plain = name.removesuffix("_natural")
     if plain in METRICS:
         return measure(name) + (", lower is better" if plain in LOW else "")
-    for found in (name, f"dyfulm:{name}"):
+    for found in (name, f"dyfulm:{name}", f"both:{name}"):
         if found in MODELS | WHOLE | PARTS:
             return (MODELS | WHOLE | PARTS)[found]
     if SUBSET.match(name):
