@@ -401,6 +401,7 @@ print(f"{len(test)} embedded reviews: at least 90 % keep their class in bfloat16
 # python -m mmlib.finetune papermill_runs/finetune/compression-3.yaml --out DIR/compression-3
 # python tests/benchmarks/compression.py frontier DIR
 # python tests/benchmarks/compression.py cost
+# python tests/benchmarks/compression.py threads
 # python -m mmlib.finetune papermill_runs/finetune/compression-3-full.yaml --out DIR/full
 # python -m mmlib.finetune.keep DIR/full mmlib/dyfulm/weights
 # python tests/benchmarks/compression.py kept
@@ -418,7 +419,7 @@ is_stored = stored in results.runs()
 lines_stored = results.load(stored) if is_stored else pd.DataFrame(columns=list(results.ROW))
 
 # %%
-selected = lines_stored.query("split == 'valid'")
+selected = lines_stored.query("split == 'valid' and notebook == 'compression-frontier'")
 
 # %%
 if len(selected):
@@ -431,6 +432,13 @@ if len(selected):
 prices = results.load_table(stored, "cost") if is_stored else pd.DataFrame()
 if len(prices):
     print(prices.drop(columns="mb_float32").to_string(index=False))
+
+# %%
+second = results.load_table(stored, "threads") if is_stored else pd.DataFrame()
+if len(second):
+    gain_of = second.set_index("reader")["gain_median"]
+    print("times more reviews on two threads than on one, 128 tokens, batches of 8:")
+    print({name: float(value) for name, value in gain_of.items()})
 
 # %% [markdown]
 # The table shows CPU time on one core, in milliseconds. `times_faster` compares with the pair, as
@@ -470,6 +478,37 @@ if several:
     fine = dict(zip(names, by_depth["acc_fine"]["mean"], strict=True))
     print("Fine accuracy on validation: " + ", ".join(f"{n} {v:.3f}" for n, v in fine.items()))
     print(f"Knee among what was trained: {names[bend]}." if bend else "No knee among these points.")
+
+# %% [markdown]
+# **Do DyFuLM's parts help a small reader?** Three layers are trained as above, with two seeds:
+# once with all parts, once without layer fusion, once without guidance, and once `plain`, without
+# both. The plain student reads the last layer by linear heads, as distilled models usually do. The
+# commands, for each configuration and seed:
+#
+# ```
+# python -m mmlib.finetune papermill_runs/finetune/compression-3-plain.yaml --seed 1 --out DIR/...
+# python tests/benchmarks/compression.py parts DIR
+# ```
+
+# %%
+parts = lines_stored.query("notebook == 'compression-parts'")
+if len(parts):
+    print(results.table(parts, METRICS, ("variant",)).to_string())
+
+# %%
+if len(parts):
+    without = results.load_comparisons(stored).query("notebook == 'compression-parts'")
+    without = without.assign(b=without["b"].str.removeprefix("single_a:3 layers, "))
+    print("all parts minus:")
+    print(without[["b", *DIFFERENCE]].to_string(index=False, float_format="{:.4f}".format))
+
+# %%
+if len(parts):
+    told = {(t["b"], t["metric"]): results.better(t) for _, t in without.iterrows()}
+    gains = [f"{b} ({metric})" for (b, metric), name in told.items() if name and "DyFuLM" in name]
+    losses = [f"{b} ({metric})" for (b, metric), name in told.items() if name and b in name]
+    print(f"All parts are told apart as better than: {', '.join(gains) or 'none'}.")
+    print(f"All parts are told apart as worse than: {', '.join(losses) or 'none'}.")
 
 # %% [markdown]
 # **The kept model** has three layers; we fixed that number before these results were known. It was
@@ -640,10 +679,8 @@ if len(prices):
 # **Not measured yet**:
 #
 # - the effect of a teacher on hotel reviews, where it would be the fine-tuned pair;
-# - a student without guidance or layer fusion, with half the width, or with inputs whose 8-bit
-#   ranges are fixed beforehand;
-# - throughput on two threads;
-# - a second seed, and texts of more than 128 tokens in training.
+# - a student with half the width, or with inputs whose 8-bit ranges are fixed beforehand;
+# - a second seed for other depths than three, and more than 128 tokens in training.
 
 # %% [markdown]
 # <a id="takeaways"></a>
