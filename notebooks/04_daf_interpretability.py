@@ -294,7 +294,6 @@ if distance is not None:
 
 # %%
 edges = [0, 0.25, 1, 2, 3]
-figure = plots.weights(alpha, np.abs(test.label), data.modalities, bins=edges, xlabel="|label|")
 by_size = interpret.by_bins(np.abs(test.label), alpha, edges)
 
 
@@ -312,6 +311,7 @@ def of_intensity(bins: pd.DataFrame, modality: str) -> str:
 
 # %%
 found = of_intensity(by_size, data.modalities[0])
+figure = plots.weights(alpha, np.abs(test.label), data.modalities, bins=edges, xlabel="|label|")
 figure.suptitle(found.replace(" the weight", "\nthe weight", 1), fontsize="medium")
 _ = plots.save(figure, "04_intensity", run)
 print(found)

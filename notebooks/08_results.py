@@ -81,7 +81,8 @@ def conclude(tests: pd.DataFrame, name: str) -> None:
     model, metric, encoder = *tests.iloc[0][["a", "metric"]], tests.iloc[0]["run"]
     _ = plots.save(plots.differences(tests, metric), f"08_{name}", run)
     for verdict, group in tests.groupby("verdict", sort=False):
-        print(f"{encoder}, {metric}, {model}: {verdict}: {', '.join(group['b'])}")
+        names = "; ".join(map(plots.label, group["b"]))
+        print(f"{encoder}, {plots.measure(metric)}, {plots.label(model)}: {verdict}: {names}")
 
 
 # %%
