@@ -290,12 +290,12 @@ for name in [*alone, "static", "daf"] if len(data.modalities) > 1 else alone:
 # %%
 main = list(fits)[-1]
 figure = plots.learning(fits[main].curves, best_epoch=fits[main].best_epoch)
-figure.axes[0].set_title(f"{main}: error by epoch (lower is better)")
+figure.axes[0].set_title(f"{plots.label(main)}: error by epoch (lower is better)")
 _ = plots.save(figure, "02_curves", run)
 
 # %%
 epochs = np.asarray(fits[main].best_epoch) + 1  # (s,)
-print(f"{main} is best on validation after {epochs.min()} to {epochs.max()} epochs.")
+print(f"{plots.label(main)} is best on validation after {epochs.min()} to {epochs.max()} epochs.")
 
 # %% [markdown]
 # The table also has two constants: the training median, and +1 for every utterance. Read each
@@ -317,7 +317,8 @@ table = pd.DataFrame(
 ).T
 
 # %%
-table[["mae", "corr", "acc2_non0", "f1_non0", "acc2_has0", "f1_has0", "acc7"]].round(2)
+shown = ["mae", "corr", "acc2_non0", "f1_non0", "acc2_has0", "f1_has0", "acc7"]
+plots.labelled(table[shown].round(2))
 
 # %%
 behind = [name for name in fits if table.loc[name, "mae"] >= table.loc["constant", "mae"]]
