@@ -153,6 +153,7 @@ VARIANTS = {
 
 # %%
 SINGLE = {f"single_{name}": changed(shape={"gate": name}) for name in "ab"}
+pd.Series({name: plots.label(name) for name in VARIANTS | SINGLE}, name="in tables and figures")
 
 # %% [markdown]
 # All seeds of a variant train together. Seed 3 of two variants sees the same order of reviews, so
@@ -407,7 +408,7 @@ print(
 # %%
 for metric, group in told.groupby("metric"):
     names = "; ".join(sorted(map(plots.label, group["b"])))
-    print(f"Told apart from the full model after Holm, {plots.label(metric)}: {names}.")
+    print(f"Told apart from the full model after Holm, {plots.measure(metric)}: {names}.")
 modules = [f"dyfulm:{name}" for name in VARIANTS if name.startswith("no_") and name != "no_fusion"]
 left = [plots.label(name) for name in modules if name not in set(told["b"])]
 

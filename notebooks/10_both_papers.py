@@ -541,8 +541,8 @@ at.pivot(index=["modality", "how"], columns="model", values="mae").round(2)
 
 # %%
 lost = robust.query("modality == 'text' and how == 'shuffle'").set_index("model")["mae"]
-DRAWN = ("both", "dyfulm", "daf", "concat")
-curves = {name: [table.loc[name, "mae"], *lost[name]] for name in DRAWN}
+DRAWN = {"both": "both", "dyfulm": "DyFuLM on text", "daf": "daf", "concat": "concat"}
+curves = {DRAWN[name]: [table.loc[name, "mae"], *lost[name]] for name in DRAWN}
 rise = {name: line[-1] - line[0] for name, line in curves.items()}
 xlabel = "share of utterances with the text of another"
 figure = plots.curves((0, *SHARES), curves, xlabel=xlabel, ylabel="error (MAE)")
