@@ -1,6 +1,5 @@
 """Figures: what is drawn is what was given, names are told apart in grey, files are whole."""
 
-import json
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -11,7 +10,7 @@ from matplotlib import pyplot as plt
 from mmlib import files
 from mmlib.daf import fusion
 from mmlib.figures import architecture, cards, labels, plots, timelines
-from mmlib.scores import results
+from mmlib.scores import results, runs
 from mmlib.scores.metrics import METRICS
 
 RNG = np.random.default_rng(0)
@@ -100,8 +99,8 @@ def test_every_model_and_modality_has_a_look_of_its_own():
 def test_every_built_in_name_has_words_and_a_users_name_stays():
     stored = [
         one
-        for path in files.RUNS.glob("*/comparisons.json")
-        for one in json.loads(path.read_text())
+        for name in runs.kept()  # a user's runs may have names of their own
+        for one in results.load_comparisons(name).to_dict("records")
     ]
     pairs = {one[side] for one in stored for side in "ab"}
     metrics_natural = [f"{name}_natural" for name in METRICS.built_in]
