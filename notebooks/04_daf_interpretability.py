@@ -209,7 +209,7 @@ if corpus.truth:
     figure = plots.heatmap(np.array(grid), data.modalities, data.modalities)
     figure.axes[0].set(xlabel="true precision share of", ylabel="DAF's weight of")
     own = np.diag(grid)  # each weight with the precision of its own modality
-    found = f"DAF's weights follow the true shares:\nrank correlation from {own.min():.2f}"
+    found = f"DAF's weights follow the true shares:\nrank correlations of {own.min():.2f} and more"
     figure.axes[0].set_title(found)
     _ = plots.save(figure, "04_truth", run)
     print(f"On the diagonal: {own.min():.2f} to {own.max():.2f}.")

@@ -50,7 +50,7 @@ from mmlib.scores.ledger import judged
 from mmlib.scores.stats import p_text
 
 plots.style()
-pd.set_option("display.width", 120, "display.max_columns", None, "display.max_colwidth", None)
+pd.set_option("display.width", 140, "display.max_columns", None, "display.max_colwidth", None)
 
 # %%
 kept = runs.kept()
@@ -76,13 +76,20 @@ def against(name: str, model: str, metric: str) -> pd.DataFrame:
     return pairs[chosen & ~pairs["b"].str.match("audio|vision")]
 
 
+def words(verdict: str) -> str:
+    """A verdict with the winner's name in words."""
+    winner = verdict.removesuffix(" better")
+    return f"{plots.label(winner)} better" if winner != verdict else verdict
+
+
 def conclude(tests: pd.DataFrame, name: str) -> None:
     """Draw the differences, and say in a sentence which are told apart."""
-    model, metric, encoder = *tests.iloc[0][["a", "metric"]], tests.iloc[0]["run"]
+    model, metric, of_run = tests.iloc[0][["a", "metric", "run"]]
     _ = plots.save(plots.differences(tests, metric), f"08_{name}", run)
     for verdict, group in tests.groupby("verdict", sort=False):
         names = "; ".join(map(plots.label, group["b"]))
-        print(f"{encoder}, {plots.measure(metric)}, {plots.label(model)}: {verdict}: {names}")
+        about = f"{of_run}, {plots.measure(metric)}, {plots.label(model)}"
+        print(f"{about}: {words(verdict)}: {names}")
 
 
 # %%
@@ -119,7 +126,7 @@ peers = ledger.query("paper == 'MMSA' and dataset == 'mosi' and system in ['MulT
 table = [peers.assign(mean=peers["reported"], what=peers["system"] + PUBLISHED)]
 for name, encoder in (("mosi-mpnet", "MPNet"), ("mosi", "MiniLM")):
     rows = frames.get(name, none).query("model in @MODELS and variant in ['t', 'ta']")
-    table.append(rows.assign(what=rows["model"] + f", here, {encoder}"))
+    table.append(rows.assign(what=rows["model"].map(plots.label) + f", here, {encoder}"))
 with_intervals(pd.concat(table), "mae")
 
 # %%
@@ -154,7 +161,8 @@ own[["dataset", "metric", "reported", "verdict"]].set_index("dataset")
 #
 # The paper claims that two encoders, joined by its modules, beat one encoder and simpler models.
 # Here DyFuLM was fine-tuned for one epoch on 31,053 hotel reviews, which are not the paper's.
-# `single_a` has one encoder, `dyfulm:none` no module, and `tfidf` is a bag of words.
+# Stored rows call the model with one encoder `single_a`, that without modules `dyfulm:none`, and
+# the bag of words `tfidf`.
 
 # %%
 if "hotel" in kept:
@@ -164,7 +172,7 @@ if "hotel" in kept:
 METRICS = ["acc_coarse", "acc_fine", "mae", "r2"]
 theirs = ledger.query("system == 'DyFuLM' and metric in @METRICS")
 ours = frames.get("hotel", none)
-ours = ours.assign(what=ours["model"] + ", " + ours["variant"])
+ours = ours.assign(what=[plots.of_row(*row) for row in ours[["model", "variant"]].values])
 table = pd.concat([theirs.assign(mean=theirs["reported"], what="DyFuLM" + PUBLISHED), ours])
 with_intervals(table, "mae")
 
@@ -294,7 +302,7 @@ for (claim, name), group in claims.groupby(["system", "run"], sort=False):
 of_daf = pairs[pairs["a"].eq("daf") & pairs["metric"].eq("mae")]
 for (name, verdict), group in of_daf.groupby(["run", "verdict"]):
     if verdict != "daf better":
-        print(f"{name}: {verdict}: {', '.join(group['b'])}")
+        print(f"{name}: {words(verdict)}: {'; '.join(map(plots.label, group['b']))}")
 
 # %% [markdown]
 # The last comparison is with MMSA's own models, trained by us on the same features (run `peers`):
@@ -303,7 +311,7 @@ for (name, verdict), group in of_daf.groupby(["run", "verdict"]):
 if "peers" in results.runs():
     beside = runs.tested(["peers"]).query("metric == 'mae' and a == 'daf:vectors-tuned'")
     for verdict, group in beside.groupby("verdict"):
-        print(f"DAF, tuned: {verdict}: {', '.join(group['b'])}")
+        print(f"DAF, tuned: {words(verdict)}: {'; '.join(map(plots.label, group['b']))}")
 
 # %% [markdown]
 # <a id="what-changed"></a>
@@ -351,12 +359,13 @@ if "peers" in results.runs():
 # seeds. Their p-values hold the seeds fixed, so they are too small where there are few seeds.
 
 # %%
-FORM = "{run}, DAF - {b}, MAE: {diff:+.3f} [{ci_low:+.3f}, {ci_high:+.3f}], {p}, {verdict}"
+FORM = "{run}, MAE, DAF minus {b}: {diff:+.3f} [{ci_low:+.3f}, {ci_high:+.3f}], {p}, {verdict}"
 for name in ("mosi", "mosi-mpnet"):
     tests = of_daf[of_daf["run"] == name].set_index("b", drop=False)
     for b in ("text", "text_deep", "text_gated", "daf:t+shuffled", "static", "concat"):
         if b in tests.index:
-            print(FORM.format(**{**tests.loc[b], "p": p_text(tests.loc[b, "p_holm"])}))
+            line = {**tests.loc[b], "b": plots.label(b), "verdict": words(tests.loc[b, "verdict"])}
+            print(FORM.format(**{**line, "p": p_text(tests.loc[b, "p_holm"])}))
         else:
             print(f"{name}, {b}: not run")
 
