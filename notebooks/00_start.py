@@ -105,7 +105,8 @@ by_level = pd.Series(weights[:, 0]).groupby(clarity).mean()
 figure = plots.curves(by_level.index, {"text": by_level.to_numpy()})
 axes = figure.axes[0]
 axes.set(xlabel="how informative the words are", ylabel="DAF's weight of the words")
-axes.set_title("DAF weighs the words by how informative they are")
+low, high = by_level.iloc[[0, -1]]
+axes.set_title(f"The more informative the words, the more weight: {low:.2f} to {high:.2f}")
 _ = plots.save(figure, "00_weight", run)
 
 # %%

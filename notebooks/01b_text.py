@@ -258,6 +258,9 @@ print(table.to_string())
 
 # %%
 last = f"layer {states.shape[1] - 1}"
+singles = {view: error[0] for view, error in errors["cross-validated"].items()}
+together = singles.pop("all layers")
+best_one = min(singles, key=singles.get)
 
 # %%
 figure = plots.curves(
@@ -268,13 +271,11 @@ figure = plots.curves(
 )
 for by, dashes in zip(errors.values(), ("-", "--"), strict=True):
     figure.axes[0].axhline(by["all layers"][0], color="black", lw=1, ls=dashes)
-figure.axes[0].set_title("The probe's error by layer (lower is better)")
+found = f"best single layer {singles[best_one]:.3f}, all layers {together:.3f}"
+figure.axes[0].set_title(f"Cross-validated error: {found} (lower is better)")
 _ = plots.save(figure, "01b_layers", run)
 
 # %%
-singles = {view: error[0] for view, error in errors["cross-validated"].items()}
-together = singles.pop("all layers")
-best_one = min(singles, key=singles.get)
 print(f"Best single layer, cross-validated: {best_one}, {singles[best_one]:.3f} MAE.")
 print(f"All layers end to end (horizontal lines; solid: cross-validated): {together:.3f}.")
 
@@ -405,7 +406,8 @@ figure = plots.curves(
     ylabel="MAE added by padding",
 )
 figure.axes[0].axhline(0, color="black", lw=1)
-figure.axes[0].set_title("Error of the padded mean minus that of the valid mean")
+most = max(added for added, *_ in cost.values())
+figure.axes[0].set_title(f"Padding adds up to {most:.2f} MAE to the mean of the valid frames")
 _ = plots.save(figure, "01b_padding", run)
 
 # %%

@@ -138,13 +138,14 @@ assert np.corrcoef(inner["Rd"], rd)[0, 1] > 0.9 and departure[1] < 0.05 < depart
 print(f"median error of Rd: {departure[0]:.2f} in the data sets, {departure[1]:.2f} as published")
 
 # %%
+found = f"Median error of Rd: {departure[1]:.2f} as published, {departure[0]:.2f} in the data sets"
 figure, (above, below) = plt.subplots(2, sharex=True, figsize=(7, 4))
 above.plot(time, pitch, "k--", label="truth")
 above.plot(table.index, table["F0"], label="SRH")
 below.plot(time, shape, "k--")
 below.plot(table.index, table["Rd"], ".", ms=3, label="as in the data sets")
 below.plot(centre / rate, published, ".", ms=3, label="as published")
-_ = above.set(ylabel="F0 (Hz)", title="Pitch and pulse shape, measured and true"), above.legend()
+_ = above.set(ylabel="F0 (Hz)", title=found), above.legend()
 _ = below.set(xlabel="seconds", ylabel="Rd"), below.legend()
 _ = plots.save(figure, "covarep-pitch-rd", run)
 
@@ -183,9 +184,9 @@ for instants, sign, name in ((closures, "r^", "SEDREAMS"), (voice.closures, "k|"
     axes[1].plot(shown, np.full(len(shown), -1.2), sign, ms=6, label=name)
 axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
 _ = axes[1].set(xlabel="seconds", ylabel="flow slope", ylim=(-1.45, 0.6))
-_ = axes[0].set_title("Recording (above), and source found by inverse filtering (below)")
-_ = plots.save(figure, "covarep-inverse-filtering", run)
 r = np.corrcoef(slope[part], lf.waveform(shape[part.start], period))[0, 1]
+_ = axes[0].set_title(f"From the recording (above), the true source is found: correlation {r:.2f}")
+_ = plots.save(figure, "covarep-inverse-filtering", run)
 print(f"correlation of the slope found (IAIF) with the true one (LF): {r:.2f}")
 
 # %% [markdown]
@@ -222,9 +223,10 @@ axes[0].legend()
 expected = {name: np.interp(rd, grid, truth[name]) for name in truth}
 assert np.abs(inner["QOQ"] - expected["QOQ"]).median() < 0.03
 assert np.abs(inner["H1H2"] - expected["H1H2"]).median() < 1.5  # dB
-_ = axes[1].set_title("NAQ, QOQ and H1-H2, measured and true")
-_ = plots.save(figure, "covarep-pulse", run)
 away = {name: np.abs(inner[name] - expected[name]).median() for name in truth}
+distances = ", ".join(f"{name} {distance:.2f}" for name, distance in away.items())
+_ = axes[1].set_title(f"Median distance from the truth: {distances}")
+_ = plots.save(figure, "covarep-pulse", run)
 print("median distance from the LF model:", {name: round(float(d), 3) for name, d in away.items()})
 
 # %% [markdown]
@@ -242,7 +244,8 @@ for axis, name in zip(axes, directions.index, strict=True):
     axis.plot(rd, inner[name], ".", ms=3)
     axis.set(xlabel="true Rd", ylabel=name)
 axes[2].set_ylabel("peakSlope (log10/octave)")
-_ = axes[1].set_title("From pressed (left) to relaxed (right)")
+ranks = ", ".join(f"{name} {rank:+.2f}" for name, rank in directions.items())
+_ = axes[1].set_title(f"Rank correlation with Rd (pressed to relaxed): {ranks}")
 _ = plots.save(figure, "covarep-directions", run)
 
 # %%
@@ -272,10 +275,11 @@ axis.plot(hertz, frame.log_spectrum[0], lw=0.5, label="spectrum")
 axis.plot(hertz, curve, label="true envelope")
 axis.plot(harmonic * 130, made, "k--", label="pulse x formants")
 _ = axis.set(xlabel="Hz", ylabel="ln amplitude", xlim=(0, 5500), ylim=(-14, -1)), axis.legend()
-_ = axis.set_title("Spectral envelope, measured and true")
-assert np.abs(curve[at] - made[:25]).mean() < 0.7
+distance = np.abs(curve[at] - made[:25]).mean()
+_ = axis.set_title(f"At 25 harmonics the envelope is {distance:.2f} (ln amplitude) from the truth")
+assert distance < 0.7
 _ = plots.save(figure, "covarep-envelope", run)
-print(f"Mean distance at 25 harmonics: {np.abs(curve[at] - made[:25]).mean():.2f} (ln amplitude).")
+print(f"Mean distance at 25 harmonics: {distance:.2f} (ln amplitude).")
 
 # %% [markdown]
 # **HMPDM and HMPDD** are the mean and the deviation of the harmonics' phase differences. Breath
@@ -301,11 +305,14 @@ for axis, name in zip(axes, names, strict=True):
     axis.plot(medians[name], "o-")
     axis.set(xscale="log", xlabel="breath noise", ylabel=name)
 axes[0].set_ylabel("HMPDD_0 (ln rad)")
-_ = axes[1].set_title("Medians by breath noise")
+rise = medians["HMPDD_0"]
+found = (
+    f"HMPDD_0 rises with the breath noise, from {rise.iloc[0]:.2f} to {rise.iloc[-1]:.2f} ln rad"
+)
+_ = axes[1].set_title(found)
 _ = plots.save(figure, "covarep-noise", run)
 
 # %%
-rise = medians["HMPDD_0"]
 assert rise.is_monotonic_increasing
 print(f"HMPDD_0 rises with the noise, from {rise.iloc[0]:.2f} to {rise.iloc[-1]:.2f} ln rad.")
 

@@ -290,12 +290,13 @@ for name in [*alone, "static", "daf"] if len(data.modalities) > 1 else alone:
 # %%
 main = list(fits)[-1]
 figure = plots.learning(fits[main].curves, best_epoch=fits[main].best_epoch)
-figure.axes[0].set_title(f"{plots.label(main)}: error by epoch (lower is better)")
+epochs = np.asarray(fits[main].best_epoch) + 1  # (s,)
+found = f"best on validation after {epochs.min()} to {epochs.max()} epochs"
+figure.axes[0].set_title(f"{plots.label(main)} is {found} (lower is better)")
 _ = plots.save(figure, "02_curves", run)
 
 # %%
-epochs = np.asarray(fits[main].best_epoch) + 1  # (s,)
-print(f"{plots.label(main)} is best on validation after {epochs.min()} to {epochs.max()} epochs.")
+print(f"{plots.label(main)} is {found}.")
 
 # %% [markdown]
 # The table also has two constants: the training median, and +1 for every utterance. Read each

@@ -137,7 +137,8 @@ figure = plots.distribution(
     band=(0.45, 0.55),
     xlabel="gate: 0 all B, 1 all A",
 )
-figure.axes[0].set_title("Gate values of the test reviews (grey: within .05 of one half)")
+found = f"{near_start:.0%} of the values before training, {near:.0%} after"
+figure.axes[0].set_title(f"Within .05 of one half (grey): {found}")
 _ = plots.save(figure, "07_gate", run)
 print(f"Within .05 of one half: {near_start:.0%} before training, {near:.0%} after.")
 
@@ -195,10 +196,11 @@ for name, (alpha, _) in parts.items():
     labels = [FINE[k] for k in rows.index]
     columns, limits = [f"layer {k}" for k in rows.columns], (0, 2 / len(rows.columns))
     figure = plots.heatmap(rows.to_numpy(), labels, columns, label="layer weight", limits=limits)
-    figure.axes[0].set_title(f"encoder {name}; uniform: {1 / len(columns):.2f}", loc="left")
-    _ = plots.save(figure, f"07_layers_{name.lower()}", run)
     heaviest = columns[int(rows.mean().to_numpy().argmax())]
-    print(f"Encoder {name}: {heaviest} has the largest mean weight, {rows.mean().max():.2f}.")
+    found = f"Encoder {name}: {heaviest} has the largest mean weight, {rows.mean().max():.2f}"
+    figure.axes[0].set_title(f"{found} (uniform: {1 / len(columns):.2f})", loc="left")
+    _ = plots.save(figure, f"07_layers_{name.lower()}", run)
+    print(f"{found}.")
 
 # %% [markdown]
 # <a id="4--do-the-three-tasks-agree"></a>
@@ -213,12 +215,14 @@ for name, (alpha, _) in parts.items():
 course = pull.table
 cosines = [name for name in course if name.startswith("cos_")]
 lines = {name[4:].replace("_", " and "): course[name] for name in cosines}
-figure = plots.curves(course.index, lines, xlabel="step", ylabel="cosine of the gradients")
-figure.axes[0].axhline(0, color="black", linewidth=1)
-figure.axes[0].set_title("Do two tasks pull the same way? (below 0: against each other)")
-_ = plots.save(figure, "07_cosines", run)
 means = course[cosines].mean()
-print(f"Lowest mean cosine: {means.idxmin()[4:].replace('_', ' and ')}, {means.min():.2f}.")
+found = f"Lowest mean cosine: {means.idxmin()[4:].replace('_', ' and ')}, {means.min():.2f}"
+ylabel = "cosine of the gradients\n(below 0: against each other)"
+figure = plots.curves(course.index, lines, xlabel="step", ylabel=ylabel)
+figure.axes[0].axhline(0, color="black", linewidth=1)
+figure.axes[0].set_title(found)
+_ = plots.save(figure, "07_cosines", run)
+print(f"{found}.")
 
 # %%
 norms = [name for name in course if name.startswith("norm_")]
@@ -383,7 +387,8 @@ if inside:
         middle, shares, xlabel="gate of a token: 0 all B, 1 all A", ylabel="share of a twentieth"
     )
     figure.axes[0].set_ylim(0)
-    figure.axes[0].set_title("Gate values of all tokens, encoders fine-tuned")
+    near_half = ", ".join(f"{name} {share[9:11].sum():.0%}" for name, share in shares.items())
+    figure.axes[0].set_title(f"Tokens whose gate is within .05 of one half: {near_half}")
     _ = plots.save(figure, "07_gate_tokens", run)
     for name, share in shares.items():
         print(f"{name}: {share[9:11].sum():.0%} of the gate's values lie within .05 of one half.")

@@ -312,10 +312,11 @@ matrix = corr(new, names)
 # %%
 for name, kind in kinds.items() if len(names) > 1 else ():  # of one cell there is no matrix
     short = [one.replace("_", "\n") for one in names]
-    figure = plots.heatmap(
-        corr(new, names, variant=kind), names, short, limits=(0, 1), label="Corr"
-    )
-    figure.axes[0].set(title=f"Corr by {name}", xlabel="tested on", ylabel="trained on")
+    found = corr(new, names, variant=kind)
+    away = found.to_numpy()[~np.eye(len(names), dtype=bool)]
+    title = f"{name}: Corr {away.min():.2f} to {away.max():.2f} on other data sets"
+    figure = plots.heatmap(found, names, short, limits=(0, 1), label="Corr")
+    figure.axes[0].set(title=title, xlabel="tested on", ylabel="trained on")
     _ = plots.save(figure, "11_matrix" + kind[1:], run)
 
 # %%

@@ -219,15 +219,14 @@ depth_names = list(predictions)
 x = np.array([cost[name] for name in depth_names])
 lines = {head: table.loc[depth_names, f"acc_{head}"].to_numpy(float) for head in ("coarse", "fine")}
 
+bend = knee(x, lines["coarse"] + lines["fine"])
+gain = lines["fine"][-1] - lines["fine"][0]
+
 # %%
 figure = frontier(x, lines, depth_names, "millions of operations a review")
 figure.axes[0].margins(y=0.15)
-figure.axes[0].set_title("Accuracy by number of layers, embedded reviews")
+figure.axes[0].set_title(f"{depth_names[0]} to {depth_names[-1]}: fine accuracy {gain:+.2f}")
 _ = plots.save(figure, "12_frontier", run)
-
-# %%
-bend = knee(x, lines["coarse"] + lines["fine"])
-gain = lines["fine"][-1] - lines["fine"][0]
 
 # %%
 print(
@@ -316,11 +315,12 @@ def reliability(tables: dict[str, pd.DataFrame], title: str):
 
 # %%
 lines_of = {name: calibration.reliability(p, known["test"].fine) for name, p in sure.items()}
-figure = reliability(lines_of, "Five classes; dotted: calibrated")
+errors = {name: calibration.ece(p, known["test"].fine) for name, p in sure.items()}
+found = ", ".join(f"{name} {error:.2f}" for name, error in errors.items())
+figure = reliability(lines_of, f"ECE, five classes: {found}\n(dotted: calibrated)")
 _ = plots.save(figure, "12_reliability", run)
 
 # %%
-errors = {name: calibration.ece(p, known["test"].fine) for name, p in sure.items()}
 print(f"T = {heat:.2f}: ECE {errors['as trained']:.2f} as trained, {errors['cooled']:.2f} cooled.")
 
 # %%
@@ -474,16 +474,17 @@ if several:
         for value in beside.loc[beside["variant"] == name, "mean"]:
             figure.axes[0].axhline(value, color="black", lw=1, ls=style)
     figure.axes[0].margins(y=0.15)
-    figure.axes[0].set_title("Accuracy by number of layers, hotel reviews (validation)")
+    both = by_depth["acc_coarse"]["mean"].to_numpy() + by_depth["acc_fine"]["mean"].to_numpy()
+    bend = knee(x, both)
+    found = f"Knee among what was trained: {names[bend]}" if bend else "No knee among these points"
+    figure.axes[0].set_title(f"{found} (hotel reviews, validation)")
     _ = plots.save(figure, "12_frontier_stored", run)
 
 # %%
 if several:
-    both = by_depth["acc_coarse"]["mean"].to_numpy() + by_depth["acc_fine"]["mean"].to_numpy()
-    bend = knee(x, both)
     fine = dict(zip(names, by_depth["acc_fine"]["mean"], strict=True))
     print("Fine accuracy on validation: " + ", ".join(f"{n} {v:.3f}" for n, v in fine.items()))
-    print(f"Knee among what was trained: {names[bend]}." if bend else "No knee among these points.")
+    print(f"{found}.")
 
 # %% [markdown]
 # **Do DyFuLM's parts help a small reader?** Three layers are trained as above, with two seeds:
@@ -540,7 +541,9 @@ if len(final):
 # %%
 bins = results.load_table(stored, "reliability") if is_stored else pd.DataFrame()
 if len(bins):
-    figure = reliability(dict(iter(bins.query("head == 'fine'").groupby("kind"))), "Five classes")
+    of_fine = bins.query("head == 'fine'").groupby("kind")
+    found = ", ".join(f"{kind} {error:.3f}" for kind, error in of_fine["ece"].first().items())
+    figure = reliability(dict(iter(of_fine)), f"ECE, five classes: {found}\n(dotted: calibrated)")
     _ = plots.save(figure, "12_reliability_stored", run)
     print(bins.groupby(["head", "kind"])["ece"].first().round(3).to_string())
 

@@ -176,22 +176,20 @@ _ = plots.save(figure, "13_words", run)
 # %%
 order = np.argsort(-np.abs(effect))[:10][::-1]
 colours = [plots.look("daf" if effect[i] > 0 else "text").colour for i in order]
+top = tokens[order[-1]].strip(".,")
+strongest_word = f"'{top}' has the largest effect: {effect[order[-1]]:+.2f} stars"
 
 # %%
 figure, axes = plt.subplots(figsize=(7, 3.2))
 axes.barh(range(len(order)), effect[order], color=colours)
 axes.set_yticks(range(len(order)), [f"{tokens[i]} ({i + 1})" for i in order])
 axes.axvline(0, color="black", lw=1)
-axes.set(xlabel="effect on the expected stars", title="Words with the largest effects (place)")
+axes.set(xlabel="effect on the expected stars", ylabel="word (its place)", title=strongest_word)
 _ = plots.save(figure, "13_effects", run)
 
 # %%
-top = tokens[order[-1]].strip(".,")
 whole = words.stars(reader, [legible[strongest]])[0]
-print(
-    f"In this text ({whole:.1f} stars) the word '{top}' has the largest effect: "
-    f"{effect[order[-1]]:+.2f} stars."
-)
+print(f"In this text ({whole:.1f} stars) the word {strongest_word}.")
 
 # %%
 largest = [np.abs(e).max() for _, e in effects]
@@ -257,7 +255,8 @@ area = change.mean(axis=-1)  # (n, 2), mean height of each curve
 # %%
 lines = {"by effect": change[:, 0].mean(axis=0), "at random": change[:, 1].mean(axis=0)}
 figure = plots.curves(shares, lines, xlabel="share of words deleted", ylabel="change of the stars")
-figure.axes[0].set_title("Change of the score as words are deleted")
+pace = f"by effect {area[:, 0].mean():.2f} stars on average, at random {area[:, 1].mean():.2f}"
+figure.axes[0].set_title(f"Deleting words changes the score: {pace}")
 _ = plots.save(figure, "13_deletion", run)
 
 # %%
