@@ -5,12 +5,13 @@ standard input, one text per line. All columns are kept. Repeat a stopped comman
 """
 
 import argparse
+import os
+import signal
 import sys
 from pathlib import Path
 
 from filelock import Timeout
 
-from mmlib.covarep.work import end_stopped
 from mmlib.data import DataError
 from mmlib.data.readers import stream
 from mmlib.dyfulm import score
@@ -51,7 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
     except KeyboardInterrupt:
         done = stream.ROWS * len([*score.unfinished(expanded(given.out)).glob("*.csv")])
-        end_stopped(f"stopped, about {done} texts are done; the same command goes on from here")
+        said = f"stopped, about {done} texts are done; the same command goes on from here"
+        print(said, file=sys.stderr)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)  # so that a shell loop around this command ends too
     else:
         return 0
     return 2
