@@ -161,8 +161,6 @@ own[["dataset", "metric", "reported", "verdict"]].set_index("dataset")
 #
 # The paper claims that two encoders, joined by its modules, beat one encoder and simpler models.
 # Here DyFuLM was fine-tuned for one epoch on 31,053 hotel reviews, which are not the paper's.
-# Stored rows call the model with one encoder `single_a`, that without modules `dyfulm:none`, and
-# the bag of words `tfidf`.
 
 # %%
 if "hotel" in kept:
@@ -327,7 +325,7 @@ if "peers" in results.runs():
 # <tr><td>1</td>
 # <td>DAF beats text alone, and a second branch regularises it. Text had one layer, DAF had
 # two.</td>
-# <td><code>text_deep</code> and <code>text_gated</code> have that depth, and DAF is not told
+# <td>Text with two layers and gated text have that depth, and DAF is not told
 # apart from them: first lines below.</td>
 # </tr>
 # <tr><td>2</td>
@@ -342,7 +340,7 @@ if "peers" in results.runs():
 # </tr>
 # <tr><td>4</td>
 # <td>DAF is as good with the audio of other utterances: one random order, no test.</td>
-# <td>Five orders and a paired test, <code>daf:t+shuffled</code> below.</td>
+# <td>Five orders and a paired test: voices of other utterances, below.</td>
 # </tr>
 # <tr><td>5</td>
 # <td>All of this with MiniLM, a small encoder.</td>
