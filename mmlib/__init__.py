@@ -5,10 +5,13 @@ Rooms, from the ground up: `files`; `covarep`, `data`; `text`; `stack`; `daf`, `
 before: cells that people have copied, and commands in stored provenance, still run.
 """
 
+import os
+import platform
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec, spec_from_loader
+from pathlib import Path
 from types import ModuleType
 
 __version__ = "0.1.0"
@@ -127,6 +130,17 @@ def lazily(room: str, names: Mapping[str, str]) -> Callable[[str], object]:
     find.modules = names  # for whoever wants to know what a name depends on
     return find
 
+
+def _is_intel() -> bool:
+    info = Path("/proc/cpuinfo")
+    maker = info.open().read(100) if info.exists() else platform.processor()
+    return "GenuineIntel" in maker
+
+
+# On Intel's processors the library MKL sums a row of a matrix product in an order that depends on
+# the number of rows and threads, unless it is told otherwise before the first product.
+if _is_intel():
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 if not any(isinstance(finder, _Forwards) for finder in sys.meta_path):
     sys.meta_path.insert(0, _Forwards())

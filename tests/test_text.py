@@ -26,6 +26,7 @@ from transformers import (
     RobertaModel,
 )
 
+import mmlib
 from mmlib import files
 from mmlib.text import encoder, encoding
 from mmlib.text.attention import GROUPED
@@ -149,6 +150,26 @@ def test_order_neighbours_and_duplicates_do_not_matter(tiny, forwarded):
     alone = np.concatenate([encode([one], tiny, cache=False) for one in TEXTS])
     np.testing.assert_array_equal(back, together[:7])
     np.testing.assert_array_equal(alone, together[:7])
+
+
+PRODUCTS = """
+import mmlib, torch
+torch.manual_seed(0)
+for width in (384, 3072):
+    x, w = torch.randn(400, width), torch.randn(384, width)
+    for rows in (*range(1, 70), 192, 384):
+        assert torch.equal(x[:rows] @ w.T, (x @ w.T)[:rows]), f"{rows} rows of {width}"
+"""
+
+
+@pytest.mark.skipif(not mmlib._is_intel(), reason="MKL's strict mode is for Intel's processors")
+@pytest.mark.parametrize("threads", ["1", "2"])
+@pytest.mark.parametrize("widest", ["AVX2", "AVX512"])
+def test_a_row_of_a_product_depends_on_no_other_row(widest, threads):
+    as_user = {k: v for k, v in os.environ.items() if k != "MKL_CBWR"}
+    limits = {"MKL_ENABLE_INSTRUCTIONS": widest, "OMP_NUM_THREADS": threads}
+    command = [sys.executable, "-c", PRODUCTS]
+    subprocess.run(command, env=as_user | limits, check=True)
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
