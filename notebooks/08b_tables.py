@@ -140,7 +140,8 @@ def narrow(name: str, table: pd.DataFrame, columns: list[str]) -> None:
     for data_set, part in table.groupby("dataset"):
         has = [metric for metric in columns if metric in set(part["metric"])]
         for i in range(0, len(has), WIDEST):
-            display(Markdown(f"**{name}**, {data_set}"), wide(part, has[i : i + WIDEST]))
+            shown = plots.labelled(wide(part, has[i : i + WIDEST]))
+            display(Markdown(f"**{name}**, {data_set}"), shown)
 
 
 # %%
@@ -184,7 +185,9 @@ for name, frame in frames.items():
         figure.axes[0].set_title(f"{name}, test split", loc="left")
         _ = plots.save(figure, f"08_{name}", run)
         best = rows.iloc[0]
-        print(f"{name}: the best is {best['model']} ({best['variant']}), {best['mean']:.3f}")
+        print(
+            f"{name}: the best is {plots.of_row(*best[['model', 'variant']])}, {best['mean']:.3f}"
+        )
 
 # %% [markdown]
 # <a id="pairs"></a>
@@ -221,7 +224,7 @@ for name, group in pairs.groupby("run"):
     main = next(
         (m for m in ("acc_fine", "mae") if m in {*group["metric"]}), group["metric"].iloc[0]
     )
-    display(Markdown(f"**{name}**"), tested(group[group["metric"].eq(main)]))
+    display(Markdown(f"**{name}**"), plots.labelled(tested(group[group["metric"].eq(main)])))
 
 # %%
 for name, group in pairs.groupby("run"):
@@ -260,7 +263,7 @@ if len(budget):
 # %%
 for name, group in budget.groupby("data", sort=False) if len(budget) else ():
     errors = group.set_index(["variant", "rule"])[["cv_mae", "worst", "candidates", "near", "lr"]]
-    display(Markdown(f"**{name}**"), errors)
+    display(Markdown(f"**{name}**"), plots.labelled(errors))
 
 # %% [markdown]
 # <a id="ledger"></a>
@@ -294,7 +297,7 @@ ledger["published"] = ledger["reported"].map("{:.3f}".format).where(ledger["repo
 # %%
 shown = ["dataset", "metric", "published", "ours", "verdict"]
 for paper, table in ledger[is_tested & ledger["published"].ne("")].groupby("paper"):
-    display(Markdown(f"**{paper}**"), table.set_index("system")[shown])
+    display(Markdown(f"**{paper}**"), plots.labelled(table.set_index("system")[shown]))
 
 # %% [markdown]
 # These could not be tested, for the reason given:
@@ -342,13 +345,13 @@ claims = claims.assign(verdict=said).rename(columns={"ours": "difference [95 %]"
 # %%
 for (paper, kind, claim, name), table in claims.groupby(["paper", "kind", "system", "run"]):
     display(Markdown(f"**{paper}, {kind}: {claim}**; run `{name}`"))
-    display(table.set_index("metric")[["difference [95 %]", "verdict"]])
+    display(plots.labelled(table.set_index("metric")[["difference [95 %]", "verdict"]]))
 
 # %%
 of_daf = pairs[pairs["a"].eq("daf") & pairs["metric"].eq("mae")]
 for (name, verdict), group in of_daf.groupby(["run", "verdict"]):
     if verdict != "daf better":
-        print(f"{name}: DAF and {', '.join(group['b'])}, MAE: {verdict}")
+        print(f"{name}: DAF and {', '.join(map(plots.label, group['b']))}, MAE: {verdict}")
 
 # %% [markdown]
 # <a id="grid"></a>
@@ -363,7 +366,7 @@ grids = [name for name in ("daf-table",) if runs.manifests(name)]
 for name in grids:
     found = runs.scores(runs.collect(name), metrics=["mae"])
     found = found.drop_duplicates(["dataset", "model", "variant"])
-    display(found.pivot(index="model", columns="dataset", values="mae").fillna(""))
+    display(plots.labelled(found.pivot(index="model", columns="dataset", values="mae").fillna("")))
 
 # %% [markdown]
 # `compare_runs` pairs the rows that two runs share, seed by seed: the difference of the means, a
@@ -410,7 +413,7 @@ has_peers = "peers" in results.runs()
 table = results.load("peers") if has_peers else pd.DataFrame(columns=results.ROW)
 means = table[table["metric"] == "mae"].set_index(["model", "variant"])["mean"].sort_values()
 columns = ["mae", "corr", "acc2_non0"]
-wide(runs.fullest(table), columns) if has_peers else "no run `peers` is stored"
+plots.labelled(wide(runs.fullest(table), columns)) if has_peers else "no run `peers` is stored"
 
 # %% [markdown]
 # The cost of a seed is the CPU seconds of its training and validation (median over seeds) and the

@@ -149,9 +149,9 @@ alpha = found[[f"weight_{m}" for m in names]].to_numpy()  # (n, m)
 opinion = found[[f"opinion_{m}" for m in names]].to_numpy()  # (n, m)
 
 # %%
-found[["heard", "score", "low", "high", *(f"weight_{m}" for m in names)]].set_index(
-    rows["text"].str[:40]
-).round(1)
+shown = found[["heard", "score", "low", "high"]].assign(**dict(zip(names, alpha.T, strict=True)))
+shown.columns = [f"weight of {name}" if name in names else name for name in shown]
+shown.set_index(rows["text"].str[:40]).round(1)
 
 # %% [markdown]
 # An interval may reach beyond the ends of the scale, -3 and 3: its width is that of validation

@@ -63,6 +63,7 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
+from IPython.display import display
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, Ridge
@@ -311,11 +312,12 @@ matrix = corr(new, names)
 
 # %%
 for name, kind in kinds.items() if len(names) > 1 else ():  # of one cell there is no matrix
-    short = [one.replace("_", "\n") for one in names]
     found = corr(new, names, variant=kind)
     away = found.to_numpy()[~np.eye(len(names), dtype=bool)]
     title = f"{name}: Corr {away.min():.2f} to {away.max():.2f} on other data sets"
-    figure = plots.heatmap(found, names, short, limits=(0, 1), label="Corr")
+    words = plots.labelled(found)
+    across = [one.replace(" ", "\n") for one in words]
+    figure = plots.heatmap(found, words.index, across, limits=(0, 1), label="Corr")
     figure.axes[0].set(title=title, xlabel="tested on", ylabel="trained on")
     _ = plots.save(figure, "11_matrix" + kind[1:], run)
 
@@ -376,7 +378,7 @@ for name, b, a in [(name, b, a) for name in dense for b in names for a in names]
 
 # %%
 classes = pd.DataFrame(ordered, columns=["encoder", "from", "to", "auc", "low", "high"])
-classes.pivot(index=["encoder", "from"], columns="to", values="auc").round(2)
+plots.labelled(classes.pivot(index=["encoder", "from"], columns="to", values="auc").round(2))
 
 # %% [markdown]
 # **What is lost to scale alone?** A carried model may rank texts well and still have a large error.
@@ -443,7 +445,7 @@ scale = pd.DataFrame(lost, columns=["pair", "carried", "recalibrated", "in place
 scale["share lost to scale"] = (scale["carried"] - scale["recalibrated"]) / (
     scale["carried"] - scale["in place"]
 )
-scale.round(2)
+plots.labelled(scale.round(2))
 
 # %%
 for _, line in scale.iterrows():
@@ -525,7 +527,7 @@ for target, name in [(target, name) for target in targets.split() for name in re
 # %%
 pairs += holm(beyond)
 zero = pd.DataFrame(shown)
-zero.round(2)
+plots.labelled(zero.round(2))
 
 # %% [markdown]
 # **How an English encoder fails.** For the made-up sentences the translations are known. An encoder
@@ -561,7 +563,7 @@ strange = {
     c: np.mean([w not in seen for w in words_of(f"made_up:{c}")]) for c in ("en", "de", "es")
 }
 print("words that never occur in the source:", {c: f"{v:.2f}" for c, v in strange.items()})
-nearest.round(2)
+plots.labelled(nearest.round(2))
 
 # %%
 for name, of_one in zero.groupby("encoder", sort=False):
@@ -652,7 +654,7 @@ def few_line(pair: str, name: str, learner: str, n: int) -> dict:
 # %%
 lines = [few_line(*at, *line) for at, found in curves.items() for line in found]
 few_labels = pd.DataFrame(lines)
-few_labels.round(3)
+plots.labelled(few_labels.round(3))
 
 # %%
 for (pair, name), found in curves.items():
@@ -667,6 +669,7 @@ for (pair, name), found in curves.items():
 
 # %%
 DASHES = {"target only": ":", "both": "-", "zero-shot": "--"}
+words = plots.source
 
 
 # %%
@@ -677,7 +680,12 @@ def draw_few(pair: str, sizes: list[int], lines: dict) -> None:
         name, learner = line.get_label().split(", ")
         at = plots.look(name)
         line.set(color=at.colour, marker=at.marker, linestyle=DASHES[learner])
-    figure.axes[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+        line.set_label(f"{words(name)}, {learner}")
+    figure.axes[0].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    gain = {one.split(", ")[0]: lines[one][0] for one in lines if one.endswith("both")}
+    gain = {name: both - lines[f"{name}, target only"][0] for name, both in gain.items()}
+    said = ", ".join(f"{words(name)} {more:+.2f}" for name, more in gain.items())
+    figure.axes[0].set_title(f"What the source adds to {sizes[0]} labels: {said}")
     _ = plots.save(figure, f"11_few_{pair.replace('>', '_').replace(':', '_')}", run)
 
 
@@ -752,8 +760,8 @@ for name in kept:
     own = results.origins(name)["11_transfer"]["parameters"]["datasets"].split()
     kept_frame = results.load(name).query("notebook == '11_transfer'")
     for kind in [kind for kind in kept_frame["variant"].unique() if len(own) > 1]:
-        print(f"{name}, {kind}: Corr of text_deep, trained on the row")
-        print(corr(kept_frame, own, variant=kind).round(2), "\n")
+        print(f"{name}, {plots.label(kind)}: correlation; trained on the row's data")
+        display(plots.labelled(corr(kept_frame, own, variant=kind).round(2)))
 
 # %%
 LINE = {"classes": (["encoder", "from"], "to"), "few": (["pair", "encoder", "learner"], "labels")}
@@ -765,11 +773,13 @@ for name, table in [(name, table) for name in kept for table in ("classes", "few
         line, column = LINE[table]
         frame = frame.pivot_table(index=line, columns=column, values="auc", sort=False)
     if len(frame):
-        print(f"{name}: {'AUC' if table in LINE else 'MAE'}, {table}\n{frame.round(2)}\n")
+        print(f"{name}: {'AUC' if table in LINE else 'MAE'}, {table}")
+        display(plots.labelled(frame.round(2)))
 
 # %%
 for name in kept:
-    print(f"{name}, zero-shot\n{results.load_table(name, '11_languages').round(2)}\n")
+    print(f"{name}, zero-shot")
+    display(plots.labelled(results.load_table(name, "11_languages").round(2)))
 
 # %% [markdown]
 # <a id="6--the-verdict-on-open-question-2"></a>

@@ -64,6 +64,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from IPython.display import display
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertModel
 
@@ -182,7 +183,7 @@ table = pd.DataFrame(scores).map(np.mean).T
 
 # %%
 table.insert(0, "mega_operations", pd.Series(cost))
-table[["mega_operations", "acc_coarse", "acc_fine", "mae"]].round(2)
+plots.labelled(table[["mega_operations", "acc_coarse", "acc_fine", "mae"]].round(2))
 
 # %% [markdown]
 # From which depth on does another layer bring little? Scale both axes to 0..1 and draw a straight
@@ -208,6 +209,7 @@ assert knee(np.arange(5.0), np.arange(5.0)) is None  # a straight line has none
 def frontier(x: np.ndarray, accuracies: dict[str, np.ndarray], names: list[str], xlabel: str):
     """Accuracy against cost, a line a task; the names stand at the points of the first."""
     figure = plots.curves(x, accuracies, xlabel=xlabel, ylabel="accuracy")
+    figure.axes[0].margins(0.1, 0.15)
     first = next(iter(accuracies.values()))
     for at, y, name in zip(x, first if first.ndim == 1 else first[:, 0], names, strict=True):
         figure.axes[0].annotate(name, (at, y), (0, 7), textcoords="offset points", ha="center")
@@ -224,7 +226,6 @@ gain = lines["fine"][-1] - lines["fine"][0]
 
 # %%
 figure = frontier(x, lines, depth_names, "millions of operations a review")
-figure.axes[0].margins(y=0.15)
 figure.axes[0].set_title(f"{depth_names[0]} to {depth_names[-1]}: fine accuracy {gain:+.2f}")
 _ = plots.save(figure, "12_frontier", run)
 
@@ -432,12 +433,12 @@ def wide(rows: pd.DataFrame) -> pd.DataFrame:
 
 # %%
 if len(selected):
-    print(wide(selected).to_string())
+    display(plots.labelled(wide(selected)))
 
 # %%
 prices = results.load_table(stored, "cost") if is_stored else pd.DataFrame()
 if len(prices):
-    print(prices.drop(columns="mb_float32").to_string(index=False))
+    display(plots.labelled(prices.drop(columns="mb_float32").set_index("reader")))
 
 # %%
 second = results.load_table(stored, "threads") if is_stored else pd.DataFrame()
@@ -473,7 +474,6 @@ if several:
     for name, style in (("word vectors", "--"), ("full", ":")):  # full: the bag of words
         for value in beside.loc[beside["variant"] == name, "mean"]:
             figure.axes[0].axhline(value, color="black", lw=1, ls=style)
-    figure.axes[0].margins(y=0.15)
     both = by_depth["acc_coarse"]["mean"].to_numpy() + by_depth["acc_fine"]["mean"].to_numpy()
     bend = knee(x, both)
     found = f"Knee among what was trained: {names[bend]}" if bend else "No knee among these points"
@@ -500,14 +500,15 @@ if several:
 # %%
 parts = lines_stored.query("notebook == 'compression-parts'")
 if len(parts):
-    print(wide(parts).to_string())
+    named = parts["variant"].str.replace(", DyFuLM", ", all parts")
+    display(plots.labelled(wide(parts.assign(variant=named))))
 
 # %%
 if len(parts):
     without = results.load_comparisons(stored).query("notebook == 'compression-parts'")
     without = without.assign(b=without["b"].str.removeprefix("single_a:3 layers, "))
     print("all parts minus:")
-    print(without[["b", *DIFFERENCE]].to_string(index=False, float_format="{:.4f}".format))
+    display(plots.labelled(without.set_index("b")[DIFFERENCE].round(4).astype(object)))
 
 # %%
 if len(parts):
@@ -529,14 +530,14 @@ if len(parts):
 final = lines_stored.query("split == 'test'")
 if len(final):
     natural = [f"{m}_natural" for m in METRICS]
-    print(results.table(final, METRICS, ("model", "variant")).to_string())
-    print(results.table(final, natural, ("model", "variant")).to_string())
+    for metrics in (METRICS, natural):
+        display(plots.labelled(results.table(final, metrics, ("model", "variant"))))
 
 # %%
 if len(final):
     tests = results.load_comparisons(stored).query("split == 'test'")
     against = tests[tests["notebook"] == "compression-kept"]
-    print(against[["b", *DIFFERENCE]].to_string(index=False))
+    display(plots.labelled(against.set_index("b")[DIFFERENCE]))
 
 # %%
 bins = results.load_table(stored, "reliability") if is_stored else pd.DataFrame()
@@ -551,19 +552,19 @@ if len(bins):
 # The temperature does not improve the kept model's calibration on the test split.
 #
 # **In fewer bits.** The kept model read 2,000 random test reviews in float32, in bfloat16 and with
-# 8-bit weights (`python tests/benchmarks/compression.py precision --reviews 2000`). `mb` is the
-# size of the weights. `times_faster` compares its CPU time with float32, on one core in the same
-# run. `same_fine` is the share of reviews that keep their fine class.
+# 8-bit weights (`python tests/benchmarks/compression.py precision --reviews 2000`). MB is the size
+# of the weights. "Times faster" compares its CPU time with float32, on one core in the same
+# run. "Same fine class" is the share of reviews that keep it.
 
 # %%
 bits = results.load_table(stored, "precision") if is_stored else pd.DataFrame()
 if len(bits):
-    print(bits.to_string(index=False))
+    display(plots.labelled(bits.set_index("precision")))
 
 # %%
 if len(bits):
     short = tests[tests["notebook"] == "compression-precision"]
-    print(short[["a", *DIFFERENCE]].to_string(index=False, float_format="{:.4f}".format))
+    display(plots.labelled(short.set_index("a")[DIFFERENCE].round(4).astype(object)))
 
 # %% [markdown]
 # Neither bfloat16 nor 8 bits can be told apart from float32 in coarse or fine accuracy. In 8 bits
@@ -626,7 +627,7 @@ assert z.grad.abs().max() < 1e-5  # who says what its teacher says has nothing t
 # %%
 taught = results.load(distilled) if distilled in results.runs() else lines_stored[:0]
 if len(taught):
-    print(results.table(taught, METRICS, ("model", "variant")).to_string())
+    display(plots.labelled(results.table(taught, METRICS, ("model", "variant"))))
 else:
     print(f"no run {distilled} is stored: the commands above make it")
 
@@ -635,7 +636,7 @@ gaps_taught = results.load_comparisons(distilled) if len(taught) else pd.DataFra
 if len(taught):
     gaps_taught = gaps_taught[gaps_taught["split"] == "test"]
     shown = gaps_taught[["a", "b", *DIFFERENCE]]
-    print(shown.to_string(index=False, float_format="{:.3f}".format))
+    display(plots.labelled(shown.round(3).set_index(["a", "b"])))
 
 # %%
 if len(taught):

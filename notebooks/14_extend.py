@@ -180,11 +180,12 @@ heard = train.fit(four, train.Settings("daf"), range(seeds)).predict(four.take(f
 four.modalities, features.variant(four.modalities)
 
 # %%
+weight = heard.weights.mean(axis=(0, 1))  # (m,)
 figure = plots.weights(heard.weights.mean(0), test.label, four.modalities, xlabel="sentiment")
+figure.suptitle(f"The pulse has {weight[1]:.0%} of the weight on average", fontsize="medium")
 _ = plots.save(figure, "14_pulse", run)
 
 # %%
-weight = heard.weights.mean(axis=(0, 1))  # (m,)
 error = np.abs(heard.score - test.label).mean()
 assert error < np.abs(answers["mean"] - test.label).mean()
 print(f"text + pulse: MAE {error:.2f}; mean weight of pulse {weight[1]:.2f}")

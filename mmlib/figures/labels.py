@@ -94,11 +94,23 @@ PARTS = {  # variants of any model
     "full": "full model",
     "strangers": "others' voices",
 }
+SOURCES = {  # data sets and encoders
+    "mosi": "CMU-MOSI", "mosei": "CMU-MOSEI", "mmmo": "MMMO", "sst5": "SST-5", "meld": "MELD",
+    "mustardpp": "MUStARD++", "hotel": "hotel reviews", "synthetic": "embedded corpus",
+    "synthetic_reviews": "embedded reviews", "minilm": "MiniLM", "mpnet": "MPNet", "use": "USE",
+}  # fmt: skip
 HEADS = {  # columns of tables, where these names mean no model and no modality
     "a": "model", "b": "compared with", "mean": "mean", "diff": "difference", "p_holm": "p, Holm",
-    "ci_low": "95 % from", "ci_high": "95 % to", "n_seeds": "seeds", "better": "better",
+    "ci_low": "95 % from", "ci_high": "95 % to", "n_seeds": "seeds", "better": "better", "n": "n",
+    "low": "95 % from", "high": "95 % to", "auc": "AUC", "ece": "ECE", "cv_mae": "error in folds",
+    "mb": "MB", "ms_median": "ms, median", "ms_p95": "ms, 95th percentile",
+    "a_cpu_second": "reviews a CPU second", "times_faster": "times faster",
+    "times_faster_batch": "times faster, in batches", "mega_operations": "operations, in millions",
+    "same_coarse": "same coarse class", "same_fine": "same fine class", "lr": "learning rate",
 }  # fmt: skip
-NAMED = ("a", "b", "model", "variant", "metric", "rule", "better", "system")  # columns of names
+# columns of names
+NAMED = ("a", "b", "model", "variant", "metric", "rule", "better", "system", "dataset", "encoder",
+         "target", "pair", "from", "to")  # fmt: skip
 SUBSET = re.compile("(?=.)t?a?v?n?$")
 
 
@@ -121,8 +133,15 @@ def label(name: str) -> str:
             return (MODELS | WHOLE | PARTS)[found]
     if SUBSET.match(name):
         return " + ".join(MODALITIES[letter] for letter in name)
+    if ">" in name.strip(">"):  # trained on one, tested on the other
+        return " → ".join(map(source, name.split(">")))
     model, _, variant = name.partition(":")
     return f"{label(model)}, {label(variant)}" if variant and model in MODELS else name
+
+
+def source(name: str) -> str:
+    """The words for the name of a data set or an encoder, "CMU-MOSI" for "mosi", else `label`."""
+    return SOURCES.get(name) or label(name)
 
 
 def of_row(model: str, variant: str, usual: str = "full") -> str:
@@ -132,13 +151,18 @@ def of_row(model: str, variant: str, usual: str = "full") -> str:
 
 
 def labelled(table: pd.DataFrame | pd.Series) -> pd.DataFrame:
-    """A copy for display: names in columns, index and cells (`NAMED`) become words."""
+    """A copy for display: names in columns, index and cells (`NAMED`) become words.
+
+    An index of model and variant becomes one level, by `of_row`.
+    """
     shown = pd.DataFrame(table).copy()
     for column in shown.columns.intersection(NAMED):
         shown[column] = shown[column].map(_word)
+    if shown.index.names == ["model", "variant"]:
+        shown.index = pd.Index([of_row(*row) for row in shown.index], name="model")
     shown = shown.rename(index=_word).rename(columns=lambda name: HEADS.get(name) or _word(name))
     return shown.rename_axis(index=HEADS, columns=HEADS)
 
 
 def _word(name: object) -> object:
-    return label(name) if isinstance(name, str) else name
+    return source(name) if isinstance(name, str) else name

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from mmlib import files
 from mmlib.figures.labels import MODALITIES, label, measure, of_row
 from mmlib.figures.labels import labelled as labelled  # notebooks say `plots.labelled(table)`
+from mmlib.figures.labels import source as source
 from mmlib.figures.looks import LOOKS, look
 from mmlib.scores.metrics import METRICS, NATURAL
 from mmlib.scores.results import better, direction
@@ -211,7 +212,7 @@ def curves(
         if values.ndim == 2:
             ax.fill_between(x, values[:, 1], values[:, 2], color=at.colour, alpha=0.15, lw=0)
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    ax.legend()
+    ax.legend(**({"loc": "center left", "bbox_to_anchor": (1, 0.5)} if len(lines) > 3 else {}))
     return ax.figure
 
 
@@ -229,7 +230,7 @@ def heatmap(
     Limits of both signs should be symmetric: white is their middle. Else the colours deepen from
     the lower limit to the upper.
     """
-    ax = ax or _axes(width=2.2 + 1.0 * len(columns), height=1.2 + 0.5 * len(rows))
+    ax = ax or _axes(width=max(5.5, 2.2 + 1.0 * len(columns)), height=1.2 + 0.5 * len(rows))
     sns.heatmap(
         np.asarray(values, dtype=float), vmin=limits[0], vmax=limits[1],
         cmap="PuOr" if limits[0] < 0 else "Blues", annot=True, fmt=".2f", linewidths=1,

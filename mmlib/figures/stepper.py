@@ -1,6 +1,6 @@
-"""Step through utterances or reviews: a slider where a person watches, sound too, else figures.
+"""Show utterances or reviews one at a time, with a slider and their sound.
 
-papermill and nbval run the same kernel without anybody at it; they get figures that stay.
+A slider needs a person at it. papermill and nbval have none, so there a few figures are drawn.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,10 +21,10 @@ def browse(
     sample_rate: int = 0,
     still: Sequence[int] = (0,),
 ) -> None:
-    """Show one utterance or review at a time: its figure, and its sound to play if it has one.
+    """Show one utterance or review at a time: its figure, and a player if it has sound.
 
-    titles (n,); draw(i) returns the figure of number i, sound(i) its samples, within +-1.
-    still: those drawn where nobody watches.
+    titles (n,). draw(i) returns the figure of number i. sound(i) returns its samples, within +-1,
+    `sample_rate` a second. still: the numbers that are drawn where there is no slider.
     """
     if not is_watched():
         for i in still:

@@ -23,11 +23,12 @@ def recording(
     units: tuple[np.ndarray, np.ndarray, Sequence[str]] | None,
     words: Sequence[tuple[str, float, float]],
 ) -> Figure:
-    """A recording on one time axis: wave, pitch, features, action units and words.
+    """Draw a recording over time: wave, pitch, features, action units and words, one below another.
 
-    wave (n,); pitch[name]: time (t,) and Hz, 0 where unvoiced; frames and units: time (t,), values
-    (t, d) and names (d,), drawn standardised, NaN white; words: text, start and end in seconds,
-    written only where there is room for them.
+    wave (n,): samples, `rate` a second. pitch[name]: time in seconds and frequency in Hz, both
+    (t,); 0 Hz is unvoiced. frames and units: time (t,), values (t, d) and names (d,). A feature is
+    drawn in standard deviations from its mean, NaN in white. words: text, start and end in seconds;
+    a word is written if it fits.
     """
     heights = [1, 1.2, 1.6, *([1.6] * (units is not None)), 1]
     figure, axes = plt.subplots(
@@ -78,11 +79,11 @@ def sentiment(
     note: str = "",
     interval: str = "interval",
 ) -> Figure:
-    """Sentiment over time: its interval, the modalities' weights, the score without each of them.
+    """Draw sentiment over time: score and interval, weights, and the score without each modality.
 
-    start and end (n,) in seconds; score, low and high (n,); weights[m] (n,) sum to 1; without[m]
-    (n,), NaN where there is no such score. note: written above the figure; interval: what low and
-    high are.
+    start and end (n,) in seconds. score, low and high (n,) on the scale from -3 to 3. weights[m]
+    (n,) sum to 1 over m. without[m] (n,): the score if m is taken away, NaN if nothing is left.
+    note: the title. interval: the words for low and high in the legend.
     """
     figure, axes = plt.subplots(3, sharex=True, figsize=(9, 6.5), height_ratios=[1.4, 1, 1.4])
     width, fine = end - start, 0.5 * (len(score) < 60)  # an edge would hide the narrow bars of many
