@@ -229,7 +229,7 @@ count("number", ["paper"])
 
 # %%
 print(f"The papers' claims hold in {claimed['inside']} of {claimed.sum()} comparisons.")
-count("claim", ["paper", "system", "run"])
+count("claim", ["paper", "system"])
 
 # %% [markdown]
 # **Open questions.** The papers leave these open, and we ask them in the same form, so `inside`
