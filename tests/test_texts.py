@@ -11,6 +11,7 @@ import pytest
 from mmlib.daf import interpret
 from mmlib.data import SPLITS, DataError, load
 from mmlib.data.corpus import check_sides, few
+from mmlib.data.readers import border
 from mmlib.data.readers.iemocap import EMOTION_WORDS
 from mmlib.data.targets import targets
 from mmlib.dyfulm import frozen
@@ -174,9 +175,20 @@ def test_bad_tables_are_refused_in_one_line(tmp_path, frame, options, words):
         refused(words, read, tmp_path, frame, **options)
 
 
+def test_a_table_that_one_may_not_read_asks_for_its_rights(tmp_path, monkeypatch):
+    def forbidden(*a, **k):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "mine.csv").write_text("text,label\nFine,1\n")
+    monkeypatch.setattr(border, "open", forbidden, raising=False)  # root may read everything
+    refused("^mine.csv: you may not read it; correct its rights$", load, str(tmp_path / "mine.csv"))
+
+
 def test_bad_files_are_refused_in_one_line(tmp_path):
     refused("missing file .*mine.csv", load, str(tmp_path / "mine.csv"))
     refused("unknown data set 'mine'", load, "mine")
+    refused("unknown data set ''", load, "")
+    refused("is a folder without utterances.csv: repeat the command", load, str(tmp_path))
     (tmp_path / "u.csv").write_bytes("text,label\nGood – fine,1\n".encode("utf-16-le"))
     refused("u.csv: UTF-16 without its mark", load, str(tmp_path / "u.csv"))
     path = tmp_path / "mine.xlsx"

@@ -59,6 +59,11 @@ def load(name: str, /, root: Path | str | None = None, **options: object) -> Cor
             return _checked(read_recordings, own)
         if is_table(name):
             return _texts(expanded(str(name)), options)
+        if name and os.path.isdir(own.parent):
+            raise DataError(
+                f"{name} is a folder without {TABLE}: repeat the command of mmlib.recordings that "
+                "made it, or name a table or data set"
+            )
         refuse_unknown("data set", [name], NAMES, DataError)
     if name in EMBEDDED:
         make = getattr(import_module(f"mmlib.data.embedded.{name}"), name)

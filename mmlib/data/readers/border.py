@@ -44,6 +44,8 @@ def readable(path: Path, failure: str = "", remedy: str = "fetch it again") -> I
         raise DataError(f"{named}{error}") from error.__cause__
     except FileNotFoundError:
         raise DataError(f"missing file {path}; put it beside the others") from None
+    except PermissionError:
+        raise DataError(f"{path.name}: you may not read it; correct its rights") from None
     except Exception as error:  # each library raises its own errors for damaged files
         words = " ".join(str(error).split())[:300] or type(error).__name__
         words = f"{failure} ({words})" if failure else words
