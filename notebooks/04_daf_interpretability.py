@@ -515,8 +515,8 @@ print(f"In {same} of {len(most)} the score has the sign of the opinion with the 
 # A summary of the paper names three ways in which such a fusion fails: uniform weights, reliance on
 # one modality, worse scores on misaligned or noisy input. For the third we ask if the scorer
 # notices that a modality is shuffled over utterances. Weights that are constant are our addition.
-# An `alarm` is raised by thresholds of ours: above .98, below .02, above .95, and below .02, in the
-# order of the table (`mmlib.daf.interpret.diagnosis`).
+# The thresholds of an `alarm` are ours: entropy above .98, sd below .02, share above .95, change
+# below .02 (`mmlib.daf.interpret.diagnosis`).
 
 # %%
 report = interpret.diagnosis(fits["daf"], test)
