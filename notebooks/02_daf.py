@@ -17,19 +17,18 @@
 #
 # ![DAF: frozen encoders, embeddings, a scorer that weighs them](../figures/models/daf.svg)
 #
-# It takes about a minute on a laptop's CPU with the embedded corpus. The paper is *Multi-Modal
-# Sentiment Analysis with Dynamic Attention Fusion* (arXiv 2509.22729). It puts a small attention
-# module on frozen encoders, which weighs text, audio and vision anew for every utterance. The claim
-# is that this module beats fixed weights and any single modality (F1 87.4, MAE .539 on CMU-MOSEI).
+# *Multi-Modal Sentiment Analysis with Dynamic Attention Fusion*
+# ([arXiv 2509.22729](https://arxiv.org/abs/2509.22729)) puts a small attention module on frozen
+# encoders. The module weighs text, audio and vision anew for every utterance. The claim is that
+# this beats fixed weights and any single modality (F1 87.4 %, MAE .539 on CMU-MOSEI).
 #
-# What we worked from prints no equation. Every formula below is **our reading**, and "ours" marks a
-# choice that we made. Before this: [`01_features`](01_features.ipynb) and
-# [`01b_text`](01b_text.ipynb) (where the vectors come from). After it:
-# [`03_daf_ablations`](03_daf_ablations.ipynb) (other fusion rules, other subsets) and
-# [`04_daf_interpretability`](04_daf_interpretability.ipynb).
+# We worked from the paper's abstract and from summaries, which print no equation. Every formula
+# below is **our reading**, and "ours" marks a choice that we made. The notebook takes about a
+# minute on a laptop's CPU with the embedded corpus, which is generated: its truth is known.
 #
-# Paper: [arXiv 2509.22729](https://arxiv.org/abs/2509.22729)
-# · before: [01c_covarep](01c_covarep.ipynb)
+# Before this: [`01_features`](01_features.ipynb), [`01b_text`](01b_text.ipynb) and
+# [`01c_covarep`](01c_covarep.ipynb) (where the vectors come from). After it:
+# [03](03_daf_ablations.ipynb) (other fusion rules) and [04](04_daf_interpretability.ipynb).
 #
 # **Contents**
 #
@@ -135,8 +134,8 @@ h.shape
 #
 # "Dynamic" means that the weights are computed from the utterance itself. Ours: a scorer with one
 # hidden layer of 16 units sees all embeddings at once, and which of them are present. So the weight
-# of the voice can depend on the words. A softmax over the *present* modalities turns the scores
-# into weights ($\tau = 1$):
+# of the voice can depend on the words. A softmax over the *present* modalities turns the scorer's
+# outputs $e_m$ into weights $\alpha_m$ (the temperature $\tau$ is 1):
 #
 # $$e = V\,\mathrm{relu}(U\,[h_1; \ldots; h_M; \text{present}] + a) + c, \qquad
 #   \alpha_m = \frac{\exp(e_m/\tau)}{\sum_{m' \text{present}} \exp(e_{m'}/\tau)}$$
@@ -153,8 +152,8 @@ assert torch.allclose(alpha.sum(-1), torch.ones(4))
 alpha.numpy().round(3)
 
 # %% [markdown]
-# **Check: a missing modality gets exactly zero**, whatever its features hold, and the others share
-# the rest. So the model accepts any subset of modalities.
+# **Check: a missing modality has weight zero**, exactly and whatever its features hold. The others
+# share the whole. So the model accepts any subset of modalities.
 
 # %%
 if len(data.modalities) > 1:
@@ -171,8 +170,9 @@ if len(data.modalities) > 1:
 #
 # $$z = \sum_m \alpha_m h_m, \qquad \hat y = u \cdot z + u_0$$
 #
-# **The head is affine on purpose.** Since the weights sum to one, the score is exactly the weighted
-# mean of what the head makes of each modality alone, its *opinion* $o_m = u \cdot h_m + u_0$:
+# **The head ($u$, $u_0$) is affine on purpose.** The weights sum to one, so the score $\hat y$ is
+# exactly the weighted mean of the modalities' *opinions*. An opinion $o_m = u \cdot h_m + u_0$ is
+# what the head makes of one modality alone:
 #
 # $$\hat y = \sum_m \alpha_m\, o_m$$
 #
@@ -190,8 +190,8 @@ assert torch.allclose((alpha * opinions).sum(-1), out.score[0], atol=1e-5)
 out.score[0].detach().numpy().round(3)
 
 # %% [markdown]
-# **Check: fixed weights are a special case.** With the scorer's last layer at zero the weights are
-# uniform and DAF is the mean fusion. Any gain of DAF over mean fusion comes from the scorer.
+# **Check: equal weights are a special case.** With the scorer's last layer at zero the weights are
+# uniform and DAF is the mean fusion. So the two models differ in the scorer alone.
 
 # %%
 flat = fusion.create("daf", data.dims, s=1).reset([Streams.of(0).weights])
@@ -206,14 +206,14 @@ assert torch.allclose(flat(x, present).score, mean(x, present).score, atol=1e-6)
 #
 # ## 4 · Training, visible once
 #
-# What we worked from names no loss. Ours: the absolute error, AdamW, early stopping on the
-# validation split, and three kinds of dropout. The loss is smooth: $e^2$ below $|e| = 1/2$, and
-# $|e| - 1/4$ above. With the plain absolute error, rounding flips the gradient's sign near zero,
-# and two machines train different models.
+# What we worked from names no loss. Ours: a smooth absolute error, AdamW, early stopping on the
+# validation split, and three kinds of dropout. For $r = \hat y - y$ the loss is $r^2$ below
+# $|r| = 1/2$, and $|r| - 1/4$ above. With the plain absolute error, rounding can flip the
+# gradient's sign near zero, and two machines then train different models.
 #
 # **Feature dropout** hides the same input columns for a whole batch. **Hidden dropout** is the
-# usual one. **Modality dropout** hides whole modalities of single utterances, so that the model
-# does not rely on one alone. The encoders stay frozen. This is the whole loop for one seed:
+# usual one. **Modality dropout** hides whole modalities of single utterances. The scorer has a
+# learning rate of its own. This is the loop for one seed, without the early stopping:
 
 # %%
 tuned = tune.settings(dataset, data.modalities, "daf", encoder)
@@ -268,10 +268,10 @@ f"{steps} steps, 3 seeds: stacked and plain parameters agree to 1e-5"
 #
 # ## 5 · Train DAF, fixed weights, and each modality alone
 #
-# The test split is read once, here, after training. `static` has one learned weight a modality, the
-# same for every utterance: the fusion that DAF is said to beat. Each modality alone is trained at
-# three depths, so that a gain over it is not a gain by depth: `text` has one layer, `text_deep` a
-# second one, and `text_gated` is DAF on text and a modality that is 1 for every utterance.
+# The test split is read once, here, after training. `static` has one learned weight for each
+# modality, the same for every utterance: the fusion that DAF is said to beat. Each modality alone
+# is trained in three forms, so that depth alone cannot explain a gain over all of them. `text` has
+# one layer, `text_deep` two. `text_gated` is DAF on text and a modality that is always 1.
 
 # %%
 known = tune.models(data.modalities)  # name -> (rule, modalities)
@@ -299,8 +299,9 @@ _ = plots.save(figure, "02_curves", run)
 print(f"{plots.label(main)} is {found}.")
 
 # %% [markdown]
-# The table also has two constants: the training median, and +1 for every utterance. Read each
-# model's score against theirs. The columns are defined on the page [scores](book/scores.md).
+# The table also has two constants: the training median, and +1 for every utterance. The
+# columns are defined on the page [scores](book/scores.md). `oracle`, below the table, is the best
+# prediction possible if it is known how noisy each modality is.
 
 # %%
 constant = np.full(len(test), np.median(data.label[rows["train"]]))
@@ -336,11 +337,10 @@ if dataset == "synthetic":
 #
 # ## Paper and this run
 #
-# The interval is for other videos and other seeds (`mmlib.scores.stats`). What we worked from does
-# not say which F1 it means, so the table has the two common conventions (`mmlib.scores.metrics` has
-# all of them). The paper reports MOSEI with COVAREP and FACET; another corpus or another encoder is
-# another experiment, and the ledger of [`08_results`](08_results.ipynb) judges only rows that test
-# the claim.
+# The 95 % interval is for other videos and other seeds (`mmlib.scores.stats`). What we worked from
+# does not say which F1 it means, so the table has the two common ones. A summary says that the
+# paper used MOSEI with COVAREP and FACET. Another corpus or encoder is another experiment, and the
+# ledger of [`08_results`](08_results.ipynb) judges only rows that test the claim.
 
 # %%
 place = dict(notebook="02_daf", dataset=corpus.name, split="test")
@@ -382,7 +382,8 @@ print(f"{len(new)} rows for {len(scores)} models")
 
 # %% [markdown]
 # This table is from the stored run on real CMU-MOSI (20 seeds, text `t` and audio `a`, frozen
-# MiniLM), made by `make run RUN=mosi PARAMS=papermill_runs/params/mosi.yaml`:
+# MiniLM), made by `make run RUN=mosi PARAMS=papermill_runs/params/mosi.yaml`. There DAF's mean
+# error is below `static`'s, but not below `text_deep`'s. Notebook 03 tests both differences.
 
 # %%
 full = results.load("mosi").query("notebook == '02_daf' and dataset == 'mosi'")
@@ -412,9 +413,9 @@ print("\n".join(lines))
 
 # %% [markdown]
 # **What differs from the paper, and why.** The encoder is MiniLM, where the paper has BERT
-# (`encoder="bert-base-uncased"` with a model hub). Pooled vectors, loss, widths and dropout are
-# ours, since what we worked from leaves them open. The corpus is not MOSEI, whose audio and visual
-# features may not be redistributed. With them in `data/mosei/`, `make run DATASET=mosei` runs this
+# (`encoder="bert-base-uncased"` with a model hub). Pooled vectors, scorer, loss, widths and dropout
+# are ours, since what we worked from leaves them open. The corpus is not MOSEI, whose audio and
+# visual features we do not have. With them in `data/mosei/`, `make run DATASET=mosei` runs this
 # notebook unchanged.
 #
 # Next: [`03_daf_ablations`](03_daf_ablations.ipynb) asks whether other fusion rules do as well with
@@ -427,8 +428,7 @@ print("\n".join(lines))
 #
 # Each takes a few lines below the last cell. The solutions run as they are.
 #
-# **1.** Divide the scores of the modalities by a temperature of .1 and of 10. What becomes of the
-# weights?
+# **1.** Divide the scorer's outputs $e_m$ by a temperature of .1 and 10. How do the weights change?
 #
 # <details><summary>Solution</summary>
 #

@@ -18,18 +18,17 @@
 # ![Paired differences of DAF and each other model on
 # CMU-MOSI](../figures/mosi-mpnet/03_differences.png)
 #
-# It takes about a minute on a CPU with a third of the embedded corpus. The paper's ablation
-# attributes DAF's gain to dynamic weighting. To test that, every rule gets the same projections,
-# head, loss and **the same tuning budget**: 20 candidates each, cross-validated over videos of
-# train + valid with three seeds (`mmlib.daf.tune`). Each modality alone gets the same depth as the
-# fusion rules. The notebook then tests all subsets of modalities, a modality of pure noise, damaged
-# input, choices made on the test split, and the cost of each rule. The picture shows the result on
-# real data.
+# The picture shows the result on CMU-MOSI with the text encoder MPNet: DAF beats static weights. It
+# cannot be told from concatenation, nor from text alone.
+#
+# A summary says that the paper's ablation ([arXiv 2509.22729](https://arxiv.org/abs/2509.22729))
+# credits dynamic weighting. To test that, every fusion rule gets the same projections, head, loss
+# and **tuning budget**: 20 candidates each, cross-validated over videos of train + valid with three
+# seeds (`mmlib.daf.tune`). Each modality alone gets the depth of the fusion rules, too. The
+# notebook takes about a minute on a CPU with a third of the embedded (generated) corpus.
 #
 # Before this: [`02_daf`](02_daf.ipynb) (the equations). After it:
 # [`04_daf_interpretability`](04_daf_interpretability.ipynb).
-#
-# Paper: [arXiv 2509.22729](https://arxiv.org/abs/2509.22729)
 #
 # **Contents**
 #
@@ -105,23 +104,24 @@ full = features.variant(data.modalities)
 # | `static` | $z = \sum_m \mathrm{softmax}(\theta)_m h_m$, the same for every utterance |
 # | `concat` | $z = \mathrm{relu}(W[h_1; \ldots; h_M])$, the usual static fusion |
 # | `gmu` | $z = \sum_m \sigma(G_m[h]) \odot h_m$ (Arevalo et al. 2017) |
-# | `lmf` | $z = \frac1R\sum_r \prod_m (1 + W_m^r h_m)$ (after Liu et al. 2018) |
+# | `lmf` | $z = \frac1R\sum_r \prod_m (1 + W_m^r h_m)$, of rank $R$ (after Liu et al. 2018) |
 # | `crossmodal` | each modality attends to all, then the mean (after MulT) |
 # | `daf` | $z = \sum_m \alpha_m(h) h_m$ |
 # | `text` | one modality, one layer: $z = h_\text{text}$ |
-# | `text_deep` | one modality, two layers: $z = \mathrm{relu}(W h_\text{text})$, `concat` alone |
+# | `text_deep` | one modality, two layers: $z = \mathrm{relu}(W h_\text{text})$, `concat` of one |
 # | `text_gated` | `daf` on text and a constant $c$: $z = \alpha h_\text{text} + (1 - \alpha) h_c$ |
 # | `ridge` | a linear model of all features, its penalty chosen on the same folds |
 #
-# The one-modality models are the critical controls. `text` has one layer less than `concat` and
-# `daf`, so their gain over `text` may come from depth. `text_deep` and `text_gated` have that depth
-# and no second modality.
+# $[\ldots]$ puts vectors end to end; $\sigma$ is the sigmoid; $\theta$, $W$ and $G$ are learned.
+# Biases and the mask of absent modalities are left out. The one-modality models are the controls:
+# `text` has one layer less than `concat` and `daf`, so their gain over it may come from depth.
+# `text_deep` and `text_gated` have that depth and no second modality.
 #
-# The table shows the best settings that the search found, read from `papermill_runs/settings.json`.
-# `cv_mae` is their cross-validated error, `worst` that of the worst candidate, and `near` counts
-# the candidates within .005 of the best. A corpus that was not tuned uses one default for all rules
-# and has an empty table. The embedded corpus was tuned on an earlier wording of its texts; labels,
-# voices and faces were the same.
+# The table shows the best settings found (`papermill_runs/settings.json`). `t`, `a`, `v` and `c`
+# are text, audio, vision and a constant: `t` with `concat` is `text_deep`, `tc` is `text_gated`.
+# `cv_mae` is the cross-validated error, `worst` that of the worst candidate, and `near` counts the
+# candidates within .005 of the best. A corpus that was not tuned uses one default for all rules and
+# has an empty table. Since its tuning only the wording of the embedded corpus's texts has changed.
 
 # %%
 key = dataset + "-leak" * leak
@@ -191,8 +191,8 @@ print(
 #
 # ## All subsets of modalities
 #
-# DAF can be trained on any subset, as absent modalities are masked out of the softmax. In the table
-# below, compare the rows of `daf` with each other.
+# DAF can be trained on any subset, as absent modalities are masked out of the softmax. On the
+# embedded corpus its error is lowest with all three; the table compares the subsets.
 
 # %%
 subsets = [c for k in range(2, len(data.modalities)) for c in combinations(data.modalities, k)]
@@ -210,9 +210,9 @@ alone = frame[frame["model"].isin({*known} - {*fusion.RULES} | {"daf"})]
 plots.labelled(results.table(alone, ("mae", "corr", "f1_non0"), ("model", "variant")))
 
 # %% [markdown]
-# **Check: one model for every subset.** A model trained on all modalities can also be *used*
-# without one, if modality dropout has prepared it. Compare each error with that of DAF trained on
-# the remaining modalities, in the table above.
+# **One model for every subset.** A model trained on all modalities can also be *used* without one.
+# On the embedded corpus its error is then close to that of DAF trained on the remaining two, in the
+# table above.
 
 
 # %%
@@ -234,10 +234,10 @@ pd.Series(masked, name="MAE", dtype=float).round(2)
 # ## A modality of pure noise
 #
 # A dynamic weighting should be able to ignore a useless modality. So 100 Gaussian columns join the
-# data as a modality of their own (`n`), and `static`, `concat` and `daf` are trained again. In
-# `t+shuffled` the audio is that of other utterances, in five random orders, each with a fifth of
-# the seeds. The cost is the MAE above that of text alone at the same depth. By default these models
-# are not trained; [the stored runs](#the-stored-runs-on-real-data) have them.
+# data as a modality of their own (`n`), and `static`, `concat` and `daf` are trained again. `tn` is
+# text and noise, `tan` has the audio too. In `t+shuffled` the audio is that of other utterances, in
+# five random orders, each with a fifth of the seeds. The cost is the MAE above that of `text_deep`.
+# By default these models are not trained; the stored runs have them.
 
 
 # %%
@@ -294,7 +294,7 @@ if cost:
     print(pd.DataFrame(cost).T.round(3))
 
 # %% [markdown]
-# The stored runs on CMU-MOSI have the same cost with 20 seeds (`make run RUN=mosi
+# The stored runs on CMU-MOSI have the same cost with 20 seeds, without a test (`make run RUN=mosi
 # PARAMS=papermill_runs/params/mosi.yaml`, and `mosi-mpnet` likewise).
 
 # %%
@@ -323,9 +323,9 @@ for name in ("mosi", "mosi-mpnet"):
 # ## Paired tests
 #
 # Two models can differ clearly although their intervals overlap, since both were tested on the same
-# videos. So we test paired differences, seed by seed and video by video. The *t* test holds for
-# other videos and other seeds (`mmlib.scores.stats`), and Holm's correction covers the table.
-# Negative MAE differences favour DAF. `daf:t+shuffled` is DAF with the audio of other utterances.
+# videos. So we test paired differences, seed by seed and video by video (`mmlib.scores.stats`).
+# Two models are told apart if the interval excludes 0 and p is below .05 after Holm's correction
+# for all tests of the table ([why](book/intervals.md)). Negative MAE differences favour DAF.
 
 # %%
 tested = {**scores, **{f"daf:{name}": x for (rule, name), x in controls.items() if rule == "daf"}}
@@ -376,8 +376,9 @@ if dataset == "synthetic" and models == "all":
 # ## Damaged input at test time
 #
 # One modality at a time is missing, noisy, shuffled between utterances, or taken from an utterance
-# of the opposite sign. A dynamic rule can move weight away from a damaged modality. But it can also
-# lose more, if it relies on that modality. So we print how much the error *rises*.
+# of the opposite sign (`conflict`). The table has the mean error over modalities. A dynamic rule
+# can take weight from a damaged modality. But it can also lose more, if it relies on that modality.
+# So we also print how much the error *rises*.
 
 # %%
 shares = (0, 0.5, 1)
@@ -423,9 +424,9 @@ if "daf" in damage:
 #
 # ## What choosing on the test split would gain
 #
-# Several published systems choose their epoch or settings on the test split. Here is how much the
-# mildest form of this would gain: to report the best of the seeds' test scores instead of their
-# mean. Only the *reported* number improves; no model does.
+# Some published systems chose their epoch on the test split ([08b](08b_tables.ipynb)). What would
+# the mildest form of this gain, the best of the seeds' test scores in place of their mean? Only the
+# *reported* number improves; no model does.
 
 # %%
 honest = {name: error(score, test.label).mean() for name, score in scores.items()}
@@ -443,8 +444,8 @@ plots.labelled(gain.round(3))
 # ## From validation to test
 #
 # A model's error on the validation split should predict its error on the test split. A gap much
-# larger than the others points to the data, such as features that leak. Ridge has no validation
-# error here.
+# larger than the others points to the data, such as features that leak. On the embedded corpus no
+# model stands out. Ridge has no validation error here.
 
 # %%
 gap = pd.DataFrame(
@@ -486,10 +487,10 @@ leaky = max(told, key=lambda m: abs(told[m] - 0.5))
 print(f"The easiest to tell is {leaky}: {abs(told[leaky] - 0.5):.2f} from chance.")
 
 # %% [markdown]
-# What does a leak do to the error? The run `mosi-leak` has the answer (`make run RUN=mosi-leak
-# PARAMS=papermill_runs/params/mosi-leak.yaml`, 20 seeds). It did not keep the AUC; a run made now
-# stores it as `03_leak`. The table has the test error of vision alone, beside that of the constant,
-# on both corpora.
+# What does a leak do to the error? The run `mosi-leak` shows it (`make run RUN=mosi-leak
+# PARAMS=papermill_runs/params/mosi-leak.yaml`, 20 seeds). That run did not keep the classifier's
+# AUC, so whether the classifier finds this leak is not shown. The table has the test error of
+# vision alone, beside that of the constant, on both corpora.
 
 # %%
 leaked = results.load("mosi-leak").query("notebook == '03_daf_ablations' and metric == 'mae'")
@@ -526,9 +527,8 @@ for name, row in (("with vision", with_it), ("without", without)):
 #
 # ## Cost of each rule
 #
-# The table has each rule's parameters and the time of one pass over one utterance and over a
-# thousand. Times are multiples of the mean fusion's time in this run, since ratios differ less
-# between machines.
+# Most parameters are in the projections, which all rules share; DAF's scorer adds few. Times of one
+# pass are multiples of the mean fusion's in this run: ratios differ less between machines.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -613,19 +613,19 @@ for name, tests in stored.items():
     )
 
 # %% [markdown]
-# **Where the claim fails.** On MOSI the gain of DAF over text alone is *depth*. Text with a second
-# layer and nothing else (`text_deep`), or with DAF's scorer beside a constant (`text_gated`),
-# cannot be told from DAF with audio. The gain does *not come from the audio*: DAF with the audio of
-# other utterances cannot be told from it. So there is no evidence that the voice helps; the
-# interval above bounds a possible benefit. Concatenation cannot be told from DAF either, nor can
-# DAF with noise in place of the audio. Without the deep text-only models, an ablation would have
-# credited the second modality.
+# **Where the claim fails.** On MOSI no model of text alone can be told from DAF. `text`, with one
+# layer, has a higher mean error; with a second layer (`text_deep`), or DAF's scorer beside a
+# constant (`text_gated`), that difference shrinks. So *depth* may explain it. We see no gain from
+# the *audio*: DAF with the audio of other utterances, or with noise in its place, cannot be told
+# from DAF. The interval above bounds a possible benefit. Concatenation cannot be told from DAF
+# either. With `text` as the only control and no correction for many tests, we would have credited
+# the audio in the run `mosi`.
 
 # %% [markdown]
 # **Frozen text, or fine-tuned?** DAF freezes its encoders. In the run `mosi-finetuned` MiniLM first
 # learned sentiment on MOSI's training transcripts (`papermill_runs/finetune/mosi-text.yaml`). Then
-# it was frozen for the same rules, with their default settings. This training was done once, so no
-# interval below covers how much another such training would change.
+# it was frozen for the same rules, with default settings; the other two columns are tuned. MiniLM
+# was fine-tuned once, so no interval below covers how much another such training would change.
 
 # %%
 TEXTS = {"mosi": "MiniLM", "mosi-finetuned": "MiniLM, fine-tuned", "mosi-mpnet": "MPNet"}

@@ -18,19 +18,19 @@
 # ![Mean weights on CMU-MOSI by how far the opinions are
 # apart](../figures/mosi-mpnet/04_conflict.png)
 #
-# The paper calls its attention weights interpretable, and shows examples. Here each such claim gets
-# a number first and a picture second. On the embedded corpus the true weights are known, so we
-# compare DAF's weights with them. On real data nobody knows them. There we ask whether the weights
-# are *faithful*: does damage to a modality change the score more where its weight is larger?
+# In the picture (CMU-MOSI, MPNet) the weights hardly change, however far the opinions are apart.
 #
-# It takes about a minute on a CPU with the embedded corpus. Below each table one printed sentence
-# says what was found in this run.
+# The paper ([arXiv 2509.22729](https://arxiv.org/abs/2509.22729)) calls its weights interpretable;
+# a summary notes that this is not measured. Here each such claim gets a number. On the embedded
+# (generated) corpus the true weights are known, so we compare DAF's with them. On real data nobody
+# knows them. There we ask whether the weights are *faithful*: does damage to a modality change the
+# score more where its weight is larger? All measures and thresholds are ours.
+#
+# The notebook takes about a minute on a CPU with the embedded corpus. Below each table one printed
+# sentence says what was found in this run. No text of a real data set is shown.
 #
 # Before this: [`02_daf`](02_daf.ipynb), [`03_daf_ablations`](03_daf_ablations.ipynb). After it:
-# [`08_results`](08_results.ipynb). No text of a real data set is shown here, only ids, lengths and
-# scores.
-#
-# Paper: [arXiv 2509.22729](https://arxiv.org/abs/2509.22729) · after: [05_dyfulm](05_dyfulm.ipynb)
+# [05_dyfulm](05_dyfulm.ipynb), [`08_results`](08_results.ipynb).
 #
 # **Contents**
 #
@@ -106,13 +106,13 @@ daf.score.shape, daf.weights.shape
 # ## 1 · Against the known truth
 #
 # On the embedded corpus every modality of every utterance has an informativeness $q_m$. The lower
-# it is, the noisier is the evidence of that modality, and the lower its precision $p_m$. Two
-# numbers judge DAF:
+# it is, the noisier is the evidence of that modality: the label plus noise, of which words, voice
+# or face are made. Its precision $p_m$ is one over the noise's variance. Two numbers judge DAF:
 #
 # - the **rank correlation** of its weight with the true share $p_m / \sum_{m'} p_{m'}$ of the
-# precision (goal: .6), in each modality and pooled;
-# - the **gap closed** (goal: 70 %): of the error that could be saved between fixed weights and a
-# ceiling, the share that DAF saves:
+# precision (our goal: .6), in each modality and pooled;
+# - the **gap closed** (our goal: 70 %): of the error between fixed weights and a ceiling, the share
+# that DAF saves:
 #
 # $$\text{gap closed} = \frac{\mathrm{MAE}_\text{fixed} - \mathrm{MAE}_\text{DAF}}
 #                            {\mathrm{MAE}_\text{fixed} - \mathrm{MAE}_\text{ceiling}}$$
@@ -120,14 +120,13 @@ daf.score.shape, daf.weights.shape
 # There are two kinds of *fixed weights*:
 #
 # - `best fixed weights`: the best linear weighting of the true evidence (notebook 01);
-# - `static`: the trained rule. It has a lower error, since its embeddings can shrink where their
-# own modality looks unclear.
+# - `static`: the trained rule of notebook 02. Its embeddings can shrink where their own modality
+# looks unclear, which a weighting of the evidence cannot.
 #
 # There are two *ceilings*:
 #
-# - `best weighting`: the true evidence, weighted by its true precision. Attention can reach no
-# more;
-# - `oracle`: it also knows how often each label occurs.
+# - `best weighting`: the true evidence, weighted by its true precision;
+# - `oracle`: it also knows how often each label occurs, and no prediction is better on average.
 
 
 # %%
@@ -201,7 +200,7 @@ for m, one in trivial.items() if corpus.truth else ():
 
 # %% [markdown]
 # Does each weight follow its own modality? On the diagonal are the correlations with the modality's
-# own true share.
+# own true share. The others are negative, as shares sum to one.
 
 # %%
 if corpus.truth:
@@ -239,17 +238,16 @@ if corpus.truth:
 # %% [markdown]
 # ### Where people judged each modality alone
 #
-# CH-SIMS has four labels for each utterance. $M$ is for the whole; $T$, $A$ and $V$ are by people
-# who had its text, voice or face alone. Where $|T - M|$ is large, the text alone misleads, and its
-# weight should be small. This use of the labels is our reading. The embedded corpus has a similar
-# distance: $|e_m - y|$, between the evidence $e_m$ of a modality and the label.
+# The data set CH-SIMS has four labels for each utterance. $M$ is for the whole; $T$, $A$ and $V$
+# are by people who had its text, voice or face alone. Where $|T - M|$ is large, the text alone
+# misleads, and its weight should be small. This test is ours. We do not have CH-SIMS; with its
+# files, `make run RUN=sims PARAMS=papermill_runs/params/sims.yaml ONLY=04_daf_interpretability`
+# makes this section. The embedded corpus has a similar distance: $|e_m - y|$, between the evidence
+# $e_m$ of a modality and the label.
 #
 # The measure is Spearman's correlation of weight and distance. It should be negative. Even the true
 # weights (`best`) do not reach -1, because an unclear modality can be right by luck. The interval
-# is for other groups and seeds.
-#
-# We do not have CH-SIMS. With its files, this section is made by `make run RUN=sims
-# PARAMS=papermill_runs/params/sims.yaml ONLY=04_daf_interpretability`.
+# is for other groups (here speakers) and seeds.
 
 # %%
 distance = interpret.distances(corpus.take(data.rows("test")), data.modalities)  # (n, m)
@@ -321,11 +319,11 @@ print(found)
 #
 # ## 3 · Weights by confidence and by conflict
 #
-# A summary of the paper compares utterances of high and of low confidence. By our definition the
-# **confidence** is high if the seeds agree: `doubt` is the standard deviation of the score over
-# seeds. We add **conflict**, the range of the opinions of the present modalities. Where the
-# opinions are alike, the weights hardly change the score. The table compares the lowest and the
-# highest quarter of each.
+# A summary of the paper proposes to compare utterances of high and low confidence. By our
+# definition **confidence** is high if the seeds agree: `doubt` is the standard deviation of the
+# score over seeds. We add **conflict**, the range of the opinions of the present modalities. Where
+# opinions are alike, the weights hardly change the score. The table compares the lowest and highest
+# quarter of each. Its `entropy` (section 4) is larger where the weights are more even.
 
 # %%
 doubt = daf.score.std(axis=0)  # (n,)
@@ -398,10 +396,9 @@ def of_contradicted(table: pd.DataFrame) -> str:
 print(of_contradicted(against))
 
 # %% [markdown]
-# **Emotional complexity.** A summary of the paper asks how weights depend on it. On the embedded
-# corpus our measure is the range of the true evidence over modalities. On CMU-MOSEI it is the
-# number of emotions, out of six, that people perceived. CMU-MOSI and MMMO have neither, so there
-# this part is empty.
+# **Emotional complexity.** A summary of the paper asks how weights depend on it. Our measure on the
+# embedded corpus is the range of the true evidence over modalities. On CMU-MOSEI it is the number
+# of emotions, out of six, that people perceived. For CMU-MOSI and MMMO this part is empty.
 
 # %%
 rows, complexity = data.rows("test"), None
@@ -457,8 +454,9 @@ print("largest weight:", {data.modalities[m]: round(float(x), 2) for m, x in sha
 # If weights explain the score, then damage to a modality should change the score more where its
 # weight was large. The damage is one of three: the modality is hidden (`missing`), comes from
 # another utterance (`shuffle`), or from one of the opposite sign (`conflict`). `rank_corr` is
-# Spearman's correlation over utterances of the weight and $|\hat y_\text{damaged} - \hat y|$. The
-# baseline is the static rule; its weights do not vary, so its correlation is 0 by definition.
+# Spearman's correlation over utterances of the weight and $|\hat y_\text{damaged} - \hat y|$. For
+# fixed weights it is 0 by definition. For `missing`, part of it is built in: hiding a modality
+# takes $\alpha_m o_m$ out of the weighted mean.
 
 # %%
 faithful = interpret.faithfulness(fits["daf"], test)
@@ -514,10 +512,11 @@ print(f"In {same} of {len(most)} the score has the sign of the opinion with the 
 #
 # ## 7 · The paper's failure signatures, as a diagnosis
 #
-# A summary of the paper names three ways in which such a fusion fails: the weights become uniform,
-# the model relies on one modality, or the scorer does not notice misaligned input. To misalign a
-# modality, we shuffle it over utterances. An `alarm` is raised by thresholds of ours
-# (`mmlib.daf.interpret.diagnosis`).
+# A summary of the paper names three ways in which such a fusion fails: uniform weights, reliance on
+# one modality, worse scores on misaligned or noisy input. For the third we ask if the scorer
+# notices that a modality is shuffled over utterances. Weights that are constant are our addition.
+# The thresholds of an `alarm` are ours: entropy above .98, sd below .02, share above .95, change
+# below .02 (`mmlib.daf.interpret.diagnosis`).
 
 # %%
 report = interpret.diagnosis(fits["daf"], test)
@@ -581,7 +580,7 @@ print(f"{len(tables)} tables")
 # and the diagnosis. The commands are in `papermill_runs/params`.
 #
 # First, is DAF any good there? The weights of a model that is no better than a constant explain
-# nothing.
+# nothing: skip its rows below.
 
 # %%
 on_file = [name for name in ("mosi", "mosi-mpnet", "mmmo") if name in results.runs()]
@@ -623,9 +622,9 @@ for name, table in faith.groupby("run", sort=False):
     print(f"{name}: {of_faithfulness(table)}")
 
 # %% [markdown]
-# On MOSI the weight of audio says more about the score than the weight of text. Yet the content of
-# the audio hardly matters: with the audio of another utterance the score changes little. The scale
-# goes from -3 to 3.
+# On MOSI the correlation is higher for the weight of audio than for that of text. Yet the content
+# of the audio hardly matters: with the audio of another utterance the score changes little, on a
+# scale from -3 to 3.
 
 # %%
 for name in ("mosi", "mosi-mpnet"):
@@ -692,7 +691,7 @@ if corpus.truth:
 
 # %% [markdown]
 # The opinions make the weights readable: without the affine head, a large weight could multiply an
-# embedding that contributes nothing. What we worked from has examples and no measure, so no
+# embedding that contributes nothing. What we worked from has no measure of the weights, so no
 # published number can be reproduced here. Next: [`08_results`](08_results.ipynb).
 
 # %% [markdown]

@@ -17,21 +17,20 @@
 #
 # ![DyFuLM's text state, voice and face, weighed by DAF](../figures/models/both.svg)
 #
-# It takes about a minute on a CPU with a sixth of the embedded corpus. DyFuLM reads text only. A
-# summary of its paper names voice and face as future work and leaves open whether they help (open
-# question 1). DAF weighs modalities anew for each utterance. So here DyFuLM's text state becomes
-# one of the modalities that DAF weighs. The joint model is **ours**; neither paper has it.
+# [DyFuLM](https://arxiv.org/abs/2512.01410) reads text only. A summary of its paper names voice and
+# face as future work and leaves open whether they help (open question 1).
+# [DAF](https://arxiv.org/abs/2509.22729) weighs modalities anew for each utterance. So here
+# DyFuLM's text state becomes one of the modalities that DAF weighs. The joint model is **ours**;
+# neither paper has it. It hears and sees on generated data; on CMU-MOSI the voice adds nothing that
+# we can measure. In the picture blue parts are DyFuLM's, orange parts are DAF's, and grey is data
+# and frozen encoders; the bold arrow is new.
 #
-# Two special cases tie the model to the papers. Without voice and face it is DyFuLM; with one layer
-# of one encoder and one head it is DAF. Both are checked below, for fresh and for trained models.
-# In the picture blue parts are DyFuLM's, orange parts are DAF's, and grey is data and frozen
-# encoders; the bold arrow is new.
+# Two special cases tie the model to our readings of the papers. Without voice and face it is
+# DyFuLM; with one layer of one encoder and one head it is DAF. Both are checked below. The notebook
+# takes about a minute on a CPU with a sixth of the embedded (generated) corpus.
 #
 # Before this: [`02_daf`](02_daf.ipynb) and [`05_dyfulm`](05_dyfulm.ipynb), whose equations it
 # joins. After it: [`08_results`](08_results.ipynb).
-#
-# The papers: [DAF](https://arxiv.org/abs/2509.22729) and
-# [DyFuLM](https://arxiv.org/abs/2512.01410).
 #
 # **Contents**
 #
@@ -94,9 +93,10 @@ _ = plots.save(architecture.both(), "both", "models", "svg")  # the picture abov
 # ## 1 · The data
 #
 # Axis letters: `s` stack member (seed), `b` batch, `m` modality, `l` layer, `d` feature, `h`
-# hidden; `n` counts utterances. One record holds the pooled states of every layer of both encoders
-# and DAF's vectors of voice and face. DyFuLM's three targets come from the sentiment $y$ by one
-# rule (`mmlib.data.targets`): coarse its sign, fine its rounded value, intensity $(y + 3) / 6$.
+# hidden; `n` counts utterances. `data` holds the pooled states of every layer of both encoders, `a`
+# and `b`, and DAF's vectors of voice and face. DyFuLM's three targets come from the sentiment $y$
+# by a rule of ours: coarse its sign, fine its value cut to $-2..2$ and rounded, intensity
+# $(y + 3) / 6$.
 
 # %%
 corpus = load(dataset).sample(utterances)
@@ -118,7 +118,7 @@ print({m: x.shape[1:] for m, x in data.x.items()}, {k: len(r) for k, r in rows.i
 # ## 2 · The equations
 #
 # $$h = \mathrm{DyFuLM}(\text{text}), \quad h_\text{text} = \tanh(h), \quad
-#   h_m = \tanh(W_m x_m + b_m), \quad z = \sum_m \alpha_m(h_\text{text}, h_a, h_v)\, h_m$$
+#   h_m = \tanh(W_m x_m + b_m), \quad z = \sum_m \alpha_m(h_1, \ldots, h_M)\, h_m$$
 #
 # $$y_c = f_\text{coarse}(z), \quad y_i = \sigma(f_\text{intensity}(z)), \quad
 #   y_f = f_\text{fine}(z \odot \mathrm{Guidance}(y_c, y_i))$$
@@ -171,7 +171,7 @@ print("three heads and the weighted opinions agree with the model to 1e-6")
 # ## 3 · Two special cases
 #
 # **Without audio and vision, `tanh` off and `sigmoid` on, it is DyFuLM.** First fresh models with
-# the same parameters, then two trained from the same seeds by the two papers' own functions.
+# the same parameters, then two trained from the same seeds, one as in notebook 05.
 
 
 # %%
@@ -234,7 +234,7 @@ print("DAF: fresh outputs equal to 1e-6, trained scores and weights to 1e-3")
 # |---|---|
 # | `both` | the joint model |
 # | `dyfulm` | DyFuLM on the text |
-# | `daf`, `concat` | DAF and concatenation; their text is the same states, end to end |
+# | `daf`, `concat` | notebook 03's; their text vector is the same states, end to end |
 # | `text_deep` | the text alone at the depth of `concat` |
 # | `late` | the mean of DyFuLM's intensity, brought to $-3..3$ by $6 y_i - 3$, and DAF's score |
 # | `both:static` | the joint model with fixed weights in the place of DAF's |
@@ -242,9 +242,10 @@ print("DAF: fresh outputs equal to 1e-6, trained scores and weights to 1e-3")
 # | `both:one_head` | one affine head on the sentiment, with DAF's loss |
 # | `both:strangers` | voice and face of other utterances, in training and test; five orders |
 #
-# `both`, `dyfulm`, `daf`, `concat` and `text_deep` each choose among as many `candidates`: the
-# default and the same random draws for all, cross-validated over groups of train + valid. The
-# variants of `both` have the settings of `both`. Every encoder is frozen.
+# `both`, `dyfulm`, `daf`, `concat` and `text_deep` each choose among as many `candidates`, by
+# cross-validation over groups of train + valid: the default and the same random draws for all. The
+# variants of `both` have its settings. Every encoder is frozen. Tables call `both` "DyFuLM with
+# DAF's weights", and `both:strangers` adds "others' voices".
 
 
 # %%
@@ -315,8 +316,8 @@ for k in range(min(ORDERS, seeds)):
 # %% [markdown]
 # All models are compared by the error of the sentiment in $-3..3$. Classes come from the heads. A
 # model without class heads gets its classes from its score, by the rule of the labels. By that rule
-# `neutral` is a score of exactly 0, which no regressor ever gives. This limits its coarse accuracy,
-# so `fine` is the fairer comparison.
+# `neutral` is a score of exactly 0, which a regressor practically never gives. This limits its
+# coarse accuracy, so `fine` is the fairer comparison.
 
 
 # %%
@@ -366,8 +367,8 @@ if dataset == "synthetic":
 # ## 5 · Paired tests
 #
 # We test `both` minus each other model, seed by seed and group by group (`mmlib.scores.stats`),
-# with Holm's correction over the whole table. A model is called better if the interval excludes 0
-# and Holm's $p$ is below .05 (`results.better`).
+# with Holm's correction over all models and metrics. A model is called better if the interval
+# excludes 0 and Holm's $p$ is below .05 (`results.better`).
 
 # %%
 full = variant(seen)
@@ -402,7 +403,7 @@ for metric in ("mae", "acc_fine"):
 # ## 6 · Does sound help a strong text model?
 #
 # The gain of an utterance is the error of DyFuLM on its text minus that of `both`. A mean can hide
-# that a few utterances gain and many lose, so we also count both. The second row is the gain over
+# that a few utterances gain and many lose, so we also count them. The second row is the gain over
 # `both:strangers`, whose voice and face belong to other utterances. Only that row shows what the
 # utterance's own voice and face add.
 
@@ -503,9 +504,9 @@ for name, which in (("sure", sure), ("in doubt", unsure)):
 #
 # ## 8 · Damaged input at test time
 #
-# As in notebook 03: one modality at a time is missing, noisy, or taken from another utterance, in
-# half or in all utterances. Nothing is trained again. DyFuLM has no mask, so a missing text becomes
-# the mean of the training texts.
+# As in notebook 03, one modality at a time is missing, noisy, or taken from another utterance; in
+# the table, in all utterances. DyFuLM has no mask, so a missing text becomes the mean of the
+# training texts. The figure's title compares how much the error *rises*.
 
 
 # %%
@@ -655,10 +656,10 @@ if not kept:
 # %% [markdown]
 # ### A data set where text tells little: MUStARD++
 #
-# How much could sound add? MUStARD++ has lines of comedy shows, half of them sarcastic, rated by
-# valence. The table shows how well the words alone predict it with the same frozen encoders, as
-# stored by notebook 11 (`transfer`; MiniLM is `t`; MPNet is `t_mpnet`, with at most 1,000 texts of
-# a data set). We do not have its voices and faces.
+# MUStARD++ has lines of comedy shows, half of them sarcastic, rated by valence. The table shows how
+# well the words alone predict it with the same frozen encoders (notebook 11, run `transfer`; `text`
+# is by MiniLM, and MPNet read at most 1,000 texts of a data set). What the words leave open is
+# the most that sound could add. We do not have its voices and faces.
 
 # %%
 if "transfer" in results.runs():
@@ -679,9 +680,9 @@ else:
 #
 # ## 11 · The verdict on open question 1
 #
-# *Can DyFuLM take in voice and face?* A joint model can be built, and both papers are special cases
-# of it. The lines below say for each stored run whether it helps. "Strangers' voices" means the
-# same model with the voices (and faces) of other utterances.
+# *Can DyFuLM take in voice and face?* A joint model can be built, and our readings of both papers
+# are special cases of it. The lines below say for each stored run whether it helps. "Strangers'
+# voices" is the same model with the voices (and faces) of other utterances; p is Holm's.
 
 # %%
 RIVALS = {
@@ -710,20 +711,19 @@ if "both-mosi" in stored:
 # %% [markdown]
 # **On CMU-MOSI the answer is no, as far as 20 seeds and 685 utterances can tell.** The joint model
 # is not told apart from DyFuLM on text, nor from itself with the voices of strangers. The lowest
-# error there is that of the text alone trained with DAF's loss, a smaller model. **On the embedded
-# corpus the answer is yes**, by a wide margin: there voice and face tell what the words leave open,
-# and the weights follow that (section 7). So DyFuLM can use voice and face; whether they help
-# depends on the data.
+# mean error in section 10 is that of the text alone trained with DAF's loss, a smaller model. **On
+# the embedded corpus the answer is yes**: there voice and face tell what the words leave open, and
+# the weights follow that (section 7). But DAF without DyFuLM's parts has a lower error there
+# (section 10). So DyFuLM can use voice and face; whether they help depends on the data.
 #
 # **What this does not show.** None of our real data has both text and visual features without a
 # leak. MMMO has no text, and the visual features of MOSI's other split were made with its training
-# labels (notebook 03). So we tested vision beside text on the embedded corpus only, where each
-# modality is the clear one in about a third of the utterances.
+# labels (notebook 03). So we tested vision beside text on the embedded corpus only. There one
+# modality of each utterance, drawn at random, is always clear.
 #
-# **What could change the verdict.** The verdict could change with CMU-MOSEI's COVAREP and FACET
-# features (`make run DATASET=mosei ONLY=10_both_papers`) or with frame sequences in place of
-# utterance means. It could also change on a corpus in which the words leave the sentiment open,
-# such as sarcasm, or with fine-tuned encoders.
+# **What could change the verdict**: CMU-MOSEI's COVAREP and FACET features (`make run DATASET=mosei
+# ONLY=10_both_papers`), frame sequences in place of utterance means, fine-tuned encoders, or a
+# corpus in which the words leave the sentiment open, such as sarcasm.
 #
 # <a id="takeaways"></a>
 #
@@ -747,9 +747,8 @@ print(
 print(f"3. The text's weight and its doubt: rank correlation {tied:+.2f}.")
 
 # %% [markdown]
-# **What differs from the papers, and why.** Neither has this model; every equation of section 2
-# that joins the two is ours. Encoders are frozen, as in DAF; DyFuLM tunes its own. States and
-# sequences are pooled to one vector an utterance.
+# **What differs from the papers, and why.** Neither has this model. Encoders are frozen, as in DAF;
+# DyFuLM tunes its own. States and sequences are pooled to one vector for each utterance.
 #
 # <a id="exercises"></a>
 #
