@@ -131,7 +131,7 @@ print("nearest to the paper's:", ", ".join(nearest))
 wide.round(3)
 
 # %% [markdown]
-# For real reviews (`hotel`, 8,000 a star; "natural shares": weighted by their shares in the source):
+# For real reviews (`hotel`, 8,000 a star; "natural shares": as often as in the source):
 #
 # | intensity | sd | sd, natural shares | MAE of a constant | natural shares |
 # |---|---|---|---|---|
