@@ -20,7 +20,7 @@
 #
 # It takes under a minute on a CPU with embedded reviews and frozen encoders. We worked from the
 # [paper's](https://arxiv.org/abs/2512.01410) abstract and a summary. They assign the same losses of
-# accuracy (in points, coarse / fine) to different modules, and the summary has two for one:
+# accuracy (in points, coarse / fine) to different modules:
 #
 # | points lost | by the abstract | by the summary |
 # |---|---|---|
@@ -192,9 +192,8 @@ if dataset == "synthetic_reviews":
 #
 # We test full model minus variant, seed by seed and hotel by hotel. The full model is better where
 # an accuracy's difference is positive, or an error's negative. Two models are **told apart** if the
-# interval excludes 0 and p is below .05 after Holm's correction over the whole table
-# ([why](book/intervals.md)). The $t$ test holds for other hotels and seeds; with few, it finds
-# large differences only.
+# interval excludes 0 and p is below .05 after Holm's correction ([why](book/intervals.md)). The $t$
+# test holds for other hotels and seeds; with few, it finds large differences only.
 
 
 # %%
@@ -237,9 +236,8 @@ print(f"{len(sure)} of {len(of_fine)} are told apart from the full model:")
 print(*sure or ["none"], sep="; ")
 
 # %% [markdown]
-# **Layer fusion x gate.** Do the two modules need each other? The interaction is what both add to
-# fine accuracy beyond the sum of their single effects. It has no interval here, so it may be
-# chance.
+# **Layer fusion x gate.** The interaction is what both add to fine accuracy beyond the sum of their
+# single effects. It has no interval here, so it may be chance.
 
 # %%
 names = {"gate on": ["full", "no_layer_fusion"], "gate off": ["no_gate", "no_fusion"]}
@@ -419,8 +417,7 @@ print(f"No metric tells these apart from the full model: {'; '.join(left) or 'no
 # %% [markdown]
 # **What differs from the paper, and why.** We use frozen encoders, pooled states and another
 # corpus; the ledger marks the pair of encoders of each row. `python -m mmlib.finetune` trains the
-# same variants with the encoders (`layer_fusion`, `gate`, `guidance` and `weighting` of its
-# configuration). On a CPU that takes hours.
+# same variants together with the encoders; on a CPU that takes hours.
 #
 # Next: [`07_dyfulm_interpretability`](07_dyfulm_interpretability.ipynb) looks at what gate, layers
 # and guidance learned.
