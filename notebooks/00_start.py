@@ -28,9 +28,7 @@
 #
 # ![DyFuLM: two encoders, mixed layers, a gate, three heads](../figures/models/dyfulm.svg)
 #
-# Below, both learn on data that we generate, so that the truth is known.
-#
-# After: [01_features](01_features.ipynb)
+# Below, both learn on generated data, whose truth is known. After: [01_features](01_features.ipynb)
 #
 # **Contents**
 #
@@ -65,8 +63,8 @@ plots.style()
 #
 # ## One utterance
 #
-# In this generated data, each modality of each utterance is clear or noisy, and we know which. DAF
-# is not told. It has to learn the difference from the sentiment labels of 4,200 utterances.
+# In this generated data, each modality of each utterance is clear or noisy, and we know how much.
+# DAF is not told. It has to learn the difference from the sentiment labels of 4,200 utterances.
 
 # %%
 corpus = load("synthetic")
@@ -82,7 +80,7 @@ weights = seen.weights.mean(axis=0)  # (n, m)
 # %% [markdown]
 # We pick an utterance of strong sentiment whose voice is clear and whose words are not. The choice
 # uses the truth alone, not DAF's output. A modality's ideal weight is its share of the total
-# precision ([01_features](01_features.ipynb)):
+# precision, which is 1 over the variance of its noise ([01_features](01_features.ipynb)):
 
 # %%
 is_strong = np.abs(test.label) >= 2
@@ -121,9 +119,10 @@ print(
 #
 # ## One review
 #
-# DyFuLM learns on generated hotel reviews, with frozen encoders. Encoder A is MiniLM; encoder B is
-# a small one that we build from the reviews' own words. Then DyFuLM reads each word of one review
-# alone. Which encoder does the gate prefer for it?
+# DyFuLM learns on generated hotel reviews, with frozen encoders: A is MiniLM, B a small one trained
+# on the reviews' own words. Then it reads each word alone, of the first test review that both seeds
+# get right. Which encoder does its gate prefer? (Untrained:
+# [07](07_dyfulm_interpretability.ipynb).)
 
 # %%
 reviews = load("synthetic_reviews").sample(1000)
@@ -155,8 +154,9 @@ print(f"For {(gate > 0.5).sum()} of {n} words the gate is above one half: it pre
 #
 # ## Three findings on real data
 #
-# The numbers are read from the stored runs. Their commands and data are in
-# [08_results](08_results.ipynb). CMU-MOSI has short video monologues.
+# The numbers are read from the stored runs; commands and data are in
+# [08_results](08_results.ipynb). CMU-MOSI has short video monologues. Brackets hold 95 % intervals;
+# if 0 is inside, we cannot tell the two models apart ([more](book/intervals.md)).
 
 
 # %%

@@ -20,8 +20,8 @@
 # **The question**: are our 74 COVAREP features right, and can you compute them for a recording of
 # yours? It takes half a minute on a laptop's CPU. DAF's audio encoder ([arXiv
 # 2509.22729](https://arxiv.org/abs/2509.22729)) is COVAREP, a program for MATLAB. `mmlib.covarep`
-# computes the same columns from a wave. Most are checked on a synthetic voice, whose true pitch and
-# pulse shape we choose.
+# computes its columns from a wave. We check them on a synthetic voice, whose truth we choose, and
+# against the original's output.
 #
 # Before this: [`01_features`](01_features.ipynb) (the data) and [`01b_text`](01b_text.ipynb)
 # (pooling). After it: [`02_daf`](02_daf.ipynb). With a recording of yours:
@@ -90,11 +90,11 @@ _ = plots.save(architecture.draw(boxes, arrows, height=1.2), "covarep", "models"
 #
 # ## 1 · Audio: 74 numbers every 10 ms, from the wave itself
 #
-# DAF's audio encoder is COVAREP: pitch, the shape of the glottal pulse, the spectral envelope and
-# the phase of the voice. `mmlib.covarep` computes its 74 columns from a recording. To see whether
-# an estimate is right, we synthesise a voice from the LF model of the glottal pulse and five
-# formants. We choose its pitch and its pulse shape Rd, which goes from 0.3 (pressed) to 2.5
-# (relaxed).
+# A voice is a train of **glottal pulses** (air that the vocal folds let through, one pulse a
+# period), filtered by the **formants** (resonances of the vocal tract). The columns describe pitch,
+# pulse shape, spectral envelope and phase; [the glossary](book/intervals.md) has their names in
+# full. To check them, we synthesise a voice from the LF model of the pulse and five formants. We
+# choose its pitch and its pulse shape Rd, from 0.3 (pressed) to 2.5 (relaxed).
 
 # %%
 rate = 16000  # Hz
@@ -108,9 +108,9 @@ table = extract(voice.wave, rate)  # (t, d)
 print(table.shape, {group: len(names) for group, names in GROUPS.items()})
 
 # %% [markdown]
-# **Pitch** (SRH) sums the harmonics of the linear-prediction residual, which has no formants left
-# to be mistaken for harmonics. The estimate is a whole number of Hz for each frame of 100 ms, so we
-# expect errors below 1 Hz. At the ends there is no frame, and the pitch is 0.
+# **Pitch** (SRH) sums the harmonics (multiples of the pitch) of what linear prediction leaves of
+# the wave; its formants are gone. The estimate is a whole number of Hz for each frame of 100 ms, so
+# most errors are below 1 Hz. At the ends there is no frame, and the pitch is 0.
 
 # %%
 inner = table.iloc[15:-15]  # the phase features need 0.14 s on either side
@@ -119,11 +119,11 @@ assert np.abs(inner["F0"] - f0).max() < 2 and (inner["VUV"] == 1).all()
 print(f"median error of the pitch: {np.abs(inner['F0'] - f0).median():.1f} Hz")
 
 # %% [markdown]
-# **Rd** is the shape of the LF pulse for which the harmonics' phases come closest to minimum phase
-# (by MSP). The method as published divides the measured spectrum by the pulse's. The original
-# program lacks one conjugation and so *adds* the pulse's phase. The data sets hold the original's
-# numbers, so these are the default. On our voice the published form follows the truth; the
-# original's estimate rises with the truth but departs from it.
+# **Rd** is the shape of the LF pulse that best explains the harmonics' phases (by MSP). The method
+# as published divides the measured spectrum by the pulse's, which subtracts the pulse's phase. The
+# original program lacks one conjugation and so *adds* it. The data sets hold the original's
+# numbers, so these are the default. Below, the published form follows the truth; the original's
+# correlates with it above .9 but departs from it.
 
 # %%
 stages = Stages(voice.wave, rate, set(), seed=0)
@@ -150,9 +150,9 @@ _ = below.set(xlabel="seconds", ylabel="Rd"), below.legend()
 _ = plots.save(figure, "covarep-pitch-rd", run)
 
 # %% [markdown]
-# **Glottal closures** (SEDREAMS) are the instants at which the flow stops falling. The estimates
-# come about one sample late. Those of the first and the last 50 ms are dropped, since no pitch
-# frame covers them.
+# **Glottal closures** (SEDREAMS) are the instants at which the vocal folds shut and the flow stops
+# falling. Those of the first and the last 50 ms are dropped, since no pitch frame covers them. The
+# rest come about one sample late:
 
 # %%
 closures = stages.gci  # (f,) samples
@@ -167,8 +167,8 @@ print(
 )
 
 # %% [markdown]
-# **Inverse filtering** (IAIF) removes the vocal tract's filter. What remains should be the glottal
-# source: the solid line should follow the dashed one.
+# **Inverse filtering** (IAIF) removes the formants. What remains should be the slope of the glottal
+# flow: in the lower panel the solid line should follow the dashed one.
 
 # %%
 flow, slope = iaif.glottal_flow(stages.wave, closures, rate)
@@ -190,9 +190,9 @@ _ = plots.save(figure, "covarep-inverse-filtering", run)
 print(f"correlation of the slope found (IAIF) with the true one (LF): {r:.2f}")
 
 # %% [markdown]
-# **NAQ, QOQ and H1-H2** describe that pulse in three ways: its height over its steepest fall, the
-# part of the period it is high, and the first harmonic over the second. All three have true
-# values in the LF model: integrals of the pulse and its Fourier coefficients.
+# **NAQ, QOQ and H1-H2** describe the pulse in three ways: its height over its steepest fall (per
+# period), the part of the period in which it is above half its height, and the first harmonic over
+# the second. All three follow from the LF model, so their true values are known.
 
 
 # %%
@@ -209,9 +209,9 @@ grid = np.linspace(0.5, 2.3, 19)
 truth = pd.DataFrame([of_the_pulse(r) for r in grid], grid, ["NAQ", "QOQ", "H1H2"])
 
 # %% [markdown]
-# QOQ and H1-H2 lie near the truth. NAQ does so only for pressed voices and drops in the middle. Its
-# denominator is the single steepest sample, so any remainder of formants or noise counts as
-# steepness.
+# QOQ and H1-H2 lie near the truth in the figure. NAQ does so for pressed voices and drops in the
+# middle, which its median hides. Our explanation, not tested: it divides by the single steepest
+# sample, so any remainder of formants or noise counts as steepness.
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(10, 3))
@@ -231,8 +231,8 @@ print("median distance from the LF model:", {name: round(float(d), 3) for name, 
 
 # %% [markdown]
 # **PSP, MDQ and peakSlope** have no true value, but a known direction. The more relaxed the voice,
-# the steeper its spectrum falls (PSP up, peakSlope down). Its wavelet maxima also spread out around
-# the closure (MDQ up). The rank correlations with Rd are printed below.
+# the steeper its spectrum falls (PSP up, peakSlope down). The maxima of its wavelet transform also
+# spread out around the closure (MDQ up). The rank correlations with Rd are printed.
 
 # %%
 directions = inner[["PSP", "MDQ", "peakSlope"]].corrwith(
@@ -252,9 +252,10 @@ _ = plots.save(figure, "covarep-directions", run)
 assert directions["PSP"] > 0.8 and directions["MDQ"] > 0.6 and directions["peakSlope"] < -0.6
 
 # %% [markdown]
-# **MCEP** is the cepstrum, on a mel axis, of the true envelope: the smooth curve through the
-# harmonics' peaks. The figure compares it with the curve that the voice was made with, pulse times
-# formants. Above 3 kHz noise fills the gaps between harmonics and lifts the envelope.
+# **MCEP** is the cepstrum (Fourier coefficients of the log spectrum), on a mel axis (perceived
+# pitch), of the "true envelope": a smooth curve through the harmonics' peaks. The figure compares
+# it with the curve that the voice was made with, pulse times formants, at equal median level. The
+# distance is for the first 25 harmonics; above them noise lifts the envelope.
 
 # %%
 frame = sinusoids.harmonic_analysis(stages.wave, np.array([24000]), np.array([130.0]), rate)
@@ -283,9 +284,9 @@ print(f"Mean distance at 25 harmonics: {distance:.2f} (ln amplitude).")
 
 # %% [markdown]
 # **HMPDM and HMPDD** are the mean and the deviation of the harmonics' phase differences. Breath
-# noise scatters the phases, so HMPDD_0 rises with the noise. MDQ rises too, and the confidence of
-# Rd falls. Beyond the last harmonic the original draws phases at random. Ours come from a seed;
-# they affect HMPDM_24 and, slightly, HMPDD.
+# noise scatters the phases, so HMPDD_0 rises with the noise. MDQ rises too, and Rd's confidence
+# (`Rd_conf`) falls. Beyond the last harmonic the original draws phases at random. Ours come from a
+# seed; the table below shows that HMPDM_24 and, slightly, HMPDD depend on them.
 
 # %%
 noises = [0.01, 0.03, 0.1, 0.3]
@@ -322,10 +323,10 @@ print(f"HMPDD_0 rises with the noise, from {rise.iloc[0]:.2f} to {rise.iloc[-1]:
 # We compare with the original's own output on 17 recordings (CMU ARCTIC and EmoDB, 16 to 32 kHz).
 # The table has the median and the 95 % point (p95) of the difference, in standard deviations, and
 # the correlation r. Two groups of columns give a scale: the original run again, and the original on
-# the recording delayed by one sample. HMPDM_24 and HMPDD differ because the original's random
-# phases are not seeded. VUV is equal in every row, and creak is 0 in both (it needs a commercial
-# MATLAB toolbox). The table is what `python -m mmlib.covarep --agreement FOLDER` prints for a
-# folder of `.wav` files with the original's `.csv` beside each.
+# the recording delayed by one sample. HMPDM_24 and HMPDD differ no more than the original does from
+# itself, whose random phases are not seeded. [Some rows](book/covarep.md) are left out. The table
+# is printed by `python -m mmlib.covarep --agreement FOLDER`, for `.wav` files with the original's
+# `.csv` beside each.
 #
 # | feature | ours: median | p95 | r | again: median | r | one sample later: median | p95 | r |
 # |---|---|---|---|---|---|---|---|---|
@@ -359,12 +360,12 @@ assert again.to_numpy().tobytes() == table.to_numpy().tobytes(), "the same bits 
 assert tuple(table) == FEATURES and np.isfinite(table.to_numpy()).all()
 
 # %% [markdown]
-# **Waves for the embedded corpus.** Its audio columns are drawn from each utterance's evidence,
-# without any wave. `spoken` synthesises a wave for a few utterances: pitch, voicing, glottal shape
-# and loudness follow the utterance's own frames (our choice: 0.1 s of speech a frame). All 74
-# columns are then measured from the wave, as for a recording. The table has six utterances with a
-# clear voice, from the lowest to the highest evidence. The measured means must agree with the
-# corpus' own and must follow the evidence.
+# **Waves for the embedded corpus.** Its audio columns are drawn from each utterance's evidence (the
+# sentiment that the voice shows, [01](01_features.ipynb)), without any wave. `spoken` synthesises a
+# wave for a few utterances: pitch, voicing, glottal shape and loudness follow the utterance's own
+# frames (our choice: 0.1 s of speech a frame). All 74 columns are then measured from the wave. A
+# row of the table is an utterance with a clear voice, named by its evidence. The measured means
+# must agree with the corpus' own and follow the evidence.
 
 # %%
 embedded = load("synthetic", seed=seed)
@@ -403,7 +404,7 @@ pairs.round(2)
 
 # %% [markdown]
 # Averaged over valid rows ([`01b_text`](01b_text.ipynb)), the measured frames equal
-# `utterance_means` of the same wave, which is what CMU's files hold.
+# `utterance_means` of the same wave, the plain means that CMU took, too (asserted).
 
 # %%
 wave = speak(embedded.sequences["audio"], rows[0]).wave
@@ -415,11 +416,10 @@ assert np.allclose(utterance_means(extract(wave, rate), 0, len(wave) / rate), po
 #
 # ## 2 · A whole recording: sound, words and face on one time axis
 #
-# The features of the corpora were made from recordings, and `mmlib.recordings` makes them from any
-# clip. It decodes the sound to 16 kHz, cuts the transcript into utterances, computes COVAREP for
-# each, and averages frames over intervals of time. If you give no clip of yours (parameters), the
-# project makes one. There the synthetic voice speaks sentences of the embedded corpus, with word
-# times and a face export.
+# `mmlib.recordings` makes the features from any clip. It decodes the sound to 16 kHz, cuts the
+# transcript into utterances, computes COVAREP for each, and averages frames over intervals of time.
+# If you give no clip of yours (parameters), the project makes one: the synthetic voice speaks
+# sentences of the embedded corpus, with word times and a face export.
 
 # %%
 made = demo.record(tempfile.mkdtemp(), seed=seed) if not clip else None
@@ -507,9 +507,9 @@ figure = timelines.recording(
 _ = plots.save(figure, "01c_recording", run)
 
 # %% [markdown]
-# The figure shows all tracks on one time axis. `recordings.build` does every step at once, as
-# `python -m mmlib.recordings` does for one clip or a folder of clips. It returns one mean for each
-# utterance and counts what it had to mask. Notebook 09 puts a trained model on top.
+# The figure has all tracks on one time axis. In our clip, the measured pitch lies on the truth but
+# for a few spikes. `recordings.build` (or `python -m mmlib.recordings`) does every step at once. It
+# returns one mean for each utterance and counts what it masked.
 
 # %%
 whole = recordings.build(*files[:2], files[2] or None)

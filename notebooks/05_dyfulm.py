@@ -18,20 +18,17 @@
 # ![DyFuLM: two encoders, mixed layers, a gate, three heads](../figures/models/dyfulm.svg)
 #
 # It takes about a minute on a laptop's CPU with embedded hotel reviews and frozen encoders. The
-# paper is *DyFuLM: An Advanced Multimodal Framework for Sentiment Analysis* (arXiv 2512.01410; text
-# only, in spite of its title). DyFuLM joins two encoders, each with a learned mixture of its
-# layers, by a gate. Two of its three heads guide the third. The claim is that it beats simpler
-# models on hotel reviews. The paper's accuracy is 82.64 % for three classes and 68.48 % for five;
-# its intensity has MAE .0674, MSE .0082 and R2 .6903.
+# paper is *DyFuLM: An Advanced Multimodal Framework for Sentiment Analysis* ([arXiv
+# 2512.01410](https://arxiv.org/abs/2512.01410); text only, in spite of its title). DyFuLM reads a
+# review with two encoders, mixes the layers of each, and joins the two by a gate. Two of its three
+# heads guide the third. The paper's accuracy on hotel reviews is 82.64 % for three classes and
+# 68.48 % for five; its intensity has MAE .0674, MSE .0082 and R2 .6903.
 #
-# We worked from its abstract and from summaries. These do not say which reviews were used, nor what
-# the guidance, the dynamic loss and the hyper-parameters are. **Our reading** of these is marked,
-# and each choice is a switch. Before this: [`01_features`](01_features.ipynb). After it:
-# [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb), which measures the effects of modules, losses
-# and encoders.
-#
-# Paper: [arXiv 2512.01410](https://arxiv.org/abs/2512.01410)
-# · before: [04_daf_interpretability](04_daf_interpretability.ipynb)
+# We worked from its abstract and from summaries. These do not say which reviews were used, how the
+# labels were made, nor what the guidance, the dynamic loss and the hyper-parameters are. **Our
+# reading** of these is marked. Before this: [`01_features`](01_features.ipynb),
+# [`04`](04_daf_interpretability.ipynb). After it:
+# [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb).
 #
 # **Contents**
 #
@@ -91,10 +88,11 @@ _ = plots.save(architecture.dyfulm(), "dyfulm", "models", "svg")  # the picture 
 #
 # ## 1 · Reviews and their three labels
 #
-# Axis letters: `s` stack member (seed), `b` batch, `t` token or position, `l` layer, `d` feature,
-# `h` hidden; `n` counts reviews. The embedded reviews are generated from a grammar: several
-# sentences on aspects of a hotel, often of mixed sentiment, whose overall label is known. Groups
-# are hotels, and no hotel is in two splits.
+# Axis letters: `s` stack member (seed), `b` batch, `t` token or position, `l` layer (0: the
+# embeddings), `d` feature, `h` hidden unit; `n` counts reviews. The embedded reviews come from a
+# grammar: sentences on aspects of a hotel, often of mixed sentiment, whose overall label is known.
+# No hotel is in two splits. **Our reading**: the label gives all three targets, `coarse` (0 to 2),
+# `fine` (0 to 4) and `intensity` (0 to 1), each from negative to positive.
 
 # %%
 own = columns(text=text_column, label=label_column, group=group_column, classes=classes)
@@ -115,10 +113,10 @@ if dataset == "synthetic_reviews":
 #
 # $$\sigma = \sqrt{.0082 / (1 - .6903)} = .163$$
 #
-# The table has the standard deviation of each target that these data allow: the label itself (stars
-# from 0 to 1), or VADER's lexicon score of the whole text or as the mean over its sentences. It
-# also has the error of a constant, since a target that hardly varies gives any model a small MAE.
-# `sd_to_paper` is the ratio to the paper's value; 1 would fit.
+# The table has three candidates: the label (stars, from 0 to 1), and the score of VADER's list of
+# sentiment words, for the whole text (`lexicon`) or as the mean over its sentences. `mae` and `mse`
+# are a constant's: a target that hardly varies gives any model a small error. `sd_to_paper` is `sd`
+# divided by .163; 1 would fit.
 
 # %%
 assert abs(PAPER_SD - 0.163) < 5e-4
@@ -133,8 +131,7 @@ print("nearest to the paper's:", ", ".join(nearest))
 wide.round(3)
 
 # %% [markdown]
-# This is the same table for all of `load("hotel")`: 40,000 reviews, 8,000 for each star. "Natural
-# shares" weights them by the shares that stars have in their source:
+# For real reviews (`hotel`, 8,000 a star; "natural shares": as often as in the source):
 #
 # | intensity | sd | sd, natural shares | MAE of a constant | natural shares |
 # |---|---|---|---|---|
@@ -142,9 +139,9 @@ wide.round(3)
 # | `lexicon` | .338 | .206 | .240 | .090 |
 # | `lexicon_sentences` | .140 | .120 | .111 | .092 |
 #
-# **So the paper's intensity is probably not the stars.** Its .163 is nearest to the mean lexicon
-# score of sentences (.140 as drawn), then to that of whole texts (.206 under natural shares). A
-# constant has an MAE of .11 and .09 on these targets; the paper reports .067.
+# **So the paper's intensity is probably not the stars**, if its reviews are like these. Its .163 is
+# nearest to the mean lexicon score of sentences (.140 as drawn), then to that of whole texts (.206
+# under natural shares). A constant has an MAE of .11 and .09 on them; the paper reports .067.
 
 # %% [markdown]
 # <a id="2--two-encoders-and-how-far-they-are-apart"></a>
@@ -153,8 +150,8 @@ wide.round(3)
 #
 # A gate can help only if its two encoders differ. Offline, the second is a small DeBERTa-v2 whose
 # tokenizer and weights are learned here from the training text (by guessing masked words, under a
-# minute, cached). **CKA** is 1 for states that are equal up to rotation and scale. The **distance**
-# of the states, as a share of their length, is defined only if both have the same width.
+# minute, cached). **CKA** is 1 for states equal up to rotation and scale, and 0 for unrelated ones.
+# The **distance**, as a share of the states' length, needs equal widths; it is `nan` otherwise.
 
 # %%
 words = [corpus.text[i] for i in rows["train"]]
@@ -175,11 +172,11 @@ if apart.cka > 0.95:
 assert dataset != "synthetic_reviews" or encoder_b != "small" or apart.cka < 0.95
 
 # %% [markdown]
-# **The pair of the real runs.** There the second encoder is `carried`: MiniLM's weights in the
-# architecture of DeBERTa-v2. At the start it computes the same function as MiniLM, but its
-# attention can learn to depend on how far two words are apart. It is first trained separately, on
-# other text, so that the two encoders differ. **Check: the same states at the start, and a gradient
-# on the relative positions.**
+# **The pair of the runs `hotel` and `hotel-frozen`.** Their second encoder is `carried`: MiniLM's
+# weights in the architecture of DeBERTa-v2. At the start it computes what MiniLM does, but its
+# attention can learn to depend on how far two words are apart. So that the two differ, it is first
+# trained alone on the labelled film reviews of SST-5. **Check: the same states at the start, and a
+# gradient on the relative positions.**
 
 # %%
 if encoder_a == "minilm":
@@ -194,10 +191,10 @@ if encoder_a == "minilm":
     print(f"{len(bert)} tokens: equal to 1e-4; the relative positions receive gradient")
 
 # %% [markdown]
-# **Aligning the tokens.** The gate mixes two states at the same place of the text, so both encoders
-# need a state there. RoBERTa and DeBERTa split a text alike; our pair does not.
-# `mmlib.finetune.alignment` takes tokens where both split alike and whole words elsewhere, by the
-# characters they come from.
+# **Aligning the tokens.** Where encoders are fine-tuned, the gate mixes two states at the same
+# place of the text. RoBERTa and DeBERTa split a text alike; our pair does not.
+# `mmlib.finetune.alignment` takes tokens where both split alike and whole words elsewhere, by their
+# characters. (The frozen encoders below need no alignment: they give one mean a review.)
 
 # %%
 example = "the staff weren't rude, but the wi-fi was unusable 😡 (see https://example.org)"
@@ -222,11 +219,12 @@ for reading, owner in ((a, places.a), (b, places.b)):
 #   \alpha^{(l)} = \frac{\exp(w \cdot u^{(l)})}{\sum_k \exp(w \cdot u^{(k)})}, \qquad
 #   H_\text{fused} = \sum_l \alpha^{(l)} H^{(l)}$$
 #
-# The layers' states, brought to one width, are read by a BiLSTM as if they were a sequence; each
-# gets a score, and the softmax of the scores mixes them. Ours: the score $w \cdot u^{(l)}$ and its
-# softmax, one $\alpha$ an utterance (`scope` "utterance"), a BiLSTM of a quarter of the width, and
-# utterance means as states in this notebook, where the encoders are frozen ($t = 1$). $h_A$ and
-# $c_B$ are the $H_\text{fused}$ of the two encoders. One model ($s = 1$), redone by hand:
+# A BiLSTM reads the layers' states (projected to one width) as a sequence; a softmax over layers
+# gives the weights $\alpha$. $h_A$ and $c_B$ are the $H_\text{fused}$ of encoders A and B. **Our
+# reading**: the score is $w \cdot u^{(l)}$, so each review has its own $\alpha$; layer 0 counts;
+# the BiLSTM has a quarter of that width. (`static_layers` in [06](06_dyfulm_ablations.ipynb) has
+# one for all.) Here $t=1$, the mean over tokens. By hand, one untrained model ($s=1$) mixes them
+# almost evenly:
 
 # %%
 layers, dims = zip(*sizes.values(), strict=True)
@@ -259,9 +257,9 @@ alpha_a[0].detach().numpy().round(2)
 #
 # $$g = \mathrm{sigmoid}(W [h_A; c_B] + b), \qquad h = g \odot h_A + (1 - g) \odot c_B$$
 #
-# with a learned matrix $W$ and bias $b$: a value in (0, 1) for each hidden unit and position, 1
-# takes encoder A, 0 encoder B. **Check: where both encoders agree, their state passes unchanged**,
-# whatever the gate.
+# $W$ and $b$ are learned. Each hidden unit of each position has a gate in (0, 1): 1 takes encoder
+# A, 0 encoder B. **Check: where both encoders agree, their state passes unchanged**, whatever the
+# gate. Printed are the mean of the untrained gate and its shape.
 
 # %%
 g = torch.sigmoid(model.gate(torch.cat([h_A, c_B], dim=-1)))  # (s, b, h)
@@ -281,10 +279,10 @@ round(g.mean().item(), 2), tuple(g.shape)
 # $$y_c = f_\text{coarse}(h), \quad y_i = f_\text{intensity}(h), \quad
 #   h' = h \odot \mathrm{Guidance}(y_c, y_i), \quad y_f = f_\text{fine}(h')$$
 #
-# The heads are affine, the intensity's with a sigmoid. What we worked from names no guidance. Ours:
-# $2\,\mathrm{sigmoid}(V[\mathrm{softmax}(y_c); y_i] + v)$, a factor in (0, 2) for each unit, with
-# $V = v = 0$ at the start. **Check: at the start the guidance changes nothing**, so any later
-# effect is learned.
+# What we worked from does not define these functions. **Our reading**: the heads are affine, the
+# intensity's with a sigmoid. The guidance is $2\,\mathrm{sigmoid}(V[\mathrm{softmax}(y_c);y_i]+v)$,
+# a factor in (0, 2) for each unit, with $V = v = 0$ at the start. **Check: at the start the
+# guidance changes nothing**, so any later effect is learned.
 
 # %%
 assert torch.equal(out.guidance, torch.ones_like(h))
@@ -293,8 +291,7 @@ assert torch.allclose(out.coarse, model.coarse(h), atol=1e-6)
 [tuple(part.shape) for part in (out.coarse, out.intensity, out.fine)]
 
 # %% [markdown]
-# **Check: with other values, it is the equation.** With $V$ and $v$ drawn at random, the factor and
-# the fine head's output equal those of the formula.
+# **Check: with $V$ and $v$ drawn at random**, factor and fine head are those of the equation.
 
 # %%
 draw = torch.Generator().manual_seed(0)
@@ -315,10 +312,10 @@ tuple(round(value, 2) for value in (guidance.min().item(), guidance.max().item()
 #
 # ## 6 · The dynamic loss
 #
-# The loss has two cross-entropies and a squared error, of quite different size. A "dynamic" loss
-# can mean several things. Our default is **uncertainty** weighting (Kendall et al. 2018), which
-# learns a log variance $\eta_k$ of each task $k$ (coarse, fine, intensity) with the other
-# parameters. `dwa` (dynamic weight average, Liu et al. 2019) is a switch:
+# The loss has two cross-entropies and a squared error, of quite different size (printed below).
+# What we worked from has no formula for its "dynamic" loss. **Our reading** is **uncertainty**
+# weighting (Kendall et al. 2018): it learns a log variance $\eta_k$ of each task $k$ (coarse, fine,
+# intensity). `dwa` (dynamic weight average, Liu et al. 2019) can be chosen instead.
 #
 # $$\mathcal L = \sum_{k \in \{c, f\}} \Big( e^{-\eta_k} \mathcal L_k + \tfrac{\eta_k}{2} \Big)
 #             + \tfrac12 e^{-\eta_i} \mathcal L_i + \tfrac{\eta_i}{2}$$
@@ -343,11 +340,11 @@ dict(zip(losses.TASKS, L[0].tolist(), strict=True))
 #
 # ## 7 · Training
 #
-# All seeds train at once, as in notebook 02, each with random streams of its own. We use AdamW, and
-# dropout of columns and of the fused state. Early stopping uses the three validation losses, each
-# divided by the best constant's. The test split is read once, here, after training. All settings
-# are ours; an empty `shape` means width 64 and all modules on. `python -m mmlib.dyfulm.tune` finds
-# learning rate, weight decay and dropout for a data set and its encoders, if it was run:
+# All seeds train at once, as in notebook 02. We use AdamW, and dropout of features and of the fused
+# state. Early stopping uses the mean of the three validation losses, each divided by the best
+# constant's. The test split is read once, after training. All settings are ours; an empty `shape`
+# means width 64 and all modules on. A line before them says if they are defaults, not tuned to this
+# data set and its encoders:
 
 # %%
 settings = tune.settings(dataset, encoder_a, encoder_b)
@@ -375,9 +372,10 @@ print("lines: median over seeds; bands: their range")
 print("lowest loss, best constant = 1:", dict(zip(losses.TASKS, lowest.tolist(), strict=True)))
 
 # %% [markdown]
-# DyFuLM is compared with what one would try first. These are linear models of the frozen states of
-# both encoders (`logistic`), a bag of words (`tfidf`), both with a penalty chosen on validation,
-# and the best constant. Where DyFuLM loses to one of them, its modules do not pay off.
+# DyFuLM is compared with what one would try first: linear models of both encoders' frozen states
+# (`logistic`), a bag of words (`tfidf`) and the best constant. The penalty of the first two is
+# always chosen on validation; DyFuLM is not always tuned. There are no intervals here, so small
+# differences may be chance: [06](06_dyfulm_ablations.ipynb) tests them.
 
 # %%
 bag = bag_of_words.learn(corpus, goal).predict(corpus.take(rows["test"]))
@@ -406,10 +404,10 @@ if dataset == "synthetic_reviews":
 #
 # ## Paper and this run
 #
-# The interval is for other hotels and other seeds. What we worked from does not name the reviews,
-# so another corpus is another experiment. The errors of two intensities can be compared only if
-# their standard deviations are alike. Where a corpus is balanced by design, as `hotel` is, scores
-# under the source's natural shares of stars are stored too (`_natural`).
+# The interval is for other hotels and other seeds. The paper's reviews are unknown, so another
+# corpus is another experiment. Errors of two intensities compare only if their standard deviations
+# are alike. For `hotel`, balanced by design, scores under natural shares are stored too
+# (`_natural`).
 
 # %%
 place = dict(notebook="05_dyfulm", dataset=corpus.name, split="test", variant="full")
@@ -454,9 +452,9 @@ print(f"{len(new)} rows; {report.truncated} of {report.texts} texts cut at {max_
 # **Real reviews, encoders fine-tuned.** The stored run on hotel reviews has 31,053 to train on and
 # 5,531 of other hotels to test on. Its encoders are MiniLM and `carried`, trained for one epoch
 # with 384 tokens (commands: [fine-tuning](book/finetuning.md)). Accuracies are balanced over stars,
-# or under their natural shares. DyFuLM is compared with itself without any of its modules (`none`),
-# with encoder A alone (`single_a`), and with a bag of words. The last table has DyFuLM's gain over
-# each, paired by seed and review.
+# or under their natural shares. The last table has DyFuLM minus each other model, paired by seed
+# and review: above 0 is better for an accuracy, below 0 for an error. Its p-values hold the seeds
+# fixed, so they are too small for 3 to 5 seeds.
 
 # %%
 if "hotel" in results.runs():
@@ -476,12 +474,14 @@ if "hotel" in results.runs():
     print(plots.labelled(gains_by.round(3)).to_string())
 
 # %% [markdown]
-# **A larger second encoder**, both frozen. In `sst5` (20 seeds) the second encoder is a small one
-# made from the sentences. In `sst5-mpnet` (20 seeds) and `hotel-mpnet` (10 seeds, 14,000 reviews to
-# learn from) it is MPNet; the commands are in `papermill_runs/params`. On SST-5 MPNet brings more
-# than any module of notebook 06. But the fine accuracy of a logistic regression of the same states
-# (`logistic`) lies inside DyFuLM's interval in both runs, so no gain by DyFuLM's modules can be
-# seen. The run `sst5` was made before that baseline existed.
+# **So the gain is over the bag of words.** Without modules only the error is worse; with encoder A
+# alone no difference can be told.
+#
+# **A larger second encoder**, both frozen. Tables, in order: `sst5` (20 seeds; B made from the
+# sentences; default settings, no logistic regression), `sst5-mpnet` (20 seeds) and `hotel-mpnet`
+# (10 seeds, 14,000 reviews to learn from), where B is MPNet and settings are tuned. In both MPNet
+# runs the fine accuracy of logistic regression lies inside DyFuLM's interval. So no gain by its
+# modules is visible; the two were not compared review by review.
 
 # %%
 for name in ("sst5", "sst5-mpnet", "hotel-mpnet"):
@@ -520,7 +520,7 @@ if "hotel" in results.runs():
 # frozen here, and `python -m mmlib.finetune CONFIG.yaml` trains them. Its reviews, labels,
 # guidance, dynamic loss and hyper-parameters are not in what we worked from; ours are stated above.
 #
-# Next: [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb) switches the modules off one by one.
+# Next: [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb) switches the modules off.
 
 # %% [markdown]
 # <a id="exercises"></a>

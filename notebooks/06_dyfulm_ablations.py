@@ -18,9 +18,9 @@
 # ![Differences of the full model and each variant on hotel
 # reviews](../figures/hotel-frozen/06_gaps.png)
 #
-# It takes under a minute on a CPU with embedded reviews and frozen encoders. The paper's abstract
-# and a summary of it assign the same losses of accuracy (in points, coarse / fine) to different
-# modules:
+# It takes under a minute on a CPU with embedded reviews and frozen encoders. We worked from the
+# [paper's](https://arxiv.org/abs/2512.01410) abstract and a summary. They assign the same losses of
+# accuracy (in points, coarse / fine) to different modules:
 #
 # | points lost | by the abstract | by the summary |
 # |---|---|---|
@@ -30,13 +30,12 @@
 # | .73 | - | no gate |
 #
 # The ledger of [`08_results`](08_results.ipynb) has a line for each reading. With 5,000 test
-# reviews the 95 % interval of one accuracy is about ±1 point, and wider if reviews of one hotel are
-# alike. So only *paired* tests over seeds and reviews can tell such rows apart.
+# reviews the 95 % interval of an accuracy of .83 is $\pm 1.96 \sqrt{.83 \cdot .17 / 5000} = \pm
+# .010$, and wider if reviews of one hotel are alike. So only *paired* tests over seeds and reviews
+# can tell such rows apart.
 #
-# Before this: [`05_dyfulm`](05_dyfulm.ipynb). After it:
-# [`07_dyfulm_interpretability`](07_dyfulm_interpretability.ipynb).
-#
-# Paper: [arXiv 2512.01410](https://arxiv.org/abs/2512.01410)
+# Before this: [`05_dyfulm`](05_dyfulm.ipynb), which explains the modules, CKA and distance. After
+# it: [`07_dyfulm_interpretability`](07_dyfulm_interpretability.ipynb).
 #
 # **Contents**
 #
@@ -114,10 +113,9 @@ print(
 # The first six are the paper's rows and those of its summary; the others are ours. With
 # `no_fusion`, layer fusion and gate are each tested on and off (a 2 x 2 design).
 #
-# The full model alone is tuned (`python -m mmlib.dyfulm.tune`, 12 candidates on folds of train +
-# validation), if a row is printed below; all variants inherit its settings. So a difference comes
-# from a module and not from a learning rate. This favours the full model; we have not measured by
-# how much.
+# All variants have the full model's settings, so a difference comes from a module and not from a
+# learning rate. They are defaults, unless tuned for the full model (`python -m mmlib.dyfulm.tune`),
+# which favours it; the next line says which. The frozen runs of section 5 used defaults.
 
 # %%
 base = tune.settings(dataset, encoder_a, encoder_b)
@@ -156,9 +154,9 @@ SINGLE = {f"single_{name}": changed(shape={"gate": name}) for name in "ab"}
 pd.Series({name: plots.label(name) for name in VARIANTS | SINGLE}, name="in tables and figures")
 
 # %% [markdown]
-# All seeds of a variant train together. Seed 3 of two variants sees the same order of reviews, so
-# their results can be paired. Start values come from one stream of random numbers; they are the
-# same up to the first part that one variant lacks.
+# All seeds of a variant train together. The same seed sees the same order of reviews in every
+# variant, so results can be paired. Its start values agree up to the first part that a variant
+# lacks. Logistic regression and the bag of words choose their penalty on validation.
 
 # %%
 fits = {
@@ -192,10 +190,10 @@ if dataset == "synthetic_reviews":
 #
 # ## 2 · Paired tests
 #
-# We test full model minus variant, seed by seed and hotel by hotel. The $t$ test holds for other
-# hotels and other seeds (`mmlib.scores.stats`), and Holm's correction covers the whole table. The
-# full model is better where a difference of accuracy is positive, or one of MAE negative. With few
-# hotels or few seeds, only a large difference is told apart.
+# We test full model minus variant, seed by seed and hotel by hotel. The full model is better where
+# an accuracy's difference is positive, or an error's negative. Two models are **told apart** if the
+# interval excludes 0 and p is below .05 after Holm's correction ([why](book/intervals.md)). The $t$
+# test holds for other hotels and seeds; with few, it finds large differences only.
 
 
 # %%
@@ -238,8 +236,8 @@ print(f"{len(sure)} of {len(of_fine)} are told apart from the full model:")
 print(*sure or ["none"], sep="; ")
 
 # %% [markdown]
-# **Layer fusion x gate.** Do the two modules need each other? The table has fine accuracy with each
-# on and off. The interaction is what both together add beyond the sum of their single effects.
+# **Layer fusion x gate.** The interaction is what both add to fine accuracy beyond the sum of their
+# single effects. It has no interval here, so it may be chance.
 
 # %%
 names = {"gate on": ["full", "no_layer_fusion"], "gate off": ["no_gate", "no_fusion"]}
@@ -253,10 +251,10 @@ print(f"interaction of layer fusion and gate: {100 * interaction:+.1f} points")
 square.round(2)
 
 # %% [markdown]
-# **Inherited errors.** The fine head is guided by the coarse one, so a wrong coarse class may
-# mislead it. The first two columns are the share of wrong fine classes where the coarse class is
-# wrong or right. `share` is the part of all wrong fine classes whose coarse class is wrong too. A
-# bag of words has no guidance, so its share comes from the labels alone.
+# **Inherited errors.** The coarse head guides the fine one, so a wrong coarse class may mislead it.
+# The first two columns have the share of wrong fine classes where the coarse class is wrong or
+# right. `share` is the part of all wrong fine classes whose coarse class is wrong too. The other
+# two models have no guidance. Only a larger share in the full model could come from it.
 
 # %%
 compared_errors = {
@@ -273,9 +271,9 @@ print({name: f"{one['share']:.0%}" for name, one in compared_errors.items()})
 #
 # ## 3 · What the parts cost
 #
-# What we worked from reports neither parameters nor time. The table has fusion and heads alone, at
-# the widths of these encoders. Activations are what training keeps in memory for 32 reviews.
-# (`price` also has milliseconds, which differ between machines and runs.)
+# What we worked from reports neither parameters nor time. The table has fusion and heads alone,
+# without encoders. Activations are what training keeps in memory for 32 reviews. (`price` also has
+# milliseconds, which differ between machines and runs.)
 
 # %%
 layers, dims = zip(a, b, strict=True)
@@ -358,12 +356,12 @@ print(f"{len(new)} rows, {len(tests)} paired tests")
 #
 # ## 5 · The same at full size
 #
-# The tables have the differences of the stored runs, full model minus variant, that are told apart.
-# `sst5` (20 seeds) and `hotel-frozen` (10 seeds, 31,053 reviews to train on) have frozen encoders.
-# `hotel` and `scope` have both encoders fine-tuned. `hotel` compares with one encoder (`single_a`),
-# with all modules off (3 seeds) and with a bag of words (5 seeds). `scope` compares one $\alpha$ a
-# review with one a token (3,000 reviews, 3 seeds). Commands and intervals:
-# [`08b_tables`](08b_tables.ipynb).
+# The tables have the differences (full model minus variant) that are told apart; other fields are
+# empty. Encoders are frozen in `sst5` (20 seeds) and `hotel-frozen` (10 seeds, 31,053 reviews to
+# train on), fine-tuned in `hotel` (5 seeds; 3 without modules) and `scope`. `scope` (3,000 reviews,
+# 3 seeds) compares one $\alpha$ a review with one a token, and with a bag of words. These p-values
+# hold the seeds fixed, so they are too small where seeds are few ([how](book/finetuning.md)).
+# Intervals: [`08b_tables`](08b_tables.ipynb).
 
 # %%
 for name in ("sst5", "hotel-frozen", "hotel", "scope"):
@@ -377,8 +375,9 @@ for name in ("sst5", "hotel-frozen", "hotel", "scope"):
             print(plots.labelled(wide).to_string())
 
 # %% [markdown]
-# With frozen encoders on hotel reviews the bag of words is better than the full model; fine-tuned,
-# the full model is better.
+# **Frozen, layer fusion is the only single module that changes an accuracy that we can tell
+# apart.** One mix for all reviews cannot be told from it. On hotel reviews the bag of words is
+# better than the frozen, untuned full model; fine-tuned, the full model is better.
 
 # %%
 for name, winner in (("hotel-frozen", "tfidf"), ("hotel", "dyfulm")):
@@ -418,8 +417,7 @@ print(f"No metric tells these apart from the full model: {'; '.join(left) or 'no
 # %% [markdown]
 # **What differs from the paper, and why.** We use frozen encoders, pooled states and another
 # corpus; the ledger marks the pair of encoders of each row. `python -m mmlib.finetune` trains the
-# same variants with the encoders (`layer_fusion`, `gate`, `guidance` and `weighting` of its
-# configuration). On a CPU that takes hours.
+# same variants together with the encoders; on a CPU that takes hours.
 #
 # Next: [`07_dyfulm_interpretability`](07_dyfulm_interpretability.ipynb) looks at what gate, layers
 # and guidance learned.
