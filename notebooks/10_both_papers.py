@@ -553,6 +553,7 @@ _ = plots.save(figure, "10_robustness", run)
 
 # %%
 worst = {name: line[-1] for name, line in curves.items()}
+print("what that adds:", {plots.label(name): round(float(v), 2) for name, v in rise.items()})
 
 # %%
 print(
@@ -690,6 +691,7 @@ RIVALS = {
     "text_deep": "text alone by DAF's loss",
     "both:strangers": "strangers' voices",
     "late": "late fusion",
+    "daf": "DAF",
 }
 
 # %%
@@ -707,6 +709,10 @@ if "both-mosi" in stored:
     told = stored["both-mosi"].query("a == 'both' and metric in ('mae', 'acc_fine')")
     told = told.set_index("b")["better"]
     assert (told.loc[["dyfulm", "both:strangers"]] == "").all()
+if "both-synthetic" in stored:
+    told = stored["both-synthetic"].query("a == 'both' and metric == 'mae'")
+    told = told.set_index("b")["better"]
+    assert told["dyfulm"] == "both" and told["daf"] == "daf"
 
 # %% [markdown]
 # **On CMU-MOSI the answer is no, as far as 20 seeds and 685 utterances can tell.** The joint model
