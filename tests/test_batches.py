@@ -63,6 +63,13 @@ def test_points_have_their_own_folders_and_are_kept_while_up_to_date(project, wo
     assert again[1]["session"] != first[1]["session"] and again[2] == first[2]
 
 
+def test_kernels_do_not_give_freed_memory_back_at_once_as_dasks_workers_do(small):
+    small.notebook("02_a", PARAMETERS, "import os; print(os.environ.get('MALLOC_TRIM_THRESHOLD_'))")
+    small.grid("g", "notebooks: 02_a\ncross: {x: [1]}")
+    assert main(["g", "--workers", "1"]) == 0
+    assert small.printed("g", small.folders("g")[0]).strip() == "None"
+
+
 def test_a_failure_keeps_its_notebook_and_the_others_go_on(project, workers, capsys):
     project.grid("g", "notebooks: 02_a\ncross: {x: [3, 2]}")
     assert main(["g", "--retry", "1", *workers]) == 1

@@ -23,6 +23,9 @@ from mmlib.files import child_environment, kill_processes, reason_of
 QUIET = "--log-level=CRITICAL"  # hides warnings about its sockets and shutdown
 POLL = 1.0  # seconds between checks of a kernel's time and memory
 MARK = "MMLIB_KERNEL"  # environment variable of a kernel and of all its child processes
+# Dask has its workers return freed memory at once. A kernel that trains would then spend a third of
+# its time on getting the same memory again.
+TRIM, EAGER = "MALLOC_TRIM_THRESHOLD_", "65536"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -62,7 +65,10 @@ def _manager(watch: Watch, environment: Mapping[str, str]) -> type[AsyncKernelMa
             return [*command, self.connection_file, *(extra_arguments or [])]
 
         async def start_kernel(self, **options: object) -> None:
-            await super().start_kernel(env=child_environment(environment), **options)
+            child = child_environment(environment)
+            if child.get(TRIM) == EAGER:
+                del child[TRIM]
+            await super().start_kernel(env=child, **options)
             watch.pid = self.provisioner.pid
 
     return Manager
