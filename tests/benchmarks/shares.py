@@ -5,8 +5,14 @@ MiniLM), in turn with one seed. Times are `time.process_time`, which other progr
 Each operator of torch is timed where it is dispatched, forward and backward; NumPy's random bytes
 are timed apart. The rest of an untimed run is Python, autograd and torch's administration. It is
 below 0 if timing slowed the operators. `covarep.py` measures the stages of COVAREP.
+
+The last line is about memory. Dask sets MALLOC_TRIM_THRESHOLD_ for its workers; `mmlib.batch` takes
+it from its kernels. The stack learns in processes with and without it, in turn.
 """
 
+import os
+import subprocess
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -66,10 +72,20 @@ def shares(run: Callable[[], object]) -> dict[str, float]:
     return found | {REST: 1 - sum(found.values())}
 
 
+def in_a_process(trim: dict[str, str]) -> float:
+    """Seconds of the stack in a process of its own, with these variables."""
+    command, environment = [sys.executable, __file__, "stack"], {**os.environ, **trim}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
 torch.set_num_threads(1)
 data = features.build(load("synthetic", n=N))
 one, stack = (lambda k=k: train.fit(data, SETTINGS, range(k)) for k in (1, SEEDS))
 one()  # warms up
+if sys.argv[1:] == ["stack"]:
+    print(seconds(stack))
+    sys.exit()
 ratios = sorted(seconds(stack) / seconds(one) for _ in range(ROUNDS))
 rounds = [shares(stack) for _ in range(ROUNDS)]
 print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread")
@@ -77,3 +93,8 @@ print(f"{SEEDS} seeds : one, {median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1
 for kind in (RANDOM, *KINDS, ELSE, REST):
     found = sorted(all_[kind] for all_ in rounds)
     print(f"  {kind:28}{median(found):5.0%} of {SEEDS} ({found[0]:.0%} to {found[-1]:.0%})")
+pairs = [
+    (in_a_process({"MALLOC_TRIM_THRESHOLD_": "65536"}), in_a_process({})) for _ in range(ROUNDS)
+]
+costs = sorted(trimmed / kept for trimmed, kept in pairs)
+print(f"as Dask's workers : as here, {median(costs):.2f} ({costs[0]:.2f} to {costs[-1]:.2f})")
