@@ -209,6 +209,12 @@ frame = pd.DataFrame(rows)
 alone = frame[frame["model"].isin({*known} - {*fusion.RULES} | {"daf"})]
 plots.labelled(results.table(alone, ("mae", "corr", "f1_non0"), ("model", "variant")))
 
+# %%
+errors_of = alone.query("metric == 'mae'").set_index(["model", "variant"])["mean"]
+if len(errors_of) > 1:
+    lowest = errors_of.sort_values()
+    print(f"Lowest error: {plots.of_row(*lowest.index[0])}, {lowest.iloc[0]:.3f}.")
+
 # %% [markdown]
 # **One model for every subset.** A model trained on all modalities can also be *used* without one.
 # On the embedded corpus its error is then close to that of DAF trained on the remaining two, in the
@@ -227,6 +233,13 @@ for m in data.modalities if "daf" in fits else ():
     hidden = interpret.perturb(test, m, "missing")
     masked[f"DAF without {m}"] = error(fits["daf"].predict(hidden).score, test.label).mean()
 pd.Series(masked, name="MAE", dtype=float).round(2)
+
+# %%
+for m in data.modalities if masked and subsets and models == "all" else ():
+    rest = features.variant([other for other in data.modalities if other != m])
+    if ("daf", rest) in errors_of:
+        extra = masked[f"DAF without {m}"] - errors_of["daf", rest]
+        print(f"without {m}: {extra:+.3f} MAE against DAF trained without {m}")
 
 # %% [markdown]
 # <a id="a-modality-of-pure-noise"></a>
@@ -452,7 +465,13 @@ gap = pd.DataFrame(
     {"valid": {name: fit.valid_loss.mean() for name, fit in fits.items()}, "test": honest}
 )
 gap["test - valid"] = gap["test"] - gap["valid"]
-gap.round(3)
+plots.labelled(gap.round(3))
+
+# %%
+widest = gap["test - valid"].dropna()
+if len(widest):
+    name = widest.idxmax()
+    print(f"Largest rise from validation to test: {plots.label(name)}, {widest[name]:+.3f} MAE.")
 
 # %% [markdown]
 # <a id="features-that-leak"></a>
@@ -551,7 +570,12 @@ for name, n in (("one utterance", 1), ("a thousand", 1000)):
     cost[name] = [seconds(model, n) for model in built.values()]
 cost["memory, MB"] = cost["parameters"] * 4 / 1e6
 cost[["one utterance", "a thousand"]] /= cost.loc["mean", ["one utterance", "a thousand"]]
-cost.round(2)
+plots.labelled(cost.round(2))
+
+# %%
+more = cost["parameters"] / cost.loc["mean", "parameters"] - 1
+print(f"DAF has {more['daf']:.1%} more parameters than the plain mean, concatenation", end=" ")
+print(f"{more['concat']:.1%}.")
 
 # %%
 given = dict(
