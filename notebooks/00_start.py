@@ -147,7 +147,7 @@ gate = dyfulm.predict(frozen.states(alone, *pair, scaler=states.scaler)).gate.me
 _ = plots.save(cards.words(read, gate, "lower gate", "higher gate"), "00_gate", run)
 found, true = FINE[said.fine[0, k]], FINE[goal.fine[held[k]]]
 print(f"DyFuLM: {found}; truth: {true}. The words' gates: {gate.min():.2f} to {gate.max():.2f}.")
-print(f"For {(gate > 0.5).sum()} of {n} words the gate is above one half: it prefers encoder A.")
+print(f"For {(gate > 0.5).sum()} of {n} words the gate is above one half: encoder A counts more.")
 
 # %% [markdown]
 # <a id="three-findings-on-real-data"></a>
@@ -171,7 +171,8 @@ def difference(name: str, other: str, metric: str, a: str) -> str:
 # %%
 depth, voice = (difference("mosi", b, "mae", "daf") for b in ("text_deep", "daf:t+shuffled"))
 bag, second = (difference("hotel", b, "acc_fine", "dyfulm") for b in ("tfidf", "single_a"))
-print("1. CMU-MOSI, MiniLM: DAF with words and voice is no better than words alone, equally deep.")
+print("1. CMU-MOSI, MiniLM: DAF with words and voice is not measurably better than words alone,")
+print("   equally deep.")
 print(f"   Error of DAF minus that of words alone: {depth}.")
 print(f"   Error of DAF minus that of DAF with the voices of other utterances: {voice}.")
 

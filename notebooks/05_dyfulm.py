@@ -56,7 +56,7 @@ encoder_b: str = "small"  # the second: small (made here), carried, a hub id or 
 intensity: str = "label"  # label | lexicon | lexicon_sentences: where the intensity comes from
 max_length: int = 128  # tokens; longer texts are cut, and counted
 dtype: str = "float32"  # what the encoders compute in; bfloat16 is faster where there is hardware
-seeds: int = 2  # models trained at once; the stored runs use 20
+seeds: int = 2  # models trained at once; the stored runs use 3 to 20
 run: str = "interactive"  # folder under papermill_runs that receives the rows
 
 # %%
@@ -468,7 +468,8 @@ if "hotel" in results.runs():
         wide = full.pivot(index="model", columns="metric", values="text")
         print(plots.labelled(wide[order[::2]]).to_string())
         print(plots.labelled(wide[order[1::2]]).to_string())
-    print("seeds:", full.groupby("model")["n_seeds"].first().to_dict())
+    n_seeds = full.groupby("model")["n_seeds"].first()
+    print("seeds:", {plots.label(name): n for name, n in n_seeds.items()})
     gains = results.load_comparisons("hotel").query("notebook == 'finetune'")
     gains_by = gains.set_index(["b", "metric"])[["diff", "ci_low", "ci_high", "p_holm"]]
     print(plots.labelled(gains_by.round(3)).to_string())
@@ -488,7 +489,7 @@ for name in ("sst5", "sst5-mpnet", "hotel-mpnet"):
     if name in results.runs():
         rows_of = results.load(name).query("notebook == '05_dyfulm'")
         scored = results.table(rows_of, ["acc_coarse", "acc_fine", "mae"], ("dataset", "model"))
-        print(plots.labelled(scored).to_string())
+        print(f"run {name}\n{plots.labelled(scored).to_string()}\n")
         if "logistic" in set(rows_of["model"]):
             ours = rows_of.query("model == 'dyfulm'").set_index("metric")
             plain = rows_of.query("model == 'logistic'").set_index("metric")

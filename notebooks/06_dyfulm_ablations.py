@@ -61,7 +61,7 @@ encoder_b: str = "small"  # the second: small (made here), carried, a hub id or 
 intensity: str = "label"  # label | lexicon | lexicon_sentences: where the intensity comes from
 max_length: int = 128  # tokens; longer texts are cut, and counted
 dtype: str = "float32"  # what the encoders compute in; bfloat16 is faster where there is hardware
-seeds: int = 2  # models trained at once; the stored runs use 20
+seeds: int = 2  # models trained at once; the stored runs use 3 to 20
 run: str = "interactive"  # folder under papermill_runs that receives the rows
 
 # %%
@@ -178,7 +178,8 @@ table = pd.DataFrame(
 ).T
 
 # %%
-plots.labelled(table[["acc_coarse", "acc_fine", "f1_fine", "mae", "r2"]].round(2))
+shown = table[["acc_coarse", "acc_fine", "f1_fine", "mae", "r2"]].round(2)
+plots.labelled(shown.rename(index=lambda name: f"dyfulm:{name}" if name in VARIANTS else name))
 
 # %%
 if dataset == "synthetic_reviews":
@@ -264,7 +265,7 @@ plots.labelled(pd.DataFrame(compared_errors).T.round(2))
 
 # %%
 print("Of the wrong fine classes, the coarse class is wrong too in:")
-print({name: f"{one['share']:.0%}" for name, one in compared_errors.items()})
+print({plots.label(name): f"{one['share']:.0%}" for name, one in compared_errors.items()})
 
 # %% [markdown]
 # <a id="3--what-the-parts-cost"></a>

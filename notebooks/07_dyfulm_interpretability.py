@@ -51,7 +51,7 @@ encoder_b: str = "small"  # the second: small (made here), carried, a hub id or 
 intensity: str = "label"  # label | lexicon | lexicon_sentences: where the intensity comes from
 max_length: int = 128  # tokens; longer texts are cut, and counted
 dtype: str = "float32"  # what the encoders compute in; bfloat16 is faster where there is hardware
-seeds: int = 3  # models trained at once; the stored runs use 20
+seeds: int = 3  # models trained at once; the stored runs use 3 to 20
 run: str = "interactive"  # folder under papermill_runs that receives the diagnosis
 
 # %%

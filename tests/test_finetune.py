@@ -109,6 +109,7 @@ VARIANTS = [
     {"gate": "concat", "scope": "token", "weighting": "dwa", "epochs": 3},
     {"gate": "b", "regression": "huber", "class_weights": True, "intensity": "label"},
     {"encoder_dropout": 0.1, "checkpointing": True, "attention": "sdpa"},
+    {"low_rank": 0.5},
 ]
 
 
@@ -119,6 +120,30 @@ def test_variants_run(config, corpus, tmp_path, switches):
     with np.load(folder / "test.npz") as said:
         assert ("gate" in said) == (switches.get("gate", "gate") == "gate")
         assert ("guidance" in said) == switches.get("guidance", True)
+
+
+def test_factors_are_the_nearest_of_their_rank_and_multiply_to_one_layer():
+    torch.manual_seed(0)
+    model = torch.nn.ModuleDict({"one": torch.nn.Linear(30, 20), "own": torch.nn.LayerNorm(20)})
+    weight, bias = (p.detach().clone() for p in model["one"].parameters())
+    pair.factorise(model, 0.5)
+    inner, outer = model["one"]
+    assert inner.weight.numel() + outer.weight.numel() <= 0.5 * weight.numel() == 300
+    rest = torch.linalg.svdvals(weight)[inner.out_features :]
+    missed = torch.linalg.norm(outer.weight @ inner.weight - weight).item()
+    assert missed == pytest.approx(rest.square().sum().sqrt().item(), rel=1e-5)
+    x, two = torch.randn(4, 30), model["one"]
+    pair.multiply(model)
+    assert isinstance(model["one"], torch.nn.Linear) and torch.equal(model["one"].bias, bias)
+    torch.testing.assert_close(model["one"](x), two(x))
+
+
+def test_an_encoder_of_low_rank_is_exported_whole(config, corpus, tmp_path):
+    folder = finetune(replace(config, utterances=8, low_rank=0.5), tmp_path / "run", corpus)
+    for place in export(folder, tmp_path / "out"):
+        names = load_file(place / "model.safetensors")
+        assert not [name for name in names if name.endswith((".0.weight", ".1.weight"))]
+        assert encode(["The room was clean."], str(place), cache=False).shape[0] == 1
 
 
 def test_attention_is_chosen_for_the_device_and_precision(config, corpus, tmp_path, monkeypatch):
@@ -675,6 +700,7 @@ def test_no_gpu_is_no_reason_to_use_the_cpu(config, corpus, tmp_path):
         ("encoders: [minilm]\nevaluate_every: -1", "evaluate_every=-1 must be at least 0"),
         ("encoders: [minilm]\nmax_length: 2", "max_length=2 must be at least 3"),
         ("encoders: [minilm]\nwidth: 0", "width=0 must be at least 4"),
+        ("encoders: [minilm]\nlow_rank: 0.0", "low_rank=0.0 must be above 0 and at most 1"),
         ("encoders: [minilm]\nguidance: 1", "guidance cannot be 1"),
         ("encoders: [minilm]\nprecision: half", "unknown precision 'half'"),
         ("{", "c.yaml:2: did not find expected node"),

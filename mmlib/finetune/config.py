@@ -50,6 +50,8 @@ class Config:
     guidance: bool = True
     scope: str = "utterance"
     width: int = 64
+    # compression
+    low_rank: float = 1.0  # share of the weights that each linear layer of an encoder keeps
     # losses
     weighting: str = "uncertainty"
     regression: str = "l2"
@@ -103,6 +105,8 @@ class Config:
         for name in ("warmup", "dropout", "encoder_dropout"):
             if not 0 <= (value := getattr(self, name)) < 1:
                 raise ValueError(f"{name}={value!r} must be at least 0 and below 1")
+        if not 0 < self.low_rank <= 1:
+            raise ValueError(f"low_rank={self.low_rank!r} must be above 0 and at most 1")
         if not 0 <= self.teacher_weight <= 1:
             raise ValueError(f"teacher_weight={self.teacher_weight!r} must be between 0 and 1")
         if self.dropout > 0.99:

@@ -74,6 +74,7 @@ def _student(
     """The run's model with a pruned vocabulary, its tokenizer, and a card without temperatures."""
     trained, (tokenizer,) = pair.build(config)
     trained.load_state_dict(checkpoint.load_weights(run, trained))
+    pair.multiply(trained)
     backend, before = tokenizer.backend_tokenizer, tokenizer.get_vocab()
     ids = tokenizer(list(train.text), verbose=False)["input_ids"]
     words = vocabulary.kept_tokens(before, tokenizer.all_special_tokens, ids, train.groups)

@@ -245,6 +245,7 @@ def export(folder: Path, into: Path) -> list[Path]:
     """
     model, tokenizers = pair.build(read_config(folder / checkpoint.CONFIG))
     model.load_state_dict(checkpoint.load_weights(folder, model))
+    pair.multiply(model)  # a saved encoder has its architecture's own layers
     names = [""] if len(tokenizers) == 1 else ["a", "b"]
     part = into.with_name(f".{into.name}.part")
     for name, encoder, tokenizer in zip(names, model.encoders, tokenizers, strict=True):
