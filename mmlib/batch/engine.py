@@ -34,6 +34,8 @@ SETTINGS = {
     "distributed.scheduler.worker-saturation": 1.0,  # a worker holds only the point that it runs
     "distributed.comm.timeouts.connect": "120s",  # a busy machine may answer late
     "distributed.comm.timeouts.tcp": "120s",
+    "distributed.worker.profile.enabled": False,  # a worker does nothing but wait for its kernel
+    "distributed.admin.tick.interval": "1s",
 }
 
 

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/compression.py cost
     python tests/benchmarks/compression.py threads
-    python tests/benchmarks/compression.py frontier FOLDER   # with compression-2, -3, -4, -6
+    python tests/benchmarks/compression.py frontier FOLDER   # with compression-2, -3, ...
     python tests/benchmarks/compression.py parts FOLDER   # with compression-3, -3-last, ...
     python tests/benchmarks/compression.py kept --reviews 2000
     python tests/benchmarks/compression.py precision --reviews 2000
@@ -14,10 +14,11 @@
 - `threads` compares reviews a second on two threads and on one, in the same round, with the gain of
   a bare matrix product. It counts wall time, so nothing else should run on the machine.
 - `frontier` scores the validation split. It reads what `python -m mmlib.finetune
-  papermill_runs/finetune/compression-K.yaml` wrote into FOLDER/compression-K, and adds word vectors
-  alone and a bag of words, both learnt from the same reviews.
+  papermill_runs/finetune/compression-K.yaml` wrote into FOLDER/compression-K (seed S, by `--seed
+  S`, into FOLDER/compression-K-S). It adds word vectors alone and a bag of words, both learnt from
+  the same reviews.
 - `parts` scores the validation split, too: three layers with and without DyFuLM's layer fusion and
-  guidance. Seed S of a configuration (`--seed S`) is in FOLDER/NAME-S, seed 0 in FOLDER/NAME.
+  guidance, from the same folders.
 - `kept` scores the test split with the model in mmlib/dyfulm/weights.
 - `precision` does so in float32, in bfloat16 and with 8-bit weights.
 - `students` trains MiniLM's first layers on SST-5. Each depth is trained with and without the
@@ -63,6 +64,8 @@ PARTS = {  # variant -> name of its configuration; the last has neither layer fu
     "3 layers, no guidance": "compression-3-no-guidance",
     "3 layers, plain": "compression-3-plain",
 }
+DEEP = {**{f"{k} layers": f"compression-{k}" for k in LAYERS},
+        "6 layers, half the weights": "compression-6-half"}  # fmt: skip
 EPOCHS, RATE = 3, 3e-3  # of the word vectors
 DISTILLED = "compression-sst5"  # name of the run and of its configuration
 DEPTHS, SEEDS, TEACHER = (3, 2, 6, 4), 1, ("minilm", "mpnet")
@@ -75,10 +78,11 @@ TAUGHT = {"": "alone", " distilled": "taught"}  # end of a variant -> of its fol
 def readers() -> dict[str, pair.Pair]:
     """Readers under DyFuLM: the pair of the stored run `hotel`, and MiniLM's first layers alone."""
     names = {"pair": ["minilm", "carried"], **{f"{k} layers": [f"minilm:{k}"] for k in LAYERS}}
+    share = {"6 layers, half the weights": 0.5}
     models = {}
-    for name, encoders in names.items():
+    for name, encoders in (names | {name: ["minilm"] for name in share}).items():
         folders = [str(made.named(encoder, [])) for encoder in encoders]
-        models[name] = pair.build(Config(folders))[0].eval()
+        models[name] = pair.build(Config(folders, low_rank=share.get(name, 1.0)))[0].eval()
     return models
 
 
@@ -168,12 +172,13 @@ def frontier(folder: Path) -> None:
     goal = targets(corpus, config.intensity)
     valid = corpus.take(corpus.rows("valid"))
     known, weights = goal.take(corpus.rows("valid")), natural(valid)
-    answers = {}
-    for k in LAYERS:
-        if (run := folder / f"compression-{k}" / "valid.npz").exists():
-            answers[f"single_a:{k} layers"] = members([run.parent], "valid", list(valid.ids))
+    answers, trained = {}, {}
+    for variant, name in DEEP.items():
+        if runs := seeds_of(folder, name):
+            answers[f"single_a:{variant}"] = members(runs, "valid", list(valid.ids))
+            trained |= {run.name: origin(run) for run in runs}
         else:
-            print(f"{run} is missing: left out")
+            print(f"{folder / name} is missing: left out")
     answers["single_a:word vectors"] = word_vectors(corpus, goal)["valid"]
     without_test = corpus.take(np.flatnonzero(corpus.split != "test"))
     rest = goal.take(np.flatnonzero(corpus.split != "test"))
@@ -181,7 +186,7 @@ def frontier(folder: Path) -> None:
     plain, usual = constants(corpus, goal, len(valid))
     answers["constant:full"] = plain
     place = ("frontier", "valid", valid.groups, corpus.checksums)
-    store(*place, answers, against_all(answers), known, weights, usual)
+    store(*place, answers, against_all(answers), known, weights, usual, trained=trained)
 
 
 def parts(folder: Path) -> None:
@@ -191,17 +196,26 @@ def parts(folder: Path) -> None:
     valid, known = corpus.take(rows), targets(corpus).take(rows)
     answers = {}
     for variant, name in PARTS.items():
-        runs = [folder / name, *(folder / f"{name}-{seed}" for seed in range(1, 10))]
-        runs = [run for run in runs if (run / "valid.npz").exists()]
-        print(f"{variant}: {len(runs)} seeds")
+        runs = seeds_of(folder, name)
         answers[f"single_a:{variant}"] = members(runs, "valid", list(valid.ids))
     whole, *others = answers
     pairs = [(whole, other) for other in others]
-    origins = {f"{name}": checkpoint.load_origin(folder / name) for name in PARTS.values()}
-    trained = {name: {key: origin[key] for key in ("commit", "dirty", "device")}
-               for name, origin in origins.items()}  # fmt: skip
+    trained = {name: origin(folder / name) for name in PARTS.values()}
     store("parts", "valid", valid.groups, corpus.checksums, answers, pairs, known, natural(valid),
           trained=trained)  # fmt: skip
+
+
+def seeds_of(folder: Path, name: str) -> list[Path]:
+    """The finished runs of a configuration: seed 0 in `name`, seed S in `name`-S."""
+    runs = [folder / name, *(folder / f"{name}-{seed}" for seed in range(1, 10))]
+    runs = [run for run in runs if (run / "valid.npz").exists()]
+    print(f"{name}: {len(runs)} seeds")
+    return runs
+
+
+def origin(run: Path) -> dict[str, object]:
+    """Where a run was trained."""
+    return {key: checkpoint.load_origin(run)[key] for key in ("commit", "dirty", "device")}
 
 
 def word_vectors(corpus, goal: Targets) -> dict[str, Targets]:
@@ -436,9 +450,7 @@ def distilled(folder: Path) -> None:
                 variants[f"single_a:{k} layers{variant}"] = runs
             else:
                 print(f"{k}-{ending} is not finished: left out")
-    origins = {run.name: checkpoint.load_origin(run) for runs in variants.values() for run in runs}
-    trained = {name: {key: origin[key] for key in ("commit", "dirty", "device")}
-               for name, origin in origins.items()}  # fmt: skip
+    trained = {run.name: origin(run) for runs in variants.values() for run in runs}
     others = beside(corpus, goal)
     for split in ("valid", "test"):
         rows = corpus.rows(split)
