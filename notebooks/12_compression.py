@@ -699,8 +699,8 @@ if len(prices):
 # three and four layers differ by .010 of fine accuracy and cannot be told apart. Six layers gain
 # .006 of coarse accuracy over four, and nothing of fine accuracy.
 #
-# **Leaving out layers is faster than halving their weights.** Six layers of half the weights have as
-# many parameters as three whole ones. At 128 tokens they are 3.4 times as fast as the pair, three
+# **Leaving out layers is faster than halving their weights.** Six layers of half the weights have
+# as many parameters as three whole ones. At 128 tokens they are 3.4 times as fast as the pair, three
 # whole layers 4.9 times. Their scores are lower, but two seeds cannot tell them apart: the whole
 # layers gain .017 [-.008, .042] of coarse and .021 [-.037, .079] of fine accuracy.
 #
