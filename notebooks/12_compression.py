@@ -700,9 +700,9 @@ if len(prices):
 # .006 of coarse accuracy over four, and nothing of fine accuracy.
 #
 # **Leaving out layers is faster than halving their weights.** Six layers of half the weights have
-# as many parameters as three whole ones. At 128 tokens they are 3.4 times as fast as the pair, three
-# whole layers 4.9 times. Their scores are lower, but two seeds cannot tell them apart: the whole
-# layers gain .017 [-.008, .042] of coarse and .021 [-.037, .079] of fine accuracy.
+# as many parameters as three whole ones. At 128 tokens they are 3.4 times as fast as the pair,
+# three whole layers 4.9 times. Their scores are lower, but two seeds cannot tell them apart: the
+# whole layers gain .017 [-.008, .042] of coarse and .021 [-.037, .079] of fine accuracy.
 #
 # For three layers we can measure no effect of layer fusion or guidance. Fine accuracy on validation
 # is .560 with all parts and .561 with plain heads, over two seeds.
