@@ -435,6 +435,12 @@ def test_state_of_another_configuration(config, corpus, tmp_path):
         finetune(replace(config, utterances=8, max_length=40), tmp_path, corpus)
     assert one_line(error)
     finetune(replace(config, utterances=8, budget=512, save_every=7), tmp_path, corpus)
+    state = torch.load(tmp_path / STATE, weights_only=True)
+    del state["config"]["low_rank"]  # begun before this setting existed
+    torch.save(state, tmp_path / STATE)
+    finetune(replace(config, utterances=8), tmp_path, corpus)
+    with pytest.raises(ValueError, match=r"low_rank=1\.0, and this one has 0\.5"):
+        finetune(replace(config, utterances=8, low_rank=0.5), tmp_path, corpus)
 
 
 @pytest.mark.parametrize("name", [STATE, BEST])

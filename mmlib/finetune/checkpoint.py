@@ -77,8 +77,9 @@ def restore(folder: Path, config: Config, parts: Mapping[str, Any]) -> Progress:
     path, state = folder / STATE, load_state(folder)
     if state is None:
         return Progress()
+    usual = defining(Config(config.encoders))  # of settings that are newer than the file
     for name, value in defining(config).items():
-        if (there := state["config"].get(name)) != value:
+        if (there := state["config"].get(name, usual[name])) != value:
             raise ValueError(
                 f"{path} belongs to a run with {name}={there!r}, and this one has {value!r}; use "
                 "the first value, another folder, or delete the file to start anew"
