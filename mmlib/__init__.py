@@ -131,15 +131,17 @@ def lazily(room: str, names: Mapping[str, str]) -> Callable[[str], object]:
     return find
 
 
-def _is_intel() -> bool:
+def _is_intel_with_avx2_only() -> bool:
     info = Path("/proc/cpuinfo")
-    maker = info.open().read(100) if info.exists() else platform.processor()
-    return "GenuineIntel" in maker
+    about = info.read_text().partition("\n\n")[0] if info.exists() else platform.processor()
+    widest = os.environ.get("MKL_ENABLE_INSTRUCTIONS", "")
+    has_more = "avx512f" in about if not widest else widest != "AVX2"
+    return "GenuineIntel" in about and not has_more
 
 
-# On Intel's processors the library MKL sums a row of a matrix product in an order that depends on
-# the number of rows and threads, unless it is told otherwise before the first product.
-if _is_intel():
+# There the library MKL sums a row of a matrix product in an order that depends on the number of
+# rows and threads, unless it is told otherwise before the first product.
+if _is_intel_with_avx2_only():
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 if not any(isinstance(finder, _Forwards) for finder in sys.meta_path):

@@ -4,8 +4,8 @@ Vector instructions sum 16 numbers at a time and the rest one by one, in another
 is padded to 15 keys in one batch and to 17 in another therefore gets a softmax and a weighted sum
 that differ in the last bit, and models trained on the two drift apart after some hundred steps. If
 the keys are padded to multiples of 16, the order of summation, and so every bit, is always the
-same. For matrix products on Intel's processors, `import mmlib` sets MKL's strict mode. Axes: b
-batch, a head, t token, d feature.
+same. For matrix products on Intel's processors with AVX2, `import mmlib` sets MKL's strict mode.
+Axes: b batch, a head, t token, d feature.
 """
 
 import torch
