@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.util import find_spec, spec_from_loader
-from pathlib import Path
 from types import ModuleType
 
 __version__ = "0.1.0"
@@ -132,11 +131,13 @@ def lazily(room: str, names: Mapping[str, str]) -> Callable[[str], object]:
 
 
 def _is_intel_with_avx2_only() -> bool:
-    info = Path("/proc/cpuinfo")
-    about = info.read_text().partition("\n\n")[0] if info.exists() else platform.processor()
-    widest = os.environ.get("MKL_ENABLE_INSTRUCTIONS", "")
-    has_more = "avx512f" in about if not widest else widest != "AVX2"
-    return "GenuineIntel" in about and not has_more
+    try:
+        with open("/proc/cpuinfo") as file:
+            about = file.read(8192)  # of the first core
+    except OSError:
+        about = platform.processor()
+    widest = "AVX512" if "avx512f" in about else "AVX2"
+    return "GenuineIntel" in about and os.environ.get("MKL_ENABLE_INSTRUCTIONS", widest) == "AVX2"
 
 
 # There the library MKL sums a row of a matrix product in an order that depends on the number of
