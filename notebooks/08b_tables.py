@@ -105,14 +105,12 @@ pd.Series(data, name="sha256, first 16", dtype=str).to_frame()
 # Each cell has the score on the test split: mean over seeds [95 % interval]. The interval covers
 # other seeds and other groups (videos, hotels, or sentences where nothing groups them;
 # `mmlib.scores.stats`). Each table has one data set and at most three metrics; the deviation over
-# seeds, the number of seeds and all digits are in `08_scores.csv`. `text_deep` and `text_gated` are
-# text alone at the depth of the fusion rules, `ridge` is a linear model. DAF's `variant` names the
-# modalities (`ta`: text and audio; `n`: a modality of pure noise; `a>b`: trained on a, tested on b;
-# `t_mpnet`: text by that encoder), DyFuLM's what is switched off
-# ([`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb) has the list); `single_a` and `single_b` are
-# DyFuLM with one encoder. `_natural`: reviews weighted to the shares that the stars have where they
-# were drawn from. `constant` always gives the training median or the most frequent class: the base
-# rate of each table.
+# seeds, the number of seeds and all digits are in `08_scores.csv`, under stored names
+# ([what each means](book/intervals.md)). Text alone with two layers and gated text have the depth
+# of the fusion rules. Noise is a modality of pure noise. "a → b" is a model trained on a and tested
+# on b. "Natural shares" weights reviews to the shares that the stars have where they were drawn
+# from. The best constant always gives the training median or the most frequent class: the base rate
+# of each table.
 
 
 # %%

@@ -414,7 +414,7 @@ print(f"{len(test)} embedded reviews: at least 90 % keep their class in bfloat16
 # Two models have no layers. `word vectors` is the mean of MiniLM's token vectors, trained for up to
 # three epochs. The bag of words (`tfidf`) learned from the same reviews and reads them whole. The
 # epoch of the first and the penalty of the second were chosen on this split, which favours both a
-# little. They have one seed, so their intervals cover other hotels and leave out another training.
+# little. Their intervals cover other hotels and leave out another training.
 #
 # The student with half the weights keeps all six layers, and each linear layer becomes two factors
 # of low rank (`low_rank: 0.5`). It has as many parameters as three whole layers.
@@ -466,9 +466,8 @@ if len(second):
     print({name: float(value) for name, value in gain_of.items()})
 
 # %% [markdown]
-# The table shows CPU time on one core, in milliseconds. `times_faster` compares with the pair, as
-# the median over rounds. `a_cpu_second` is the number of reviews read in one second of CPU time, in
-# batches of 8.
+# The table shows CPU time on one core, in milliseconds. "Times faster" compares with the pair, as
+# the median over rounds. "Reviews a CPU second" is measured in batches of 8.
 
 # %%
 deep = selected[selected["variant"].str.endswith(" layers")]
