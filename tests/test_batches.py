@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import sys
+import tempfile
 import time
 from io import StringIO
 from pathlib import Path
@@ -68,6 +69,19 @@ def test_kernels_do_not_give_freed_memory_back_at_once_as_dasks_workers_do(small
     small.grid("g", "notebooks: 02_a\ncross: {x: [1]}")
     assert main(["g", "--workers", "1"]) == 0
     assert small.printed("g", small.folders("g")[0]).strip() == "None"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no sockets that are files")
+@pytest.mark.parametrize("folder, transport", [("s", "ipc"), ("s" * 100, "tcp")])
+def test_no_other_process_can_take_a_kernels_port(small, tmp_path, monkeypatch, folder, transport):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / folder))  # in which sockets fit or not
+    (tmp_path / folder).mkdir()
+    asks = "import ipykernel.connect as c; print(c.get_connection_info(unpack=True)['transport'])"
+    small.notebook("02_a", PARAMETERS, asks)
+    job = execute.job(Point(files.NOTEBOOKS / "02_a.ipynb", {}, ""), small.runs / "r", own=False)
+    assert not execute.attempt(job, execute.new_batch("", resume=True), 1).error
+    assert small.printed("r", "02_a").strip() == transport
+    assert not list((tmp_path / folder).iterdir())  # neither sockets nor the connection's file
 
 
 def test_a_failure_keeps_its_notebook_and_the_others_go_on(project, workers, capsys):

@@ -80,7 +80,7 @@ def test_solutions_use_names_that_the_notebook_has(source):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", filter(solutions, SOURCES), ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", list(filter(solutions, SOURCES)), ids=lambda path: path.stem)
 def test_solutions_run_below_the_notebook(source):
     """In the order in which they stand, and each says something."""
     notebook = jupytext.read(source)

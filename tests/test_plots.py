@@ -143,6 +143,7 @@ def test_a_figure_is_written_whole_and_the_same_each_time(folder):
     for first, second in zip(draw_all(), draw_all(), strict=True):
         one, two = plots.save(first, "one", "mosi"), plots.save(second, "two", "mosi")
         assert one == folder / "mosi" / "one.png" and one.read_bytes() == two.read_bytes()
+        plt.close("all")
     assert sorted(path.name for path in one.parent.iterdir()) == ["one.png", "two.png"]
 
 

@@ -6,8 +6,11 @@ by which they are found and ended.
 """
 
 import errno
+import os
 import re
+import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -26,6 +29,7 @@ MARK = "MMLIB_KERNEL"  # environment variable of a kernel and of all its child p
 # Dask has its workers return freed memory at once. A kernel that trains would then spend a third of
 # its time on getting the same memory again.
 TRIM, EAGER = "MALLOC_TRIM_THRESHOLD_", "65536"
+SOCKET = 100  # bytes of a socket's path that every system with such sockets takes
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -56,8 +60,15 @@ def _resident(pid: int) -> int:
     return sum(p.memory_info().rss for p in [process, *process.children(recursive=True)])
 
 
-def _manager(watch: Watch, environment: Mapping[str, str]) -> type[AsyncKernelManager]:
-    """The class that starts the kernel in this Python, whatever kernels are installed."""
+def _manager(
+    watch: Watch, environment: Mapping[str, str], sockets: str
+) -> type[AsyncKernelManager]:
+    """The class that starts the kernel in this Python, whatever kernels are installed.
+
+    The two talk through files in the folder `sockets`. Through a port, which jupyter_client finds
+    and frees before the kernel opens it, another process may come in between: the kernel fails
+    (papermill's issue 511). Ports remain for systems without such files and for long paths.
+    """
 
     class Manager(AsyncKernelManager):
         def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
@@ -68,6 +79,10 @@ def _manager(watch: Watch, environment: Mapping[str, str]) -> type[AsyncKernelMa
             child = child_environment(environment)
             if child.get(TRIM) == EAGER:
                 del child[TRIM]
+            path = os.path.join(sockets, "k")
+            self.connection_file = f"{path}.json"
+            if sys.platform != "win32" and len(os.fsencode(f"{path}-1")) < SOCKET:
+                self.transport, self.ip = "ipc", path
             await super().start_kernel(env=child, **options)
             watch.pid = self.provisioner.pid
 
@@ -92,6 +107,7 @@ def execute(
     mark, error, trace = str(output.parent), "", ""
     watch = Watch(limit, mark)
     watch.start()
+    sockets = tempfile.mkdtemp(prefix="mmlib-")
     try:
         imported("papermill").execute_notebook(
             literal(notebook),
@@ -100,7 +116,7 @@ def execute(
             kernel_name="python3",
             cwd=str(folder),
             progress_bar=False,
-            kernel_manager_class=_manager(watch, {**environment, MARK: mark}),
+            kernel_manager_class=_manager(watch, {**environment, MARK: mark}, sockets),
             on_notebook_start=watch.note_ready,
         )
     except Exception as problem:  # a failed notebook must not stop the others
@@ -108,6 +124,7 @@ def execute(
     finally:
         watch.stopped.set()
         kill_processes(MARK, mark)
+        shutil.rmtree(sockets, ignore_errors=True)
     return {
         "error": error,
         "traceback": trace,
