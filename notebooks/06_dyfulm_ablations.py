@@ -77,8 +77,8 @@ from mmlib.data.targets import constant, targets
 from mmlib.dyfulm import bag_of_words, cost, frozen, interpret, linear, tune
 from mmlib.dyfulm.model import DyFuLM
 from mmlib.figures import plots
-from mmlib.scores import results
-from mmlib.scores.metrics import all_scores
+from mmlib.scores import results, stats
+from mmlib.scores.metrics import METRICS, all_scores
 from mmlib.text import made
 
 plots.style()
@@ -238,18 +238,24 @@ print(*sure or ["none"], sep="; ")
 
 # %% [markdown]
 # **Layer fusion x gate.** The interaction is what both add to fine accuracy beyond the sum of their
-# single effects. It has no interval here, so it may be chance.
+# single effects: both + neither - fusion alone - gate alone. Its interval is for other hotels and
+# seeds, as that of any difference.
 
 # %%
 names = {"gate on": ["full", "no_layer_fusion"], "gate off": ["no_gate", "no_fusion"]}
 square = pd.DataFrame(names, index=["layer fusion on", "layer fusion off"])
-square = square.map(lambda name: table.loc[name, "acc_fine"])
-(both, fusion_alone), (gate_alone, neither) = square.to_numpy()
-interaction = both - fusion_alone - gate_alone + neither
+square.map(lambda name: table.loc[name, "acc_fine"]).round(2)
 
 # %%
-print(f"interaction of layer fusion and gate: {100 * interaction:+.1f} points")
-square.round(2)
+right = {name: 1.0 * (answers[name].fine == known.fine) for name in VARIANTS}  # (s, n) each
+same, mixed = right["full"] + right["no_fusion"], right["no_layer_fusion"] + right["no_gate"]
+zero = np.zeros(len(test))  # the mean distance of a count from 0 is its mean
+found = stats.compare(METRICS["mae"], same, mixed, zero, test.groups)
+
+# %%
+low, high = 100 * found.ci_low, 100 * found.ci_high
+print(f"interaction: {100 * found.diff:+.1f} points [{low:+.1f}, {high:+.1f}]")
+print("It can be told from 0." if low * high > 0 else "It cannot be told from 0.")
 
 # %% [markdown]
 # **Inherited errors.** The coarse head guides the fine one, so a wrong coarse class may mislead it.

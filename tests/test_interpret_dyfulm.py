@@ -171,6 +171,9 @@ def test_the_gap_between_coarse_and_fine_is_judged_against_a_bag_of_words(traine
     off, poor = with_parameters(trained[0], fine__weight=0), TARGETS.fine * 0 + 4
     assert alarms(off, bag=TARGETS)["coarse far above fine"]
     assert not alarms(off, bag=TARGETS._replace(fine=poor))["coarse far above fine"]
+    table = interpret.diagnosis(off, STATES, TARGETS, bag=TARGETS).set_index("signature")
+    assert table.loc["coarse far above fine", "threshold"] == "> 0.05"
+    assert table.loc["guidance idle", "threshold"] == "< 0.01"
 
 
 def test_inherited_errors_are_counted():
