@@ -314,7 +314,7 @@ matrix = corr(new, names)
 for name, kind in kinds.items() if len(names) > 1 else ():  # of one cell there is no matrix
     found = corr(new, names, variant=kind)
     away = found.to_numpy()[~np.eye(len(names), dtype=bool)]
-    title = f"{name}: Corr {away.min():.2f} to {away.max():.2f} on other data sets"
+    title = f"{plots.source(name)}: Corr {away.min():.2f} to {away.max():.2f} on other data sets"
     words = plots.labelled(found)
     across = [one.replace(" ", "\n") for one in words]
     figure = plots.heatmap(found, words.index, across, limits=(0, 1), label="Corr")

@@ -31,6 +31,7 @@ from mmlib.batch.pairs import advice
 from mmlib.batch.parameters import Point, plan, read_parameters, reads_results
 from mmlib.batch.progress import Progress, duration, labels
 from mmlib.data.readers.documents import parse
+from mmlib.figures.labels import of_row, source
 from mmlib.files import refuse_unknown, write_whole
 from mmlib.scores import results, runs
 
@@ -213,8 +214,8 @@ def _tell_scores(outcomes: Sequence[Outcome], run: str, console: Console) -> Non
         at = (errors["notebook"] == notebook) & (errors["dataset"] == dataset)
         usual = errors[at & (errors["model"] == "constant")]["mean"]
         console.print(
-            f"{notebook}, {dataset}: lowest MAE {best['mean']:.3f} [{best['ci_low']:.3f}, "
-            f"{best['ci_high']:.3f}], {best['model']} ({best['variant']})"
+            f"{notebook}, {source(dataset)}: lowest MAE {best['mean']:.3f} [{best['ci_low']:.3f}, "
+            f"{best['ci_high']:.3f}], {of_row(best['model'], best['variant'])}"
             + "".join(f"; constant {value:.3f}" for value in usual[:1]),
             soft_wrap=True,
         )
