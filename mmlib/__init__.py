@@ -1,7 +1,7 @@
 """Executable companion to DAF (arXiv 2509.22729) and DyFuLM (arXiv 2512.01410).
 
-Rooms, from the ground up: `files`; `covarep`, `data`; `text`; `stack`; `daf`, `dyfulm`; `scores`,
-`figures`; `finetune`; `recordings`, `batch`. The table below keeps the names that modules had
+Rooms, from the ground up: `files`; `covarep`, `data`; `scores`, `figures`; `text`, `stack`; `daf`,
+`dyfulm`; `finetune`; `recordings`, `batch`. The table below keeps the names that modules had
 before: cells that people have copied, and commands in stored provenance, still run.
 """
 
