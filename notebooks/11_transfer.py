@@ -901,7 +901,7 @@ if best is not None:
 # 2. The test split has to judge the line as well. Two numbers fitted on 50 test texts would be
 #    judged on texts they were fitted to; the gain would be partly that.
 # 3. All its words are unknown, so its vector is 0 and its score the intercept: every such sentence
-#    ties, above English ones whose words lower the score. Names, numbers and loan words can move it.
+#    ties, above English ones whose words lower the score. Names, numbers, loan words can move it.
 #
 # </details>
 #
