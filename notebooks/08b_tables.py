@@ -16,12 +16,11 @@
 # # 08b · Every table behind the results
 #
 # **Where is the full number behind a sentence of [08](08_results.ipynb)?** This runs in seconds,
-# since nothing is trained or scored here. The numbers were stored by the notebooks 02 to 11 and by
-# `python -m mmlib.finetune.rows`, run at full size by the commands below. A run leaves
-# `papermill_runs/<run>/metrics.json`, `comparisons.json` and `provenance.json`; this notebook reads
-# those files and `mmlib/scores/reported.toml`, which holds what the papers and their peers report.
-# `n_seeds` is the number of seeds behind a row. All of DAF's fusion rules were tuned with the same
-# budget (`python -m mmlib.daf.tune`).
+# since nothing is trained or scored here. The numbers were stored at full size by the commands in
+# [Runs](#runs). A run leaves `papermill_runs/<run>/metrics.json`, `comparisons.json` and
+# `provenance.json`; this notebook reads those files and `mmlib/scores/reported.toml`, which holds
+# what the papers and their peers report. All of DAF's fusion rules were tuned with the same budget
+# ([Tuning](#tuning)).
 #
 # The long tables are also written as CSV beside the run: `08_scores.csv`, `08_pairs.csv` and
 # `08_ledger.csv`, in `papermill_runs/<run>/`.
@@ -62,9 +61,9 @@ pd.set_option("display.max_colwidth", None, "display.precision", 3)
 # <a id="runs"></a>
 # ## Runs
 #
-# A run is kept with the project if its parameter file or script is. `dirty` would mean that the
-# code had uncommitted changes. `seconds` is the notebook's time; for `finetune` it is the sum over
-# all trainings, each from its last start, some of which ran at the same time.
+# A run is kept with the project if its parameter file or script is. `dirty` is True where the code
+# had uncommitted changes. `seconds` is the notebook's time; for `finetune` it is the sum over all
+# trainings, each from its last start, some of which ran at the same time.
 
 # %%
 kept = runs.kept()
@@ -236,19 +235,20 @@ for name, group in pairs.groupby("run"):
 # A comparison is fair only if all models are tuned with the same care. Every model but `ridge`,
 # which has a penalty of its own, chose among the same candidates by cross-validation over the
 # videos of training and validation. `worst` is the error of the worst candidate, `near` counts
-# those within .005 of the best. Every trial is in `papermill_runs/settings.json`. CMU-MOSEI and the
-# leaking split were not tuned: there all models have one default. The commands:
+# those within .005 of the best. On one modality, "plain mean" is the model of one layer and
+# "concatenation" that of two; `tc` and `ac` are gated text and audio. Every trial is in
+# `papermill_runs/settings.json`. CMU-MOSEI and the leaking split were not tuned: there all models
+# have one default. The commands:
 #
 #     python -m mmlib.daf.tune --dataset mosi --modalities text audio
 #     python -m mmlib.daf.tune --dataset mosi --modalities text audio --encoder mpnet
 #     python -m mmlib.daf.tune --dataset mmmo
 #     python -m mmlib.daf.tune --dataset synthetic --utterances 1000
 #
-# The budget was not always this one. An audit found in this project's history that test rows had
-# been stored with 12 candidates, then with 6, 8 and 6 again. DAF's error on CMU-MOSI with the last
-# three was .8374, .8395 and .8336, that of concatenation .8359, .8326 and .8367: the order of the
-# two flipped. The present budget was fixed before the stored runs were trained with it, but their
-# test rows had been seen under those others.
+# The budget was not always this one: test rows had been stored with 12 candidates, then with 6, 8
+# and 6. With the last three, DAF's error on CMU-MOSI was .8374, .8395 and .8336, and
+# concatenation's .8359, .8326 and .8367: their order flipped. The present budget was fixed before
+# its runs were trained, but after those test rows had been seen.
 
 # %%
 keys = ("mosi", "mosi-mpnet", "mosi-leak", "mosei", "mmmo", "synthetic")
@@ -391,20 +391,19 @@ if grids and "mosi" in kept:
 #
 # | variant | whose | what is read |
 # |---|---|---|
-# | `vectors` | both | MiniLM's states of all layers, pooled, and mean COVAREP; nothing is tuned |
+# | `vectors` | both | MiniLM's states of all layers, pooled, and mean COVAREP; untuned |
 # | `vectors-tuned` | ours | the same numbers, tuned settings |
 # | `tokens` | theirs | MiniLM's last layer, at most 50 tokens, padded in front; mean COVAREP |
-# | `last` | ours | the mean of that layer over all tokens, and mean COVAREP; nothing is tuned |
+# | `last` | ours | the mean of that layer over all tokens, and mean COVAREP; untuned |
 #
 # The comparison is fair in these points: the same split, the same seeds, our definition of each
 # score, and early stopping on the validation split on both sides. MMSA keeps the epoch with the
 # lowest validation loss and stops 8 epochs later; only then it reads the test split.
 #
-# It is not fair in two points. Our tuned settings were chosen on folds of training and validation.
-# MMSA's models run with the settings that it stores for MOSI, which were chosen for BERT, COVAREP
-# and FACET. So the table also has our rows without tuning. And there is no vision here, though
-# MMSA's models expect it: they read a column of zeros. MISA does not run: it is written around a
-# BERT that it trains.
+# It is not fair in two points. First, our tuned settings were chosen on folds of training and
+# validation; MMSA's models have the settings that it stores for MOSI, chosen for BERT, COVAREP and
+# FACET. So the table also has our rows without tuning. Second, MMSA's models expect vision and here
+# read a column of zeros. MISA does not run: it is written around a BERT that it trains.
 
 # %%
 has_peers = "peers" in results.runs()

@@ -17,11 +17,11 @@
 #
 # ![A clip as a time line: scores, intervals, weights](../figures/example/09_verdict.png)
 #
-# It takes about twenty seconds on a CPU with a recording that the notebook makes; name your own in
-# the parameters. A clip, its transcript and, if there is one, a face export become utterances with
-# features (`mmlib.recordings`, step by step in [`01c_covarep`](01c_covarep.ipynb)). A DAF trained
-# on CMU-MOSI then predicts the rating of each utterance, with an interval. It also gives the
-# weights of words, voice and face, and its score without each of them.
+# A clip, its transcript and, if there is one, a face export become utterances with features
+# (`mmlib.recordings`, step by step in [`01c_covarep`](01c_covarep.ipynb)). A DAF trained on
+# CMU-MOSI then predicts the sentiment of each utterance, with an interval. It also gives the
+# weights of words, voice and face, and the score without each. This takes about twenty seconds on a
+# CPU with a recording that the notebook makes; name your own in the parameters.
 #
 # Before this: [`02_daf`](02_daf.ipynb) (the model),
 # [`04_daf_interpretability`](04_daf_interpretability.ipynb) (what its weights mean, and what not).
@@ -76,7 +76,7 @@ pd.set_option("display.precision", 2, "display.width", 110, "display.max_colwidt
 # Without a clip of yours, the notebook makes one. A synthetic voice, whose pitch and tension follow
 # the sentiment, speaks six sentences of the embedded corpus and a short seventh; a matching face
 # export is made too. Nobody real speaks, so the results show the method and are no finding. The
-# seventh utterance is shorter than .82 s, and COVAREP cannot measure it.
+# seventh is shorter than .82 s, too short for COVAREP, which measures voices.
 
 # %%
 made = not clip
@@ -139,8 +139,8 @@ print(", ".join(f"{heard} {width:.2f}" for heard, width in half.items()))
 #
 # ## 4 · The verdict
 #
-# $\hat y = \sum_m \alpha_m o_m$: the score is the weighted mean of what each modality would say
-# alone (notebook 02). A modality that an utterance lacks has weight 0 and no opinion.
+# $\hat y = \sum_m \alpha_m o_m$: the score is the mean of the opinions $o_m$, what each modality
+# would say alone, with weights $\alpha_m$. A modality that is lacking has weight 0 and no opinion.
 
 # %%
 found = apply.verdict(judge, data)
@@ -155,8 +155,8 @@ shown.set_index(rows["text"].str[:40]).round(1)
 
 # %% [markdown]
 # An interval may reach beyond the ends of the scale, -3 and 3: its width is that of validation
-# errors. **Checks.** The weights of an utterance add up to one and give the score, and what is
-# missing has no weight.
+# errors with the same words and voice. **Checks.** The weights of an utterance add up to one and
+# give the score, and what is missing has no weight.
 
 # %%
 assert np.allclose(alpha.sum(axis=1), 1, atol=1e-5)
@@ -193,9 +193,8 @@ print(f"{sided} of {len(found)} intervals lie on one side of zero.")
 #
 # ## 5 · What each modality changes
 #
-# The table has the mean weight of each modality, and the mean and the largest change of the score
-# when it is taken away. A modality can have a large weight and change little, if it agrees with the
-# others.
+# The table has the mean weight of each modality, and by how much the score changes without it: on
+# average and at most. A modality with a large weight changes little if it agrees with the others.
 
 # %%
 moved = {m: (found["score"] - found[f"without_{m}"]).abs() for m in seen}
@@ -208,8 +207,8 @@ summary.round(1)
 #
 # ## 6 · Step through the utterances
 #
-# In a live notebook there is a slider, and you can play the sound of each utterance. On this page
-# you see the utterance whose modalities disagree most.
+# A live notebook has a slider and plays the sound of each utterance. This page shows the utterance
+# whose modalities disagree most.
 
 
 # %%
@@ -290,7 +289,7 @@ print(f"Without audio features: {(~found['heard'].str.contains('audio')).sum()}.
 #
 # </details>
 #
-# **2.** How many verdicts would be clear if the interval were half as wide?
+# **2.** How many intervals would lie on one side of zero if they were half as wide?
 #
 # <details><summary>Solution</summary>
 #
@@ -301,8 +300,7 @@ print(f"Without audio features: {(~found['heard'].str.contains('audio')).sum()}.
 #
 # </details>
 #
-# **3.** Which modality has the most extreme opinion in each utterance, and has it the largest
-# weight?
+# **3.** Which modality has the most extreme opinion in each utterance? Is its weight the largest?
 #
 # <details><summary>Solution</summary>
 #

@@ -288,8 +288,8 @@ print(
 #
 # $$\mathrm{ECE} = \sum_B \frac{|B|}{n}\,\bigl|\mathrm{acc}(B) - \mathrm{conf}(B)\bigr|$$
 #
-# To improve it, one number $T$, the temperature, divides the logits: $p \propto e^{z / T}$. It is
-# chosen on the validation split. It changes the confidence and no class.
+# To improve it, one number $T$, the temperature, divides the logits: $p \propto e^{z / T}$
+# (`cooled`). It is chosen on the validation split. It changes the confidence and no class.
 
 # %%
 last = predictions[depth_names[-1]]
@@ -395,9 +395,10 @@ print(f"{len(test)} embedded reviews: at least 90 % keep their class in bfloat16
 #
 # ## 6 · The same on hotel reviews
 #
-# The numbers below are from the stored run `compression-hotel`. To select a depth, MiniLM's first
-# layers were trained for one epoch on the first 8,000 training reviews, at 128 tokens. Only the
-# validation split was scored (3,416 reviews of 26 hotels). The commands, for each depth and seed:
+# The numbers below are from the stored run `compression-hotel`. To select a depth, the first layers
+# of MiniLM (encoder A) were trained for one epoch on the first 8,000 training reviews, at 128
+# tokens. Only the validation split was scored (3,416 reviews of 26 hotels). The commands, for each
+# depth and seed:
 #
 # ```
 # CONFIG=papermill_runs/finetune/compression-3.yaml
@@ -412,12 +413,12 @@ print(f"{len(test)} embedded reviews: at least 90 % keep their class in bfloat16
 # ```
 #
 # Two models have no layers. `word vectors` is the mean of MiniLM's token vectors, trained for up to
-# three epochs. The bag of words (`tfidf`) learned from the same reviews and reads them whole. The
-# epoch of the first and the penalty of the second were chosen on this split, which favours both a
-# little. Their intervals cover other hotels and leave out another training.
+# three epochs. The bag of words learned from the same reviews and reads them whole. The epoch of
+# the first and the penalty of the second were chosen on this split, which favours both a little.
+# Their intervals cover other hotels, not another training.
 #
-# The student with half the weights keeps all six layers, and each linear layer becomes two factors
-# of low rank (`low_rank: 0.5`). It has as many parameters as three whole layers.
+# The model with half the weights keeps all six layers, and each linear layer becomes two factors of
+# low rank (`low_rank: 0.5`). It has as many parameters as three whole layers.
 
 # %%
 METRICS = ["acc_coarse", "acc_fine", "mae"]
@@ -466,8 +467,8 @@ if len(second):
     print({name: float(value) for name, value in gain_of.items()})
 
 # %% [markdown]
-# The table shows CPU time on one core, in milliseconds. "Times faster" compares with the pair, as
-# the median over rounds. "Reviews a CPU second" is measured in batches of 8.
+# The table shows CPU time on one core, in milliseconds. "Times faster" compares with `pair`, DyFuLM
+# with two encoders, as the median over rounds. "Reviews a CPU second" is in batches of 8.
 
 # %%
 deep = selected[selected["variant"].str.endswith(" layers")]
@@ -586,8 +587,8 @@ if len(bits):
 # %% [markdown]
 # Neither bfloat16 nor 8 bits can be told apart from float32 in coarse or fine accuracy. In 8 bits
 # the error of the intensity grows by .002 (p .001 after Holm), and 6 % of the reviews change their
-# fine class. The processor of that run has instructions for bfloat16. There bfloat16 is as fast and
-# as small as 8 bits, and we can measure no loss.
+# fine class. The 8 bits save no memory over bfloat16, since the word vectors stay in float32. The
+# processor has instructions for bfloat16: it is as fast as 8 bits, and we can measure no loss.
 
 # %% [markdown]
 # <a id="7--a-teacher"></a>
@@ -665,10 +666,11 @@ if len(taught):
 #
 # ## 8 · The verdict on open question 3
 #
-# The student had three goals: both accuracies at most .005 below the fine-tuned pair, 8 times its
-# speed on one core, and at most 25 MB. Pair (stored run `hotel`) and student learned from the same
-# 31,053 reviews. The pair read 384 tokens of each, the student 128. So the difference below comes
-# from layers, vocabulary and length together. The two were not compared review by review.
+# The student had three goals: both accuracies at most .005 below the fine-tuned pair, 8 times the
+# pair's speed on one core, and at most 25 MB. Only the last is met: its weights take 17 MB. Both
+# learned from the same 31,053 reviews, the pair (stored run `hotel`) from 384 tokens of each, the
+# student from 128. So the difference below comes from encoders, layers, vocabulary and length
+# together. The two were not compared review by review.
 
 # %%
 if len(final) and "hotel" in results.runs():
@@ -696,15 +698,15 @@ if len(prices):
 # from the same reviews. Only their intensity is better than the bag's: MAE -.005 [-.007, -.002]. On
 # validation, after 8,000 reviews, the knee is at three layers. With one seed it had been at four:
 # three and four layers differ by .010 of fine accuracy and cannot be told apart. Six layers gain
-# .006 of coarse accuracy over four, and nothing of fine accuracy.
+# .006 of coarse accuracy over four, and none of fine.
 #
-# **Leaving out layers is faster than halving their weights.** Six layers of half the weights have
-# as many parameters as three whole ones. At 128 tokens they are 3.4 times as fast as the pair,
-# three whole layers 4.9 times. Their scores are lower, but two seeds cannot tell them apart: the
-# whole layers gain .017 [-.008, .042] of coarse and .021 [-.037, .079] of fine accuracy.
+# **Leaving out layers is faster than halving their weights.** At 128 tokens six layers of half the
+# weights are 3.4 times as fast as the pair, three whole layers 4.9 times. Their scores are lower,
+# but two seeds cannot tell them apart: the whole layers gain .017 [-.008, .042] of coarse and .021
+# [-.037, .079] of fine accuracy.
 #
 # For three layers we can measure no effect of layer fusion or guidance. Fine accuracy on validation
-# is .560 with all parts and .561 with plain heads, over two seeds.
+# is .560 with all parts, .561 with plain heads.
 #
 # On SST-5 we can measure no effect of a frozen teacher on any student's accuracy. One student gains
 # in MAE: that of two layers, by .002 (p .018 after Holm). With a teacher, six layers stay .029

@@ -18,8 +18,8 @@
 # ![DyFuLM: two encoders, mixed layers, a gate, three heads](../figures/models/dyfulm.svg)
 #
 # A small DyFuLM, trained on hotel reviews, predicts a class, a number of stars and an intensity for
-# each of your texts. It has one of the two encoders in the picture, and therefore no gate. The
-# notebook also shows which words changed the score, and which texts the model cannot read.
+# each of your texts. It has one of the two encoders in the picture, and so no gate. The notebook
+# also shows which words changed the score, and which texts the model cannot read.
 #
 # It takes about twenty seconds on a CPU with seven made-up reviews. To read texts of your own,
 # paste them into the parameter `texts`, or name a file in `table`.
@@ -115,7 +115,7 @@ print(f"{len(given)} texts, {sum(len(text.split()) for text in given)} words")
 # $$p_k = \frac{\exp(z_k / T)}{\sum_j \exp(z_j / T)}.$$
 #
 # The column `stars` has the expected number of stars, $\sum_k k\, p_k$. Unlike the most probable
-# class, it changes with every word.
+# class, it can change with every word.
 
 # %%
 found = score.predictions(reader, given)
@@ -309,8 +309,9 @@ print(f"{len(silent)} of {len(odd)} odd texts get a note and no prediction.")
 #
 # ## 6 · How accurate is the model?
 #
-# The table shows its scores on hotel reviews that it was not trained on. They are from the stored
-# run `compression-hotel`. We have not measured it on other texts, such as film reviews.
+# The table has its scores on hotel reviews that it was not trained on. There it cannot be told from
+# a bag of words in accuracy ([12](12_compression.ipynb)). Other texts, such as film reviews, were
+# not measured.
 
 # %%
 print(f"reads {reader.max_length} tokens of a text")
@@ -365,7 +366,7 @@ print(f"3. {len(silent)} of {len(odd)} odd texts get a note and no prediction.")
 #
 # <details><summary>Solution</summary>
 #
-# In `words.stars` return `model.read(list(texts)).intensity`. Then compare both effects by
+# `words.stars = lambda model, texts: model.read(list(texts)).intensity`, then `words.occlusion` and
 # `scipy.stats.spearmanr`. Both heads read one vector, so expect a similar order of the words.
 #
 # </details>
@@ -374,7 +375,7 @@ print(f"3. {len(silent)} of {len(odd)} odd texts get a note and no prediction.")
 #
 # <details><summary>Solution</summary>
 #
-# `np.argsort(side * effect)`. At first the score moves further from three stars, so the curve goes
-# below zero. It returns when the supporting words are deleted, too.
+# `np.argsort(side * effect)`. The score moves further from three stars, so the curve goes below
+# zero. It stays there: the supporting words come last.
 #
 # </details>
