@@ -203,13 +203,15 @@ print(f"{path.name}: {len(pairs)} rows")
 
 # %%
 def tested(table: pd.DataFrame) -> pd.DataFrame:
-    """Paired differences as text: five columns beside the two models."""
+    """Paired differences as text; data set and variant where a run has several."""
     text = [
         "{:+.3f} [{:+.3f}, {:+.3f}]".format(*x) for x in table[["diff", "ci_low", "ci_high"]].values
     ]
     holm = [f"{p:.3f}" for p in table["p_holm"]]
     new = table.assign(**{"difference [95 %]": text, "p, Holm": holm})
-    return new.set_index(["a", "b"])[["metric", "difference [95 %]", "p, Holm", "verdict"]]
+    several = [column for column in ("dataset", "variant") if table[column].nunique() > 1]
+    told = ["metric", "difference [95 %]", "p, Holm", "verdict"]
+    return new.set_index(["a", "b"])[several + told]
 
 
 # %% [markdown]

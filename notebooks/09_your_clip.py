@@ -202,6 +202,9 @@ summary = pd.DataFrame({m: change.agg(["mean", "max"]) for m, change in moved.it
 summary.insert(0, "weight", [found[f"weight_{m}"].mean() for m in seen])
 summary.round(1)
 
+# %%
+print(f"The score changes most without {summary['mean'].idxmax()}: {summary['mean'].max():.1f}")
+
 # %% [markdown]
 # <a id="6--step-through-the-utterances"></a>
 #

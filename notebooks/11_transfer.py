@@ -379,6 +379,11 @@ for name, b, a in [(name, b, a) for name in dense for b in names for a in names]
 classes = pd.DataFrame(ordered, columns=["encoder", "from", "to", "auc", "low", "high"])
 plots.labelled(classes.pivot(index=["encoder", "from"], columns="to", values="auc").round(2))
 
+# %%
+across = classes.loc[classes["from"] != classes["to"], "auc"]
+if len(across):
+    print(f"AUC on another data set: {across.min():.2f} to {across.max():.2f} (.50 is chance)")
+
 # %% [markdown]
 # **What is lost to scale alone?** A carried model may rank texts well and still have a large error.
 # So its score is recalibrated by a line, $\hat y' = u \hat y + v$, fitted to 50 labelled examples
@@ -766,6 +771,8 @@ LINE = {"classes": (["encoder", "from"], "to"), "few": (["pair", "encoder", "lea
 # %%
 for name, table in [(name, table) for name in kept for table in ("classes", "few", "scale")]:
     frame = results.load_table(name, f"11_{table}")
+    if "learner" in frame:  # `both` learns from both, here; elsewhere it names a model
+        frame["learner"] = frame["learner"].replace("both", "source and target")
     if table in LINE and len(frame):
         line, column = LINE[table]
         frame = frame.pivot_table(index=line, columns=column, values="auc", sort=False)

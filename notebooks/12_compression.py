@@ -692,6 +692,11 @@ if len(prices):
     reached = "reached" if ratio.min() >= 8 else "not reached"
     print(f"times faster at equal length: {ratio.to_dict()}; goal 8: {reached}")
 
+# %%
+if len(bits):
+    size = bits.set_index("precision")["mb"]["bfloat16"]
+    print(f"{size} MB in 16 bits; goal 25 MB: {'reached' if size <= 25 else 'not reached'}")
+
 # %% [markdown]
 # **Verdict: three layers do not keep the accuracy.** Against the pair they lose .027 of coarse and
 # .039 of fine accuracy. In neither accuracy can they be told apart from a bag of words that learned

@@ -64,7 +64,7 @@ from mmlib.figures.stepper import browse
 from mmlib.scores import results
 
 plots.style()
-pd.set_option("display.precision", 2, "display.width", 110, "display.max_colwidth", 40)
+pd.set_option("display.precision", 3, "display.width", 110, "display.max_colwidth", 40)
 reader = kept.load(Path(model)) if model else kept.load()
 
 # %% [markdown]

@@ -116,7 +116,7 @@ _ = plots.save(plots.differences(pd.DataFrame(tests), "mae"), "14_rule", run)
 for pair in (t for t in tests if t["metric"] == "mae"):
     print(
         f"MAE of bilinear minus {pair['b']}: {pair['diff']:+.3f} "
-        f"[{pair['ci_low']:+.3f}, {pair['ci_high']:+.3f}]"
+        f"[{pair['ci_low']:+.3f}, {pair['ci_high']:+.3f}], better: {results.better(pair) or 'none'}"
     )
 
 # %% [markdown]
