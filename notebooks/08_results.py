@@ -186,7 +186,7 @@ print("Coarse accuracy of a constant, with natural shares:", *base.round(3))
 
 # %% [markdown]
 # Natural shares weight our reviews as stars occur in their source, which may be nearer to the
-# paper's. In `hotel-frozen` the encoders are frozen. A "gap .75 / .55" (coarse / fine) is a loss in
+# paper's. In `hotel-mpnet` the encoders are frozen. A "gap .75 / .55" (coarse / fine) is a loss in
 # points, by a summary that of layer fusion, by the abstract that of more parts. What we worked from
 # does not define the intensity, so the paper's MAE may be on another scale.
 #
