@@ -65,9 +65,8 @@ def _manager(
 ) -> type[AsyncKernelManager]:
     """The class that starts the kernel in this Python, whatever kernels are installed.
 
-    The two talk through files in the folder `sockets`. Through a port, which jupyter_client finds
-    and frees before the kernel opens it, another process may come in between: the kernel fails
-    (papermill's issue 511). Ports remain for systems without such files and for long paths.
+    The two talk through files in the folder `sockets`: jupyter_client frees a port before a kernel
+    opens it, and another process may take it (papermill's issue 511). Long paths keep ports.
     """
 
     class Manager(AsyncKernelManager):
