@@ -73,7 +73,7 @@ def test_kernels_do_not_give_freed_memory_back_at_once_as_dasks_workers_do(small
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no sockets that are files")
 @pytest.mark.parametrize("folder, transport", [("s", "ipc"), ("s" * 100, "tcp")])
-def test_no_other_process_can_take_a_kernels_port(small, tmp_path, monkeypatch, folder, transport):
+def test_a_kernel_talks_through_files_if_paths_fit(small, tmp_path, monkeypatch, folder, transport):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / folder))  # in which sockets fit or not
     (tmp_path / folder).mkdir()
     asks = "import ipykernel.connect as c; print(c.get_connection_info(unpack=True)['transport'])"

@@ -104,9 +104,9 @@ def execute(
     processes that the cells have started are ended, too.
     """
     mark, error, trace = str(output.parent), "", ""
+    sockets = tempfile.mkdtemp(prefix="mmlib-")
     watch = Watch(limit, mark)
     watch.start()
-    sockets = tempfile.mkdtemp(prefix="mmlib-")
     try:
         imported("papermill").execute_notebook(
             literal(notebook),
