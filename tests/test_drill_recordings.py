@@ -25,6 +25,11 @@ from mmlib.recordings import build_corpus, probe
 from mmlib.recordings import folder as recordings_folder
 
 COMMANDS = ("covarep", "recordings")
+SLOWLY = """
+import os, time
+replace = os.replace
+os.replace = lambda *paths: (replace(*paths), time.sleep(0.3))
+"""  # after each file: a run cannot end before it is interrupted
 
 
 def fill(folder: Path, n: int) -> Path:
@@ -106,7 +111,7 @@ def test_a_killed_run_is_finished_by_the_same_command(tmp_path, room):
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_ctrl_c_ends_a_run_at_once_in_one_line(tmp_path, room, workers):
     folder, out = fill(tmp_path / "clips", 24), tmp_path / "out"
-    process = start(room, folder, out, "--workers", workers)
+    process = start(room, folder, out, "--workers", workers, before=SLOWLY)
     while not results(out):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
@@ -114,7 +119,7 @@ def test_ctrl_c_ends_a_run_at_once_in_one_line(tmp_path, room, workers):
     for each in [running, *running.children(recursive=True)]:  # a terminal sends it to all
         each.send_signal(signal.SIGINT)
     errors = process.communicate(timeout=60)[1]
-    assert process.returncode == -signal.SIGINT  # a shell's loop ends with it
+    assert process.returncode == -signal.SIGINT, errors  # a shell's loop ends with it
     assert errors.splitlines() == ["stopped; the same command goes on from here"]
     assert 0 < len(results(out)) < 20
 

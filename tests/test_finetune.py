@@ -271,8 +271,21 @@ def write(config, path):
     return path
 
 
+SLOWLY = """
+import runpy, time
+from torch.optim import AdamW
+step = AdamW.step
+AdamW.step = lambda *given, **named: (time.sleep(0.1), step(*given, **named))[1]
+runpy.run_module("mmlib.finetune", run_name="__main__")
+"""  # a run cannot end before it is stopped
+
+
 def command(*arguments):
     return [sys.executable, "-m", "mmlib.finetune", *map(str, arguments)]
+
+
+def slowly(*arguments):
+    return [sys.executable, "-c", SLOWLY, *map(str, arguments)]
 
 
 @pytest.mark.parametrize("alike", [False, True])
@@ -333,7 +346,7 @@ def test_killed_after_an_evaluation_it_is_logged_once(config, corpus, tmp_path, 
 def test_asked_to_stop_the_command_says_so_and_dies_of_it(config, tmp_path, how):
     config = replace(config, utterances=160, epochs=3, save_every=1000)
     path, out = write(config, tmp_path / "c.yaml"), tmp_path / "run"
-    process = subprocess.Popen(command(path, "--out", out), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(slowly(path, "--out", out), stderr=subprocess.PIPE, text=True)
     while process.poll() is None and len(losses(out)) < 5:
         time.sleep(0.05)
     process.send_signal(how)
@@ -349,7 +362,7 @@ def test_asked_to_stop_the_command_says_so_and_dies_of_it(config, tmp_path, how)
 def test_killed_process_goes_on(config, tmp_path):
     config = replace(config, utterances=160, epochs=3)
     path, out = write(config, tmp_path / "c.yaml"), tmp_path / "run"
-    process = subprocess.Popen(command(path, "--out", out), stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(slowly(path, "--out", out), stderr=subprocess.DEVNULL)
     while process.poll() is None and len(losses(out)) < 5:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
