@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from mmlib.data import load
+from mmlib.data.corpus import first
 from mmlib.data.targets import targets
 from mmlib.dyfulm import frozen
 from mmlib.dyfulm.model import Output
@@ -189,3 +190,23 @@ def test_no_soft_target_has_seen_its_own_label(corpus, monkeypatch):
     assert not np.array_equal(before["fine"][~here], after["fine"][~here])
     assert before["ids"].tolist() == [corpus.ids[i] for i in corpus.rows("train")]
     np.testing.assert_allclose(before["fine"].sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_finished_run_gives_soft_targets_for_its_first_utterances(config, corpus, tmp_path):
+    run = finetune(config, tmp_path / "run", corpus)
+    few = first(corpus, 10)
+    found = teacher.of_run(run, few)
+    assert found["ids"].tolist() == [few.ids[i] for i in few.rows("train")]
+    checkpoint.save_arrays(path := tmp_path / "soft.npz", found)
+    distillation.load(path, few.ids, few.rows("train"))  # probabilities that a student accepts
+    other = few.take(few.rows("test"))  # the run has predicted these
+    said = teacher.of_run(run, replace(other, split=np.full(len(other), "train")))
+    with np.load(run / "test.npz") as arrays:
+        rows = [arrays["ids"].tolist().index(id) for id in said["ids"]]
+        np.testing.assert_allclose(said["fine"], arrays["p_fine"][rows], atol=1e-5)
+        np.testing.assert_allclose(said["intensity"], arrays["intensity"][rows], atol=1e-5)
+
+
+def test_soft_targets_of_a_run_that_is_not_finished_are_refused(config, corpus, tmp_path):
+    with pytest.raises(ValueError, match=r"\A[^\n]*provenance.json is missing; python -m mmlib"):
+        teacher.of_run(tmp_path, corpus)

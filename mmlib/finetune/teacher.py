@@ -1,10 +1,13 @@
-"""Soft targets from a frozen pair: `python -m mmlib.finetune.teacher DATASET FILE.npz`.
+"""Soft targets from a frozen or fine-tuned pair: `python -m mmlib.finetune.teacher DATASET FILE`.
 
     python -m mmlib.finetune.teacher sst5 data/finetuned/sst5-teacher.npz --encoders minilm mpnet
+    python -m mmlib.finetune.teacher hotel data/finetuned/teacher.npz --run data/finetuned/dyfulm0
 
 A model knows the labels of its own training utterances, so its predictions for them are
-overconfident and little more than the labels. So the training split is divided into folds, by
-group, and each fold is predicted by models that were trained on the other folds.
+overconfident and little more than the labels. So for a frozen pair the training split is divided
+into folds, by group, and each fold is predicted by models that were trained on the other folds.
+To fine-tune a pair for every fold costs hours. `--run` takes one finished run for all folds: train
+it for one epoch, so that it has seen each label once.
 """
 
 import argparse
@@ -14,16 +17,20 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import GroupKFold
 
-from mmlib.data import load
+from mmlib.data import Corpus, load
+from mmlib.data.corpus import first
 from mmlib.data.targets import Targets, targets
 from mmlib.dyfulm import frozen
 from mmlib.dyfulm.tune import settings
-from mmlib.finetune import checkpoint
+from mmlib.finetune import checkpoint, evaluation, machine, pair, step
+from mmlib.finetune.config import read_config
 from mmlib.finetune.distillation import SoftTargets
+from mmlib.finetune.tokens import tokenize
 from mmlib.stack.vectors import Features
 from mmlib.text import made
 
 FOLDS, SEEDS = 5, 3
+FIELDS = ("p_coarse", "p_fine", "intensity")  # of a prediction, in the order of SoftTargets
 
 
 def out_of_fold(
@@ -47,10 +54,38 @@ def out_of_fold(
         split[held] = "test"
         part = replace(states, split=split)
         prediction = frozen.fit(part, goal, chosen, range(seeds)).predict(states.take(held))
-        for into, name in zip(parts, ("p_coarse", "p_fine", "intensity"), strict=True):
+        for into, name in zip(parts, FIELDS, strict=True):
             into[held] = getattr(prediction, name).mean(axis=0)
     soft = {name: x[train] for name, x in zip(SoftTargets._fields, parts, strict=True)}
     return soft | {"ids": np.array(states.ids)[train]}
+
+
+def of_run(run: Path, corpus: Corpus) -> dict[str, np.ndarray]:
+    """Soft targets of the training split from a finished run's best weights, and their ids.
+
+    The run has learned from these labels (see above). ValueError, one line, if it is not finished.
+    """
+    checkpoint.load_origin(run)
+    config = read_config(run / checkpoint.CONFIG)
+    accelerator = machine.accelerator(config)
+    short = machine.uses_bfloat16(config.precision, accelerator.device)
+    model, tokenizers = pair.build(config)
+    learner = step.learner(config, model, accelerator, short)
+    learner.weights.load_state_dict(checkpoint.load_weights(run, model))
+    train = corpus.take(corpus.rows("train"))
+    tokens = tokenize(train.text, tokenizers, config.max_length, config.truncation)
+    budget = machine.budget(config.budget, accelerator.device)
+    said = evaluation.predict(model, tokens, np.arange(len(train)), budget)
+    soft = {n: said[of].cpu().numpy() for n, of in zip(SoftTargets._fields, FIELDS, strict=True)}
+    return soft | {"ids": np.array(train.ids)}
+
+
+def of_frozen(corpus: Corpus, dataset: str, encoders: list[str], max_length: int):
+    """Soft targets from a frozen pair with its stored settings, out of fold, as in `of_run`."""
+    words = [corpus.text[i] for i in corpus.rows("train")]
+    named = [made.named(name, words) for name in encoders]
+    states = frozen.states(corpus, *named, max_length=max_length)
+    return out_of_fold(states, targets(corpus), settings(dataset, *encoders))
 
 
 def main() -> None:
@@ -60,19 +95,19 @@ def main() -> None:
     parser.add_argument("file", type=Path, help="the .npz that receives the soft targets")
     parser.add_argument("--encoders", nargs=2, default=["minilm", "small"], metavar=("A", "B"))
     parser.add_argument("--max-length", type=int, default=64, help="tokens (%(default)s)")
+    parser.add_argument("--run", type=Path, help="a finished run, in place of a frozen pair")
+    parser.add_argument("--utterances", type=int, default=0, help="first ones of a split; 0: all")
     given = parser.parse_args()
     try:
-        corpus = load(given.dataset)
-        words = [corpus.text[i] for i in corpus.rows("train")]
-        named = [made.named(name, words) for name in given.encoders]
-        states = frozen.states(corpus, *named, max_length=given.max_length)
-        goal = targets(corpus)
-        soft = out_of_fold(states, goal, settings(given.dataset, *given.encoders))
+        corpus = first(load(given.dataset), given.utterances)
+        frozen_pair = given.dataset, given.encoders, given.max_length
+        soft = of_run(given.run, corpus) if given.run else of_frozen(corpus, *frozen_pair)
         checkpoint.save_arrays(given.file, soft)
     except (ValueError, OSError) as problem:
         raise SystemExit(f"mmlib.finetune.teacher: {problem}") from None
-    right = np.mean(soft["fine"].argmax(axis=1) == goal.fine[corpus.rows("train")])
-    print(f"{given.file}: {len(soft['ids'])} utterances, fine accuracy out of fold {right:.3f}")
+    right = np.mean(soft["fine"].argmax(axis=1) == targets(corpus).fine[corpus.rows("train")])
+    of = "on its own training texts" if given.run else "out of fold"
+    print(f"{given.file}: {len(soft['ids'])} utterances, fine accuracy {of} {right:.3f}")
 
 
 if __name__ == "__main__":

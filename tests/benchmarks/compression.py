@@ -4,6 +4,7 @@
     python tests/benchmarks/compression.py threads
     python tests/benchmarks/compression.py frontier FOLDER   # with compression-2, -3, ...
     python tests/benchmarks/compression.py parts FOLDER   # with compression-3, -3-last, ...
+    python tests/benchmarks/compression.py taught FOLDER   # with hotel-dyfulm, -3, -3-taught, ...
     python tests/benchmarks/compression.py kept --reviews 2000
     python tests/benchmarks/compression.py precision --reviews 2000
     python tests/benchmarks/compression.py students FOLDER   # with teacher.npz
@@ -19,6 +20,8 @@
   the same reviews.
 - `parts` scores the validation split, too: three layers with and without DyFuLM's layer fusion and
   guidance, from the same folders.
+- `taught` scores the validation split: three and six layers with and without the fine-tuned pair in
+  FOLDER/hotel-dyfulm as teacher, and that pair.
 - `kept` scores the test split with the model in mmlib/dyfulm/weights.
 - `precision` does so in float32, in bfloat16 and with 8-bit weights.
 - `students` trains MiniLM's first layers on SST-5. Each depth is trained with and without the
@@ -63,6 +66,11 @@ PARTS = {  # variant -> name of its configuration; the last has neither layer fu
     "3 layers, no layer fusion": "compression-3-last",
     "3 layers, no guidance": "compression-3-no-guidance",
     "3 layers, plain": "compression-3-plain",
+}
+PUPILS = {  # models and their variants -> name of their configuration
+    "dyfulm:teacher": "hotel-dyfulm",
+    **{f"single_a:{k} layers": f"compression-{k}" for k in (3, 6)},
+    **{f"single_a:{k} layers distilled": f"compression-{k}-taught" for k in (3, 6)},
 }
 DEEP = {**{f"{k} layers": f"compression-{k}" for k in LAYERS},
         "6 layers, half the weights": "compression-6-half"}  # fmt: skip
@@ -192,17 +200,27 @@ def frontier(folder: Path) -> None:
 
 def parts(folder: Path) -> None:
     """Rows of the validation split: three layers, with and without DyFuLM's parts, and seeds."""
+    names = {f"single_a:{variant}": name for variant, name in PARTS.items()}
+    whole, *others = names
+    store_valid("parts", folder, names, [(whole, other) for other in others])
+
+
+def taught(folder: Path) -> None:
+    """Rows of the validation split: students with and without their teacher, and the teacher."""
+    teacher, *students = PUPILS
+    pairs = [(f"{name} distilled", name) for name in students if f"{name} distilled" in PUPILS]
+    store_valid("taught", folder, PUPILS, pairs + [(name, teacher) for name, _ in pairs])
+
+
+def store_valid(kind: str, folder: Path, names: Mapping[str, str], pairs: list) -> None:
+    """Store what the finished runs of some configurations predict of all validation reviews."""
     corpus = load("hotel")
     rows = corpus.rows("valid")
     valid, known = corpus.take(rows), targets(corpus).take(rows)
-    answers = {}
-    for variant, name in PARTS.items():
-        runs = seeds_of(folder, name)
-        answers[f"single_a:{variant}"] = members(runs, "valid", list(valid.ids))
-    whole, *others = answers
-    pairs = [(whole, other) for other in others]
-    trained = {name: origin(folder / name) for name in PARTS.values()}
-    store("parts", "valid", valid.groups, corpus.checksums, answers, pairs, known, natural(valid),
+    runs = {variant: seeds_of(folder, name) for variant, name in names.items()}
+    answers = {variant: members(some, "valid", list(valid.ids)) for variant, some in runs.items()}
+    trained = {run.name: origin(run) for some in runs.values() for run in some}
+    store(kind, "valid", valid.groups, corpus.checksums, answers, pairs, known, natural(valid),
           trained=trained)  # fmt: skip
 
 
@@ -316,6 +334,7 @@ def keep(run: str, kind: str, rows, tests, checksums: Mapping[str, str], **about
     what = {
         "frontier": "frontier FOLDER",
         "parts": "parts FOLDER",
+        "taught": "taught FOLDER",
         "valid": "sst5 FOLDER",
         "test": "sst5 FOLDER",
     }
@@ -496,7 +515,7 @@ def beside(corpus, goal: Targets) -> dict[str, dict[str, Targets]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    commands = (cost, threads, precision, read_test, frontier, parts, students, distilled)
+    commands = (cost, threads, precision, read_test, frontier, parts, taught, students, distilled)
     names = {"read_test": "kept", "distilled": "sst5"}
     what = {names.get(f.__name__, f.__name__): f for f in commands}
     parser.add_argument("what", choices=what)
