@@ -330,7 +330,7 @@ def store(
 
 
 def keep(run: str, kind: str, rows, tests, checksums: Mapping[str, str], **about: object) -> None:
-    """Store rows and tests, with the command of this file that made them."""
+    """Store rows and tests, with the command that made them: of this file, or about["command"]."""
     what = {
         "frontier": "frontier FOLDER",
         "parts": "parts FOLDER",
@@ -339,6 +339,7 @@ def keep(run: str, kind: str, rows, tests, checksums: Mapping[str, str], **about
         "test": "sst5 FOLDER",
     }
     command = f"python tests/benchmarks/compression.py {what.get(kind, kind)}"
+    command = about.pop("command", command)
     results.save(rows, run, f"{NOTEBOOK}-{kind}", comparisons=tests,
                  parameters={"seed": 0, **about}, checksums=dict(checksums),
                  trained={"command": command})  # fmt: skip

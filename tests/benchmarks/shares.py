@@ -6,6 +6,9 @@ Each operator of torch is timed where it is dispatched, forward and backward; Nu
 are timed apart. The rest of an untimed run is Python, autograd and torch's administration. It is
 below 0 if timing slowed the operators. `covarep.py` measures the stages of COVAREP.
 
+Two cores are measured in wall time, so nothing else should run: 20 seeds on two threads, and ten
+seeds on each of two threads of Python, against one seed on one thread.
+
 The last line is about memory. Dask sets MALLOC_TRIM_THRESHOLD_ for its workers; `mmlib.batch` takes
 it from its kernels. The stack learns in processes with and without it, in turn.
 """
@@ -16,8 +19,10 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
+import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -72,6 +77,22 @@ def shares(run: Callable[[], object]) -> dict[str, float]:
     return found | {REST: 1 - sum(found.values())}
 
 
+def wall(run: Callable[[], object], threads: int) -> float:
+    """Seconds by the clock, on so many threads of torch."""
+    torch.set_num_threads(threads)
+    start = time.perf_counter()
+    run()
+    took = time.perf_counter() - start
+    torch.set_num_threads(1)
+    return took
+
+
+def halves() -> None:
+    """Half of the seeds in each of two threads of Python; torch computes outside their lock."""
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda k: train.fit(data, SETTINGS, k), np.array_split(range(SEEDS), 2)))
+
+
 def in_a_process(trim: dict[str, str]) -> float:
     """Seconds of the stack in a process of its own, with these variables."""
     command, environment = [sys.executable, __file__, "stack"], {**os.environ, **trim}
@@ -93,6 +114,9 @@ print(f"{SEEDS} seeds : one, {median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1
 for kind in (RANDOM, *KINDS, ELSE, REST):
     found = sorted(all_[kind] for all_ in rounds)
     print(f"  {kind:28}{median(found):5.0%} of {SEEDS} ({found[0]:.0%} to {found[-1]:.0%})")
+for what, run, threads in (("two threads", stack, 2), ("ten and ten", halves, 1)):
+    found = sorted(wall(run, threads) / wall(one, 1) for _ in range(ROUNDS))
+    print(f"{SEEDS} seeds, {what} : one, {median(found):.1f} ({found[0]:.1f} to {found[-1]:.1f})")
 pairs = [
     (in_a_process({"MALLOC_TRIM_THRESHOLD_": "65536"}), in_a_process({})) for _ in range(ROUNDS)
 ]
