@@ -368,6 +368,8 @@ lines.pivot(index=["signature", "measure", "threshold"], columns="run", values="
 # %%
 for name, table in lines.groupby("run"):
     print(f"{name}, alarms:", ", ".join(table.loc[table["alarm"], "signature"]) or "none")
+    idle = table.set_index("signature").loc["guidance idle", "value"]
+    print(f"  the guidance changes {idle:.1%} of the fine classes; below 1 % it would be idle")
 
 # %% [markdown]
 # **Encoders fine-tuned** ([how](book/finetuning.md)): gate values of every token and unit. `hotel`
