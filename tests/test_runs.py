@@ -1,5 +1,6 @@
 """Small notebooks through the real papermill: what runs, with what, and what a failure leaves."""
 
+import json
 import subprocess
 import sys
 from io import StringIO
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from mmlib import files
 from mmlib.batch import execute
-from mmlib.batch.__main__ import _tell_scores, main
+from mmlib.batch.__main__ import _tell_replaced, _tell_scores, main
 from mmlib.batch.execute import Outcome
 from mmlib.batch.parameters import Point, plan
 
@@ -117,6 +118,42 @@ def test_a_failure_is_counted_and_the_others_still_run(project, workers, capsys)
     params.write_text("seeds: 4\n")
     assert main(["--run", "r", "--only", "02", "--params", str(params), *workers]) == 0
     assert project.folders("r") == ["01_a", "02_b", "03_c"]
+
+
+def test_rows_in_git_are_not_replaced_without_a_word(project, capsys):
+    (rows := project.runs / "kept" / "metrics.json").parent.mkdir()
+    rows.write_text('[{"notebook": "01_a"}, {"notebook": "05_e"}]')
+    jobs = [execute.job(point, rows.parent, own=False) for point in plan("kept", None, {}, [])]
+    console = Console(markup=False, highlight=False, width=200)
+
+    def told() -> str:
+        _tell_replaced(jobs, "kept", console)
+        return capsys.readouterr().out
+
+    assert not told()  # no git at all
+    git = ["git", "-C", str(project.root)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    assert not told()
+    subprocess.run([*git, "add", str(rows)], check=True)
+    said = told()
+    assert "papermill_runs/kept is in git: its rows of 01_a will be replaced" in said
+    assert "`git checkout papermill_runs/kept`" in said
+    (figure := files.FIGURES / "kept" / "a.png").parent.mkdir(parents=True)
+    figure.write_bytes(b"")
+    subprocess.run([*git, "add", str(figure)], check=True)
+    assert "`git checkout papermill_runs/kept figures/kept`" in told()
+
+
+def test_a_batch_costs_what_its_notebooks_cost_before(project, capsys):
+    for name, seconds in (("01_a", 20), ("01_a", 30), ("01_a", 40), ("02_b", 3000)):
+        point = project.runs / "before" / f"{name}-{seconds}"
+        point.mkdir(parents=True)
+        record = {"state": "done", "notebook": name, "seconds": seconds, "parameters": {}}
+        (point / "manifest.json").write_text(json.dumps(record))
+    assert main(["--only", "01", "--dry-run"]) == 0
+    assert "about 30 s on 1 workers" in capsys.readouterr().out
+    assert main(["--only", "01", "02", "--dry-run", "--workers", "1"]) == 0
+    assert "about 50 min on 1 workers" in capsys.readouterr().out  # not twice a median of all four
 
 
 def test_the_end_of_a_run_of_all_notebooks_is_short(small):

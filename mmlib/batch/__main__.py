@@ -8,9 +8,12 @@ python -m mmlib.batch verify RUN                     execute some points again a
 """
 
 import os
+import shutil
+import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -71,6 +74,7 @@ def execute_batch(given: Namespace, console: Console) -> int:
     todo = [job for job in jobs if not (keep and up_to_date(job) and not _is_last(job))]
     if given.dry_run:
         return _preview(jobs, todo, given, console)
+    _tell_replaced(todo, run, console)
     batch = execute.new_batch(given.line, resume=keep, timeout=given.timeout)
     with engine.only_driver(folder):
         outcomes = _run(todo, batch, given, console)
@@ -120,14 +124,13 @@ def _of_grid(run: str, given: Namespace) -> list[Point]:
     wanted = dict(map(_filter, given.filter))
     known = {"notebook", *(name for names in file.notebooks.values() for name in names)}
     refuse_unknown("parameter", wanted, sorted(known), where="--filter")
-    count = file.count()
-    if count <= ASK or wanted or given.yes:
+    counts = {path.stem: file.count() / len(file.notebooks) for path in file.notebooks}
+    if file.count() <= ASK or wanted or given.yes:
         points = [point for point in file.points(run) if _is_wanted(point, wanted)]
-        count = len(points)
-    if count > ASK and not given.yes:
+        counts = Counter(point.notebook.stem for point in points)
+    if sum(counts.values()) > ASK and not given.yes:
         raise ValueError(
-            f"{_price(count, file.notebooks, given)}: "
-            "give --yes to start them, or choose some by --filter"
+            f"{_price(counts, given)}: give --yes to start them, or choose some by --filter"
         )
     if not points:
         raise ValueError(f"{file.path}: no point is left; look at exclude and --filter")
@@ -150,13 +153,21 @@ def _is_wanted(point: Point, wanted: dict[str, object]) -> bool:
     return all(name in values and values[name] == value for name, value in wanted.items())
 
 
-def _price(count: int, notebooks: Iterable[Path], given: Namespace) -> str:
-    """Estimated duration of so many points, by the median of earlier ones, or a minute each."""
-    stems, workers = {path.stem for path in notebooks}, _workers(count, given)
+def _price(points: Mapping[str, float], given: Namespace) -> str:
+    """Estimated duration of so many points of each notebook: stem -> number.
+
+    A point costs its notebook's median so far; without one, that of all these notebooks, or 60 s.
+    """
     records = [runs.manifest(path.parent) for path in files.RUNS.glob("*/*/manifest.json")]
-    done = [r for r in records if r.get("state") == "done" and r.get("notebook") in stems]
-    cost = median([record["seconds"] for record in done if "seconds" in record] or [60.0])
-    return f"{count} points, about {duration(cost * count / workers)} on {workers} workers"
+    done: dict[str, list[float]] = {stem: [] for stem in points}
+    for record in records:
+        if record.get("state") == "done" and record.get("notebook") in done and "seconds" in record:
+            done[record["notebook"]].append(record["seconds"])
+    usual = median([seconds for some in done.values() for seconds in some] or [60.0])
+    cost = sum(n * median(done[stem] or [usual]) for stem, n in points.items())
+    count = round(sum(points.values()))
+    workers = _workers(count, given)
+    return f"{count} points, about {duration(cost / workers)} on {workers} workers"
 
 
 def _preview(jobs: Sequence[Job], todo: Sequence[Job], given: Namespace, console: Console) -> int:
@@ -169,7 +180,7 @@ def _preview(jobs: Sequence[Job], todo: Sequence[Job], given: Namespace, console
         state = "stale, to run" if is_stale and not up_to_date(job) else "to run"
         shown.add_row(label, state if job in todo else "up to date", job.name)
     console.print(shown)
-    price = _price(len(todo), {job.point.notebook for job in jobs}, given)
+    price = _price(Counter(job.point.notebook.stem for job in todo), given)
     console.print(price.replace(" points", f" of {len(jobs)} points to run", 1))
     if given.scheduler == "slurm":
         with engine.slurm(0, given.memory, given.host) as cluster:
@@ -190,6 +201,26 @@ def execute_again(given: Namespace, console: Console) -> int:
 
 
 # Printing results
+
+
+def _tell_replaced(todo: Sequence[Job], run: str, console: Console) -> None:
+    """Name the rows in git that this batch will replace, and what brings them back."""
+    folder = results.folder(run)
+    known = {row["notebook"] for row in runs.read(folder / "metrics.json", [])}
+    names = sorted(known & {job.point.notebook.stem for job in todo})
+    if names and _in_git(folder / "metrics.json"):
+        paths = [path for path in (folder, files.FIGURES / run) if _in_git(path)]
+        shown = " ".join(str(path.relative_to(files.ROOT)) for path in paths)
+        console.print(
+            f"papermill_runs/{run} is in git: its rows of {', '.join(names)} will be replaced; "
+            f"`git checkout {shown}` brings them back",
+            soft_wrap=True,
+        )
+
+
+def _in_git(path: Path) -> bool:
+    asked = ["git", "-C", str(files.ROOT), "ls-files", str(path)]
+    return bool(shutil.which("git")) and bool(subprocess.run(asked, capture_output=True).stdout)
 
 
 def _tell(outcomes: Sequence[Outcome], kept: int, run: str, console: Console) -> int:

@@ -51,7 +51,8 @@ def learner(config: Config, pair: Pair, accelerator: Accelerator, bfloat16: bool
     weights = MasterWeights(pair, short, [encoder.get_input_embeddings() for encoder in short])
     for encoder in pair.encoders:
         if config.checkpointing:
-            encoder.gradient_checkpointing_enable()
+            enable = getattr(encoder, "activation_checkpointing_enable", None)  # its older name:
+            (enable or encoder.gradient_checkpointing_enable)()
         if config.compile:
             encoder.compile(dynamic=True)
     weigh = weighting(config.weighting).to(accelerator.device)

@@ -5,8 +5,8 @@
 
 Static quantisation fixes the range of each matrix product's inputs beforehand, here from 128
 training reviews. ONNX Runtime does so for the kept model's encoder by two rules: the least and
-greatest values, and the 99.999th percentile. All models read the same random validation reviews in
-turn. `times_faster` is the median ratio of CPU times to torch in float32.
+greatest values (`extremes`), and the 99.999th percentile. All models read the same random
+validation reviews in turn. `times_faster` is the median ratio of CPU times to torch in float32.
 """
 
 import argparse
