@@ -4,7 +4,7 @@
     python tests/benchmarks/compression.py threads
     python tests/benchmarks/compression.py frontier FOLDER   # with compression-2, -3, ...
     python tests/benchmarks/compression.py parts FOLDER   # with compression-3, -3-last, ...
-    python tests/benchmarks/compression.py taught FOLDER   # with hotel-dyfulm, -3, -3-taught, ...
+    python tests/benchmarks/compression.py taught FOLDER   # with compression-teacher, -3, -3-taught, ...
     python tests/benchmarks/compression.py kept --reviews 2000
     python tests/benchmarks/compression.py precision --reviews 2000
     python tests/benchmarks/compression.py students FOLDER   # with teacher.npz
@@ -21,7 +21,7 @@
 - `parts` scores the validation split, too: three layers with and without DyFuLM's layer fusion and
   guidance, from the same folders.
 - `taught` scores the validation split: three and six layers with and without the fine-tuned pair in
-  FOLDER/hotel-dyfulm as teacher, and that pair.
+  FOLDER/compression-teacher as teacher, and that pair.
 - `kept` scores the test split with the model in mmlib/dyfulm/weights.
 - `precision` does so in float32, in bfloat16 and with 8-bit weights.
 - `students` trains MiniLM's first layers on SST-5. Each depth is trained with and without the
@@ -68,7 +68,7 @@ PARTS = {  # variant -> name of its configuration; the last has neither layer fu
     "3 layers, plain": "compression-3-plain",
 }
 PUPILS = {  # models and their variants -> name of their configuration
-    "dyfulm:teacher": "hotel-dyfulm",
+    "dyfulm:teacher": "compression-teacher",
     **{f"single_a:{k} layers": f"compression-{k}" for k in (3, 6)},
     **{f"single_a:{k} layers distilled": f"compression-{k}-taught" for k in (3, 6)},
 }
