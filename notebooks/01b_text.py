@@ -451,8 +451,9 @@ for name, held in known.items():
 # ## Takeaways
 #
 # What differs from the paper: its encoders are BERT and COVAREP / FACET. Our text encoder is a
-# small sentence encoder by default; `encoder="bert-base-uncased"` is the paper's and needs a
-# network. What we worked from does not say which layer or which pooling it took.
+# small sentence encoder by default. `encoder="bert-base-uncased"` is our reading of the paper's,
+# since what we worked from names no size; it needs a network. Nor does it say which layer or which
+# pooling the paper took.
 
 # %%
 best = min(data.modalities, key=lambda m: mae(known[m])[0])
