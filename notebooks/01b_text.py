@@ -425,7 +425,8 @@ for m in embedded.sequences:
 # ## 4 · What each modality knows by itself
 #
 # The same probe reads the finished audio and visual features; the text's error is the one above.
-# Fusion has to beat these errors later. The last line has a constant's error.
+# Fusion has to beat these errors later. The last line has a constant's error. On the embedded
+# corpus each modality alone has a lower error than the constant.
 
 # %%
 data = features.build(corpus, layers=layers, **frozen)
