@@ -17,16 +17,16 @@
 #
 # ![From a corpus to vectors of one scale](../figures/models/data.svg)
 #
-# **The question**: can the data be trusted before any model is trained on it? It takes a quarter of
-# a minute on a laptop's CPU with the embedded corpus, which we generate. DAF
-# ([arXiv 2509.22729](https://arxiv.org/abs/2509.22729)) learns on top of *frozen* encoders: text,
-# audio and vision become one vector each, once, and these never change. What we worked from
-# (abstracts and summaries of the papers) says little about this step, and errors in it raise no
-# message.
+# **The question**: can the data be trusted before any model is trained on it? The notebook takes a
+# quarter of a minute on a laptop's CPU with the embedded corpus, which we generate. DAF ([arXiv
+# 2509.22729](https://arxiv.org/abs/2509.22729)) learns on top of *frozen* encoders: text, audio and
+# vision become one vector each, once, and these never change. What we worked from (abstracts and
+# summaries of the papers) says little about this step, and errors in it raise no message.
 #
 # This notebook shows a corpus' passport (a summary of sizes, base rates and defects), a corpus
 # whose truth is known, and the scaling.
-# Nothing here reads a label of the test split. Before it: [`00_start`](00_start.ipynb). After it:
+# Labels of the test split describe the corpus here (base rates, checks); nothing is fitted or
+# chosen with them. Before it: [`00_start`](00_start.ipynb). After it:
 # [`01b_text`](01b_text.ipynb) (from words and frames to vectors) and
 # [`01c_covarep`](01c_covarep.ipynb) (from a recording to frames).
 #
@@ -87,10 +87,12 @@ _ = plots.save(architecture.draw(boxes, arrows, height=1.2), "data", "models", "
 # its splits? What would a constant score? Which columns hold NaN, clipped or constant values? Is
 # any speaker or video in two splits? The passport holds counts and ids, never an utterance's text.
 #
-# A model that always gives the same answer already reaches the base rates: the row "positive"
-# predicts +3 for every utterance and gets about half of the signs right. Read each score of the
-# later notebooks against these rows. Two warnings about the embedded corpus are expected: its creak
-# is constant, as in CMU's files, and its short texts recur in several splits.
+# A model that always gives the same answer already reaches the base rates. The row `positive`
+# predicts +3 for every utterance and still gets about half of the signs right. Read each score of
+# the later notebooks against these rows. In them `acc2_non0` leaves labels of zero out, `acc2_has0`
+# counts zero as not negative, and `acc7` rounds to seven classes ([scores](book/scores.md)). Two
+# remarks about the embedded corpus are expected: its creak is constant, as in CMU's files, and its
+# short texts recur in several splits.
 
 # %%
 options = {"split": "bclstm", "modalities": ("text", "audio", "vision")} if leak else {}

@@ -18,9 +18,10 @@
 # ![Words and frames become one vector each](../figures/models/vectors.svg)
 #
 # **The question**: how do a text and a sequence of frames become one vector each, and what does
-# averaging over padding cost? It takes about half a minute on a laptop's CPU with the embedded
-# corpus. DAF ([arXiv 2509.22729](https://arxiv.org/abs/2509.22729)) freezes its encoders. So the
-# choice of their states, and the way these are averaged, is made here and never learned later.
+# averaging over padding cost? The notebook takes about half a minute on a laptop's CPU with the
+# embedded corpus. DAF ([arXiv 2509.22729](https://arxiv.org/abs/2509.22729)) freezes its encoders.
+# So the choice of their states, and the way these are averaged, is made here and never learned
+# later.
 #
 # Layers are chosen on training and validation videos only. Before this:
 # [`01_features`](01_features.ipynb) (the data). After it: [`01c_covarep`](01c_covarep.ipynb) (where
@@ -102,7 +103,8 @@ corpus = embedded if dataset == "synthetic" else load(dataset, **options)
 #
 # $$x_l = \frac{1}{T} \sum_{t \le T} H_{l,t}, \qquad l = 0 \ldots L,$$
 #
-# where $H_0$ is the embedding layer. (A data set without text borrows the embedded corpus here.)
+# where $H_{l,t}$ is the state of token $t$ in layer $l$. $H_0$ is the embedding layer, $H_L$ the
+# last. (A data set without text borrows the embedded corpus here.)
 
 # %%
 worded = corpus if corpus.text is not None else embedded
@@ -195,7 +197,7 @@ print("an entry depends on:", ", ".join(sorted(second.settings)))
 # (ridge regression) on each layer shows how well that layer predicts sentiment. We hold out data in
 # two ways: five folds over the videos of training and validation together, and the data set's own
 # validation split. The test split is not used. Each layer takes the best of the same three
-# penalties.
+# penalties. The held-out error itself chooses the penalty, so all errors below are optimistic.
 
 # %%
 PENALTIES = np.array([300.0, 1000.0, 3000.0])
@@ -316,9 +318,9 @@ print(f"{worded.name}: the two ways of holding out {'agree' if agree else 'DISAG
 #
 # ## 3 · Pooling frames, and what padding costs
 #
-# Audio and vision come as $T$ frames, and $T$ differs between utterances. We keep the mean and the
-# standard deviation over valid frames. A frame of zeros is not valid, since trackers write zeros
-# where they have lost the face:
+# Audio and vision come as frames, and their number differs between utterances. We keep the mean and
+# the standard deviation over the $T$ valid frames $x_t$. A frame of zeros is not valid, since
+# trackers write zeros where they have lost the face:
 #
 # $$\mu = \frac{1}{T} \sum_{t \le T} x_t, \qquad
 #   \sigma^2 = \frac{1}{T} \sum_{t \le T} (x_t - \mu)^2$$
@@ -338,9 +340,10 @@ for sequences in (sequences for source in sources for sequences in source.sequen
 
 # %% [markdown]
 # Other code often pads every utterance to one length with zeros and then averages over that length.
-# This padded mean is $\frac{T}{T_{\max}}\mu$: it also measures how long someone spoke. Two checks
-# follow. Repeating an utterance's frames must not change its mean, and its mean pitch must not
-# follow its length.
+# This padded mean is $\frac{T}{T_{\max}}\mu$: it also measures how long someone spoke. (The code
+# below takes the utterance's length for $T$, frames without a face included.) Two checks follow.
+# Repeating an utterance's frames must not change its mean, and its mean pitch must not follow its
+# length.
 
 
 # %%
@@ -422,7 +425,8 @@ for m in embedded.sequences:
 # ## 4 · What each modality knows by itself
 #
 # The same probe reads the finished audio and visual features; the text's error is the one above.
-# Fusion has to beat these errors later. The last line has a constant's error.
+# Fusion has to beat these errors later. The last line has a constant's error. On the embedded
+# corpus each modality alone has a lower error than the constant.
 
 # %%
 data = features.build(corpus, layers=layers, **frozen)
@@ -448,8 +452,9 @@ for name, held in known.items():
 # ## Takeaways
 #
 # What differs from the paper: its encoders are BERT and COVAREP / FACET. Our text encoder is a
-# small sentence encoder by default; `encoder="bert-base-uncased"` is the paper's and needs a
-# network. What we worked from does not say which layer or which pooling it took.
+# small sentence encoder by default. `encoder="bert-base-uncased"` is our reading of the paper's,
+# since what we worked from names no size; it needs a network. Nor does it say which layer or which
+# pooling the paper took.
 
 # %%
 best = min(data.modalities, key=lambda m: mae(known[m])[0])

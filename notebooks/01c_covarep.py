@@ -18,7 +18,7 @@
 # ![From a wave to one mean an utterance](../figures/models/covarep.svg)
 #
 # **The question**: are our 74 COVAREP features right, and can you compute them for a recording of
-# yours? It takes half a minute on a laptop's CPU. DAF's audio encoder ([arXiv
+# yours? The notebook takes half a minute on a laptop's CPU. DAF's audio encoder ([arXiv
 # 2509.22729](https://arxiv.org/abs/2509.22729)) is COVAREP, a program for MATLAB. `mmlib.covarep`
 # computes its columns from a wave. We check them on a synthetic voice, whose truth we choose, and
 # against the original's output.
@@ -108,9 +108,9 @@ table = extract(voice.wave, rate)  # (t, d)
 print(table.shape, {group: len(names) for group, names in GROUPS.items()})
 
 # %% [markdown]
-# **Pitch** (SRH) sums the harmonics (multiples of the pitch) of what linear prediction leaves of
-# the wave; its formants are gone. The estimate is a whole number of Hz for each frame of 100 ms, so
-# most errors are below 1 Hz. At the ends there is no frame, and the pitch is 0.
+# **Pitch** (SRH): linear prediction takes the formants out of the wave, and SRH sums the harmonics
+# (multiples of the pitch) of what remains. The estimate is a whole number of Hz for each frame of
+# 100 ms, so most errors are below 1 Hz. At the ends there is no frame, and the pitch is 0.
 
 # %%
 inner = table.iloc[15:-15]  # the phase features need 0.14 s on either side
@@ -119,11 +119,11 @@ assert np.abs(inner["F0"] - f0).max() < 2 and (inner["VUV"] == 1).all()
 print(f"median error of the pitch: {np.abs(inner['F0'] - f0).median():.1f} Hz")
 
 # %% [markdown]
-# **Rd** is the shape of the LF pulse that best explains the harmonics' phases (by MSP). The method
-# as published divides the measured spectrum by the pulse's, which subtracts the pulse's phase. The
-# original program lacks one conjugation and so *adds* it. The data sets hold the original's
-# numbers, so these are the default. Below, the published form follows the truth; the original's
-# correlates with it above .9 but departs from it.
+# **Rd** is the shape of the LF pulse that best explains the harmonics' phases, by their mean
+# squared phase (MSP). The method as published divides the measured spectrum by the pulse's, which
+# subtracts the pulse's phase. The original program lacks one conjugation and so *adds* it. The data
+# sets hold the original's numbers, so these are the default. Below, the published form follows the
+# truth; the original's correlates with it above .9 but departs from it.
 
 # %%
 stages = Stages(voice.wave, rate, set(), seed=0)
@@ -209,9 +209,10 @@ grid = np.linspace(0.5, 2.3, 19)
 truth = pd.DataFrame([of_the_pulse(r) for r in grid], grid, ["NAQ", "QOQ", "H1H2"])
 
 # %% [markdown]
-# QOQ and H1-H2 lie near the truth in the figure. NAQ does so for pressed voices and drops in the
-# middle, which its median hides. Our explanation, not tested: it divides by the single steepest
-# sample, so any remainder of formants or noise counts as steepness.
+# QOQ and H1-H2 lie near the truth in the figure. QOQ is about .04 too high in the middle, H1-H2
+# about 1.4 dB too high for pressed voices. NAQ is right for pressed voices and drops in the middle,
+# which its median hides. Our explanation, not tested: it divides by the single steepest sample, so
+# any remainder of formants or noise counts as steepness.
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(10, 3))
@@ -323,10 +324,10 @@ print(f"HMPDD_0 rises with the noise, from {rise.iloc[0]:.2f} to {rise.iloc[-1]:
 # We compare with the original's own output on 17 recordings (CMU ARCTIC and EmoDB, 16 to 32 kHz).
 # The table has the median and the 95 % point (p95) of the difference, in standard deviations, and
 # the correlation r. Two groups of columns give a scale: the original run again, and the original on
-# the recording delayed by one sample. HMPDM_24 and HMPDD differ no more than the original does from
-# itself, whose random phases are not seeded. [Some rows](book/covarep.md) are left out. The table
-# is printed by `python -m mmlib.covarep --agreement FOLDER`, for `.wav` files with the original's
-# `.csv` beside each.
+# the recording delayed by one sample. HMPDM_24 and HMPDD differ no more than two runs of the
+# original, whose random phases are not seeded. In every other row our median difference is at most
+# 2e-6. [Some rows](book/covarep.md) are left out. The table is printed by `python -m mmlib.covarep
+# --agreement FOLDER`, for `.wav` files with the original's `.csv` beside each.
 #
 # | feature | ours: median | p95 | r | again: median | r | one sample later: median | p95 | r |
 # |---|---|---|---|---|---|---|---|---|
@@ -403,8 +404,10 @@ for name, sign in (("F0", 1), ("Rd", -1), ("MCEP_0", 1)):
 pairs.round(2)
 
 # %% [markdown]
-# Averaged over valid rows ([`01b_text`](01b_text.ipynb)), the measured frames equal
-# `utterance_means` of the same wave, the plain means that CMU took, too (asserted).
+# In the table pitch and Rd are near the corpus' (asserted: within 15 Hz and .4). `MCEP_0` is lower,
+# which we ascribe to the gain of the formants; so only its correlation with the corpus' is asserted
+# (above .9). Averaged over valid rows ([`01b_text`](01b_text.ipynb)), the measured frames equal
+# `utterance_means` of the same wave (asserted). These are plain means, which CMU took, too.
 
 # %%
 wave = speak(embedded.sequences["audio"], rows[0]).wave

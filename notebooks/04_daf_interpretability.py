@@ -40,8 +40,7 @@
 # - [4 · Entropy](#4--entropy)
 # - [5 · Faithfulness](#5--faithfulness)
 # - [6 · Single utterances, as a table](#6--single-utterances-as-a-table)
-# - [7 · The paper's failure signatures, as a
-#   diagnosis](#7--the-papers-failure-signatures-as-a-diagnosis)
+# - [7 · Signs of failure, as a diagnosis](#7--signs-of-failure-as-a-diagnosis)
 # - [8 · Real data](#8--real-data)
 # - [Takeaways](#takeaways)
 # - [Exercises](#exercises)
@@ -172,8 +171,10 @@ if corpus.truth:
 # %% [markdown]
 # **A trivial baseline.** Can noise be found in the features without attention? Audio and vision
 # have the standard deviation of each feature over an utterance's frames. The baseline is minus the
-# mean of these deviations; it uses no label. We compare its rank correlation with the precision and
-# that of DAF's weight.
+# mean of these deviations; it uses no label. The table has two rank correlations with the
+# precision: the baseline's and that of DAF's weight. This favours the baseline in two ways. The
+# corpus is generated so that frames vary more as $q_m$ falls, which real recordings need not do.
+# And DAF's weight is to follow the share, not the precision itself.
 
 # %%
 if corpus.truth:
@@ -200,7 +201,8 @@ for m, one in trivial.items() if corpus.truth else ():
 
 # %% [markdown]
 # Does each weight follow its own modality? On the diagonal are the correlations with the modality's
-# own true share. The others are negative, as shares sum to one.
+# own true share. The others are negative, as shares sum to one. The diagonal is a little higher
+# than the values above, which take each seed by itself and leave absent modalities out.
 
 # %%
 if corpus.truth:
@@ -215,7 +217,8 @@ if corpus.truth:
 
 # %% [markdown]
 # **Negative control.** Here every utterance has the same informativeness, so fixed weights are
-# optimal. DAF must not be better than the static rule, except by chance.
+# optimal. DAF must not be better than the static rule, except by chance (asserted: by at most .02).
+# Its weights should hardly vary.
 
 # %%
 if corpus.truth:
@@ -434,8 +437,8 @@ if complexity is not None:
 #
 # ## 4 · Entropy
 #
-# How evenly is the weight spread? The entropy $H(\alpha) / \log M$ is 1 for uniform weights. It is
-# 0 if one modality has all the weight.
+# How evenly is the weight spread? The entropy $H(\alpha) / \log M$, over the $M$ modalities that
+# are present, is 1 for uniform weights. It is 0 if one modality has all the weight.
 
 # %%
 deciles = np.nanquantile(interpret.entropy(daf.weights, test.present), [0.1, 0.5, 0.9])
@@ -453,10 +456,10 @@ print("largest weight:", {data.modalities[m]: round(float(x), 2) for m, x in sha
 #
 # If weights explain the score, then damage to a modality should change the score more where its
 # weight was large. The damage is one of three: the modality is hidden (`missing`), comes from
-# another utterance (`shuffle`), or from one of the opposite sign (`conflict`). `rank_corr` is
-# Spearman's correlation over utterances of the weight and $|\hat y_\text{damaged} - \hat y|$. For
-# fixed weights it is 0 by definition. For `missing`, part of it is built in: hiding a modality
-# takes $\alpha_m o_m$ out of the weighted mean.
+# another utterance (`shuffle`), or from one of the opposite sign (`conflict`). `change` is the mean
+# of $|\hat y_\text{damaged} - \hat y|$. `rank_corr` is Spearman's correlation over utterances of
+# the weight and this change. For fixed weights it is 0 by definition. For `missing`, part of it is
+# built in: hiding a modality takes $\alpha_m o_m$ out of the weighted mean.
 
 # %%
 faithful = interpret.faithfulness(fits["daf"], test)
@@ -508,9 +511,9 @@ same = int((np.sign(leader) == np.sign(shown["score"])).sum())
 print(f"In {same} of {len(most)} the score has the sign of the opinion with the largest weight.")
 
 # %% [markdown]
-# <a id="7--the-papers-failure-signatures-as-a-diagnosis"></a>
+# <a id="7--signs-of-failure-as-a-diagnosis"></a>
 #
-# ## 7 · The paper's failure signatures, as a diagnosis
+# ## 7 · Signs of failure, as a diagnosis
 #
 # A summary of the paper names three ways in which such a fusion fails: uniform weights, reliance on
 # one modality, worse scores on misaligned or noisy input. For the third we ask if the scorer
@@ -622,9 +625,9 @@ for name, table in faith.groupby("run", sort=False):
     print(f"{name}: {of_faithfulness(table)}")
 
 # %% [markdown]
-# On MOSI the correlation is higher for the weight of audio than for that of text. Yet the content
-# of the audio hardly matters: with the audio of another utterance the score changes little, on a
-# scale from -3 to 3.
+# On MOSI the correlation for a hidden modality is higher for the weight of audio than for that of
+# text. Yet the content of the audio hardly matters: with the audio of another utterance the score
+# changes little, on a scale from -3 to 3.
 
 # %%
 for name in ("mosi", "mosi-mpnet"):
@@ -692,7 +695,7 @@ if corpus.truth:
 # %% [markdown]
 # The opinions make the weights readable: without the affine head, a large weight could multiply an
 # embedding that contributes nothing. What we worked from has no measure of the weights, so no
-# published number can be reproduced here. Next: [`08_results`](08_results.ipynb).
+# published number can be reproduced here. Next: [`05_dyfulm`](05_dyfulm.ipynb), the second paper.
 
 # %% [markdown]
 # <a id="exercises"></a>
