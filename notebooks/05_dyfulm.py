@@ -26,7 +26,7 @@
 #
 # We worked from its abstract and from summaries. These do not say which reviews were used, how the
 # labels were made, or how large the encoders are. Nor do they define the guidance, the dynamic loss
-# and the hyper-parameters. **Our reading** of these is marked. Before this:
+# or the hyper-parameters. **Our reading** of these is marked. Before this:
 # [`01_features`](01_features.ipynb), [`04`](04_daf_interpretability.ipynb). After it:
 # [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb).
 #

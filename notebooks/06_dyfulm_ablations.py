@@ -164,7 +164,8 @@ pd.Series({name: plots.label(name) for name in VARIANTS | SINGLE}, name="in tabl
 # %% [markdown]
 # All seeds of a variant train together. The same seed sees the same order of reviews in every
 # variant, so results can be paired. Its start values agree up to the first part that a variant
-# lacks. Logistic regression and the bag of words choose their penalty on validation.
+# lacks. Logistic regression and the bag of words choose their penalty on validation. The table
+# below has no intervals; section 2 tests the differences.
 
 # %%
 fits = {
@@ -288,8 +289,9 @@ print({plots.label(name): f"{one['share']:.0%}" for name, one in compared_errors
 # ## 3 · What the parts cost
 #
 # What we worked from reports neither parameters nor time. The table has fusion and heads alone,
-# without encoders. Activations are what training keeps in memory for 32 reviews. (`price` also has
-# milliseconds, which differ between machines and runs.)
+# without encoders. In the run that is stored here, the modules nearly double the parameters.
+# Activations are what training keeps in memory for 32 reviews. (`price` also has milliseconds,
+# which differ between machines and runs.)
 
 # %%
 layers, dims = zip(a, b, strict=True)
