@@ -23,12 +23,13 @@
 #
 # **DyFuLM** ([arXiv 2512.01410](https://arxiv.org/abs/2512.01410)) rates a review. It reads the
 # text with two encoders, mixes the layers of each, and joins the encoders by a gate: a gate of 1
-# takes encoder A alone, 0 takes B alone. Three classes and an intensity (the rating as a number
-# from 0 to 1) are predicted first, and they guide the five classes.
+# takes encoder A alone, 0 takes B alone. Three classes and an intensity (here the rating as a
+# number from 0 to 1) are predicted first, and they guide the five classes.
 #
 # ![DyFuLM: two encoders, mixed layers, a gate, three heads](../figures/models/dyfulm.svg)
 #
-# Below, both learn on generated data, whose truth is known. After: [01_features](01_features.ipynb)
+# Below, both learn on generated data, whose truth is known. After this:
+# [01_features](01_features.ipynb)
 #
 # **Contents**
 #
@@ -79,8 +80,9 @@ weights = seen.weights.mean(axis=0)  # (n, m)
 
 # %% [markdown]
 # We pick an utterance of strong sentiment whose voice is clear and whose words are not. The choice
-# uses the truth alone, not DAF's output. A modality's ideal weight is its share of the total
-# precision, which is 1 over the variance of its noise ([01_features](01_features.ipynb)):
+# uses the truth alone, not DAF's output. A modality's precision is 1 over the variance of its
+# noise. Its ideal weight is its share of the sum of the three precisions
+# ([01_features](01_features.ipynb)):
 
 # %%
 is_strong = np.abs(test.label) >= 2
@@ -119,10 +121,11 @@ print(
 #
 # ## One review
 #
-# DyFuLM learns on generated hotel reviews, with frozen encoders: A is MiniLM, B a small one trained
-# on the reviews' own words. Then it reads each word alone, of the first test review that both seeds
-# get right. Which encoder does its gate prefer? (Untrained:
-# [07](07_dyfulm_interpretability.ipynb).)
+# DyFuLM learns on generated hotel reviews, with frozen encoders. A is MiniLM; B is a small encoder
+# trained on these reviews' own words. We take the first test review that both seeds get right.
+# DyFuLM reads each of its words alone: which encoder does the gate prefer? A word's gate is its
+# mean over hidden units and seeds. [07](07_dyfulm_interpretability.ipynb) compares such gates with
+# an untrained model's.
 
 # %%
 reviews = load("synthetic_reviews").sample(1000)
@@ -154,9 +157,10 @@ print(f"For {(gate > 0.5).sum()} of {n} words the gate is above one half: encode
 #
 # ## Three findings on real data
 #
-# The numbers are read from the stored runs; commands and data are in
-# [08_results](08_results.ipynb). CMU-MOSI has short video monologues. Brackets hold 95 % intervals;
-# if 0 is inside, we cannot tell the two models apart ([more](book/intervals.md)).
+# The numbers are read from the stored runs; their commands and data are in
+# [08b_tables](08b_tables.ipynb). CMU-MOSI has short video monologues. "Error" is the mean absolute
+# error (MAE); lower is better. Brackets hold 95 % intervals; if 0 is inside, we cannot tell the two
+# models apart ([more](book/intervals.md)).
 
 
 # %%
@@ -192,9 +196,15 @@ print(f"   Difference: {second}.")
 # - [05_dyfulm](05_dyfulm.ipynb): DyFuLM, equation by equation; then
 # [06](06_dyfulm_ablations.ipynb), which of its parts help, and
 # [07](07_dyfulm_interpretability.ipynb), what gate and layers learn.
-# - [08_results](08_results.ipynb): every stored run, and every published number next to ours.
-# - [09_your_clip](09_your_clip.ipynb): a recording of yours.
-# - [How to read a number here](book/intervals.md), and [your own experiment](book/use.md).
+# - [08_results](08_results.ipynb): what was found, failed and changed, on one page;
+#   [08b_tables](08b_tables.ipynb): every table in full.
+# - [09_your_clip](09_your_clip.ipynb): a recording of yours; [13_your_texts](13_your_texts.ipynb):
+#   texts of yours.
+# - [10_both_papers](10_both_papers.ipynb), [11_transfer](11_transfer.ipynb),
+#   [12_compression](12_compression.ipynb): both papers in one model, other data sets and languages,
+#   and smaller models.
+# - [How to read a number here](book/intervals.md), [your own rule or metric](14_extend.ipynb), and
+#   [your own experiment](book/use.md).
 
 # %% [markdown]
 # <a id="exercises"></a>

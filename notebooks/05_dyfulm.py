@@ -17,17 +17,17 @@
 #
 # ![DyFuLM: two encoders, mixed layers, a gate, three heads](../figures/models/dyfulm.svg)
 #
-# It takes about a minute on a laptop's CPU with embedded hotel reviews and frozen encoders. The
-# paper is *DyFuLM: An Advanced Multimodal Framework for Sentiment Analysis* ([arXiv
+# This notebook takes about a minute on a laptop's CPU, with generated hotel reviews and frozen
+# encoders. The paper is *DyFuLM: An Advanced Multimodal Framework for Sentiment Analysis* ([arXiv
 # 2512.01410](https://arxiv.org/abs/2512.01410); text only, in spite of its title). DyFuLM reads a
 # review with two encoders, mixes the layers of each, and joins the two by a gate. Two of its three
 # heads guide the third. The paper's accuracy on hotel reviews is 82.64 % for three classes and
 # 68.48 % for five; its intensity has MAE .0674, MSE .0082 and R2 .6903.
 #
 # We worked from its abstract and from summaries. These do not say which reviews were used, how the
-# labels were made, nor what the guidance, the dynamic loss and the hyper-parameters are. **Our
-# reading** of these is marked. Before this: [`01_features`](01_features.ipynb),
-# [`04`](04_daf_interpretability.ipynb). After it:
+# labels were made, or how large the encoders are. Nor do they define the guidance, the dynamic loss
+# or the hyper-parameters. **Our reading** of these is marked. Before this:
+# [`01_features`](01_features.ipynb), [`04`](04_daf_interpretability.ipynb). After it:
 # [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb).
 #
 # **Contents**
@@ -89,10 +89,10 @@ _ = plots.save(architecture.dyfulm(), "dyfulm", "models", "svg")  # the picture 
 # ## 1 · Reviews and their three labels
 #
 # Axis letters: `s` stack member (seed), `b` batch, `t` token or position, `l` layer (0: the
-# embeddings), `d` feature, `h` hidden unit; `n` counts reviews. The embedded reviews come from a
-# grammar: sentences on aspects of a hotel, often of mixed sentiment, whose overall label is known.
-# No hotel is in two splits. **Our reading**: the label gives all three targets, `coarse` (0 to 2),
-# `fine` (0 to 4) and `intensity` (0 to 1), each from negative to positive.
+# embeddings), `d` feature, `h` hidden unit; `n` counts reviews. The generated reviews come from a
+# grammar. They have sentences on aspects of a hotel, often of mixed sentiment, and their overall
+# label is known. No hotel is in two splits. **Our reading**: the label gives all three targets,
+# `coarse` (0 to 2), `fine` (0 to 4) and `intensity` (0 to 1), each from negative to positive.
 
 # %%
 own = columns(text=text_column, label=label_column, group=group_column, classes=classes)
@@ -116,7 +116,8 @@ if dataset == "synthetic_reviews":
 # The table has three candidates: the label (stars, from 0 to 1), and the score of VADER's list of
 # sentiment words, for the whole text (`lexicon`) or as the mean over its sentences. `mae` and `mse`
 # are a constant's: a target that hardly varies gives any model a small error. `sd_to_paper` is `sd`
-# divided by .163; 1 would fit.
+# divided by .163; 1 would fit. Which line is nearest on generated reviews says nothing about the
+# paper's.
 
 # %%
 assert abs(PAPER_SD - 0.163) < 5e-4
@@ -131,7 +132,8 @@ print("nearest to the paper's:", ", ".join(nearest))
 wide.round(3)
 
 # %% [markdown]
-# For real reviews (`hotel`, 8,000 a star; "natural shares": as often as in the source):
+# For real reviews (`hotel`, 8,000 a star; "natural shares": as often as in the source) the cells
+# above give the following. No stored run keeps these numbers.
 #
 # | intensity | sd | sd, natural shares | MAE of a constant | natural shares |
 # |---|---|---|---|---|
@@ -150,8 +152,9 @@ wide.round(3)
 #
 # A gate can help only if its two encoders differ. Offline, the second is a small DeBERTa-v2 whose
 # tokenizer and weights are learned here from the training text (by guessing masked words, under a
-# minute, cached). **CKA** is 1 for states equal up to rotation and scale, and 0 for unrelated ones.
-# The **distance**, as a share of the states' length, needs equal widths; it is `nan` otherwise.
+# minute, cached). **CKA** (centred kernel alignment) is 1 for states equal up to rotation and
+# scale, and 0 for unrelated ones. The **distance**, as a share of the states' length, needs equal
+# widths; it is `nan` otherwise. Above a CKA of .95 we would call the two encoders the same.
 
 # %%
 words = [corpus.text[i] for i in rows["train"]]
@@ -172,11 +175,11 @@ if apart.cka > 0.95:
 assert dataset != "synthetic_reviews" or encoder_b != "small" or apart.cka < 0.95
 
 # %% [markdown]
-# **The pair of the runs `hotel` and `hotel-frozen`.** Their second encoder is `carried`: MiniLM's
-# weights in the architecture of DeBERTa-v2. At the start it computes what MiniLM does, but its
-# attention can learn to depend on how far two words are apart. So that the two differ, it is first
-# trained alone on the labelled film reviews of SST-5. **Check: the same states at the start, and a
-# gradient on the relative positions.**
+# **The pair of the runs `hotel`, `hotel-frozen` and `scope`.** Their second encoder is `carried`:
+# MiniLM's weights in the architecture of DeBERTa-v2. At the start it computes what MiniLM does, but
+# its attention can learn to depend on how far two words are apart. So that the two differ, it is
+# first trained alone on the labelled film reviews of SST-5. **Check: the same states at the start,
+# and a gradient on the relative positions.**
 
 # %%
 if encoder_a == "minilm":
@@ -192,9 +195,10 @@ if encoder_a == "minilm":
 
 # %% [markdown]
 # **Aligning the tokens.** Where encoders are fine-tuned, the gate mixes two states at the same
-# place of the text. RoBERTa and DeBERTa split a text alike; our pair does not.
-# `mmlib.finetune.alignment` takes tokens where both split alike and whole words elsewhere, by their
-# characters. (The frozen encoders below need no alignment: they give one mean a review.)
+# place of the text. RoBERTa and the first DeBERTa split a text alike, and so do MiniLM and
+# `carried`. MiniLM and the small encoder of this notebook do not. `mmlib.finetune.alignment` takes
+# tokens where both split alike and whole words elsewhere, by their characters. (The frozen encoders
+# below need no alignment: they give one mean a review.)
 
 # %%
 example = "the staff weren't rude, but the wi-fi was unusable 😡 (see https://example.org)"
@@ -220,11 +224,12 @@ for reading, owner in ((a, places.a), (b, places.b)):
 #   H_\text{fused} = \sum_l \alpha^{(l)} H^{(l)}$$
 #
 # A BiLSTM reads the layers' states (projected to one width) as a sequence; a softmax over layers
-# gives the weights $\alpha$. $h_A$ and $c_B$ are the $H_\text{fused}$ of encoders A and B. **Our
-# reading**: the score is $w \cdot u^{(l)}$, so each review has its own $\alpha$; layer 0 counts;
-# the BiLSTM has a quarter of that width. (`static_layers` in [06](06_dyfulm_ablations.ipynb) has
-# one for all.) Here $t=1$, the mean over tokens. By hand, one untrained model ($s=1$) mixes them
-# almost evenly:
+# gives the weights $\alpha$. $h_A$ and $c_B$ are the $H_\text{fused}$ of encoders A and B. $w$ is a
+# learned vector, $L$ the last layer; the sum over $k$ is over all layers. **Our reading**: the
+# score is $w \cdot u^{(l)}$, so each review has its own $\alpha$. Layer 0 counts too. The BiLSTM
+# has a quarter of the common width in each direction. (In [06](06_dyfulm_ablations.ipynb), the
+# variant `static_layers` has one $\alpha$ for all reviews.) Here $t=1$, the mean over tokens. The
+# cells below compute $\alpha$ by hand: an untrained model ($s=1$) mixes the layers almost evenly.
 
 # %%
 layers, dims = zip(*sizes.values(), strict=True)
@@ -257,9 +262,10 @@ alpha_a[0].detach().numpy().round(2)
 #
 # $$g = \mathrm{sigmoid}(W [h_A; c_B] + b), \qquad h = g \odot h_A + (1 - g) \odot c_B$$
 #
-# $W$ and $b$ are learned. Each hidden unit of each position has a gate in (0, 1): 1 takes encoder
-# A, 0 encoder B. **Check: where both encoders agree, their state passes unchanged**, whatever the
-# gate. Printed are the mean of the untrained gate and its shape.
+# $[h_A; c_B]$ is the two states one after the other, and $\odot$ multiplies unit by unit. $W$ and
+# $b$ are learned. Each hidden unit of each position has a gate $g$ in (0, 1): 1 takes encoder A, 0
+# encoder B. **Check: where both encoders agree, their state passes unchanged**, whatever the gate.
+# Printed are the mean of the untrained gate, which favours neither encoder, and its shape.
 
 # %%
 g = torch.sigmoid(model.gate(torch.cat([h_A, c_B], dim=-1)))  # (s, b, h)
@@ -279,7 +285,8 @@ round(g.mean().item(), 2), tuple(g.shape)
 # $$y_c = f_\text{coarse}(h), \quad y_i = f_\text{intensity}(h), \quad
 #   h' = h \odot \mathrm{Guidance}(y_c, y_i), \quad y_f = f_\text{fine}(h')$$
 #
-# What we worked from does not define these functions. **Our reading**: the heads are affine, the
+# What we worked from does not define these functions. $y_c$ are the logits of three classes, $y_i$
+# is the intensity and $y_f$ the logits of five classes. **Our reading**: the heads are affine, the
 # intensity's with a sigmoid. The guidance is $2\,\mathrm{sigmoid}(V[\mathrm{softmax}(y_c);y_i]+v)$,
 # a factor in (0, 2) for each unit, with $V = v = 0$ at the start. **Check: at the start the
 # guidance changes nothing**, so any later effect is learned.
@@ -292,6 +299,7 @@ assert torch.allclose(out.coarse, model.coarse(h), atol=1e-6)
 
 # %% [markdown]
 # **Check: with $V$ and $v$ drawn at random**, factor and fine head are those of the equation.
+# Printed are the lowest and the highest factor.
 
 # %%
 draw = torch.Generator().manual_seed(0)
@@ -314,8 +322,9 @@ tuple(round(value, 2) for value in (guidance.min().item(), guidance.max().item()
 #
 # The loss has two cross-entropies and a squared error, of quite different size (printed below).
 # What we worked from has no formula for its "dynamic" loss. **Our reading** is **uncertainty**
-# weighting (Kendall et al. 2018): it learns a log variance $\eta_k$ of each task $k$ (coarse, fine,
-# intensity). `dwa` (dynamic weight average, Liu et al. 2019) can be chosen instead.
+# weighting (Kendall et al. 2018): it learns a log variance $\eta_k$ for the loss $\mathcal L_k$ of
+# each task $k$. The tasks are $c$ (coarse), $f$ (fine) and $i$ (intensity). `dwa` (dynamic weight
+# average, Liu et al. 2019) can be chosen instead.
 #
 # $$\mathcal L = \sum_{k \in \{c, f\}} \Big( e^{-\eta_k} \mathcal L_k + \tfrac{\eta_k}{2} \Big)
 #             + \tfrac12 e^{-\eta_i} \mathcal L_i + \tfrac{\eta_i}{2}$$
@@ -343,8 +352,8 @@ dict(zip(losses.TASKS, L[0].tolist(), strict=True))
 # All seeds train at once, as in notebook 02. We use AdamW, and dropout of features and of the fused
 # state. Early stopping uses the mean of the three validation losses, each divided by the best
 # constant's. The test split is read once, after training. All settings are ours; an empty `shape`
-# means width 64 and all modules on. A line before them says if they are defaults, not tuned to this
-# data set and its encoders:
+# means width 64 and all modules on. If they are defaults, not tuned to this data set and its
+# encoders, a line above them says so:
 
 # %%
 settings = tune.settings(dataset, encoder_a, encoder_b)
@@ -375,7 +384,8 @@ print("lowest loss, best constant = 1:", dict(zip(losses.TASKS, lowest.tolist(),
 # DyFuLM is compared with what one would try first: linear models of both encoders' frozen states
 # (`logistic`), a bag of words (`tfidf`) and the best constant. The penalty of the first two is
 # always chosen on validation; DyFuLM is not always tuned. There are no intervals here, so small
-# differences may be chance: [06](06_dyfulm_ablations.ipynb) tests them.
+# differences may be chance: [06](06_dyfulm_ablations.ipynb) tests them. On the generated reviews,
+# with default settings, logistic regression has the lower MAE there.
 
 # %%
 bag = bag_of_words.learn(corpus, goal).predict(corpus.take(rows["test"]))
@@ -475,14 +485,14 @@ if "hotel" in results.runs():
     print(plots.labelled(gains_by.round(3)).to_string())
 
 # %% [markdown]
-# **So the gain is over the bag of words.** Without modules only the error is worse; with encoder A
-# alone no difference can be told.
+# **So the gain is over the bag of words.** Without its modules DyFuLM loses no accuracy that we can
+# measure; only its error is worse. DyFuLM with encoder A alone cannot be told from the pair.
 #
-# **A larger second encoder**, both frozen. Tables, in order: `sst5` (20 seeds; B made from the
-# sentences; default settings, no logistic regression), `sst5-mpnet` (20 seeds) and `hotel-mpnet`
-# (10 seeds, 14,000 reviews to learn from), where B is MPNet and settings are tuned. Neither MPNet
-# run tells DyFuLM apart from a logistic regression of the same states. Below the tables are the
-# paired tests of [06](06_dyfulm_ablations.ipynb).
+# **A larger second encoder**, both frozen. The first table is `sst5`: 20 seeds, B made from the
+# sentences, default settings, no logistic regression. In `sst5-mpnet` (20 seeds) and `hotel-mpnet`
+# (10 seeds, 14,000 reviews to learn from) B is MPNet, and settings are tuned. Neither MPNet run
+# tells DyFuLM apart from a logistic regression of the same states. Below the tables are the paired
+# tests of [06](06_dyfulm_ablations.ipynb).
 
 # %%
 for name in ("sst5", "sst5-mpnet", "hotel-mpnet"):
@@ -521,10 +531,11 @@ if "hotel" in results.runs():
         )
 
 # %% [markdown]
-# **What differs from the paper, and why.** Its encoders are RoBERTa and DeBERTa, fine-tuned; with a
-# model hub, `encoder_a="FacebookAI/roberta-base"`, `encoder_b="microsoft/deberta-base"` runs them
-# frozen here, and `python -m mmlib.finetune CONFIG.yaml` trains them. Its reviews, labels,
-# guidance, dynamic loss and hyper-parameters are not in what we worked from; ours are stated above.
+# **What differs from the paper, and why.** Its encoders are RoBERTa and DeBERTa, fine-tuned; their
+# size is not stated, and base is **our reading**. With a model hub,
+# `encoder_a="FacebookAI/roberta-base"`, `encoder_b="microsoft/deberta-base"` runs them frozen here,
+# and `python -m mmlib.finetune CONFIG.yaml` trains them. Its reviews, labels, guidance, dynamic
+# loss and hyper-parameters are not in what we worked from; ours are stated above.
 #
 # Next: [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb) switches the modules off.
 
