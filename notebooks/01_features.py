@@ -168,7 +168,7 @@ unseen = lost.groupby(spoken_by).mean().reindex(range(len(embedded)), fill_value
 for name, at, sign in (("voiced frames", 1, voiced), ("frames without a face", 2, -unseen)):
     here = q[:, at] > 0  # 0 stands for a missing modality
     rank = spearmanr(sign[here], q[here, at])[0]
-    print(f"{name}: rank correlation with q {rank:.2f} in size")
+    print(f"{name}: rank correlation with q {rank:.2f} in absolute value")
     assert rank > 0.7, "informativeness has to be visible, or no attention could find it"
 
 # %% [markdown]

@@ -174,7 +174,7 @@ some = [worded.text[i] for i in np.argsort(tokens)[:: len(tokens) // 16]]
 together = encoding.encode(some, cache=False, **frozen)  # (16, d)
 alone = np.concatenate([encoding.encode([one], cache=False, **frozen) for one in some])
 assert np.abs(together - alone).max() < (1e-5 if torch.cuda.is_available() else 1e-12)
-print(f"{len(some)} texts of {tokens.min()} to {tokens.max()} tokens: equal bits, alone or not")
+print(f"{len(some)} texts of {tokens.min()} to {tokens.max()} tokens: equal states, alone or not")
 
 # %% [markdown]
 # **Check: nothing is encoded twice.** States are stored on disk under a hash of everything they

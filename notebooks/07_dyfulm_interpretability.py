@@ -420,7 +420,7 @@ if inside:
     )
     figure.axes[0].set_ylim(0)
     near_half = ", ".join(f"{name} {share[9:11].sum():.0%}" for name, share in shares.items())
-    figure.axes[0].set_title(f"Tokens whose gate is within .05 of one half: {near_half}")
+    figure.axes[0].set_title(f"Gate values within .05 of one half: {near_half}")
     _ = plots.save(figure, "07_gate_tokens", run)
     for name, share in shares.items():
         print(f"{name}: {share[9:11].sum():.0%} of the gate's values lie within .05 of one half.")

@@ -362,7 +362,7 @@ if dataset == "synthetic":
     oracle = np.abs(corpus.truth["oracle"][rows["test"]] - test.label).mean()
     assert oracle < table.loc["both", "mae"] < table.loc["dyfulm", "mae"] - 0.1
     assert table.loc["both", "acc_fine"] > table.loc["dyfulm", "acc_fine"] + 0.05
-    print(f"MAE: both {table.loc['both', 'mae']:.2f}, the exact posterior {oracle:.2f}")
+    print(f"MAE: both {table.loc['both', 'mae']:.2f}, the oracle {oracle:.2f}")
 
 # %% [markdown]
 # <a id="5--paired-tests"></a>

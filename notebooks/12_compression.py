@@ -689,18 +689,20 @@ if len(taught):
     gained = {pair.b: pair for pair in fine if pair.a == f"{pair.b} distilled"}
 
 # %% [markdown]
-# **On hotel reviews** the teacher is the fine-tuned pair of section 8, trained again with one seed.
-# It read the 31,053 training reviews once, at most 384 tokens of each, and then gave soft targets
-# for the first 8,000. So it had seen each label once: five folds would mean five such trainings.
-# Students are three and six layers, trained on these 8,000 reviews as in section 6. $w$ and $T$
-# were fixed beforehand, and only the validation split is scored.
+# **On hotel reviews** the teacher is a *fine-tuned* pair, that of the run `hotel`. It learned for one
+# epoch from all 31,053 training reviews, at most 128 tokens of each, with one seed. Then it gave
+# soft targets for the first 8,000. So it had seen each label once: five folds would need five such
+# trainings. Students are three and six layers, trained on these 8,000 reviews as in section 6. $w$
+# and $T$ were fixed beforehand, and only the validation split is scored. After the encoder of
+# [fine-tuning](book/finetuning.md) is made, the commands are, for each depth and seed:
 #
 # ```
-# python -m mmlib.finetune papermill_runs/finetune/hotel-dyfulm.yaml --out DIR/hotel-dyfulm
-# python -m mmlib.finetune.teacher hotel data/finetuned/teacher.npz --run DIR/hotel-dyfulm \
-#     --utterances 8000
-# CONFIG=papermill_runs/finetune/compression-3-taught.yaml
-# python -m mmlib.finetune $CONFIG --seed 1 --out DIR/compression-3-taught-1
+# CONFIGS=papermill_runs/finetune
+# python -m mmlib.finetune $CONFIGS/compression-teacher.yaml --out DIR/compression-teacher
+# python -m mmlib.finetune.teacher hotel data/finetuned/teacher.npz \
+#     --run DIR/compression-teacher --utterances 8000
+# python -m mmlib.finetune $CONFIGS/compression-3-taught.yaml --seed 1 \
+#     --out DIR/compression-3-taught-1
 # python tests/benchmarks/compression.py taught DIR
 # ```
 
