@@ -219,6 +219,9 @@ def store_valid(kind: str, folder: Path, names: Mapping[str, str], pairs: list) 
     valid, known = corpus.take(rows), targets(corpus).take(rows)
     runs = {variant: seeds_of(folder, name) for variant, name in names.items()}
     answers = {variant: members(some, "valid", list(valid.ids)) for variant, some in runs.items()}
+    for variant, some in runs.items():
+        if len(some) == 1:  # paired as a model without seeds
+            answers[variant] = Targets(*(x[0] for x in answers[variant]))
     trained = {run.name: origin(run) for some in runs.values() for run in some}
     store(kind, "valid", valid.groups, corpus.checksums, answers, pairs, known, natural(valid),
           trained=trained)  # fmt: skip
