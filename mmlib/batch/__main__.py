@@ -165,8 +165,7 @@ def _price(points: Mapping[str, float], given: Namespace) -> str:
             done[record["notebook"]].append(record["seconds"])
     usual = median([seconds for some in done.values() for seconds in some] or [60.0])
     cost = sum(n * median(done[stem] or [usual]) for stem, n in points.items())
-    count = round(sum(points.values()))
-    workers = _workers(count, given)
+    workers = _workers(count := round(sum(points.values())), given)
     return f"{count} points, about {duration(cost / workers)} on {workers} workers"
 
 

@@ -66,7 +66,7 @@ def of_run(run: Path, corpus: Corpus) -> dict[str, np.ndarray]:
     The run has learned from these labels (see above). ValueError, one line, if it is not finished.
     """
     checkpoint.load_origin(run)
-    config = read_config(run / checkpoint.CONFIG)
+    config = read_config(run / checkpoint.CONFIG, processes=1)  # however many have trained it
     accelerator = machine.accelerator(config)
     short = machine.uses_bfloat16(config.precision, accelerator.device)
     model, tokenizers = pair.build(config)
@@ -80,7 +80,7 @@ def of_run(run: Path, corpus: Corpus) -> dict[str, np.ndarray]:
     return soft | {"ids": np.array(train.ids)}
 
 
-def of_frozen(corpus: Corpus, dataset: str, encoders: list[str], max_length: int):
+def of_frozen(corpus: Corpus, dataset: str, encoders: list[str], max_length: int) -> dict:
     """Soft targets from a frozen pair with its stored settings, out of fold, as in `of_run`."""
     words = [corpus.text[i] for i in corpus.rows("train")]
     named = [made.named(name, words) for name in encoders]
@@ -93,9 +93,10 @@ def main() -> None:
                                      formatter_class=argparse.RawTextHelpFormatter)  # fmt: skip
     parser.add_argument("dataset")
     parser.add_argument("file", type=Path, help="the .npz that receives the soft targets")
-    parser.add_argument("--encoders", nargs=2, default=["minilm", "small"], metavar=("A", "B"))
-    parser.add_argument("--max-length", type=int, default=64, help="tokens (%(default)s)")
-    parser.add_argument("--run", type=Path, help="a finished run, in place of a frozen pair")
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--encoders", nargs=2, default=["minilm", "small"], metavar=("A", "B"))
+    whose.add_argument("--run", type=Path, help="a finished run, in place of a frozen pair")
+    parser.add_argument("--max-length", type=int, default=64, help="tokens of a frozen pair (64)")
     parser.add_argument("--utterances", type=int, default=0, help="first ones of a split; 0: all")
     given = parser.parse_args()
     try:

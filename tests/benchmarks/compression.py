@@ -36,13 +36,14 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
-from mmlib.data import SPLITS, load
+from mmlib.data import SPLITS, Corpus, load
 from mmlib.data.corpus import first
 from mmlib.data.readers.reviews import natural
 from mmlib.data.targets import Targets, constant, targets
@@ -74,6 +75,7 @@ PUPILS = {  # models and their variants -> name of their configuration
 }
 DEEP = {**{f"{k} layers": f"compression-{k}" for k in LAYERS},
         "6 layers, half the weights": "compression-6-half"}  # fmt: skip
+CHUNK = 50  # texts that one model reads before the next one reads them
 EPOCHS, RATE = 3, 3e-3  # of the word vectors
 DISTILLED = "compression-sst5"  # name of the run and of its configuration
 DEPTHS, SEEDS, TEACHER = (3, 2, 6, 4), 1, ("minilm", "mpnet")
@@ -389,42 +391,58 @@ def read_test(reviews: int) -> None:
 # Fewer bits
 
 
-def precision(reviews: int, chunk: int = 50) -> None:
-    """Store one line per precision: scores, size and speed of the kept model in fewer bits.
-
-    All precisions read each part of the test split in turn, so that their times come from the same
-    minutes. `times_faster` is the median over parts of the ratio of CPU times.
-    """
+def precision(reviews: int) -> None:
+    """Store one line per precision: scores, size and speed of the kept model in fewer bits."""
     model, corpus = kept.load(), load("hotel")
     test = corpus.take(corpus.rows("test")).sample(reviews)
-    known = targets(test)
     models = {name: model.in_precision(name) for name in kept.PRECISIONS}
+    sizes = {name: {"mb": megabytes(one.student)} for name, one in models.items()}
+    store_in_turn("precision", "precision", models, test, "test", sizes)
+
+
+def store_in_turn(
+    kind: str,
+    column: str,
+    models: Mapping[str, kept.Kept],
+    texts: Corpus,
+    split: str,
+    more: Mapping[str, dict] = MappingProxyType({}),
+    **about: object,
+) -> None:
+    """Store a line a model: scores and speed of the kept model, and its tests against "float32".
+
+    All models read each part of the texts in turn, so that their times come from the same minutes.
+    `times_faster` is the median over parts of the ratio of CPU times. column: the table's name for
+    a model. more: further values of its line. about: facts for the provenance.
+    """
+    known = targets(texts)
     readings, seconds = ({name: [] for name in models} for _ in range(2))
-    for at in range(0, len(test), chunk):
+    for at in range(0, len(texts), CHUNK):
         for name, one in models.items():
             start = time.process_time()
-            readings[name].append(one.read(test.text[at : at + chunk]))
+            readings[name].append(one.read(texts.text[at : at + CHUNK]))
             seconds[name].append(time.process_time() - start)
-    answers = {}
-    for name, parts in readings.items():
-        coarse, fine, intensity = (np.concatenate(x) for x in list(zip(*parts, strict=True))[:3])
-        answers[f"single_a:3 layers {name}"] = Targets(
-            coarse.argmax(1)[None], fine.argmax(1)[None], intensity[None]
-        )
+    answers = {f"single_a:3 layers {name}": joined(parts) for name, parts in readings.items()}
     full, *short = answers
-    place = {"notebook": f"{NOTEBOOK}-precision", "dataset": "hotel", "split": "test"}
+    place = {"notebook": f"{NOTEBOOK}-{kind}", "dataset": "hotel", "split": split}
     pairs = [(name, full) for name in short]
-    tests = results.comparisons(answers, pairs, known, test.groups, variant="full", **place)
-    keep(RUN, "precision", [], tests, corpus.checksums, reviews=len(test))
+    tests = results.comparisons(answers, pairs, known, texts.groups, variant="full", **place)
+    keep(RUN, kind, [], tests, texts.checksums, reviews=len(texts), **about)
     frame = pd.DataFrame([
-        {"precision": name, "reviews": len(test), "mb": megabytes(one.student),
+        {column: name, "reviews": len(texts), **more.get(name, {}),
          "times_faster": round(float(np.median(np.array(seconds["float32"]) / seconds[name])), 2),
-         **scores_of(answers[f"single_a:3 layers {name}"], answers[full], known)}
-        for name, one in models.items()
+         **scores_of(answer, answers[full], known)}
+        for name, answer in zip(models, answers.values(), strict=True)
     ])  # fmt: skip
-    results.save_table(frame, RUN, "precision")
+    results.save_table(frame, RUN, kind)
     print(frame.to_string(index=False))
     print(pd.DataFrame(tests)[["a", "metric", "diff", "ci_low", "ci_high", "p_holm"]])
+
+
+def joined(parts: list[kept.Reading]) -> Targets:
+    """Predictions of all parts, with an axis of one seed."""
+    coarse, fine, intensity = (np.concatenate(x) for x in list(zip(*parts, strict=True))[:3])
+    return Targets(coarse.argmax(1)[None], fine.argmax(1)[None], intensity[None])
 
 
 def megabytes(student: nn.Module) -> float:

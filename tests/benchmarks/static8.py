@@ -11,25 +11,21 @@ validation reviews in turn. `times_faster` is the median ratio of CPU times to t
 
 import argparse
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
-import pandas as pd
 import torch
-from compression import NOTEBOOK, RUN, keep, scores_of
+from compression import store_in_turn
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType
 from onnxruntime.quantization import quantize_static as quantize
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from mmlib.data import load
-from mmlib.data.targets import Targets, targets
 from mmlib.dyfulm import kept
-from mmlib.scores import results
 
 INPUTS = ["ids", "attended"]
 COMMAND = "python tests/benchmarks/static8.py"
@@ -113,43 +109,15 @@ def all_models(reader: kept.Kept, texts: list[str], folder: Path) -> dict[str, k
     return {"float32": reader, "8 bits at each call": reader.in_precision("int8"), **models}
 
 
-def main(reviews: int, chunk: int = 50) -> None:
+def main(reviews: int) -> None:
     """Store one line per model, and paired tests of each against float32."""
     torch.set_num_threads(1)
     corpus, reader = load("hotel"), kept.load()
     train = corpus.take(corpus.rows("train")).sample(128)
     valid = corpus.take(corpus.rows("valid")).sample(reviews)
-    known = targets(valid)
     with tempfile.TemporaryDirectory() as folder:
         models = all_models(reader, list(train.text), Path(folder))
-        readings, seconds = ({name: [] for name in models} for _ in range(2))
-        for at in range(0, len(valid), chunk):
-            for name, model in models.items():
-                start = time.process_time()
-                readings[name].append(model.read(valid.text[at : at + chunk]))
-                seconds[name].append(time.process_time() - start)
-    answers = {f"single_a:3 layers {name}": joined(parts) for name, parts in readings.items()}
-    full, *short = answers
-    place = {"notebook": f"{NOTEBOOK}-static", "dataset": "hotel", "split": "valid"}
-    pairs = [(name, full) for name in short]
-    tests = results.comparisons(answers, pairs, known, valid.groups, variant="full", **place)
-    keep(RUN, "static", [], tests, corpus.checksums, reviews=len(valid), command=COMMAND)
-    spent = {name: np.array(values) for name, values in seconds.items()}
-    frame = pd.DataFrame([
-        {"model": name, "reviews": len(valid),
-         "times_faster": round(float(np.median(spent["float32"] / spent[name])), 2),
-         **scores_of(answer, answers[full], known)}
-        for name, answer in zip(models, answers.values(), strict=True)
-    ])  # fmt: skip
-    results.save_table(frame, RUN, "static")
-    print(frame.to_string(index=False))
-    print(pd.DataFrame(tests)[["a", "metric", "diff", "ci_low", "ci_high", "p_holm"]])
-
-
-def joined(parts: list[kept.Reading]) -> Targets:
-    """Predictions of all parts, with an axis of one seed."""
-    coarse, fine, intensity = (np.concatenate(x) for x in list(zip(*parts, strict=True))[:3])
-    return Targets(coarse.argmax(1)[None], fine.argmax(1)[None], intensity[None])
+        store_in_turn("static", "model", models, valid, "valid", command=COMMAND)
 
 
 if __name__ == "__main__":
