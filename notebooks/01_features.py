@@ -60,6 +60,7 @@ from sklearn.linear_model import LinearRegression
 from mmlib.daf import features
 from mmlib.data import load
 from mmlib.data.embedded.synthetic import noise_of
+from mmlib.data.load import LEAK
 from mmlib.figures import architecture, plots
 from mmlib.scores.metrics import score
 from mmlib.scores.passport import passport
@@ -95,9 +96,8 @@ _ = plots.save(architecture.draw(boxes, arrows, height=1.2), "data", "models", "
 # short texts recur in several splits.
 
 # %%
-options = {"split": "bclstm", "modalities": ("text", "audio", "vision")} if leak else {}
 embedded = load("synthetic", seed=seed)
-corpus = embedded if dataset == "synthetic" else load(dataset, **options)
+corpus = embedded if dataset == "synthetic" else load(dataset, **(LEAK if leak else {}))
 facts = passport(corpus)
 assert not facts.crossing_groups, "a video in two splits is an error, not a note"
 

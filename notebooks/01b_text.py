@@ -63,6 +63,7 @@ from transformers.utils import logging as chatter
 # %%
 from mmlib.daf import features
 from mmlib.data import Sequences, load
+from mmlib.data.load import LEAK
 from mmlib.figures import architecture, plots
 from mmlib.scores import stats
 from mmlib.scores.metrics import METRICS, score
@@ -89,9 +90,8 @@ arrows = [architecture.Arrow(*pair) for part in chain for pair in pairwise(part)
 _ = plots.save(architecture.draw(boxes, arrows, height=2), "vectors", "models", "svg")
 
 # %%
-options = {"split": "bclstm", "modalities": ("text", "audio", "vision")} if leak else {}
 embedded = load("synthetic", seed=seed)
-corpus = embedded if dataset == "synthetic" else load(dataset, **options)
+corpus = embedded if dataset == "synthetic" else load(dataset, **(LEAK if leak else {}))
 
 # %% [markdown]
 # <a id="1--frozen-text-states"></a>

@@ -67,7 +67,7 @@ import torch
 from mmlib.daf import features, fusion, train, tune
 from mmlib.daf.train import Streams
 from mmlib.data import load
-from mmlib.data.load import columns
+from mmlib.data.load import LEAK, columns
 from mmlib.figures import architecture, plots
 from mmlib.scores import results
 from mmlib.scores.metrics import all_scores
@@ -87,9 +87,9 @@ _ = plots.save(architecture.daf(), "daf", "models", "svg")  # the picture above
 # (notebook 01), and `present`, which marks the modalities that an utterance has.
 
 # %%
-leaky = {"split": "bclstm", "modalities": ("text", "audio", "vision")} if leak else {}
 own = columns(text=text_column, label=label_column, group=group_column, classes=classes)
-corpus = load(dataset, **leaky, **own)
+corpus = load(dataset, **(LEAK if leak else {}), **own)
+key = dataset + "-leak" * leak  # of the tuned settings
 states = dict(encoder=encoder, layers=layers)  # of the text
 data = features.build(corpus, None if modalities == "all" else modalities.split(), **states)
 variant = features.variant(data.modalities)
@@ -217,7 +217,7 @@ assert torch.allclose(flat(x, present).score, mean(x, present).score, atol=1e-6)
 # learning rate of its own. This is the loop for one seed, without the early stopping:
 
 # %%
-tuned = tune.settings(dataset, data.modalities, "daf", encoder)
+tuned = tune.settings(key, data.modalities, "daf", encoder)
 settings = replace(tuned, lr=3e-4)  # small steps: what they round stays small in the check below
 
 
@@ -284,7 +284,7 @@ fits, scores = {}, {}
 # %%
 for name in [*alone, "static", "daf"] if len(data.modalities) > 1 else alone:
     rule, used = known[name]
-    chosen = tune.settings(dataset, used, rule, encoder)
+    chosen = tune.settings(key, used, rule, encoder)
     fits[name] = train.fit(everything.only(used), chosen, range(seeds))
     scores[name] = fits[name].predict(test.only(used)).score  # (s, n)
 

@@ -69,6 +69,7 @@ from IPython.display import display
 
 from mmlib.daf import features, fusion, interpret, ridge, train, tune
 from mmlib.data import load
+from mmlib.data.load import LEAK
 from mmlib.figures import plots
 from mmlib.scores import results
 from mmlib.stack import vectors
@@ -77,8 +78,7 @@ plots.style()
 pd.set_option("display.precision", 3, "display.width", 110)
 
 # %%
-options = {"split": "bclstm", "modalities": ("text", "audio", "vision")} if leak else {}
-corpus = load(dataset, **options)
+corpus = load(dataset, **(LEAK if leak else {}))
 states = dict(encoder=encoder, layers=layers)  # of the text
 if utterances and len(corpus) > utterances:
     corpus = corpus.take(np.arange(utterances))
@@ -127,7 +127,7 @@ full = features.variant(data.modalities)
 # the embedded corpus's texts has changed.
 
 # %%
-key = dataset + "-leak" * leak
+key = dataset + "-leak" * leak  # of the tuned settings
 tuned = pd.DataFrame(tune.table(key, encoder))
 tuned.drop(columns="candidates", errors="ignore")
 
@@ -690,7 +690,8 @@ print(
 
 # %%
 best = min(honest, key=honest.get)
-print(f"Lowest MAE on {dataset}: {best}, {honest[best]:.2f}; DAF {honest.get('daf', np.nan):.2f}.")
+beside = "" if best == "daf" or "daf" not in honest else f"; DAF {honest['daf']:.2f}"
+print(f"Lowest MAE on {dataset}: {plots.label(best)}, {honest[best]:.2f}{beside}.")
 easy = [b for b in winners if b.startswith(("audio", "vision"))]  # weak alone: counted apart
 hard = [b for b in winners if b not in easy]
 

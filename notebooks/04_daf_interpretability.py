@@ -64,6 +64,7 @@ from sklearn.linear_model import LinearRegression
 from mmlib.daf import features, interpret, train, tune
 from mmlib.data import load
 from mmlib.data.corpus import EMOTIONS
+from mmlib.data.load import LEAK
 from mmlib.figures import plots
 from mmlib.scores import results
 
@@ -71,8 +72,8 @@ plots.style()
 pd.set_option("display.precision", 3, "display.width", 110)
 
 # %%
-options = {"split": "bclstm", "modalities": ("text", "audio", "vision")} if leak else {}
-corpus = load(dataset, **options)
+corpus = load(dataset, **(LEAK if leak else {}))
+key = dataset + "-leak" * leak  # of the tuned settings
 states = dict(encoder=encoder, layers=layers)  # of the text
 data = features.build(corpus, None if modalities == "all" else modalities.split(), **states)
 if len(data.modalities) < 2:
@@ -82,7 +83,7 @@ fits = {}
 
 # %%
 for rule in ("static", "daf"):
-    settings = tune.settings(dataset, data.modalities, rule, encoder)
+    settings = tune.settings(key, data.modalities, rule, encoder)
     fits[rule] = train.fit(data, settings, range(seeds))
 
 # %% [markdown]
@@ -227,7 +228,7 @@ if corpus.truth:
     flat_test = flat.take(flat.rows("test"))
     steady = {}
     for rule in ("static", "daf"):
-        settings = tune.settings(dataset, data.modalities, rule, encoder)
+        settings = tune.settings(key, data.modalities, rule, encoder)
         steady[rule] = train.fit(flat, settings, range(seeds)).predict(flat_test)
     mae = {rule: np.abs(p.score - flat_test.label).mean() for rule, p in steady.items()}
     spread = [p.weights.std(axis=1).mean() for p in (steady["daf"], daf)]
