@@ -241,8 +241,12 @@ plots.labelled(frame["p_holm"].unstack("metric").round(2))
 figure = plots.differences(pd.DataFrame(tests), "acc_fine")
 _ = plots.save(figure, "06_gaps", run)
 of_fine = [test for test in tests if test["metric"] == "acc_fine"]
-sure = [plots.label(test["b"]) for test in of_fine if results.better(test)]
-print(f"{len(sure)} of {len(of_fine)} are told apart from the full model:")
+sure = [
+    f"{plots.label(test['b'])} is {'better' if winner == test['b'] else 'worse'}"
+    for test in of_fine
+    if (winner := results.better(test))
+]
+print(f"{len(sure)} of {len(of_fine)} are told apart from the full model in fine accuracy:")
 print(*sure or ["none"], sep="; ")
 
 # %% [markdown]

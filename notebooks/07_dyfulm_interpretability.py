@@ -195,7 +195,8 @@ pd.DataFrame(top, index=["trained", "untrained", "uniform"]).round(2)
 for name, (alpha, _) in parts.items():
     rows = interpret.layers_by_class(alpha, known.fine)
     labels = [FINE[k] for k in rows.index]
-    columns, limits = [f"layer {k}" for k in rows.columns], (0, 2 / len(rows.columns))
+    columns = [f"layer {k}" for k in rows.columns]
+    limits = (0, max(2 / len(columns), rows.to_numpy().max()))
     figure = plots.heatmap(rows.to_numpy(), labels, columns, label="layer weight", limits=limits)
     heaviest = columns[int(rows.mean().to_numpy().argmax())]
     found = f"Encoder {name}: {heaviest} has the largest mean weight, {rows.mean().max():.2f}"

@@ -1,7 +1,6 @@
 """Readers' words for stored names: `label("no_gate")` is "DyFuLM without the gate".
 
-Rows, files and queries keep the stored names; figures and displayed tables show these words. A name
-that a user registered is its own label.
+Rows and files keep the names; figures and tables show the words. A user's own name is its label.
 """
 
 import re
@@ -58,6 +57,7 @@ MODELS = {
     "mmsa_ef_lstm": "MMSA's EF-LSTM",
     "mmsa_lmf": "MMSA's LMF",
     "mmsa_tfn": "MMSA's TFN",
+    "mmsa_mult": "MMSA's MulT",
 }
 for m in ("text", "audio", "vision"):
     MODELS[m] = f"{m} alone, one layer"
@@ -90,7 +90,6 @@ PARTS = {  # variants of any model
     "vectors": "untuned",
     "vectors-tuned": "tuned",
     "last": "last layer alone",
-    "tokens": "tokens",
     "full": "full model",
     "strangers": "others' voices",
 }
@@ -98,6 +97,7 @@ SOURCES = {  # data sets and encoders
     "mosi": "CMU-MOSI", "mosei": "CMU-MOSEI", "mmmo": "MMMO", "sst5": "SST-5", "meld": "MELD",
     "mustardpp": "MUStARD++", "hotel": "hotel reviews", "synthetic": "embedded corpus",
     "synthetic_reviews": "embedded reviews", "minilm": "MiniLM", "mpnet": "MPNet", "use": "USE",
+    "made_up:en": "made-up English", "made_up:de": "made-up German", "made_up:es": "made-up Spanish"
 }  # fmt: skip
 HEADS = {  # columns of tables, where these names mean no model and no modality
     "a": "model", "b": "compared with", "mean": "mean", "diff": "difference", "p_holm": "p, Holm",
