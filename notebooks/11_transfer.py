@@ -114,9 +114,8 @@ _ = plots.save(picture, "transfer", "models", "svg")  # the picture above
 #
 # The penalty of `ridge` is cross-validated over groups (videos, hotels) of A's train + valid.
 # `ridge` has no randomness, so it has no seeds. `text_deep` has this project's default settings on
-# every data set: nothing is tuned.
-# Labels of other scales are mapped linearly to $-3..3$. TF-IDF (`tfidf`, "bag of words" in tables)
-# is ridge on weighted words and pairs of words.
+# every data set: nothing is tuned. Labels of other scales are mapped linearly to $-3..3$. TF-IDF
+# (`tfidf`, "bag of words" in tables) is ridge on weighted words and pairs of words.
 
 # %%
 SENTENCES = files.ROOT / "mmlib" / "data" / "embedded" / "three_languages.csv"  # all made up
@@ -469,11 +468,10 @@ for _, line in scale.iterrows():
 #
 # A linear model trained on English alone is tested on other languages (zero-shot). By default the
 # target is 60 sentences about hotels, **made up** for this notebook, each in English, German and
-# Spanish.
-# Half of them are positive. Neutral texts are dropped. The two classes are scored by AUC, which
-# needs no threshold, and by balanced accuracy at $\hat y > 0$. Chance is .5 for both. Intervals are
-# over places, or over texts where no place is known. For the tables of notebook 08 Corr is stored
-# as well, with a paired test against a constant, whose Corr is 0.
+# Spanish. Half of them are positive. Neutral texts are dropped. The two classes are scored by AUC,
+# which needs no threshold, and by balanced accuracy at $\hat y > 0$. Chance is .5 for both.
+# Intervals are over places, or over texts where no place is known. For the tables of notebook 08
+# Corr is stored as well, with a paired test against a constant, whose Corr is 0.
 
 # %%
 corpus_of("made_up:en").text[0], corpus_of("made_up:de").text[0], corpus_of("made_up:es").text[0]
@@ -753,9 +751,9 @@ print(f"{len(new)} rows, {len(pairs)} paired tests")
 # trained on English. The commands are in `papermill_runs/params/<run>.yaml` and need the data
 # ([what each is](book/data.md)) below `MMLIB_DATA`.
 #
-# The tables `classes` and `scale` are those of section 2, `few` is that of section 4, `zero-shot`
-# that of section 3. `pooled` joins the languages of `reviews_19lang` except German and English;
-# each has fewer than 30 bad reviews.
+# The tables `classes` and `scale` are those of section 2 and `zero-shot` is that of section 3. The
+# table `few` is that of section 4, where `both` stands for source and target. `pooled` joins the
+# languages of `reviews_19lang` except German and English; each has fewer than 30 bad reviews.
 
 # %%
 kept = [name for name in ("transfer", "languages") if name in results.runs()]
@@ -847,11 +845,11 @@ if "languages" in kept:
 # even training in place predicts little (Corr .24). MPNet, on fewer texts, loses less Corr than
 # MiniLM in 28 of 30 pairs.
 #
-# In 18 of 30 pairs the MAE of a carried MiniLM model is above a constant's. Fifty labels lower the
-# MAE in 23 pairs, for example from hotel reviews to MOSEI from 1.75 to .79. In 12 pairs the MAE is
-# then still above the constant's. Beside 50 labels of the target, the source adds .01 to .08 AUC
-# with MiniLM; beside 1,000, at most .01. A second layer brings no gain on frozen states:
-# `text_deep` is better than `ridge` in none of 72 cells and worse in 5.
+# In 18 of 30 pairs the MAE of a carried MiniLM model is above the best constant's. Fifty labels
+# lower the MAE in 23 pairs; for hotel reviews carried to MOSEI it falls from 1.75 to .79. In 12
+# pairs the MAE is then still above the constant's. Beside 50 labels of the target, the source adds
+# .01 to .08 AUC with MiniLM; beside 1,000, at most .01. A second layer brings no gain on frozen
+# states: `text_deep` is better than `ridge` in none of 72 cells and worse in 5.
 #
 # **Languages: yes, with an encoder that knows them.** With `use`, a model of English hotel reviews
 # is above chance on all seven foreign targets. Of real reviews it is best on German, AUC .95 [.93,
@@ -925,9 +923,9 @@ if best is not None:
 # 1. Corr does not see scale: a score that is right in order and wrong in level or spread has a high
 #    Corr and a high MAE. Fifty labels of B give the two numbers $u$ and $v$ of the line.
 # 2. The test split has to judge the line as well. Two numbers fitted on 50 test texts would be
-#    judged on texts they were fitted to; the gain would be partly that.
-# 3. All its words are unknown, so its vector is 0 and its score the intercept: every such sentence
-#    ties, above English ones whose words lower the score. Names, numbers, loan words can move it.
+#    judged on the texts that they were fitted to, and the gain would look too large.
+# 3. If all its words are unknown, its vector is 0 and its score is the intercept: above English
+#    sentences whose words lower the score. Names, numbers and loan words can change that score.
 #
 # </details>
 #
