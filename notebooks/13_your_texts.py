@@ -91,8 +91,7 @@ MADE = (
 )
 
 # %% [markdown]
-# Your own texts replace these made-up reviews: the lines of `texts`, or a column of the file
-# `table`.
+# Your own texts replace these made-up ones: the lines of `texts`, or a column of the file `table`.
 
 # %%
 yours = bool(table or texts.strip())
@@ -352,8 +351,8 @@ print(f"3. {len(silent)} of {len(odd)} odd texts get a note and no prediction.")
 # python -m mmlib.dyfulm reviews.csv --text COLUMN --out scored.csv
 # ```
 #
-# What differs from the paper: the paper's model has two large encoders, and we know of no published
-# weights of that model.
+# What differs from the paper: the paper's model has two encoders, RoBERTa and DeBERTa. We know of
+# no published weights of that model.
 #
 # <a id="exercises"></a>
 #

@@ -252,8 +252,8 @@ folder.cleanup()
 # ```
 #
 # `mine.yaml` holds `text_column: Comment`, `label_column: Stars` and `group_column: Place`. An
-# interval is over places, so the test split must have at least two places. Here it has a tenth of
-# 20.
+# interval is over places, so the test split must have at least two places; here it has a tenth of
+# the 20.
 #
 # <a id="takeaways"></a>
 #
