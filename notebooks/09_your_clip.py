@@ -17,11 +17,12 @@
 #
 # ![A clip as a time line: scores, intervals, weights](../figures/example/09_verdict.png)
 #
-# A clip, its transcript and, if there is one, a face export become utterances with features
-# (`mmlib.recordings`, step by step in [`01c_covarep`](01c_covarep.ipynb)). A DAF trained on
-# CMU-MOSI then predicts the sentiment of each utterance, with an interval. It also gives the
-# weights of words, voice and face, and the score without each. This takes about twenty seconds on a
-# CPU with a recording that the notebook makes; name your own in the parameters.
+# A recording is cut into utterances by its transcript, and each utterance gets features
+# (`mmlib.recordings`; [`01c_covarep`](01c_covarep.ipynb) shows those of the voice step by step). A
+# face export, which is a program's table of facial measurements, may be added. A DAF trained on
+# CMU-MOSI then predicts the sentiment of each utterance, with an interval. DAF also gives the
+# weights of text, audio and vision, and the score without each. The notebook takes about twenty
+# seconds on a CPU with a recording that it makes; name your own in the parameters.
 #
 # Before this: [`02_daf`](02_daf.ipynb) (the model),
 # [`04_daf_interpretability`](04_daf_interpretability.ipynb) (what its weights mean, and what not).
@@ -73,10 +74,10 @@ pd.set_option("display.precision", 2, "display.width", 110, "display.max_colwidt
 #
 # ## 1 · The recording
 #
-# Without a clip of yours, the notebook makes one. A synthetic voice, whose pitch and tension follow
-# the sentiment, speaks six sentences of the embedded corpus and a short seventh; a matching face
-# export is made too. Nobody real speaks, so the results show the method and are no finding. The
-# seventh is shorter than .82 s, too short for COVAREP, which measures voices.
+# If you name no clip, the notebook makes one. A synthetic voice speaks six generated sentences (of
+# the embedded corpus) and a short seventh; its pitch and tension follow the sentiment. A matching
+# face export is made too. Nobody real speaks, so the results show the method and are no finding.
+# The seventh utterance is shorter than .82 s, too short for COVAREP, which measures the voice.
 
 # %%
 made = not clip
@@ -96,8 +97,8 @@ print(f"{media.name}: {len(wave) / decode.RATE:.1f} s")
 # ## 2 · Features
 #
 # These cells do what `python -m mmlib.recordings CLIP --transcript ... --faces ... --out FOLDER`
-# does. The transcript is cut into utterances, COVAREP measures the sound of each, and frames of
-# voice and face are averaged over it. What was masked or left out is counted and printed.
+# does. The transcript is cut into utterances. For each utterance COVAREP measures the sound, and
+# the frames of voice and face are averaged. The output counts what was masked or left out.
 
 # %%
 folder = Path(corpus) if corpus else work / "corpus"
@@ -117,11 +118,12 @@ print(*data.notes, sep="\n")
 #
 # ## 3 · The model
 #
-# The model was trained on MOSI's words and voices, reduced to what a new recording also has. Texts
-# are in lower case without punctuation; voices are utterance means of COVAREP without the columns
-# in which the original and ours differ. MOSI's visual features leak its labels, so **the model
-# learned faces from the embedded corpus** and says so. A weight of vision therefore shows how a
-# face would be used, and not how informative faces are. Its model card is in `mmlib/daf/weights`.
+# The model was trained on MOSI's texts and audio, reduced to what a new recording also has. Texts
+# are in lower case without punctuation. Audio is the mean over an utterance of COVAREP's columns,
+# without those in which the original program and ours differ. MOSI's visual features leak its
+# labels, so **the model learned faces from the embedded corpus**, as the output says. A weight of
+# vision therefore shows how the model would use a face, and not how informative faces are. The
+# model card is in `mmlib/daf/weights`.
 
 # %%
 judge = saved.load(model) if model else apply.model_for(data)
@@ -139,8 +141,9 @@ print(", ".join(f"{heard} {width:.2f}" for heard, width in half.items()))
 #
 # ## 4 · The verdict
 #
-# $\hat y = \sum_m \alpha_m o_m$: the score is the mean of the opinions $o_m$, what each modality
-# would say alone, with weights $\alpha_m$. A modality that is lacking has weight 0 and no opinion.
+# $\hat y = \sum_m \alpha_m o_m$: the score is a weighted mean. The opinion $o_m$ is the score if
+# modality $m$ alone decided, and $\alpha_m$ is its weight. A missing modality has weight 0 and no
+# opinion.
 
 # %%
 found = apply.verdict(judge, data)
@@ -154,9 +157,11 @@ shown.columns = [f"weight of {name}" if name in names else name for name in show
 shown.set_index(rows["text"].str[:40]).round(1)
 
 # %% [markdown]
-# An interval may reach beyond the ends of the scale, -3 and 3: its width is that of validation
-# errors with the same words and voice. **Checks.** The weights of an utterance add up to one and
-# give the score, and what is missing has no weight.
+# Half of an interval is the number that section 3 prints for the text and audio of the utterance;
+# vision does not change it. So an interval may reach beyond the ends of the scale, -3 and 3.
+#
+# **Checks.** The weights of an utterance add up to one. Weights times opinions give the score. A
+# missing modality has weight 0.
 
 # %%
 assert np.allclose(alpha.sum(axis=1), 1, atol=1e-5)
@@ -193,8 +198,9 @@ print(f"{sided} of {len(found)} intervals lie on one side of zero.")
 #
 # ## 5 · What each modality changes
 #
-# The table has the mean weight of each modality, and by how much the score changes without it: on
-# average and at most. A modality with a large weight changes little if it agrees with the others.
+# The table has the mean weight of each modality, and by how much the score changes without that
+# modality: on average (`mean`) and at most (`max`). Without a modality of large weight the score
+# changes little if the others agree with it.
 
 # %%
 moved = {m: (found["score"] - found[f"without_{m}"]).abs() for m in seen}
@@ -211,7 +217,7 @@ print(f"The score changes most without {summary['mean'].idxmax()}: {summary['mea
 # ## 6 · Step through the utterances
 #
 # A live notebook has a slider and plays the sound of each utterance. This page shows the utterance
-# whose modalities disagree most.
+# whose opinions are furthest apart.
 
 
 # %%
@@ -267,10 +273,15 @@ print(
 print(f"Without audio features: {(~found['heard'].str.contains('audio')).sum()}.")
 
 # %% [markdown]
-# What we worked from applies the model to no recording. The interval is wide because the model's
-# errors on MOSI's validation utterances are large. On MOSI the voice adds nothing that we can
-# measure ([`03_daf_ablations`](03_daf_ablations.ipynb)), so do not read its weight as a finding
-# about your speaker. The same command makes a data set from a folder of recordings
+# The intervals are wide because the model's errors are large: with text and audio, 80 % of those on
+# MOSI's validation utterances are at most 1.35 (the stored output of section 3). On MOSI the voice
+# adds nothing that we can measure: with the voices of other utterances DAF's MAE changes by .000
+# [-.013, +.013] (run `mosi`, in [`03_daf_ablations`](03_daf_ablations.ipynb)). So do not read the
+# weight of audio as a finding about your speaker.
+#
+# The abstract and summaries that we worked from apply the model to no recording.
+#
+# The command of section 2 also makes a data set from a folder of recordings
 # ([how](book/recordings.md)). With labels filled into its `utterances.csv`, `mmlib.data.load` reads
 # it like MOSI.
 

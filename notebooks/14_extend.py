@@ -17,12 +17,13 @@
 #
 # ![DAF: one weight a modality, for each utterance](../figures/models/daf.svg)
 #
-# Can you add something of your own without editing `mmlib`? This page does it four times, each
-# time in one cell of at most 15 lines. Copy the cell, change it, and run it again: it replaces what
-# it added before. What a cell adds holds in its own process only.
+# Can you add a fusion rule, a metric, a modality or a table of your own without editing `mmlib`?
+# Yes: each is added here in one cell of at most 15 lines. Copy the cell, change it, and run it
+# again: the new version replaces the old one. An addition is known only to the process that ran its
+# cell.
 #
-# It takes half a minute on a CPU. All texts and numbers here are generated or made up. Before this:
-# [`02_daf`](02_daf.ipynb) and [`05_dyfulm`](05_dyfulm.ipynb). The papers:
+# The notebook takes half a minute on a CPU. All texts and numbers here are generated or made up.
+# Before this: [`02_daf`](02_daf.ipynb) and [`05_dyfulm`](05_dyfulm.ipynb). The papers:
 # [DAF](https://arxiv.org/abs/2509.22729) and [DyFuLM](https://arxiv.org/abs/2512.01410).
 #
 # **Contents**
@@ -69,10 +70,10 @@ data.modalities, {split: len(data.rows(split)) for split in ("train", "valid", "
 #
 # ## 1 · A fusion rule
 #
-# A rule is a subclass of `daf.Fusion` with its own `fuse`. It gets the embeddings $h_m$ of all
-# modalities, zero where one is absent, and returns the fused state $z$. `mmlib` provides
-# projections, head, training and early stopping. This rule is bilinear: it adds the products of all
-# pairs.
+# A rule is a subclass of `daf.Fusion` with its own `fuse`. This function gets the embeddings $h_m$
+# of all $M$ modalities, zero where one is absent, and returns the fused state $z$. `mmlib` provides
+# projections, head, training and early stopping. The rule below is bilinear: it adds to the mean
+# the products of all pairs of embeddings, with trained weights $\beta$.
 #
 # $$z = \tfrac{1}{M} \sum_m h_m + \beta \odot \sum_{m < n} h_m \odot h_n$$
 
@@ -92,7 +93,7 @@ class Bilinear(daf.Fusion):
 daf.register("bilinear", Bilinear)
 
 # %% [markdown]
-# It is trained like two other rules, all with default settings: nothing is tuned.
+# We train `bilinear` and the rules `mean` and `daf` with default settings: nothing is tuned.
 
 # %%
 rules = ("bilinear", "mean", "daf")
@@ -104,7 +105,7 @@ answers = {rule: fit.predict(test).score for rule, fit in fits.items()}  # (s, n
 assert shape == (seeds, 1, fits["bilinear"].model.width) and shape[0] == len(answers["bilinear"])
 
 # %% [markdown]
-# The paired tests compare it with both, over the same utterances and seeds.
+# Paired tests compare `bilinear` with `mean` and with `daf` on the same utterances and seeds.
 
 # %%
 place = dict(notebook="14_extend", dataset="synthetic", variant="tav", split="test")
@@ -120,7 +121,7 @@ for pair in (t for t in tests if t["metric"] == "mae"):
     )
 
 # %% [markdown]
-# A name that is misspelt later is refused in one line:
+# A misspelt name of a rule is refused in one line:
 
 # %%
 try:
@@ -133,9 +134,9 @@ except ValueError as error:
 #
 # ## 2 · A metric
 #
-# `metrics.add` takes a function that gives each utterance's value; the score is their mean. From
-# then on the metric is in rows, intervals and paired tests; `metrics.remove("far")` removes it.
-# This one is the share of utterances that are wrong by more than one point.
+# `metrics.add` takes a function that gives a value for each utterance; the metric is the mean of
+# these values. From then on the metric is in rows, intervals and paired tests. The metric `far`
+# below is the share of utterances with an error above 1; `metrics.remove("far")` removes it.
 
 # %%
 metrics.add("far", lambda p, y: np.abs(p - y) > 1, better="lower")
@@ -162,9 +163,10 @@ _ = results.save(rows, run, "14_extend", comparisons=tests)
 #
 # ## 3 · A modality
 #
-# A corpus holds any modality: the frames of all utterances one after the other, how many belong to
-# each utterance, and a name for each column. This one, `pulse`, is generated from the label and
-# noise, so DAF should give it weight beside the text. Voice and face are left out.
+# A modality of a corpus is three things: the frames of all utterances one after the other, the
+# number of frames of each utterance, and a name for each column. The modality `pulse` is generated
+# from the label and noise, so DAF should give it weight beside the text. Audio and vision are left
+# out.
 
 # %%
 rng = np.random.default_rng(0)
@@ -195,9 +197,10 @@ print(f"text + pulse: MAE {error:.2f}; mean weight of pulse {weight[1]:.2f}")
 # ## 4 · A table of texts
 #
 # Any table with a column of texts and a column of labels is a data set. Labels are numbers or words
-# such as *negative* and *positive*; DyFuLM needs numbers, or the five from *very negative* to *very
-# positive*. With a column of groups no group is in two splits. The table below is made up. DAF's
-# text branch (scores are not cut at ±3) and DyFuLM train on it, and both score new texts.
+# such as *negative* and *positive*; DyFuLM needs numbers, or the five words from *very negative* to
+# *very positive*. With a column of groups no group is in two splits. On the made-up table below we
+# train DAF on the text alone, and DyFuLM. Both then score new texts. DAF's scores are not cut at
+# ±3.
 
 # %%
 folder = tempfile.TemporaryDirectory()
@@ -215,7 +218,7 @@ lines = [
 pd.DataFrame(lines).to_csv(path, index=False)
 
 # %% [markdown]
-# One call names the columns.
+# One call names the columns; ratings from 1 to 5 become labels from -3 to 3.
 
 # %%
 mine = load(str(path), text="Comment", label="Stars", group="Place", name="mine")
@@ -241,15 +244,16 @@ print("both put the three new texts in the right order")
 folder.cleanup()
 
 # %% [markdown]
-# In a batch the same table needs no code: `dataset` is its path and the columns are parameters.
+# The command for batches needs no code: `dataset` is the path of the table, and the columns are
+# parameters.
 #
 # ```
 # python -m mmlib.batch --run mine --dataset mine.csv --only 05_dyfulm --params mine.yaml
 # ```
 #
 # `mine.yaml` holds `text_column: Comment`, `label_column: Stars` and `group_column: Place`. An
-# interval is over places, so the test split must have at least two of them: a tenth of 20 places
-# here.
+# interval is over places, so the test split must have at least two places; here it has a tenth of
+# the 20.
 #
 # <a id="takeaways"></a>
 #
