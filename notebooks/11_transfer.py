@@ -88,7 +88,7 @@ box, arrow = architecture.Box, architecture.Arrow
 boxes = {
     "a": box(0.12, 0.5, "data set A,\nlabelled", architecture.GREY),
     "e": box(0.36, 0.5, "frozen encoder", architecture.GREY),
-    "m": box(0.6, 0.5, "linear model", architecture.BLUE),
+    "m": box(0.6, 0.5, "text model", architecture.BLUE),
     "in": box(0.87, 0.82, "test of A: in place", architecture.WHITE, 0.24),
     "out": box(0.87, 0.5, "test of B: carried", architecture.WHITE, 0.24),
     "few": box(0.87, 0.18, "carried, and 50\nlabels of B", architecture.ORANGE, 0.24),
@@ -891,8 +891,8 @@ print(
 # %%
 useful = int((scale["recalibrated"] < scale["constant"]).sum())
 print(
-    f"2. With {LABELS} labels a carried score beats the best constant in {useful} of "
-    f"{len(scale)} pairs."
+    f"2. With {LABELS} labels a carried score has a lower error than the best constant in {useful} "
+    f"of {len(scale)} pairs; no test says whether it is chance."
 )
 
 # %%
@@ -901,9 +901,11 @@ best = foreign.sort_values("auc").iloc[-1] if len(foreign) else None
 
 # %%
 if best is not None:
+    where, who = plots.source(best["target"]), plots.source(best["encoder"])
     print(
-        f"3. Best foreign target: {best['target']} by {best['encoder']}, AUC {best['auc']:.2f} "
-        f"[{best['low']:.2f}, {best['high']:.2f}]."
+        f"3. Highest AUC in another language: {where} by {who}, {best['auc']:.2f} "
+        f"[{best['low']:.2f}, {best['high']:.2f}]; "
+        f"{'above' if best['low'] > 0.5 else 'it cannot be told from'} chance."
     )
 
 # %% [markdown]

@@ -268,8 +268,8 @@ print(
 )
 
 # %%
-faster = int((area[:, 0] > area[:, 1]).sum())
-print(f"Deletion by effect changes the score faster for {faster} of {len(area)} texts.")
+more = int((area[:, 0] > area[:, 1]).sum())
+print(f"Deletion by effect changes the score more, on average, in {more} of {len(area)} texts.")
 if not yours:
     assert area[:, 0].mean() > area[:, 1].mean(), "the words are no better than random ones"
 
