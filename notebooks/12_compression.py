@@ -396,7 +396,7 @@ print(f"{len(test)} embedded reviews: at least 90 % keep their class in bfloat16
 #
 # ## 6 · The same on hotel reviews
 #
-# The numbers below are from the stored run `compression-hotel`. To select a depth, the first layers
+# The numbers below are from the stored run `compression-hotel`. To compare depths, the first layers
 # of MiniLM (encoder A) were trained for one epoch on the first 8,000 training reviews, at most 128
 # tokens of each. Only the validation split was scored (3,416 reviews of 26 hotels). The commands;
 # training is shown for three layers and two seeds:
@@ -509,8 +509,8 @@ if several:
 # %% [markdown]
 # **Do DyFuLM's parts help a small reader?** Three layers are trained as above, with two seeds, in
 # four ways: with all parts, without layer fusion, without guidance, and `plain`, without both. The
-# plain student reads the last layer by linear heads, as distilled models usually do. The
-# commands, for each configuration and seed:
+# plain student reads the last layer by linear heads, as distilled models usually do. The commands,
+# for each configuration and seed:
 #
 # ```
 # python -m mmlib.finetune papermill_runs/finetune/compression-3-plain.yaml --seed 1 --out DIR/...
@@ -618,10 +618,10 @@ if len(fixed):
     print(f"Fixed ranges that are told apart from float32: {', '.join(lost) or 'none'}.")
 
 # %% [markdown]
-# We can measure no loss of accuracy with fixed ranges. MAE grows by .005, which is not told apart
-# after Holm (p .063 and .138). But fixed ranges are not faster: in float32 ONNX Runtime has .76
-# times the speed of torch, and in 8 bits .71 and .70 times. Ranges found at each call, by torch,
-# are the better choice: 1.57 times.
+# We can measure no loss of accuracy with fixed ranges. MAE grows by .005 with either, which is not
+# told apart after Holm (p .063 and .138). But fixed ranges are not faster: in float32 ONNX Runtime
+# has .76 times the speed of torch, and in 8 bits .71 and .70 times. Ranges found at each call, by
+# torch, are the better choice: 1.57 times.
 
 # %% [markdown]
 # <a id="7--a-teacher"></a>
@@ -696,16 +696,16 @@ if len(taught):
 
 # %% [markdown]
 # **On SST-5 the teacher changes no accuracy that we can tell apart** (p at least .24 after Holm).
-# Only the MAE of two layers falls, by .002 [.001, .003] (p .018). Six layers with the teacher stay
-# .029 below that teacher in coarse and .032 in fine accuracy.
+# Of the MAEs only that of two layers is told apart: lower by .002 [.001, .003] (p .018). Six layers
+# with the teacher stay .029 below that teacher in coarse and .032 in fine accuracy.
 #
 # **On hotel reviews** the teacher is a *fine-tuned* pair, with the encoders of the run `hotel`. It
 # learned for one epoch from all 31,053 training reviews, at most 128 tokens of each, with one seed.
 # Then it gave soft targets for the first 8,000. Unlike the teacher of SST-5, it had seen each of
 # their labels once: five folds would need five such trainings. Students are three and six layers,
-# trained on these 8,000 reviews as in section 6.
-# $w$ and $T$ were fixed beforehand, and only the validation split is scored. After the encoder of
-# [fine-tuning](book/finetuning.md) is made, the commands are, for each depth and seed:
+# trained on these 8,000 reviews as in section 6. $w$ and $T$ were fixed beforehand, and only the
+# validation split is scored. After the encoder of [fine-tuning](book/finetuning.md) is made, the
+# commands are, for each depth and seed:
 #
 # ```
 # CONFIGS=papermill_runs/finetune
@@ -752,7 +752,8 @@ if len(pupils):
 # pair's speed on one core, and at most 25 MB. Only the last is met: its weights take 16.7 MB in 16
 # bits. Pair and student learned from the same 31,053 reviews: the pair (stored run `hotel`) from
 # 384 tokens of each, the student from 128. So the difference below comes from encoders, layers,
-# vocabulary and length together. The two were not compared review by review, so it has no interval.
+# vocabulary and length together. The two were not compared review by review, so the difference has
+# no interval.
 
 # %%
 if len(final) and "hotel" in results.runs():
