@@ -17,11 +17,13 @@
 #
 # ![From a wave to one mean an utterance](../figures/models/covarep.svg)
 #
-# **The question**: are our 74 COVAREP features right, and can you compute them for a recording of
-# yours? The notebook takes half a minute on a laptop's CPU. DAF's audio encoder ([arXiv
-# 2509.22729](https://arxiv.org/abs/2509.22729)) is COVAREP, a program for MATLAB. `mmlib.covarep`
-# computes its columns from a wave. We check them on a synthetic voice, whose truth we choose, and
-# against the original's output.
+# DAF's audio encoder ([arXiv 2509.22729](https://arxiv.org/abs/2509.22729)) is COVAREP, a program
+# for MATLAB that measures 74 features of a voice. `mmlib.covarep` computes them from a wave,
+# without MATLAB. **The question**: are they right, and can you compute them for a recording of
+# yours? We check them on a synthetic voice, whose truth we choose, and against the output of the
+# original program. Our numbers differ from the original's by at most 2e-6 standard deviations in
+# the median, except where its random phases count. The notebook takes half a minute on a laptop's
+# CPU.
 #
 # Before this: [`01_features`](01_features.ipynb) (the data) and [`01b_text`](01b_text.ipynb)
 # (pooling). After it: [`02_daf`](02_daf.ipynb). With a recording of yours:
@@ -94,7 +96,8 @@ _ = plots.save(architecture.draw(boxes, arrows, height=1.2), "covarep", "models"
 # period), filtered by the **formants** (resonances of the vocal tract). The columns describe pitch,
 # pulse shape, spectral envelope and phase; [the glossary](book/intervals.md) has their names in
 # full. To check them, we synthesise a voice from the LF model of the pulse and five formants. We
-# choose its pitch and its pulse shape Rd, from 0.3 (pressed) to 2.5 (relaxed).
+# choose its pitch and its pulse shape Rd, which can lie between 0.3 (pressed) and 2.5 (relaxed);
+# here it rises from 0.5 to 2.3.
 
 # %%
 rate = 16000  # Hz
@@ -110,7 +113,8 @@ print(table.shape, {group: len(names) for group, names in GROUPS.items()})
 # %% [markdown]
 # **Pitch** (SRH): linear prediction takes the formants out of the wave, and SRH sums the harmonics
 # (multiples of the pitch) of what remains. The estimate is a whole number of Hz for each frame of
-# 100 ms, so most errors are below 1 Hz. At the ends there is no frame, and the pitch is 0.
+# 100 ms, so most errors are below 1 Hz. At both ends of the recording there is no frame, and the
+# pitch is 0.
 
 # %%
 inner = table.iloc[15:-15]  # the phase features need 0.14 s on either side
@@ -121,9 +125,10 @@ print(f"median error of the pitch: {np.abs(inner['F0'] - f0).median():.1f} Hz")
 # %% [markdown]
 # **Rd** is the shape of the LF pulse that best explains the harmonics' phases, by their mean
 # squared phase (MSP). The method as published divides the measured spectrum by the pulse's, which
-# subtracts the pulse's phase. The original program lacks one conjugation and so *adds* it. The data
-# sets hold the original's numbers, so these are the default. Below, the published form follows the
-# truth; the original's correlates with it above .9 but departs from it.
+# subtracts the pulse's phase. The original program lacks one conjugation and so *adds* that phase.
+# The data sets hold the original's numbers, so the original's form is the default. In the lower
+# panel of the figure the published form follows the truth. The original's correlates with the truth
+# above .9 but departs from it.
 
 # %%
 stages = Stages(voice.wave, rate, set(), seed=0)
@@ -190,9 +195,10 @@ _ = plots.save(figure, "covarep-inverse-filtering", run)
 print(f"correlation of the slope found (IAIF) with the true one (LF): {r:.2f}")
 
 # %% [markdown]
-# **NAQ, QOQ and H1-H2** describe the pulse in three ways: its height over its steepest fall (per
-# period), the part of the period in which it is above half its height, and the first harmonic over
-# the second. All three follow from the LF model, so their true values are known.
+# **NAQ, QOQ and H1-H2** describe the pulse. NAQ is its height over its steepest fall, per period.
+# QOQ is the part of the period in which the pulse is above half its height. H1-H2 is the level of
+# the first harmonic above the second. All three follow from the LF model, so their true values are
+# known.
 
 
 # %%
@@ -209,10 +215,11 @@ grid = np.linspace(0.5, 2.3, 19)
 truth = pd.DataFrame([of_the_pulse(r) for r in grid], grid, ["NAQ", "QOQ", "H1H2"])
 
 # %% [markdown]
-# QOQ and H1-H2 lie near the truth in the figure. QOQ is about .04 too high in the middle, H1-H2
-# about 1.4 dB too high for pressed voices. NAQ is right for pressed voices and drops in the middle,
-# which its median hides. Our explanation, not tested: it divides by the single steepest sample, so
-# any remainder of formants or noise counts as steepness.
+# **QOQ and H1-H2 lie near the truth; NAQ does not everywhere.** In the figure QOQ is about .04 too
+# high in the middle, and H1-H2 about 1.4 dB too high for pressed voices. NAQ is right for pressed
+# voices and drops to about .05 near Rd 1.4, which its median distance hides. Our explanation, not
+# tested: NAQ divides by the single steepest sample, so any remainder of formants or noise counts as
+# steepness.
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(10, 3))
@@ -232,8 +239,8 @@ print("median distance from the LF model:", {name: round(float(d), 3) for name, 
 
 # %% [markdown]
 # **PSP, MDQ and peakSlope** have no true value, but a known direction. The more relaxed the voice,
-# the steeper its spectrum falls (PSP up, peakSlope down). The maxima of its wavelet transform also
-# spread out around the closure (MDQ up). The rank correlations with Rd are printed.
+# the steeper its spectrum falls (PSP up, peakSlope down), and the more the maxima of its wavelet
+# transform spread out around the closure (MDQ up). The rank correlations with Rd bear this out.
 
 # %%
 directions = inner[["PSP", "MDQ", "peakSlope"]].corrwith(
@@ -253,10 +260,11 @@ _ = plots.save(figure, "covarep-directions", run)
 assert directions["PSP"] > 0.8 and directions["MDQ"] > 0.6 and directions["peakSlope"] < -0.6
 
 # %% [markdown]
-# **MCEP** is the cepstrum (Fourier coefficients of the log spectrum), on a mel axis (perceived
-# pitch), of the "true envelope": a smooth curve through the harmonics' peaks. The figure compares
-# it with the curve that the voice was made with, pulse times formants, at equal median level. The
-# distance is for the first 25 harmonics; above them noise lifts the envelope.
+# **MCEP** describes the "true envelope", a smooth curve through the harmonics' peaks. It is the
+# envelope's cepstrum (Fourier coefficients of the log spectrum) on a mel axis (perceived pitch).
+# The figure compares the envelope with the curve that the voice was made with, pulse times
+# formants, at equal median level. The distance is for the first 25 harmonics; above them noise
+# lifts the envelope.
 
 # %%
 frame = sinusoids.harmonic_analysis(stages.wave, np.array([24000]), np.array([130.0]), rate)
@@ -286,8 +294,9 @@ print(f"Mean distance at 25 harmonics: {distance:.2f} (ln amplitude).")
 # %% [markdown]
 # **HMPDM and HMPDD** are the mean and the deviation of the harmonics' phase differences. Breath
 # noise scatters the phases, so HMPDD_0 rises with the noise. MDQ rises too, and Rd's confidence
-# (`Rd_conf`) falls. Beyond the last harmonic the original draws phases at random. Ours come from a
-# seed; the table below shows that HMPDM_24 and, slightly, HMPDD depend on them.
+# (`Rd_conf`) falls. Beyond the last harmonic the original draws phases at random, and so do we, but
+# from a fixed seed. HMPDM_24 and, slightly, HMPDD depend on these phases, as the table of agreement
+# below shows.
 
 # %%
 noises = [0.01, 0.03, 0.1, 0.3]
@@ -319,15 +328,16 @@ assert rise.is_monotonic_increasing
 print(f"HMPDD_0 rises with the noise, from {rise.iloc[0]:.2f} to {rise.iloc[-1]:.2f} ln rad.")
 
 # %% [markdown]
-# ### Are these the original's numbers?
+# ### Our numbers are the original's, but for its random phases
 #
 # We compare with the original's own output on 17 recordings (CMU ARCTIC and EmoDB, 16 to 32 kHz).
-# The table has the median and the 95 % point (p95) of the difference, in standard deviations, and
-# the correlation r. Two groups of columns give a scale: the original run again, and the original on
-# the recording delayed by one sample. HMPDM_24 and HMPDD differ no more than two runs of the
-# original, whose random phases are not seeded. In every other row our median difference is at most
-# 2e-6. [Some rows](book/covarep.md) are left out. The table is printed by `python -m mmlib.covarep
-# --agreement FOLDER`, for `.wav` files with the original's `.csv` beside each.
+# The table has the median and the 95 % point (p95) of the difference, in standard deviations of the
+# feature, and the correlation r. Two groups of columns give a scale: the original run again, and
+# the original on the recording delayed by one sample. In HMPDM_24 and HMPDD we differ no more than
+# two runs of the original, whose random phases are not seeded. In every other row our median
+# difference is at most 2e-6. [What is left out, and why](book/covarep.md). The table is printed by
+# `python -m mmlib.covarep --agreement FOLDER`, for `.wav` files with the original's `.csv` beside
+# each.
 #
 # | feature | ours: median | p95 | r | again: median | r | one sample later: median | p95 | r |
 # |---|---|---|---|---|---|---|---|---|
@@ -404,10 +414,11 @@ for name, sign in (("F0", 1), ("Rd", -1), ("MCEP_0", 1)):
 pairs.round(2)
 
 # %% [markdown]
-# In the table pitch and Rd are near the corpus' (asserted: within 15 Hz and .4). `MCEP_0` is lower,
-# which we ascribe to the gain of the formants; so only its correlation with the corpus' is asserted
-# (above .9). Averaged over valid rows ([`01b_text`](01b_text.ipynb)), the measured frames equal
-# `utterance_means` of the same wave (asserted). These are plain means, which CMU took, too.
+# **The measured means agree with the corpus'.** Pitch is within 15 Hz and Rd within .4 (asserted).
+# `MCEP_0` is lower, which we ascribe to the gain of the formants; so only its correlation with the
+# corpus' is asserted (above .9). Averaged over valid rows ([`01b_text`](01b_text.ipynb)), the
+# measured frames equal `utterance_means` of the same wave (asserted). These are plain means; CMU
+# took them, too.
 
 # %%
 wave = speak(embedded.sequences["audio"], rows[0]).wave
@@ -456,8 +467,8 @@ if made:
 
 # %% [markdown]
 # **From frames to words.** A word's features are the plain mean of all frames that overlap the
-# word, however little. CMU's SDK does the same when it collapses one sequence onto another. Here it
-# is done by hand, and for the first word of the recording:
+# word, however little. CMU's SDK does the same when it collapses one sequence onto another. We do
+# it first for three frames made up by hand, then for the first word of the recording:
 
 # %%
 toy = collapse(
@@ -510,9 +521,9 @@ figure = timelines.recording(
 _ = plots.save(figure, "01c_recording", run)
 
 # %% [markdown]
-# The figure has all tracks on one time axis. In our clip, the measured pitch lies on the truth but
-# for a few spikes. `recordings.build` (or `python -m mmlib.recordings`) does every step at once. It
-# returns one mean for each utterance and counts what it masked.
+# The figure has all tracks on one time axis. In our clip the measured pitch lies on the truth, but
+# for a few spikes (median error 0.3 Hz). `recordings.build` (or `python -m mmlib.recordings`) does
+# every step at once. It returns one mean for each utterance and counts what it masked.
 
 # %%
 whole = recordings.build(*files[:2], files[2] or None)
