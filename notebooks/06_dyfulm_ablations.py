@@ -389,8 +389,8 @@ print(f"{len(new)} rows, {len(tests)} paired tests")
 # - `hotel` (5 seeds; 3 without modules): both are fine-tuned. `scope` (3,000 reviews, 3 seeds)
 #   compares one $\alpha$ a review with one a token, and with a bag of words.
 #
-# Without MPNet, p-values hold the seeds fixed, so they are too small where seeds are few
-# ([how](book/finetuning.md)).
+# `hotel-frozen`, `hotel` and `scope` are older: their p-values hold the seeds fixed, so they are
+# too small where seeds are few ([how](book/finetuning.md)).
 
 # %%
 for name in ("sst5-mpnet", "hotel-mpnet", "sst5", "hotel-frozen", "hotel", "scope"):

@@ -357,9 +357,9 @@ if "peers" in results.runs():
 # </tr>
 # </table>
 #
-# Four runs are older than our present tests: `hotel`, `hotel-frozen`, `scope` and `sst5`. Their
-# intervals are a bootstrap over groups and seeds. Their p-values hold the seeds fixed, so they are
-# too small where seeds are few.
+# Three runs are older than our present tests: `hotel`, `hotel-frozen` and `scope`. Their intervals
+# are a bootstrap over groups and seeds. Their p-values hold the seeds fixed, so they are too small
+# where seeds are few.
 
 # %%
 FORM = "{run}, MAE, DAF minus {b}: {diff:+.3f} [{ci_low:+.3f}, {ci_high:+.3f}], {p}, {verdict}"
