@@ -239,11 +239,13 @@ for name, group in pairs.groupby("run"):
 # videos of training and validation. `worst` is the error of the worst candidate, `near` counts
 # those within .005 of the best. On one modality, "plain mean" is the model of one layer and
 # "concatenation" that of two; `tc` and `ac` are gated text and audio. Every trial is in
-# `papermill_runs/settings.json`. CMU-MOSEI and the leaking split were not tuned: there all models
-# have one default. The commands:
+# `papermill_runs/settings.json`. CMU-MOSEI was not tuned: there all models have one default. In
+# `mosi-leak` the folds have the leak too ([03](03_daf_ablations.ipynb#features-that-leak)). The
+# commands:
 #
 #     python -m mmlib.daf.tune --dataset mosi --modalities text audio
 #     python -m mmlib.daf.tune --dataset mosi --modalities text audio --encoder mpnet
+#     python -m mmlib.daf.tune --dataset mosi --leak --modalities text audio vision
 #     python -m mmlib.daf.tune --dataset mmmo
 #     python -m mmlib.daf.tune --dataset synthetic --utterances 1000
 #
