@@ -453,7 +453,8 @@ if len(selected):
     ends = gaps[["diff", "ci_low", "ci_high"]].to_numpy()
     gaps["text"] = [f"{d:+.3f} [{low:+.3f}, {high:+.3f}]" for d, low, high in ends]
     clear = gaps[gaps["better"] != ""].itertuples()
-    print("told apart from three layers:", *(f"{test.b} ({test.metric})" for test in clear))
+    found = ", ".join(f"{test.b} ({plots.measure(test.metric)})" for test in clear)
+    print("told apart from three layers:", found or "none")
     print("three layers minus each of the others:")
     display(plots.labelled(gaps.pivot(index="b", columns="metric", values="text")[METRICS]))
 
