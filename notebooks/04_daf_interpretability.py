@@ -365,8 +365,9 @@ figure = plots.weights(
     alpha, disagreement, data.modalities, bins=5, xlabel="conflict: range of opinions"
 )
 few, many = (quarters.loc[f"{end} conflict", data.modalities[0]] for end in ("low", "high"))
-way = "rises" if many > few else "falls"
-figure.suptitle(f"The weight of {data.modalities[0]} {way} with conflict", fontsize="medium")
+first = f"{data.modalities[0]}: weight {few:.2f}"
+found = f"{first} in the quarter of least conflict, {many:.2f} in that of most"
+figure.suptitle(found, fontsize="medium")
 _ = plots.save(figure, "04_conflict", run)
 low, high = (summary[f"{end} conflict"]["MAE"] for end in ("low", "high"))
 print(f"The error is {low:.2f} in the quarter of least conflict, {high:.2f} in that of most.")
