@@ -407,7 +407,8 @@ if grids and "mosi" in kept:
 # It is not fair in two points. First, our tuned settings were chosen on folds of training and
 # validation; MMSA's models have the settings that it stores for MOSI, chosen for BERT, COVAREP and
 # FACET. So the table also has our rows without tuning. Second, MMSA's models expect vision and here
-# read a column of zeros. MISA does not run: it is written around a BERT that it trains.
+# read a column of zeros, and MulT's convolutions over five frames are over one frame where a
+# modality has one. MISA does not run: it is written around a BERT that it trains.
 
 # %%
 has_peers = "peers" in results.runs()
