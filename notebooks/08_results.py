@@ -306,7 +306,8 @@ for (claim, name), group in claims.groupby(["system", "run"], sort=False):
 of_daf = pairs[pairs["a"].eq("daf") & pairs["metric"].eq("mae")]
 for (name, verdict), group in of_daf.groupby(["run", "verdict"]):
     if verdict != "daf better":
-        print(f"{name}: {words(verdict)}: {'; '.join(map(plots.label, group['b']))}")
+        said = verdict if verdict == "not told apart" else "better than DAF"
+        print(f"{name}: {said}: {'; '.join(map(plots.label, group['b']))}")
 
 # %% [markdown]
 # Last, MMSA's own models (run `peers`), which we trained untuned on our features and on tokens:
@@ -314,8 +315,9 @@ for (name, verdict), group in of_daf.groupby(["run", "verdict"]):
 # %%
 if "peers" in results.runs():
     beside = runs.tested(["peers"]).query("metric == 'mae' and a == 'daf:vectors-tuned'")
+    said = {"daf:vectors-tuned better": "worse than DAF, tuned"}
     for verdict, group in beside.groupby("verdict"):
-        print(f"DAF, tuned: {words(verdict)}: {'; '.join(map(plots.label, group['b']))}")
+        print(f"{said.get(verdict, verdict)}: {'; '.join(map(plots.label, group['b']))}")
 
 # %% [markdown]
 # <a id="what-changed"></a>
