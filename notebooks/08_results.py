@@ -302,12 +302,20 @@ for (claim, name), group in claims.groupby(["system", "run"], sort=False):
     if name and lost:
         print(f'not confirmed in {name}: "{claim}", {lost} of {len(group)} comparisons')
 
+
+# %%
+def of_rivals(verdict: str) -> str:
+    """What a verdict of DAF against others says about the others."""
+    if verdict == "not told apart":
+        return verdict
+    return "worse than DAF" if verdict.startswith("daf") else "better than DAF"
+
+
 # %%
 of_daf = pairs[pairs["a"].eq("daf") & pairs["metric"].eq("mae")]
 for (name, verdict), group in of_daf.groupby(["run", "verdict"]):
     if verdict != "daf better":
-        said = verdict if verdict == "not told apart" else "better than DAF"
-        print(f"{name}: {said}: {'; '.join(map(plots.label, group['b']))}")
+        print(f"{name}: {of_rivals(verdict)}: {'; '.join(map(plots.label, group['b']))}")
 
 # %% [markdown]
 # Last, MMSA's own models (run `peers`), which we trained untuned on our features and on tokens:
@@ -315,9 +323,8 @@ for (name, verdict), group in of_daf.groupby(["run", "verdict"]):
 # %%
 if "peers" in results.runs():
     beside = runs.tested(["peers"]).query("metric == 'mae' and a == 'daf:vectors-tuned'")
-    said = {"daf:vectors-tuned better": "worse than DAF, tuned"}
     for verdict, group in beside.groupby("verdict"):
-        print(f"{said.get(verdict, verdict)}: {'; '.join(map(plots.label, group['b']))}")
+        print(f"DAF, tuned: {of_rivals(verdict)}: {'; '.join(map(plots.label, group['b']))}")
 
 # %% [markdown]
 # <a id="what-changed"></a>

@@ -137,5 +137,7 @@ def test_the_split_that_leaks_is_tuned_under_a_key_of_its_own(quick, monkeypatch
     tune.settings("mosi-leak", ["text", "audio"], "mean")
     command = capsys.readouterr().out.strip().partition("to tune: python -m mmlib.daf.tune ")[2]
     assert command == "--dataset mosi --leak --modalities text audio"
+    tune.settings("no-leak.csv", ["text"], "mean")
+    assert "--dataset no-leak.csv --modalities text" in capsys.readouterr().out
     run(monkeypatch, "--dataset", "mosi", "--leak", "--modalities", "audio", "--models", "audio")
     assert [row["variant"] for row in tune.table("mosi-leak")] == ["a"] and not tune.table("mosi")

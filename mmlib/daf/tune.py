@@ -85,7 +85,8 @@ def settings(
 
 def _missing(dataset, modalities: Sequence[str], rule: str, encoder: str | Path, used: str) -> None:
     seen = [m for m in modalities if m != CONSTANT]
-    where = dataset.replace("-leak", " --leak") + f" --encoder {encoder}" * (encoder != MINILM)
+    where = "mosi --leak" if dataset == "mosi-leak" else dataset
+    where += f" --encoder {encoder}" * (encoder != MINILM)
     command = f"python -m mmlib.daf.tune --dataset {where} --modalities {' '.join(seen)}"
     if is_own := rule in RULES.added:  # a registered rule exists in this process only
         command = f"entry = tune.tune(data, {rule!r}); train.Settings(**entry['settings'])"

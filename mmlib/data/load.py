@@ -41,8 +41,7 @@ READERS: dict[str, dict[str, Callable[..., Corpus]]] = {
 # Generated from a seed by the function of this name in mmlib.data.embedded.<name>, imported late
 EMBEDDED = ("synthetic", "synthetic_reviews")
 NAMES = (*EMBEDDED, *READERS)
-# Options for MOSI's other split with its visual features, which were made from training labels
-LEAK = {"split": "bclstm", "modalities": ("text", "audio", "vision")}
+LEAK = {"split": "bclstm", "modalities": ("text", "audio", "vision")}  # MOSI's vision leaks labels
 OWN = (".csv", ".tsv", ".jsonl", ".csv.gz", ".tsv.gz", ".jsonl.gz", ".parquet", ".xlsx", ".xls")
 
 
