@@ -200,7 +200,7 @@ for name, (alpha, _) in parts.items():
     figure = plots.heatmap(rows.to_numpy(), labels, columns, label="layer weight", limits=limits)
     heaviest = columns[int(rows.mean().to_numpy().argmax())]
     found = f"Encoder {name}: {heaviest} has the largest mean weight, {rows.mean().max():.2f}"
-    figure.axes[0].set_title(f"{found} (uniform: {1 / len(columns):.2f})", loc="left")
+    figure.axes[0].set_title(f"{found}\n(uniform: {1 / len(columns):.2f})", loc="left")
     _ = plots.save(figure, f"07_layers_{name.lower()}", run)
     print(f"{found}.")
 
