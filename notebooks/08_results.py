@@ -307,7 +307,7 @@ for (claim, name), group in claims.groupby(["system", "run"], sort=False):
 def of_rivals(verdict: str) -> str:
     """What a verdict of DAF against others says about the others."""
     if verdict == "not told apart":
-        return verdict
+        return "not told apart from DAF"
     return "worse than DAF" if verdict.startswith("daf") else "better than DAF"
 
 
@@ -318,13 +318,14 @@ for (name, verdict), group in of_daf.groupby(["run", "verdict"]):
         print(f"{name}: {of_rivals(verdict)}: {'; '.join(map(plots.label, group['b']))}")
 
 # %% [markdown]
-# Last, MMSA's own models (run `peers`), which we trained untuned on our features and on tokens:
+# Last, MMSA's own models (run `peers`), which we trained untuned on our features and on tokens,
+# against tuned DAF:
 
 # %%
 if "peers" in results.runs():
     beside = runs.tested(["peers"]).query("metric == 'mae' and a == 'daf:vectors-tuned'")
     for verdict, group in beside.groupby("verdict"):
-        print(f"DAF, tuned: {of_rivals(verdict)}: {'; '.join(map(plots.label, group['b']))}")
+        print(f"{of_rivals(verdict)}: {'; '.join(map(plots.label, group['b']))}")
 
 # %% [markdown]
 # <a id="what-changed"></a>
