@@ -40,8 +40,7 @@
 # - [Exercises](#exercises)
 
 # %% tags=["parameters"]
-dataset: str = "synthetic"  # synthetic | mosi | mosei | mmmo: which corpus to look at
-leak: bool = False  # True: MOSI's other split with its visual features, made from training labels
+dataset: str = "synthetic"  # synthetic | mosi | mosi-leak | mosei | mmmo: which corpus to look at
 encoder: str = "minilm"  # frozen text encoder: minilm, a folder, or a hub id (paper: BERT)
 layers: str = "all"  # text states kept: of all layers end to end, or of the last
 max_length: int = 128  # tokens of a text; what is longer is cut and counted
@@ -60,7 +59,6 @@ from sklearn.linear_model import LinearRegression
 from mmlib.daf import features
 from mmlib.data import load
 from mmlib.data.embedded.synthetic import noise_of
-from mmlib.data.load import LEAK
 from mmlib.figures import architecture, plots
 from mmlib.scores.metrics import score
 from mmlib.scores.passport import passport
@@ -97,7 +95,7 @@ _ = plots.save(architecture.draw(boxes, arrows, height=1.2), "data", "models", "
 
 # %%
 embedded = load("synthetic", seed=seed)
-corpus = embedded if dataset == "synthetic" else load(dataset, **(LEAK if leak else {}))
+corpus = embedded if dataset == "synthetic" else load(dataset)
 facts = passport(corpus)
 assert not facts.crossing_groups, "a video in two splits is an error, not a note"
 

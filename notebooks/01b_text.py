@@ -37,8 +37,7 @@
 # - [Exercises](#exercises)
 
 # %% tags=["parameters"]
-dataset: str = "synthetic"  # synthetic | mosi | mosei | mmmo: which corpus to look at
-leak: bool = False  # True: MOSI's other split with its visual features, made from training labels
+dataset: str = "synthetic"  # synthetic | mosi | mosi-leak | mosei | mmmo: which corpus to look at
 encoder: str = "minilm"  # frozen text encoder: minilm, a folder, or a hub id (paper: BERT)
 layers: str = "all"  # text states kept: of all layers end to end, or of the last
 max_length: int = 128  # tokens of a text; what is longer is cut and counted
@@ -63,7 +62,6 @@ from transformers.utils import logging as chatter
 # %%
 from mmlib.daf import features
 from mmlib.data import Sequences, load
-from mmlib.data.load import LEAK
 from mmlib.figures import architecture, plots
 from mmlib.scores import stats
 from mmlib.scores.metrics import METRICS, score
@@ -91,7 +89,7 @@ _ = plots.save(architecture.draw(boxes, arrows, height=2), "vectors", "models", 
 
 # %%
 embedded = load("synthetic", seed=seed)
-corpus = embedded if dataset == "synthetic" else load(dataset, **(LEAK if leak else {}))
+corpus = embedded if dataset == "synthetic" else load(dataset)
 
 # %% [markdown]
 # <a id="1--frozen-text-states"></a>
@@ -306,7 +304,7 @@ for way, by in read.items():
 # %%
 if encoder == "minilm":
     assert wins["cross-validated"].diff < 0, "all layers end to end are read better"
-if dataset == "mosi" and encoder == "minilm" and not leak:
+if dataset == "mosi" and encoder == "minilm":
     assert wins["own validation split"].diff > 0 > wins["cross-validated"].diff
 agree = all(win.diff < 0 for win in wins.values())
 

@@ -44,13 +44,12 @@
 # - [Exercises](#exercises)
 
 # %% tags=["parameters"]
-dataset: str = "synthetic"  # synthetic | mosi | mosei | mmmo: which corpus to train on
+dataset: str = "synthetic"  # synthetic | mosi | mosi-leak | mosei | mmmo: which corpus to train on
 text_column: str = ""  # of a table of one's own (dataset: its path); "": found by its usual name
 label_column: str = ""  # likewise; numbers, or words such as negative and positive
 classes: str = ""  # words of the labels, the most negative first: "bad, fair, good"; "": usual ones
 group_column: str = ""  # whose rows stay in one split (a hotel, say); "": each row is alone
 modalities: str = "all"  # which modalities, e.g. "text audio"; all: those the corpus has
-leak: bool = False  # True: MOSI's other split with its visual features, made from training labels
 seeds: int = 2  # models trained at once; the stored runs use 20
 transfer: str = ""  # another data set: the text branch is read on its test split too, unchanged
 encoder: str = "minilm"  # of the text: minilm | mpnet, a folder, or a hub id
@@ -67,7 +66,7 @@ import torch
 from mmlib.daf import features, fusion, train, tune
 from mmlib.daf.train import Streams
 from mmlib.data import load
-from mmlib.data.load import LEAK, columns
+from mmlib.data.load import columns
 from mmlib.figures import architecture, plots
 from mmlib.scores import results
 from mmlib.scores.metrics import all_scores
@@ -88,8 +87,7 @@ _ = plots.save(architecture.daf(), "daf", "models", "svg")  # the picture above
 
 # %%
 own = columns(text=text_column, label=label_column, group=group_column, classes=classes)
-corpus = load(dataset, **(LEAK if leak else {}), **own)
-key = dataset + "-leak" * leak  # of the tuned settings
+corpus = load(dataset, **own)
 states = dict(encoder=encoder, layers=layers)  # of the text
 data = features.build(corpus, None if modalities == "all" else modalities.split(), **states)
 variant = features.variant(data.modalities)
@@ -217,7 +215,7 @@ assert torch.allclose(flat(x, present).score, mean(x, present).score, atol=1e-6)
 # learning rate of its own. This is the loop for one seed, without the early stopping:
 
 # %%
-tuned = tune.settings(key, data.modalities, "daf", encoder)
+tuned = tune.settings(dataset, data.modalities, "daf", encoder)
 settings = replace(tuned, lr=3e-4)  # small steps: what they round stays small in the check below
 
 
@@ -284,7 +282,7 @@ fits, scores = {}, {}
 # %%
 for name in [*alone, "static", "daf"] if len(data.modalities) > 1 else alone:
     rule, used = known[name]
-    chosen = tune.settings(key, used, rule, encoder)
+    chosen = tune.settings(dataset, used, rule, encoder)
     fits[name] = train.fit(everything.only(used), chosen, range(seeds))
     scores[name] = fits[name].predict(test.only(used)).score  # (s, n)
 
@@ -378,7 +376,7 @@ if transfer:
     print({r["metric"]: round(r["mean"], 3) for r in carried})
 
 # %%
-used = dict(dataset=dataset, modalities=modalities, leak=leak, transfer=transfer, seeds=seeds)
+used = dict(dataset=dataset, modalities=modalities, transfer=transfer, seeds=seeds)
 results.save(new, run, "02_daf", parameters=used | states | own, checksums=dict(corpus.checksums))
 print(f"{len(new)} rows for {len(scores)} models")
 

@@ -46,10 +46,9 @@
 # - [Exercises](#exercises)
 
 # %% tags=["parameters"]
-dataset: str = "synthetic"  # synthetic | mosi | mosei | mmmo: which corpus
+dataset: str = "synthetic"  # synthetic | mosi | mosi-leak | mosei | mmmo: which corpus
 modalities: str = "all"  # which modalities, e.g. "text audio"; all: those the corpus has
 models: str = "all"  # which are trained, e.g. "text_deep daf"; all: each modality alone, every rule
-leak: bool = False  # True: MOSI's other split with its visual features, made from training labels
 noise: bool = False  # True: train every rule again with a modality of 100 Gaussian columns
 utterances: int = 2000  # at most so many, whole groups; 0: all of them, as in the stored runs
 seeds: int = 2  # models trained at once; the stored runs use 20
@@ -69,7 +68,6 @@ from IPython.display import display
 
 from mmlib.daf import features, fusion, interpret, ridge, train, tune
 from mmlib.data import load
-from mmlib.data.load import LEAK
 from mmlib.figures import plots
 from mmlib.scores import results
 from mmlib.stack import vectors
@@ -78,7 +76,7 @@ plots.style()
 pd.set_option("display.precision", 3, "display.width", 110)
 
 # %%
-corpus = load(dataset, **(LEAK if leak else {}))
+corpus = load(dataset)
 states = dict(encoder=encoder, layers=layers)  # of the text
 if utterances and len(corpus) > utterances:
     corpus = corpus.take(np.arange(utterances))
@@ -127,8 +125,7 @@ full = features.variant(data.modalities)
 # the embedded corpus's texts has changed.
 
 # %%
-key = dataset + "-leak" * leak  # of the tuned settings
-tuned = pd.DataFrame(tune.table(key, encoder))
+tuned = pd.DataFrame(tune.table(dataset, encoder))
 tuned.drop(columns="candidates", errors="ignore")
 
 # %%
@@ -140,7 +137,7 @@ every_seed = range(seeds)
 # %%
 def predicted(rule: str, used: tuple, source: vectors.Features, seeds=every_seed) -> np.ndarray:
     """Test scores (s, n) of a rule, with its stored settings; a subset has the full set's."""
-    settings = tune.settings(key, used if used in is_tuned else data.modalities, rule, encoder)
+    settings = tune.settings(dataset, used if used in is_tuned else data.modalities, rule, encoder)
     fit = train.fit(source.only(used), settings, seeds)
     return fit.predict(source.only(used).take(source.rows("test"))).score
 
@@ -153,7 +150,7 @@ fits = {}
 for name in chosen:
     if name != "ridge":
         rule, used = known[name]
-        settings = tune.settings(key, used, rule, encoder)
+        settings = tune.settings(dataset, used, rule, encoder)
         fits[name] = train.fit(everything.only(used), settings, every_seed)
 
 # %%
@@ -608,7 +605,6 @@ given = dict(
     dataset=dataset,
     modalities=modalities,
     models=models,
-    leak=leak,
     noise=noise,
     utterances=utterances,
     seeds=seeds,
@@ -775,7 +771,7 @@ print(f"The best of {seeds} seeds on test would have 'gained' up to {gain['gain'
 # <details><summary>Solution</summary>
 #
 # ```python
-# source, base = with_noise(data), tune.settings(key, data.modalities, "daf", encoder)
+# source, base = with_noise(data), tune.settings(dataset, data.modalities, "daf", encoder)
 # changed = {"as tuned": {}, "modality dropout .3": dict(modality_dropout=0.3)}
 # changed["no feature dropout"] = dict(feature_dropout=0.0)
 # for name, change in changed.items():

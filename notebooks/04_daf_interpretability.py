@@ -48,7 +48,6 @@
 # %% tags=["parameters"]
 dataset: str = "synthetic"  # synthetic | mosi | mmmo | sims: which corpus of two modalities or more
 modalities: str = "all"  # which modalities, e.g. "text audio"; all: those the corpus has
-leak: bool = False  # True: MOSI's other split with its visual features, made from training labels
 seeds: int = 2  # models trained at once; the stored runs use 20
 encoder: str = "minilm"  # of the text: minilm | mpnet, a folder, or a hub id
 layers: str = "all"  # text states: of all layers end to end, or of the last
@@ -64,7 +63,6 @@ from sklearn.linear_model import LinearRegression
 from mmlib.daf import features, interpret, train, tune
 from mmlib.data import load
 from mmlib.data.corpus import EMOTIONS
-from mmlib.data.load import LEAK
 from mmlib.figures import plots
 from mmlib.scores import results
 
@@ -72,8 +70,7 @@ plots.style()
 pd.set_option("display.precision", 3, "display.width", 110)
 
 # %%
-corpus = load(dataset, **(LEAK if leak else {}))
-key = dataset + "-leak" * leak  # of the tuned settings
+corpus = load(dataset)
 states = dict(encoder=encoder, layers=layers)  # of the text
 data = features.build(corpus, None if modalities == "all" else modalities.split(), **states)
 if len(data.modalities) < 2:
@@ -83,7 +80,7 @@ fits = {}
 
 # %%
 for rule in ("static", "daf"):
-    settings = tune.settings(key, data.modalities, rule, encoder)
+    settings = tune.settings(dataset, data.modalities, rule, encoder)
     fits[rule] = train.fit(data, settings, range(seeds))
 
 # %% [markdown]
@@ -228,7 +225,7 @@ if corpus.truth:
     flat_test = flat.take(flat.rows("test"))
     steady = {}
     for rule in ("static", "daf"):
-        settings = tune.settings(key, data.modalities, rule, encoder)
+        settings = tune.settings(dataset, data.modalities, rule, encoder)
         steady[rule] = train.fit(flat, settings, range(seeds)).predict(flat_test)
     mae = {rule: np.abs(p.score - flat_test.label).mean() for rule, p in steady.items()}
     spread = [p.weights.std(axis=1).mean() for p in (steady["daf"], daf)]
@@ -569,7 +566,7 @@ if distance is not None:
     tables["distance"] = farther.rename_axis("modality").reset_index()
 
 # %%
-given = dict(dataset=dataset, modalities=modalities, leak=leak, seeds=seeds, **states)
+given = dict(dataset=dataset, modalities=modalities, seeds=seeds, **states)
 results.save([], run, "04_daf_interpretability", parameters=given, checksums=dict(corpus.checksums))
 for name, table in tables.items():
     results.save_table(table.rename(columns=str), run, f"04_{name}")

@@ -245,7 +245,7 @@ for name, group in pairs.groupby("run"):
 #
 #     python -m mmlib.daf.tune --dataset mosi --modalities text audio
 #     python -m mmlib.daf.tune --dataset mosi --modalities text audio --encoder mpnet
-#     python -m mmlib.daf.tune --dataset mosi --leak --modalities text audio vision
+#     python -m mmlib.daf.tune --dataset mosi-leak --modalities text audio vision
 #     python -m mmlib.daf.tune --dataset mmmo
 #     python -m mmlib.daf.tune --dataset synthetic --utterances 1000
 #

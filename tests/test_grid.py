@@ -165,7 +165,10 @@ def test_a_choice_of_another_data_set_leaves_a_point_up_to_date(project, tmp_pat
         return known(**parameters) != before
 
     assert not change("mmmo", dataset="mosi") and not change("mosi-mpnet", dataset="mosi")
-    assert change("mosi", dataset="mosi") and change("mosi-leak", dataset="mosi")
+    assert change("mosi", dataset="mosi") and not change("mosi", dataset="mosi-leak")
+    assert change("mosi-leak", dataset="mosi-leak")
+    assert not change("mosi-leak-mpnet", dataset="mosi", encoder="mpnet")
+    assert change("mosi-leak-minilm", dataset="mosi-leak", encoder="minilm")
     assert change("mosei-mpnet", dataset="mosei", encoder="mpnet")
     assert change("mosei-minilm+mpnet", dataset="mosei", encoder="minilm", other="mpnet")
     assert not change("mosei-minilm+small", dataset="mosei", encoder="mpnet")

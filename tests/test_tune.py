@@ -11,7 +11,6 @@ from mmlib.daf import fusion, tune
 from mmlib.daf.features import build, with_constant
 from mmlib.daf.train import Settings
 from mmlib.data import Corpus, Sequences
-from mmlib.data.load import LEAK
 from mmlib.stack import choices
 from mmlib.stack.task import same_shape
 
@@ -114,7 +113,7 @@ def test_a_damaged_file_is_named(file):
 
 def run(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["tune", *arguments])
-    monkeypatch.setattr(tune, "load", lambda name, **options: options in ({}, LEAK) and corpus())
+    monkeypatch.setattr(tune, "load", lambda name: corpus())
     tune.main()
 
 
@@ -136,8 +135,6 @@ def test_command_line(quick, monkeypatch, capsys):
 def test_the_split_that_leaks_is_tuned_under_a_key_of_its_own(quick, monkeypatch, capsys):
     tune.settings("mosi-leak", ["text", "audio"], "mean")
     command = capsys.readouterr().out.strip().partition("to tune: python -m mmlib.daf.tune ")[2]
-    assert command == "--dataset mosi --leak --modalities text audio"
-    tune.settings("no-leak.csv", ["text"], "mean")
-    assert "--dataset no-leak.csv --modalities text" in capsys.readouterr().out
-    run(monkeypatch, "--dataset", "mosi", "--leak", "--modalities", "audio", "--models", "audio")
+    assert command == "--dataset mosi-leak --modalities text audio"
+    run(monkeypatch, "--dataset", "mosi-leak", "--modalities", "audio", "--models", "audio")
     assert [row["variant"] for row in tune.table("mosi-leak")] == ["a"] and not tune.table("mosi")

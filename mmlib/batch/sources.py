@@ -16,7 +16,7 @@ from pathlib import Path
 from mmlib import files
 from mmlib.batch.closure import code_of, digest
 from mmlib.batch.parameters import declared, default
-from mmlib.data.load import READERS
+from mmlib.data.load import FOLDERS, READERS
 from mmlib.files import sha256
 from mmlib.scores.runs import facts
 from mmlib.stack import choices
@@ -45,17 +45,11 @@ def inputs(notebook: Path, parameters: Mapping[str, object]) -> Inputs:
 
 
 def _choices(texts: Iterable[str]) -> str:
-    """Digest of the tuned settings for the data sets and encoders that parameters name.
-
-    All entries that may be used count: those of a named data set, whose key continues only with
-    named encoders or "leak", if at all.
-    """
-    names = {Path(text).name for text in texts} | {"leak"}
-    chosen = {}
-    for place, entries in choices.everything().items():
-        dataset, _, rest = place.partition("-")
-        if dataset in names and set(filter(None, rest.split("+"))) <= names:
-            chosen[place] = entries
+    """Digest of the settings tuned for data sets that parameters name, alone or with encoders."""
+    names = {Path(text).name for text in texts}
+    pairs = {f"{a}+{b}" for a in names for b in names}
+    may = names | {f"{name}-{rest}" for name in names for rest in names | pairs}
+    chosen = {place: entries for place, entries in choices.everything().items() if place in may}
     return digest(json.dumps(chosen, sort_keys=True))
 
 
@@ -93,7 +87,7 @@ def from_root(value: str) -> Path:
 
 def _data(values: Collection[str]) -> dict[str, str]:
     """Checksums of the data sets and files that parameters name, if they exist."""
-    folders = [files.data_root() / name for name in READERS if name in values]
+    folders = [files.data_root() / FOLDERS.get(name, name) for name in READERS if name in values]
     contents = [path for folder in folders for path in sorted(folder.glob("*")) if path.is_file()]
     named = [from_root(value) for value in sorted(values) if os.path.isfile(from_root(value))]
     return {f"{path.parent.name}/{path.name}": sha256(path) for path in contents + named}

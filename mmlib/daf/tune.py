@@ -19,7 +19,7 @@ from mmlib.daf.features import CONSTANT, variant
 from mmlib.daf.fusion import RULES
 from mmlib.daf.train import Settings
 from mmlib.data import DataError, load
-from mmlib.data.load import LEAK, columns
+from mmlib.data.load import columns
 from mmlib.files import refuse_unknown
 from mmlib.stack import choices
 from mmlib.stack.vectors import Features
@@ -85,8 +85,7 @@ def settings(
 
 def _missing(dataset, modalities: Sequence[str], rule: str, encoder: str | Path, used: str) -> None:
     seen = [m for m in modalities if m != CONSTANT]
-    where = "mosi --leak" if dataset == "mosi-leak" else dataset
-    where += f" --encoder {encoder}" * (encoder != MINILM)
+    where = dataset + f" --encoder {encoder}" * (encoder != MINILM)
     command = f"python -m mmlib.daf.tune --dataset {where} --modalities {' '.join(seen)}"
     if is_own := rule in RULES.added:  # a registered rule exists in this process only
         command = f"entry = tune.tune(data, {rule!r}); train.Settings(**entry['settings'])"
@@ -112,7 +111,6 @@ def main() -> None:
     parser.add_argument("--classes", default="", help="words of its labels: 'bad, fair, good'")
     parser.add_argument("--modalities", nargs="+", help="default: all that the data set has")
     parser.add_argument("--utterances", type=int, help="only the first so many")
-    parser.add_argument("--leak", action="store_true", help="CMU-MOSI's split that leaks")
     parser.add_argument("--encoder", default=MINILM, help="of the text: minilm, mpnet, a folder")
     parser.add_argument("--models", nargs="+", help="default: every one of `models`")
     given = parser.parse_args()
@@ -125,8 +123,8 @@ def main() -> None:
 
 def _tune_all(given: argparse.Namespace) -> None:
     asked = columns(text=given.text, label=given.label, group=given.group, classes=given.classes)
-    corpus = load(given.dataset, **asked, **(LEAK if given.leak else {}))
-    key = place(given.dataset + "-leak" * given.leak, given.encoder)
+    corpus = load(given.dataset, **asked)
+    key = place(given.dataset, given.encoder)
     corpus = corpus.take(np.arange(len(corpus))[: given.utterances])
     data = features.build(corpus, given.modalities, encoder=given.encoder)
     known = models(data.modalities)

@@ -15,7 +15,7 @@ from mmlib.data.readers.mmsa import read_mmmo, read_mmsa
 from mmlib.data.readers.public import read_19lang, read_ar, read_mustardpp, read_zh
 from mmlib.data.readers.recordings import TABLE, read_recordings
 from mmlib.data.readers.reviews import read_reviews, read_sst5
-from mmlib.data.readers.tables import read_meld, read_mosei, read_mosi, read_sims
+from mmlib.data.readers.tables import read_meld, read_mosei, read_mosi, read_mosi_leak, read_sims
 from mmlib.data.readers.texts import read_texts
 from mmlib.files import data_root, expanded, plain_name, reason_of, refuse_unknown
 
@@ -37,16 +37,17 @@ READERS: dict[str, dict[str, Callable[..., Corpus]]] = {
     "reviews_19lang": {"reviews_19lang_restaurants.csv.gz": read_19lang},
     "mustardpp": {"mustardpp_text.csv": read_mustardpp},
     "recordings": {TABLE: read_recordings},  # the user's own, see mmlib.recordings
+    "mosi-leak": {"mosi.csv.gz": read_mosi_leak},
 }
+FOLDERS = {"mosi-leak": "mosi"}  # of a data set that lies in the folder of another
 # Generated from a seed by the function of this name in mmlib.data.embedded.<name>, imported late
 EMBEDDED = ("synthetic", "synthetic_reviews")
 NAMES = (*EMBEDDED, *READERS)
-LEAK = {"split": "bclstm", "modalities": ("text", "audio", "vision")}  # MOSI's vision leaks labels
 OWN = (".csv", ".tsv", ".jsonl", ".csv.gz", ".tsv.gz", ".jsonl.gz", ".parquet", ".xlsx", ".xls")
 
 
 def load(name: str, /, root: Path | str | None = None, **options: object) -> Corpus:
-    """The data set `name` (one of NAMES), read from ROOT/<name>/ and checked.
+    """The data set `name` (one of NAMES), read from ROOT/<name>/ (or `FOLDERS`) and checked.
 
     `name` may also be the path of a folder that `mmlib.recordings` wrote, or of a table of texts
     with labels (`read_texts`): load("mine.csv", text="Comment", label="Stars", name="mine").
@@ -71,7 +72,7 @@ def load(name: str, /, root: Path | str | None = None, **options: object) -> Cor
         _known(name, make, options)
         return _checked(make, **options)
     file = options.pop("file", None)
-    folder = expanded(root or data_root()) / name
+    folder = expanded(root or data_root()) / FOLDERS.get(name, name)
     path, pattern = choose(folder, list(READERS[name]), file)
     reader = READERS[name][pattern]
     _known(f"{name} from {path.name}", reader, options, "file")

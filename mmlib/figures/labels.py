@@ -95,8 +95,9 @@ PARTS = {  # variants of any model
 }
 SOURCES = {  # data sets and encoders
     "mosi": "CMU-MOSI", "mosei": "CMU-MOSEI", "mmmo": "MMMO", "sst5": "SST-5", "meld": "MELD",
-    "mustardpp": "MUStARD++", "hotel": "hotel reviews", "synthetic": "embedded corpus",
-    "synthetic_reviews": "embedded reviews", "minilm": "MiniLM", "mpnet": "MPNet", "use": "USE",
+    "mosi-leak": "CMU-MOSI, leaking split", "mustardpp": "MUStARD++", "hotel": "hotel reviews",
+    "synthetic": "embedded corpus", "synthetic_reviews": "embedded reviews", "minilm": "MiniLM",
+    "mpnet": "MPNet", "use": "USE",
     "made_up:en": "made-up English", "made_up:de": "made-up German", "made_up:es": "made-up Spanish"
 }  # fmt: skip
 HEADS = {  # columns of tables, where these names mean no model and no modality
