@@ -299,7 +299,7 @@ heat = calibration.temperature(last["valid"]["p_fine"], known["valid"].fine)
 # %%
 sure = {
     "as trained": last["test"]["p_fine"],
-    "scaled": calibration.cooled(last["test"]["p_fine"], heat),
+    "scaled": calibration.scaled(last["test"]["p_fine"], heat),
 }
 assert (sure["scaled"].argmax(1) == sure["as trained"].argmax(1)).all()
 
@@ -565,7 +565,6 @@ if len(final):
 
 # %%
 bins = results.load_table(stored, "reliability") if is_stored else pd.DataFrame()
-bins = bins.replace("cooled", "scaled")  # the table's word
 if len(bins):
     of_fine = bins.query("head == 'fine'").groupby("kind")
     found = ", ".join(f"{kind} {error:.3f}" for kind, error in of_fine["ece"].first().items())

@@ -101,8 +101,8 @@ def test_temperature_cools_and_heats(folder):
                       "temperature": {"coarse": 1.0, "fine": 1.0}}).read(TEXTS)  # fmt: skip
     reading = model.read(TEXTS)
     for name in ("coarse", "fine"):
-        cooled = calibration.cooled(getattr(plain, name), CARD["temperature"][name])
-        np.testing.assert_allclose(getattr(reading, name), cooled, atol=1e-5)
+        scaled = calibration.scaled(getattr(plain, name), CARD["temperature"][name])
+        np.testing.assert_allclose(getattr(reading, name), scaled, atol=1e-5)
 
 
 @pytest.mark.parametrize("precision, apart", [("float32", 0), ("bfloat16", 0.05), ("int8", 0.05)])
@@ -189,7 +189,7 @@ def test_calibration_finds_the_temperature_that_was_taken_away():
     rng = np.random.default_rng(0)
     p = rng.dirichlet([1, 1, 1], 20_000)
     known = np.array([rng.choice(3, p=row) for row in p])
-    sharp = calibration.cooled(p, 0.5)
+    sharp = calibration.scaled(p, 0.5)
     assert calibration.temperature(sharp, known) == pytest.approx(2, rel=0.05)
     assert calibration.ece(p, known) < 0.02 < calibration.ece(sharp, known)
     assert calibration.reliability(p, known)["share"].sum() == pytest.approx(1)
@@ -233,8 +233,8 @@ def test_a_run_that_is_kept_reads_as_it_was_trained(tmp_path):
         assert len(alike) >= 1
         reading = model.read([valid.text[i] for i in alike])
         np.testing.assert_allclose(reading.intensity, arrays["intensity"][alike], atol=5e-3)
-        cooled = calibration.cooled(arrays["p_fine"][alike], model.card["temperature"]["fine"])
-        np.testing.assert_allclose(reading.fine, cooled, atol=2e-2)
+        scaled = calibration.scaled(arrays["p_fine"][alike], model.card["temperature"]["fine"])
+        np.testing.assert_allclose(reading.fine, scaled, atol=2e-2)
 
 
 def config_name(folder, layers):

@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 BINS = 10  # number of bins of equal width over (0, 1]
 
 
-def cooled(p: np.ndarray, temperature: float) -> np.ndarray:
+def scaled(p: np.ndarray, temperature: float) -> np.ndarray:
     """softmax(log p / temperature) of probabilities (n, k)."""
     x = np.log(np.clip(p, 1e-12, 1)) / temperature
     x = np.exp(x - x.max(axis=1, keepdims=True))
@@ -22,7 +22,7 @@ def temperature(p: np.ndarray, known: np.ndarray) -> float:
     """The temperature that minimises the negative log-likelihood of the true classes (n,)."""
 
     def loss(log_t: float) -> float:
-        chosen = cooled(p, np.exp(log_t))[np.arange(len(known)), known]
+        chosen = scaled(p, np.exp(log_t))[np.arange(len(known)), known]
         return -float(np.log(np.clip(chosen, 1e-12, 1)).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))

@@ -375,8 +375,8 @@ def read_test(reviews: int) -> None:
     lines = []
     for head in ("coarse", "fine"):
         p, y = getattr(reading, head).astype(float), getattr(known, head)
-        raw = calibration.cooled(p, 1 / model.card["temperature"][head])
-        for name, values in (("as trained", raw), ("cooled", p)):
+        raw = calibration.scaled(p, 1 / model.card["temperature"][head])
+        for name, values in (("as trained", raw), ("scaled", p)):
             table = calibration.reliability(values, y)
             lines.append(table.assign(head=head, kind=name, ece=calibration.ece(values, y)))
     frame = pd.concat(lines)
