@@ -287,8 +287,8 @@ if noise and models == "all":
 # %%
 for rule in ("static", "concat", "daf") if useless else ():
     for name, source in useless.items():
-        controls[rule, name] = predicted(rule, source.modalities, source)
-    controls[rule, "t+shuffled"] = shuffled = np.empty((seeds, len(test)), np.float32)
+        controls[f"{rule}:{name}"] = predicted(rule, source.modalities, source)
+    controls[f"{rule}:t+shuffled"] = shuffled = np.empty((seeds, len(test)), np.float32)
     for k in range(min(ORDERS, seeds)):
         strangers = with_shuffled(data.only(["text", "audio"]), k)
         shuffled[k::ORDERS] = predicted(
@@ -296,15 +296,23 @@ for rule in ("static", "concat", "daf") if useless else ():
         )
 
 # %%
-cost = {}
-for (rule, name), score in controls.items():
-    rows += results.rows(score, test.label, test.groups, model=rule, variant=name, **place)
-    deep = error(scores["text_deep"], test.label).mean()
-    cost[rule, name] = {"MAE above text_deep": error(score, test.label).mean() - deep}
+for name, score in controls.items():
+    rule, _, part = name.partition(":")
+    rows += results.rows(score, test.label, test.groups, model=rule, variant=part, **place)
 
 # %%
-if cost:
-    print(pd.DataFrame(cost).T.round(3))
+costs = []
+if controls:
+    beside = {**controls, "text_deep": scores["text_deep"]}
+    useless_or_not = [(name, "text_deep") for name in controls]
+    costs = results.comparisons(
+        beside, useless_or_not, test.label, test.groups, variant=full, metrics=["mae"], **place
+    )
+
+# %%
+ENDS = ["diff", "ci_low", "ci_high", "p_holm"]
+if costs:
+    display(plots.labelled(pd.DataFrame(costs).set_index("a")[ENDS].round(3)))
 
 # %% [markdown]
 # For CMU-MOSI this cost is stored, with 20 seeds (runs `mosi` and `mosi-mpnet`; their commands
@@ -316,18 +324,15 @@ if cost:
 # %%
 noisy = {}
 for name in ("mosi", "mosi-mpnet"):
-    at = results.load(name).query("notebook == '03_daf_ablations' and metric == 'mae'")
-    at = at.set_index(["model", "variant"])["mean"]
-    for rule in ("static", "concat", "daf"):
-        above = {v: at[rule, v] - at["text_deep", "t"] for v in ("tn", "tan", "t+shuffled")}
-        noisy[name, rule] = above
-pd.DataFrame(noisy).T.round(3)
+    against = results.load_comparisons(name).query("b == 'text_deep' and a.str.contains(':')")
+    noisy[name] = against.set_index("a")[ENDS]
+    display(plots.labelled(noisy[name].round(3)))
 
 # %%
-for name in ("mosi", "mosi-mpnet"):
-    of_noise = pd.DataFrame(noisy).T["tn"][name]
-    said = ", ".join(f"{rule} {value:+.3f}" for rule, value in of_noise.items())
-    print(f"{name}: noise beside text costs, in MAE: {said}")
+for name, table in noisy.items():
+    of_noise = table[table.index.str.endswith(":tn")].itertuples()
+    said = [f"{x.Index[:-3]} {x.diff:+.3f} [{x.ci_low:+.3f}, {x.ci_high:+.3f}]" for x in of_noise]
+    print(f"{name}: noise beside text costs, in MAE: {', '.join(said)}")
 
 # %% [markdown]
 # Which part of the training protects DAF against noise? No stored run answers this. Exercise 4
@@ -344,7 +349,7 @@ for name in ("mosi", "mosi-mpnet"):
 # for all tests of the table ([why](book/intervals.md)). Negative MAE differences favour DAF.
 
 # %%
-tested = {**scores, **{f"daf:{name}": x for (rule, name), x in controls.items() if rule == "daf"}}
+tested = {**scores, **{name: x for name, x in controls.items() if name.startswith("daf:")}}
 rivals = [("daf", other) for other in tested if other != "daf" and "daf" in tested]
 
 # %%
@@ -616,7 +621,7 @@ _ = results.save(
     rows,
     run,
     "03_daf_ablations",
-    comparisons=pairs,
+    comparisons=pairs + costs,
     parameters=given,
     checksums=dict(corpus.checksums),
 )
