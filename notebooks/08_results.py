@@ -157,9 +157,9 @@ for name, encoder in (("mosi-mpnet", "MPNet"), ("mosi", "MiniLM")):
 with_intervals(pd.concat(table), "mae")
 
 # %% [markdown]
-# The picture has the three systems of MMSA's table that are like one of our rules: LF-DNN like
-# concatenation, LMF like low-rank fusion, MulT like cross-modal attention. Ours read MiniLM.
-# `inside` means inside our 95 % interval: LMF and MulT are, and LF-DNN's error is above it.
+# The picture has the three systems of MMSA's table that are like one of our rules: `LF-DNN` like
+# concatenation, `LMF` like low-rank fusion, `MulT` like cross-modal attention. Ours read MiniLM.
+# `inside` means inside our 95 % interval: `LMF` and `MulT` are; the error of `LF-DNN` is above it.
 
 # %%
 figure = plots.published(ledger.query("paper == 'MMSA' and dataset == 'mosi'"), "mae")
