@@ -377,7 +377,7 @@ for (name, verdict), group in of_daf.groupby(["run", "verdict"]):
 # %% [markdown]
 # Last, MMSA's own models (run `peers`), which we trained untuned on our features and on tokens,
 # against tuned DAF. The tuning favours DAF: tuned, it beats eight of the ten; untuned, on the same
-# input as each, it beats three ([`08b_tables`](08b_tables.ipynb#peers)).
+# layers as each, it beats three ([`08b_tables`](08b_tables.ipynb#peers)).
 
 # %%
 if "peers" in results.runs():
