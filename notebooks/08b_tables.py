@@ -117,7 +117,7 @@ pd.Series(data, name="sha256, first 16", dtype=str).to_frame()
 # Text alone with two layers and gated text have the depth of the fusion rules. Noise is a modality
 # of pure noise. "a → b" is a model trained on a and tested on b. "Natural shares" weights reviews
 # to the shares that the stars have where they were drawn from. The best constant always gives the
-# training median or the most frequent class: the base rate of each table.
+# training median or the most frequent class: the base rate, where a table has it.
 
 
 # %%
