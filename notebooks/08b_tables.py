@@ -28,7 +28,7 @@
 # 1. [Runs](#runs): which, by which command, from which files
 # 2. [Scores](#scores): every model of every run, as tables and pictures
 # 3. [Pairs](#pairs): who beats whom
-# 4. [Tuning](#tuning): what it cost
+# 4. [Tuning](#tuning): how the settings were chosen
 # 5. [Ledger](#ledger): each published number and claim
 # 6. [Beside](#beside): published systems on CMU-MOSI, beside ours
 # 7. [Claims](#claims): confirmed or not, comparison by comparison
@@ -61,9 +61,10 @@ pd.set_option("display.max_colwidth", None, "display.precision", 3)
 # <a id="runs"></a>
 # ## Runs
 #
-# A run is kept with the project if its parameter file or script is. `dirty` is True where the code
-# had uncommitted changes. `seconds` is the notebook's time; for `finetune` it is the sum over all
-# trainings, each from its last start, some of which ran at the same time.
+# A run is kept with the project if its parameter file or script is. The table has a row for each
+# notebook or script of a run. `dirty` is True where the code had uncommitted changes, which is one
+# row. `seconds` is the notebook's time; for `finetune` it is the sum over all trainings, each from
+# its last start, some of which ran at the same time.
 
 # %%
 kept = runs.kept()
@@ -89,9 +90,15 @@ facts.assign(commit=facts["commit"].str[:9]).set_index(["run", "notebook"])
 for command, run_of in {o["command"]: o["run"] for o in origins}.items():
     print(f"{run_of}: {command}\n")
 
+# %% [markdown]
+# The versions of Python and of the main packages, a run a row:
+
 # %%
 versions = pd.DataFrame([{"run": o["run"], **o["versions"]} for o in origins]).drop_duplicates()
 versions.set_index("run").drop(columns="mmlib", errors="ignore")
+
+# %% [markdown]
+# The data files of each run, with the start of their checksum:
 
 # %%
 data = {(o["run"], file): sha[:16] for o in origins for file, sha in o["data"].items()}
@@ -101,15 +108,16 @@ pd.Series(data, name="sha256, first 16", dtype=str).to_frame()
 # <a id="scores"></a>
 # ## Scores
 #
-# Each cell has the score on the test split: mean over seeds [95 % interval]. The interval covers
-# other seeds and other groups (videos, hotels, or sentences where nothing groups them;
-# `mmlib.scores.stats`). Each table has one data set and at most three metrics; the deviation over
-# seeds, the number of seeds and all digits are in `08_scores.csv`, under stored names
-# ([what each means](book/intervals.md)). Text alone with two layers and gated text have the depth
-# of the fusion rules. Noise is a modality of pure noise. "a → b" is a model trained on a and tested
-# on b. "Natural shares" weights reviews to the shares that the stars have where they were drawn
-# from. The best constant always gives the training median or the most frequent class: the base rate
-# of each table.
+# Above each table stand its run and its data set. A row is a model, the lowest MAE first, and a
+# column is one of at most three metrics. A cell has the score on the test split: mean over seeds
+# [95 % interval]. The interval covers other seeds and other groups (videos, hotels, or sentences
+# where nothing groups them; `mmlib.scores.stats`). The deviation over seeds, the number of seeds
+# and all digits are in `08_scores.csv`, under stored names ([what each means](book/intervals.md)).
+#
+# Text alone with two layers and gated text have the depth of the fusion rules. Noise is a modality
+# of pure noise. "a → b" is a model trained on a and tested on b. "Natural shares" weights reviews
+# to the shares that the stars have where they were drawn from. The best constant always gives the
+# training median or the most frequent class: the base rate, where a table has it.
 
 
 # %%
@@ -159,6 +167,10 @@ print(f"{path.name}: {sum(map(len, every))} rows")
 # The pictures show MAE, or the accuracy of five classes. Models that are nearer to the constant
 # than to the best one are left out, so that the others can be distinguished. The dotted line in
 # `mosi` is the best published system with frozen text (MulT in MMSA's table).
+#
+# A printed line names the model with the best mean of each run. That model need not be told apart
+# from the next ([Pairs](#pairs)). In `hotel` it is DyFuLM without its modules; in `mosi` it is
+# concatenation with the voices of other utterances.
 
 
 # %%
@@ -193,7 +205,8 @@ for name, frame in frames.items():
 # Two models can differ clearly although their intervals overlap, since both saw the same videos or
 # hotels. So we test paired differences, seed by seed and group by group, and Holm's correction
 # covers all of a run's pairs. A model is called better if the interval excludes zero and Holm's $p$
-# is below .05.
+# is below .05. The tests of `hotel`, `hotel-frozen` and `scope` are older and hold the seeds fixed,
+# so their $p$ is too small where seeds are few.
 
 # %%
 pairs = runs.tested(shown)
@@ -216,7 +229,10 @@ def tested(table: pd.DataFrame) -> pd.DataFrame:
 
 # %% [markdown]
 # Here are the pairs of each run in its main metric: the accuracy of five classes, else MAE, else
-# the first that it has. All others are in `08_pairs.csv`.
+# the first that it has. A difference is the score of `model` minus that of `compared with`. Above
+# zero `model` is better in accuracy and correlation, below zero in MAE. A verdict gives the better
+# model by its stored name ([list](book/intervals.md)). All other metrics are in `08_pairs.csv`. The
+# lines below the tables count the pairs of all metrics.
 
 # %%
 for name, group in pairs.groupby("run"):
@@ -271,11 +287,12 @@ for name, group in budget.groupby("data", sort=False) if len(budget) else ():
 # <a id="ledger"></a>
 # ## Ledger
 #
-# A line for each published number and claim. A number is `inside` if it lies in our 95 % interval;
-# a claim "a beats b" is `inside` if our difference goes that way, excludes zero and survives Holm.
-# `outside` does not mean that the paper is wrong, since data and encoders differ. A value whose
-# convention is not stated has one line for each convention. `08_ledger.csv` has each line's reason,
-# run, data, command and hardware, and the base rate (`constant`) there.
+# A line for each published number, claim and open question. A number is `inside` if it lies in our
+# 95 % interval. A claim "a beats b" is `inside` if our difference goes that way, its interval
+# excludes zero, and Holm's $p$ is below .05. `outside` does not mean that the paper is wrong, since
+# data and encoders differ. A value whose convention is not stated has one line for each convention.
+# `08_ledger.csv` has each line's reason, run, data, command and hardware, and the base rate
+# (`constant`) there. The table counts all lines by the paper that they are from.
 
 # %%
 rates = {
@@ -295,6 +312,11 @@ is_tested = ledger["mean"].notna()
 ledger["ours"] = np.where(is_tested, cells(ledger), "")
 ledger["published"] = ledger["reported"].map("{:.3f}".format).where(ledger["reported"].notna(), "")
 
+
+# %% [markdown]
+# Each published number that we can test, beside our mean [95 % interval]; the claims are
+# [below](#claims). With the five stars equally frequent, DyFuLM's published coarse accuracy is
+# inside and its fine accuracy is not; with natural shares it is the reverse.
 
 # %%
 shown = ["dataset", "metric", "published", "ours", "verdict"]
@@ -319,6 +341,10 @@ for (paper, system, data_set, reason), table in untested:
 # published systems chose their epoch on the test split. So this compares systems, not fusion rules;
 # within a run of ours the encoder is the same for all.
 #
+# A row is a system under its stored name, the lowest MAE first; `t` reads text, `a` audio, `ta`
+# both. The cells are means; the intervals of ours are in [Scores](#scores). Self-MM's .708, the
+# lowest published MAE here, lies inside the interval of DAF with MPNet (.701 [.640, .763]).
+#
 # MPNet had been scored on the test split once, with default settings, before its tuning budget was
 # fixed: DAF .704, text .723.
 
@@ -337,7 +363,10 @@ pd.concat(beside).reindex(columns=metrics.split()[:5]).sort_values("mae").round(
 # ## Claims
 #
 # Every claim of the papers and every question that they leave open, comparison by comparison. The
-# wording of a question as "a beats b" is ours. Last come the rules that DAF did not beat.
+# wording of a question as "a beats b" is ours. A row names the metric and the two models; the
+# difference is that of the first minus the second. A claim that is not confirmed is not refuted:
+# in none is the paper's model told to be the worse one. Last come the models that DAF did not beat
+# in MAE.
 
 # %%
 claims = ledger[ledger["reported"].isna() & is_tested]
@@ -360,8 +389,10 @@ for (name, verdict), group in of_daf.groupby(["run", "verdict"]):
 # ## Grid
 #
 # `python -m mmlib.batch daf-table` trains each model of each data set as a point of its own
-# (`papermill_runs/grids/daf-table.yaml`). `collect` makes one table of all points; below, the MAE
-# [95 % interval] on the test split, 20 seeds.
+# (`papermill_runs/grids/daf-table.yaml`). `collect` makes one table of all points: a row a model, a
+# column a data set, in a cell the MAE [95 % interval] on the test split, 20 seeds. A model whose
+# cell is empty was not trained there: MMMO has no text, our CMU-MOSI no vision, our CMU-MOSEI text
+# alone. Concatenation has the lowest mean on MMMO and CMU-MOSI, but is not told apart from DAF.
 
 # %%
 grids = [name for name in ("daf-table",) if runs.manifests(name)]
@@ -373,8 +404,9 @@ for name in grids:
 # %% [markdown]
 # `compare_runs` pairs the rows that two runs share, seed by seed: the difference of the means, a
 # paired $t$ test over the common seeds, Holm over all rows. `differences` says where the runs had
-# other code, data or versions. Here we compare the run `mosi` with the grid, which trained the same
-# models separately.
+# other code, data or versions. Here we compare the run `mosi` (`mean_a`) with the grid (`mean_b`),
+# which trained the same models separately. All 225 common rows are equal in every stored digit; the
+# table shows those of MAE. The runs differ in their commit only, the processor left aside.
 
 # %%
 if grids and "mosi" in kept:
@@ -393,12 +425,12 @@ if grids and "mosi" in kept:
 # Section [Beside](#beside) compares with published numbers of other systems. Here MMSA's own code
 # (2.2.1) trains its models beside ours, on one thread of one processor, in the run `peers`.
 #
-# | variant | whose | what is read |
-# |---|---|---|
-# | `vectors` | both | MiniLM's states of all layers, pooled, and mean COVAREP; untuned |
-# | `vectors-tuned` | ours | the same numbers, tuned settings |
-# | `tokens` | theirs | MiniLM's last layer, at most 50 tokens, padded in front; mean COVAREP |
-# | `last` | ours | the mean of that layer over all tokens, and mean COVAREP; untuned |
+# | variant | in tables | whose | what is read |
+# |---|---|---|---|
+# | `vectors` | untuned | both | MiniLM's states of all layers, pooled; mean COVAREP |
+# | `vectors-tuned` | tuned | ours | the same numbers, tuned settings |
+# | `tokens` | tokens | theirs | MiniLM's last layer, 50 tokens or fewer, padded; mean COVAREP |
+# | `last` | last layer alone | ours | mean of that layer over all tokens; mean COVAREP; untuned |
 #
 # The comparison is fair in these points: the same split, the same seeds, our definition of each
 # score, and early stopping on the validation split on both sides. MMSA keeps the epoch with the
@@ -409,6 +441,10 @@ if grids and "mosi" in kept:
 # FACET. So the table also has our rows without tuning. Second, MMSA's models expect vision and here
 # read a column of zeros, and MulT's convolutions over five frames are over one frame where a
 # modality has one. MISA does not run: it is written around a BERT that it trains.
+#
+# A row is a model, the lowest MAE first, with five seeds. Untuned and on the same layers, every
+# rule of ours has a lower mean MAE than every model of MMSA. Which differences are told apart comes
+# after the cost.
 
 # %%
 has_peers = "peers" in results.runs()
@@ -420,8 +456,9 @@ plots.labelled(wide(runs.fullest(table), columns)) if has_peers else "no run `pe
 # %% [markdown]
 # The cost of a seed is the CPU seconds of its training and validation (median over seeds) and the
 # peak memory of its process in MiB, libraries included. `times` is relative to a seed of
-# `daf`, `vectors-tuned`, trained alone. A stack trains our five seeds at once, as the notebooks do.
-# NaN: not measured. Other work ran on the same cores, which lengthens CPU seconds a little.
+# `daf`, `vectors-tuned`, trained alone; `epochs` is the mean number until it stopped. A stack
+# trains our five seeds at once, as the notebooks do. Other work ran on the same cores, which
+# lengthens CPU seconds a little.
 
 # %%
 cost = results.load_table("peers", "cost")
@@ -433,8 +470,10 @@ if len(cost):
 cost[["cpu_seconds", "times", "epochs", "mib"]] if len(cost) else cost
 
 # %% [markdown]
-# Paired tests of DAF against each of MMSA's models. Videos and seeds both count, and Holm's
-# correction is over all pairs of this run.
+# Paired tests of DAF against each of MMSA's models, DAF's MAE minus the other's. Videos and seeds
+# both count, and Holm's correction is over all pairs of this run. Tuned, DAF beats eight of the ten
+# models. Untuned and on the same layers as each, it beats three: `mmsa_ef_lstm` on both inputs, and
+# `mmsa_mult` on tokens.
 
 # %%
 none = pd.DataFrame(columns=results.COMPARISON)
