@@ -191,7 +191,7 @@ for name, frame in frames.items():
     if len(rows) > 1 and rows["dataset"].nunique() == 1:  # a picture of one data set
         line = {"MulT": mult.item()} if name == "mosi" else {}
         figure = plots.intervals(rows, metric, reference=line)
-        figure.axes[0].set_title(f"{name}, test split", loc="left")
+        figure.axes[0].set_title(f"{name}, test split\n{figure.axes[0].get_title()}")
         _ = plots.save(figure, f"08_{name}", run)
         best = rows.iloc[0]
         print(
@@ -204,7 +204,8 @@ for name, frame in frames.items():
 #
 # Two models can differ clearly although their intervals overlap, since both saw the same videos or
 # hotels. So we test paired differences, seed by seed and group by group, and Holm's correction
-# covers all of a run's pairs. A model is called better if the interval excludes zero and Holm's $p$
+# covers all of a run's pairs; only the costs of noise (03) have a correction of their own, as they
+# are another question. A model is called better if the interval excludes zero and Holm's $p$
 # is below .05. The tests of `hotel`, `hotel-frozen` and `scope` are older and hold the seeds fixed,
 # so their $p$ is too small where seeds are few.
 
@@ -230,9 +231,9 @@ def tested(table: pd.DataFrame) -> pd.DataFrame:
 # %% [markdown]
 # Here are the pairs of each run in its main metric: the accuracy of five classes, else MAE, else
 # the first that it has. A difference is the score of `model` minus that of `compared with`. Above
-# zero `model` is better in accuracy and correlation, below zero in MAE. A verdict gives the better
-# model by its stored name ([list](book/intervals.md)). All other metrics are in `08_pairs.csv`. The
-# lines below the tables count the pairs of all metrics.
+# zero `model` is better in accuracy and correlation, below zero in MAE. A verdict names the better
+# model. All other metrics are in `08_pairs.csv`. The lines below the tables count the pairs of all
+# metrics.
 
 # %%
 for name, group in pairs.groupby("run"):
@@ -363,8 +364,8 @@ pd.concat(beside).reindex(columns=metrics.split()[:5]).sort_values("mae").round(
 # ## Claims
 #
 # Every claim of the papers and every question that they leave open, comparison by comparison. The
-# wording of a question as "a beats b" is ours. A row names the metric and the two models; the
-# difference is that of the first minus the second. A claim that is not confirmed is not refuted:
+# wording of a question as "a beats b" is ours. The difference is the score of `model` minus that of
+# `compared with`. A claim that is not confirmed is not refuted:
 # in none is the paper's model told to be the worse one. Last come the models that DAF did not beat
 # in MAE.
 
@@ -372,17 +373,20 @@ pd.concat(beside).reindex(columns=metrics.split()[:5]).sort_values("mae").round(
 claims = ledger[ledger["reported"].isna() & is_tested]
 said = claims["verdict"].map({"inside": "confirmed", "outside": "not confirmed"})
 claims = claims.assign(verdict=said).rename(columns={"ours": "difference [95 %]"})
+claims[["metric", "a", "b"]] = claims["metric"].str.extract("(.+): (.+) - (.+)")
 
 # %%
 for (paper, kind, claim, name), table in claims.groupby(["paper", "kind", "system", "run"]):
     display(Markdown(f"**{paper}, {kind}: {claim}**; run `{name}`"))
-    display(plots.labelled(table.set_index("metric")[["difference [95 %]", "verdict"]]))
+    display(plots.labelled(table.set_index(["a", "b"])[["metric", "difference [95 %]", "verdict"]]))
 
 # %%
-of_daf = pairs[pairs["a"].eq("daf") & pairs["metric"].eq("mae")]
+of_daf = pairs[pairs["a"].eq("daf") & ~pairs["b"].str.startswith("daf:")]
+of_daf = of_daf[of_daf["metric"].eq("mae")]
 for (name, verdict), group in of_daf.groupby(["run", "verdict"]):
     if verdict != "daf better":
-        print(f"{name}: DAF and {', '.join(map(plots.label, group['b']))}, MAE: {verdict}")
+        others = "; ".join(map(plots.label, group["b"]))
+        print(f"{name}, MAE, {plots.label(verdict)}: {others}")
 
 # %% [markdown]
 # <a id="grid"></a>
@@ -414,7 +418,8 @@ if grids and "mosi" in kept:
     common = pair[~pair["verdict"].str.startswith("only in")]
     print(common["verdict"].value_counts().to_dict())
     line = ["model", "variant", "mean_a", "mean_b", "diff", "p_holm", "verdict"]
-    display(common.query("split == 'test' and metric == 'mae'")[line].round(4).set_index(line[:2]))
+    alike = common.query("split == 'test' and metric == 'mae'")[line].round(4)
+    display(plots.labelled(alike.set_index(line[:2])))
     origin = runs.differences("mosi", "daf-table")
     display(origin[~origin["what"].isin(["device"])].set_index(["notebook", "what"]))
 

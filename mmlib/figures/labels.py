@@ -109,9 +109,8 @@ HEADS = {  # columns of tables, where these names mean no model and no modality
     "times_faster_batch": "times faster, in batches", "mega_operations": "operations, in millions",
     "same_coarse": "same coarse class", "same_fine": "same fine class", "lr": "learning rate",
 }  # fmt: skip
-# columns of names
-NAMED = ("a", "b", "model", "variant", "metric", "rule", "better", "system", "dataset", "encoder",
-         "target", "pair", "from", "to")  # fmt: skip
+NAMED = ("a", "b", "model", "variant", "metric", "rule", "better", "verdict", "system", "dataset",
+         "encoder", "target", "pair", "from", "to")  # columns of names  # fmt: skip
 SUBSET = re.compile("(?=.)t?a?v?n?$")
 
 
@@ -124,10 +123,11 @@ def measure(metric: str) -> str:
 def label(name: str) -> str:
     """The words for a stored name of a metric, model, variant or subset, else the name itself.
 
-    `model:variant` is one name: "daf:ta" is "DAF, text + audio".
+    `model:variant` is one name: "daf:ta" is "DAF, text + audio"; "daf better" is "DAF better".
     """
-    plain = name.removesuffix("_natural")
-    if plain in METRICS:
+    if name.endswith(" better"):
+        return label(name.removesuffix(" better")) + " better"
+    if (plain := name.removesuffix("_natural")) in METRICS:
         return measure(name) + (", lower is better" if plain in LOW else "")
     for found in (name, f"dyfulm:{name}", f"both:{name}"):
         if found in MODELS | WHOLE | PARTS:

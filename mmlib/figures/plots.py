@@ -79,13 +79,13 @@ def intervals(
         ax.plot(row.mean, y, at.marker, color=at.colour, ms=8, mec="black", mew=0.6)
     for name, value in (reference or {}).items():
         ax.axvline(value, color="black", lw=1, ls=":")
-        ax.annotate(name, (value, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom")
+        ax.annotate(f" {name}", (value, 1), xycoords=("data", "axes fraction"), va="top")
     if end := _end(metric):
         best = rows["mean"].argmin() if end == "low" else rows["mean"].argmax()
         ax.set_title(_wrapped(f"Best mean: {names[best]}, {rows['mean'].iloc[best]:.3f}"))
     ax.set_yticks(range(len(rows)), names)
     of_what = "" if usual == "full" else f"; fusion: {label(usual)}"
-    ax.set(ylim=(len(rows) - 0.5, -0.5))
+    ax.set(ylim=(len(rows) - 0.5, -1.2 if reference else -0.5))
     ax.set_xlabel(f"{_directed(metric)}\nmean and 95 % interval{of_what}")
     ax.grid(axis="y", visible=False)
     return ax.figure
@@ -134,7 +134,7 @@ def published(lines: pd.DataFrame, metric: str, ax: Axes | None = None) -> Figur
     rows = lines[(lines["metric"] == metric) & lines[["reported", "mean"]].notna().all(axis=1)]
     if rows.empty:
         raise ValueError(f"no published {metric!r} is tested by a stored row")
-    ax = ax or _axes(height=1.6 + 0.35 * len(rows))
+    ax = ax or _axes(8.6, height=1.6 + 0.35 * len(rows))
     for y, row in enumerate(rows.itertuples()):
         fill = look("daf").colour if row.verdict == "inside" else "white"
         ax.plot([row.ci_low, row.ci_high], [y, y], color="#666666", lw=2.5, ls="-")
@@ -146,7 +146,7 @@ def published(lines: pd.DataFrame, metric: str, ax: Axes | None = None) -> Figur
     ax.set(ylim=(len(rows) - 0.5, -0.5))
     ax.set_xlabel(
         f"{_directed(metric)}\n"
-        "diamond: published, filled where inside; dot and line: ours, 95 % interval"
+        "diamond: published, filled where inside; dot, line: ours, 95 % interval"
     )
     ax.grid(axis="y", visible=False)
     return ax.figure

@@ -203,8 +203,8 @@ METRICS: dict[str, Metric] = Names("metric", {
     "acc2_positive": Metric(
         _agreement(_positive), _mean, "classes > 0 and <= 0, y = 0 kept", "MultiBench"
     ),
-    "acc_coarse": Metric(_agreement(_as_is), _mean, "the class of 3 is right", "DyFuLM"),
-    "acc_fine": Metric(_agreement(_as_is), _mean, "the class of 5 is right", "DyFuLM"),
+    "acc_coarse": Metric(_agreement(_as_is), _mean, "the right one of 3 classes", "DyFuLM"),
+    "acc_fine": Metric(_agreement(_as_is), _mean, "the right one of 5 classes", "DyFuLM"),
     "f1_coarse": Metric(_classes(3), _macro_f1, _MACRO, "scikit-learn"),
     "f1_fine": Metric(_classes(5), _macro_f1, _MACRO, "scikit-learn"),
     "mse": Metric(_squares, _mean, "mean of (p - y)^2", "DyFuLM", "low"),
