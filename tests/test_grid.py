@@ -127,6 +127,8 @@ def test_key_follows_code_parameters_and_data_but_not_the_text(project, monkeypa
     }
     (project.root / "data" / "mosi" / "mosi.csv.gz").write_text("x")
     keys.add(key(dataset="mosi"))
+    leak = sources.inputs(files.NOTEBOOKS / "02_a.ipynb", {"dataset": "mosi-leak"})
+    assert [*leak["data"]] == ["mosi/mosi.csv.gz"]  # it lies in the folder of mosi
     (project.root / "clip.wav").write_text("x")
     project.notebook("02_a", 'clip: str = "clip.wav"\n', "1")
     point = Point(files.NOTEBOOKS / "02_a.ipynb", {}, "")
