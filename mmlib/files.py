@@ -61,7 +61,7 @@ def write_whole(path: Path, content: bytes | str | Callable[[Path], object]) -> 
 
     content: the new content, or a function that writes it to the path it receives. The new file is
     flushed to disk before it is renamed. Missing folders are created. NotWrittenError, one line, if
-    the disk is full or the folder cannot be written.
+    the disk is full, the folder cannot be written, or the function raises anything.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:

@@ -44,7 +44,7 @@ MOST = 63  # the exit code counts at most this many failures
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the number of failed points (at most 63), 64 if nothing was started."""
+    """Command line; returns the number of failures (at most 63), 64 on error, 130 if stopped."""
     arguments = sys.argv[1:] if arguments is None else arguments
     console = Console(markup=False, highlight=False, width=None if sys.stdout.isatty() else 120)
     try:

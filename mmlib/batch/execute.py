@@ -58,7 +58,7 @@ class Batch:
     command: str
     diff: str
     code: str  # of the driver: its `code_here`
-    timeout: float | None = None
+    timeout: float | None = None  # seconds for one point
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,8 @@ class Outcome:
 
 @lru_cache
 def code_here() -> str:
-    """Python, mmlib and libraries of this process; called as soon as a worker has loaded mmlib,
-    and cached, so that a long-lived worker does not report later changes as its own.
-    """
+    """Versions of Python, mmlib and libraries in this process, at the first call."""
+    # called once a worker has loaded mmlib: later changes of files must not count as the worker's
     code = sorted(closure.PACKAGE.rglob("*.py"))
     digest = sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
     libraries = [f"{name} {version}" for name, version in sources.versions().items()]

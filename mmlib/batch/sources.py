@@ -60,9 +60,7 @@ def key(parameters: Mapping[str, object], inputs: Inputs) -> str:
 
 
 def changed(record: Mapping, inputs: Inputs) -> list[str]:
-    """What a point's inputs differ in from those in a manifest, as `code mmlib/daf/train.py` or
-    `encoders minilm: model.safetensors`.
-    """
+    """Names of inputs that differ from a manifest's, e.g. `encoders minilm: model.safetensors`."""
     old, new = facts({section: record.get(section, {}) for section in inputs}), facts(inputs)
     # a manifest has the versions of other libraries too
     known = sorted(name for name in {**old, **new} if name in new or name[0] != "versions")

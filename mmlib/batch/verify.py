@@ -76,7 +76,7 @@ def scratch() -> tempfile.TemporaryDirectory:
 def judge(old: list[dict], new: list[dict]) -> pd.DataFrame:
     """For each metric the worst verdict over its rows, and the largest difference of a mean.
 
-    "bit-equal" means all six stored decimals, "equal as printed" three decimals.
+    "bit-equal": every seed's score, in all six stored decimals; "equal as printed": mean, in three.
     """
     anew = {tuple(row[k] for k in PLACE): row for row in new}
     lines = []

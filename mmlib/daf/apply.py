@@ -53,7 +53,7 @@ def means(sequences: Sequences) -> Sequences:
 
 
 def plain(text: str) -> str:
-    """Lower case without punctuation, as in MOSI; a text of punctuation only is left unchanged."""
+    """Lower case, no punctuation except apostrophes, as in MOSI; unchanged if no word is left."""
     return " ".join(re.sub(r"[^\w' ]+|_", " ", text.lower()).split()) or text
 
 
@@ -64,8 +64,8 @@ def verdict(model: Saved, corpus: Corpus) -> pd.DataFrame:
     low, high, the score's interval; weight_<m> (0 if missing); opinion_<m> (NaN if missing);
     without_<m>, the score without that modality (NaN if it is missing, or the only one). All are
     means over the stack; opinions are averaged by weight, so weights times opinions sum to the
-    score. On the validation split the interval covered the share `coverage` of utterances with the
-    same modalities (split conformal prediction: Vovk et al. 2005, ch. 2).
+    score. The interval is split conformal (Vovk et al. 2005, ch. 2): with the same modalities it
+    covered the share `model.about["data"]["coverage"]` on "valid". DataError as in `matched`.
     """
     data = model.features(matched(corpus, model.about["data"]["columns"]))
     prediction = train.predict(model.model, data)

@@ -50,7 +50,7 @@ def _sum(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 def raw(
     corpus: Corpus, modalities: Sequence[str], **encoder: object
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Unscaled features x[m] (n, d) and the mask present (n, m) bool; `encoder`: see `build`."""
+    """Unscaled x[m] (n, d), present (n, m) bool; DataError if not finite; encoder: see `build`."""
     x, present = {}, np.ones((len(corpus), len(modalities)), dtype=bool)
     for i, m in enumerate(modalities):
         if m == "text" and m not in corpus.sequences:

@@ -45,7 +45,7 @@ class Fusion(Stacked):
     ) -> None:
         """dims: modality -> number of features, in the order of the mask's last axis.
 
-        shape: arguments of the rule's own `add_rule`.
+        width: h, the size of each embedding. shape: arguments of the rule's own `add_rule`.
         """
         super().__init__()
         self.dims, self.width = dict(dims), width
@@ -234,7 +234,7 @@ def unregister(name: str) -> None:
 
 
 def create(rule: str, dims: Mapping[str, int], s: int = 1, **shape: float) -> Fusion:
-    """A stack of s fusion models of one rule; `shape`: the rule's own arguments.
+    """A stack of s fusion models of one rule; `shape`: `width` and the rule's own arguments.
 
     ValueError for an unknown rule, and for a registered rule that cannot be created with these
     arguments or whose `fuse` returns wrong shapes.

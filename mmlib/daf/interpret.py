@@ -1,6 +1,6 @@
 """Analysis of a fusion model's weights: their spread, their faithfulness, signs of failure.
 
-Axes: s seed, n utterances, m modality. Weights are (s, n, m) and sum to one over m.
+Axes: s seed, n utterances, m modality. Weights (s, n, m), which the rule must have, sum to 1.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,9 +27,9 @@ def perturb(
 ) -> Features:
     """The same utterances with one modality perturbed in a random `share` of them.
 
-    missing: masked out; noise: Gaussian noise of 2 sd is added; shuffle: taken from a random
-    utterance; conflict: taken from an utterance whose label has the opposite sign (from any, if the
-    label is 0). ValueError for another `how`.
+    missing: masked out unless it is the only one; noise: Gaussian noise of 2 sd is added; shuffle:
+    taken, with its mask, from a random utterance; conflict: from one whose label has the opposite
+    sign (from any, if the label is 0 or none has that sign). ValueError for another `how`.
     """
     refuse_unknown("perturbation", [how], PERTURBATIONS)
     rng = np.random.default_rng(seed)
@@ -65,7 +65,7 @@ def robustness(
 ) -> pd.DataFrame:
     """Error of every seed with one modality perturbed at a time.
 
-    Columns modality, how, share, seed, error. `error(score (s, n), label (n,)) -> (s,)`.
+    Columns modality, how, share, seed (0..s-1), error. `error(score (s, n), label (n,)) -> (s,)`.
     """
     rows = []
     for damage in product(features.modalities, PERTURBATIONS, shares):
@@ -76,7 +76,7 @@ def robustness(
 
 
 def entropy(weights: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Entropy of the weights over the present modalities, divided by its maximum, (s, n).
+    """Entropy of weights (s, n, m) over the present (n, m), divided by its maximum, (s, n).
 
     1: uniform weights; 0: one modality has all weight. NaN if fewer than two are present.
     """
@@ -89,9 +89,9 @@ def entropy(weights: np.ndarray, present: np.ndarray) -> np.ndarray:
 def faithfulness(fit: Fit, features: Features) -> pd.DataFrame:
     """Do the weights predict how much the score changes when a modality is perturbed?
 
-    One row per modality and perturbation (missing, shuffle, conflict): mean weight, mean |change of
-    score|, and `rank_corr`, Spearman's correlation over utterances between weight and |change|,
-    mean over seeds. Weights that explain the score have a clearly positive `rank_corr`.
+    One row per modality and perturbation (`WAYS`), over utterances with this and another modality:
+    mean weight, mean |change of score|, and `rank_corr`, Spearman's correlation of the two, mean
+    over seeds. Weights that explain the score have a clearly positive `rank_corr`.
     """
     before = fit.predict(features)
     rows = []
@@ -113,9 +113,9 @@ def _rank(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def agreement(weights: np.ndarray, truth: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Rank correlation of weights (s, n, m) with known true weights (n, m), (s, m + 1).
+    """Spearman's correlation of weights (s, n, m) with known true weights (n, m), (s, m + 1).
 
-    Columns: each modality over the utterances that have it, then all modalities pooled.
+    Columns: each modality over the utterances that have it (present (n, m)), then all pooled.
     """
     out = []
     for w in weights:
@@ -141,11 +141,11 @@ def distances(corpus: Corpus, modalities: Sequence[str]) -> np.ndarray | None:
 def by_distance(
     weights: np.ndarray, distance: np.ndarray, present: np.ndarray, groups: Sequence[str]
 ) -> pd.DataFrame:
-    """Does a modality's weight fall with its distance from the multimodal label? A row each.
+    """Does a modality's weight fall with its distance from the multimodal label? One row each.
 
     weights (s, n, m), distance (n, m) of `distances`, present (n, m), groups (n,). rank_corr:
-    Spearman's, over the n utterances that have this and another modality, mean over seeds;
-    ci_low, ci_high: its interval for other groups and other seeds (`mmlib.scores.stats`).
+    Spearman's, over the n utterances that have this and another modality (of two groups or more),
+    mean over seeds; ci_low, ci_high: its interval for other groups and seeds, as in `stats.around`.
     """
     rows = []
     for k in range(weights.shape[-1]):
@@ -161,7 +161,7 @@ def by_distance(
 
 
 def gap_closed(static: np.ndarray, dynamic: np.ndarray, oracle: float) -> np.ndarray:
-    """Share of the error gap between static fusion and oracle that dynamic fusion closes, (s,)."""
+    """Share (s,) of the gap, mean static - oracle, that dynamic (s,) closes; ValueError if <= 0."""
     gap = np.mean(static) - oracle
     if gap <= 0:
         raise ValueError("the static fusion is not worse than the oracle: there is no gap to close")
@@ -169,14 +169,14 @@ def gap_closed(static: np.ndarray, dynamic: np.ndarray, oracle: float) -> np.nda
 
 
 def by_bins(values: np.ndarray, weights: np.ndarray, edges: Sequence[float]) -> pd.DataFrame:
-    """Mean weight of each modality (n, m) in bins of `values` (n,); columns 0..m-1 and n."""
+    """Mean weight of each modality (n, m) in bins of `values` (n,); columns bin, 0..m-1, n."""
     which = pd.cut(values, edges, include_lowest=True)
     frame = pd.DataFrame(weights).groupby(which, observed=True)
     return frame.mean().assign(n=frame.size()).rename_axis("bin").reset_index()
 
 
 def conflict(opinions: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Range of the present modalities' opinions (s, n, m) in each utterance, mean over s, (n,)."""
+    """Range of the present modalities' opinions (s, n, m), mean over s, (n,); NaN without any."""
     masked = np.where(present, opinions, np.nan)
     return (np.nanmax(masked, axis=-1) - np.nanmin(masked, axis=-1)).mean(axis=0)
 
@@ -186,8 +186,8 @@ def contradicted(prediction: Prediction, features: Features) -> pd.DataFrame:
 
     One row per modality. n: number of such utterances, mean over seeds; weight: the modality's mean
     weight in them; elsewhere: its mean weight in the other utterances that have it; followed: share
-    in which the score has the modality's sign; right: share in which the label has it. A rule that
-    always relies on one modality has a `followed` above `right`.
+    in which the score has the modality's sign; right: share in which the label has it; NaN if n is
+    0. A rule that always relies on one modality has a `followed` above `right`.
     """
     sign, rows = np.sign(prediction.opinions), []  # (s, n, m)
     for column, modality in enumerate(features.modalities):
@@ -207,10 +207,10 @@ def contradicted(prediction: Prediction, features: Features) -> pd.DataFrame:
 def diagnosis(fit: Fit, features: Features) -> pd.DataFrame:
     """Signs that a fusion has failed, one row each: signature, measure, value, alarm.
 
-    uniform weights: mean entropy above .98 of its maximum; constant weights: sd over utterances
-    below .02; reliance: one modality has the largest weight in over 95 % of the utterances;
-    misaligned: shuffling a modality changes its weight by less than .02 on average, so the scorer
-    does not notice. Thresholds are ours.
+    Only utterances with all modalities count; without any, values are NaN. uniform weights: mean
+    entropy above .98 of its maximum; constant weights: largest sd over utterances below .02;
+    reliance: one modality has the largest weight in over 95 %; misaligned: shuffling a modality
+    changes its weight by less than .02 on average. Thresholds are ours.
     """
     before = fit.predict(features)
     full = features.present.all(axis=1)

@@ -80,7 +80,7 @@ def predictions(fit: Fit, data: Features, names: Sequence[str]) -> np.ndarray:
 
 
 def halfwidths(fit: Fit, data: Features, names: Sequence[str]) -> dict[str, float]:
-    """Subset of modalities -> half-width of the interval, a quantile of |error| on "valid"."""
+    """Subset of modalities -> half-width, the conformal quantile of |error| on "valid"."""
     valid, wanted = data.take(data.rows("valid")), {}
     rank = min(int(np.ceil((len(valid) + 1) * COVERAGE)), len(valid))
     for part in subsets(names):

@@ -59,7 +59,7 @@ class Prediction(NamedTuple):
     """What a stack predicts for n utterances, as arrays."""
 
     score: np.ndarray  # (s, n)
-    weights: np.ndarray | None  # (s, n, m)
+    weights: np.ndarray | None  # (s, n, m); None if the rule has no such weights
     opinions: np.ndarray  # (s, n, m)
 
 

@@ -56,7 +56,7 @@ def draw(boxes: Mapping[str, Box], arrows: Sequence[Arrow], height: float = 3.4)
 
 
 def daf() -> Figure:
-    """DAF: frozen encoders, one embedding a modality, a scorer that weighs them, one score."""
+    """DAF: frozen encoders, one embedding per modality, a scorer that weighs them, one score."""
     boxes = {
         "words": Box(0.06, 0.85, "words", GREY, 0.11),
         "voice": Box(0.06, 0.5, "voice", GREY, 0.11),

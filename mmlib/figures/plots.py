@@ -251,7 +251,7 @@ def distribution(
 ) -> Figure:
     """Draw outlined histograms of arrays of any shape, as shares, e.g. of gate values by seed.
 
-    bins: their number between the limits, or their edges; band: a part of the x axis to shade.
+    bins: their number between the limits of the x axis, or their edges; band: a part to shade.
     """
     ax = ax or _axes()
     if band is not None:

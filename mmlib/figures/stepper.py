@@ -23,8 +23,8 @@ def browse(
 ) -> None:
     """Show one utterance or review at a time: its figure, and a player if it has sound.
 
-    titles (n,). draw(i) returns the figure of number i. sound(i) returns its samples, within +-1,
-    `sample_rate` a second. still: the numbers that are drawn where there is no slider.
+    titles (n,). draw(i) returns the figure of number i. sound(i) returns its samples in [-1, 1], at
+    `sample_rate` Hz. still: the numbers that are drawn where there is no slider.
     """
     if not is_watched():
         for i in still:

@@ -25,7 +25,7 @@ def recording(
 ) -> Figure:
     """Draw a recording over time: wave, pitch, features, action units and words, one below another.
 
-    wave (n,): samples, `rate` a second. pitch[name]: time in seconds and frequency in Hz, both
+    wave (n,): samples at `rate` Hz. pitch[name]: time in seconds and frequency in Hz, both
     (t,); 0 Hz is unvoiced. frames and units: time (t,), values (t, d) and names (d,). A feature is
     drawn in standard deviations from its mean, NaN in white. words: text, start and end in seconds;
     a word is written if it fits.

@@ -23,7 +23,7 @@ def judged() -> pd.DataFrame:
 
     A number is "inside" if it lies in our 95 % interval; a claim "a beats b", or an open question,
     if our difference has that sign, its interval excludes 0 and its Holm-adjusted p is below .05.
-    Otherwise it is "outside", or "not testable here" without a row. `mean` is that difference.
+    Otherwise it is "outside", or "not testable here" without a row. `mean` of a claim: a - b.
     """
     reported = tomllib.loads(Path(__file__).with_name("reported.toml").read_text())
     reported = {kind: [{"kind": kind, **e} for e in group] for kind, group in reported.items()}

@@ -231,11 +231,11 @@ def add(
 ) -> None:
     """Add a user's metric to the rows, intervals and paired tests of this process.
 
-    function(pred, truth) returns each utterance's value, shaped like pred, (s, n), for truth (n,);
-    the score is their mean. better: "lower" or "higher". of: "sentiment", or a target of reviews:
-    "coarse", "fine" or "intensity". ValueError, one line, as in `mmlib.files.Names`, and if the
-    function fails or returns another shape or NaN, now or for later predictions; `remove` undoes
-    it.
+    function(pred, truth), written with `def`, returns each utterance's value, shaped like pred,
+    (s, n), for truth (n,); the score is their mean. better: "lower" or "higher". of: "sentiment",
+    or a target of reviews: "coarse", "fine" or "intensity". ValueError, one line, as in
+    `mmlib.files.Names`, and if the function fails or returns another shape or NaN, now or for later
+    predictions; `remove` undoes it.
     """
     refuse_unknown("better", [better], ("lower", "higher"))
     refuse_unknown("of", [of], ("sentiment", "coarse", "fine", "intensity"))

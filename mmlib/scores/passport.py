@@ -67,9 +67,9 @@ def _plain(value: object) -> object:
 def passport(corpus: Corpus) -> Passport:
     """The passport of a corpus; column statistics are over all frames.
 
-    Base rates are the scores of the constants "train median", "train mean" and "positive" (the top
-    of the scale), as defined in `mmlib.scores.metrics`. Scores by sign are given only if the scale
-    has both signs.
+    Base rates are scores of the constants "train median", "train mean" and "positive" (the top of
+    the scale), as in `mmlib.scores.metrics`, but `acc<k>` rounds to the scale's k whole numbers
+    without clipping. Scores by sign are given only if the scale has both signs.
     """
     warnings = [n.removeprefix("warning: ") for n in corpus.notes if n.startswith("warning: ")]
     columns = _columns(corpus)

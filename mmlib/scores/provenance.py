@@ -26,9 +26,9 @@ _WATCHED = ("--", ".", ":!papermill_runs", ":!figures", ":!*.ipynb")  # all but 
 
 
 def here(parameters: Mapping[str, object], checksums: Mapping[str, str]) -> dict:
-    """Provenance from this process: commit, versions, device, seconds since start, command.
+    """Provenance from this process: commit, versions, device, seconds since import, command.
 
-    `dirty`: whether the code has uncommitted changes, True or False, or `UNKNOWN`.
+    `dirty`: whether files of code in git have uncommitted changes, True or False, or `UNKNOWN`.
     """
     changes = _git("status", "--porcelain", "--untracked-files=no", *_WATCHED)
     return {

@@ -285,7 +285,7 @@ def table(
     metrics=None,
     line=("notebook", "dataset", "model", "variant"),
 ) -> pd.DataFrame:
-    """Test scores as text, `mean [low, high]`: a row per model and variant, a column per metric."""
+    """Test scores as text, `mean [low, high]`: a row per `line`, a column per metric (`TESTED`)."""
     metrics = metrics or (*TESTED, *added())
     test = frame[(frame["split"] == "test") & frame["metric"].isin(metrics)]
     text = [f"{m:.3f} [{a:.3f}, {b:.3f}]" for m, a, b in test[["mean", "ci_low", "ci_high"]].values]

@@ -135,7 +135,7 @@ def compare(metric: Metric, a, b, truth, groups, *, weights=None) -> Difference:
 
 
 def around(scores: np.ndarray, without: np.ndarray, counts: np.ndarray) -> Interval:
-    """Interval of the mean of scores (s,); `without` (s, g): without each group; counts (g,)."""
+    """Interval of the mean of scores (s,), cut at 1; without (s, g): less a group; counts (g,)."""
     mean, half = float(scores.mean()), _spread(scores, without, counts).halfwidth
     return Interval(mean - half, min(mean + half, 1.0))
 

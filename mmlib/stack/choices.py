@@ -21,7 +21,7 @@ NEAR = 0.005  # candidates whose error exceeds the lowest error by less than thi
 
 
 def draw(ranges: Mapping[str, object], n: int) -> list[dict[str, float]]:
-    """Draw n random candidates from the ranges; the seed is fixed, so every call gives the same."""
+    """Draw n candidates with a fixed seed, as floats of 5 decimals; fewer if lists hold fewer."""
     from sklearn.model_selection import ParameterSampler  # imported late: slow to load
 
     draws = ParameterSampler(ranges, n, random_state=0)

@@ -102,7 +102,7 @@ class Masks:
     """
 
     def __init__(self, streams: Sequence[np.random.Generator], rates: Sequence[float]) -> None:
-        """rates (s,): share of values set to zero, in [0, 1); ValueError outside this range."""
+        """rates (s,): share of values set to zero; ValueError if 256 rate rounds to no 0..255."""
         for rate in rates:
             if not 0 <= round(256 * rate) < 256:
                 raise ValueError(f"dropout rate {rate}: give one from 0 to 0.99")

@@ -21,7 +21,7 @@ RATES = {"features": "feature_dropout", "hidden": "dropout", "modalities": "moda
 class Settings:
     """Hyperparameters of training; a subclass adds those of the model, including its `shape`.
 
-    ValueError, one line, for a value with which nothing can be learned.
+    ValueError, one line, for a size not above 0, or a learning rate or decay not in [0, inf).
     """
 
     SHARED: ClassVar = ("shape", "batch", "epochs", "patience")  # the same for a whole stack

@@ -110,8 +110,8 @@ def _folds(features: Features, k: int) -> list[tuple[np.ndarray, np.ndarray]]:
 def select(task: Task, folds: int = 5, seeds: Sequence[int] = (0,)) -> tuple[Settings, np.ndarray]:
     """The settings with the lowest cross-validated criterion, and every candidate's criterion (c,).
 
-    Folds divide train + valid by group; the test split is not read. All candidates, folds and seeds
-    train as one stack.
+    Folds divide train + valid by group; the test split is not read. The part that is held out also
+    chooses the epoch, so criteria are optimistic. All candidates, folds and seeds are one stack.
     """
     fitted = fit(task, seeds, folds)
     errors = fitted.valid_loss.reshape(len(task.candidates), -1).mean(axis=1)

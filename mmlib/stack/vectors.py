@@ -20,12 +20,12 @@ CLIP = 5.0  # standard deviations; COVAREP features have outliers of hundreds
 class Scaler:
     """Mean and scale of each feature over the training utterances that have it."""
 
-    mean: Mapping[str, np.ndarray]  # modality -> (d,)
-    scale: Mapping[str, np.ndarray]  # modality -> (d,); inf if constant in training: becomes 0
+    mean: Mapping[str, np.ndarray]  # modality -> (d,), of layers (l d,)
+    scale: Mapping[str, np.ndarray]  # the same; inf where sd <= 1e-6: becomes 0
 
     @classmethod
     def fit(cls, x: Mapping[str, np.ndarray], present: np.ndarray, train: np.ndarray) -> "Scaler":
-        """x[m] (n, ..., d), present (n, m) bool, train: row numbers of the training split."""
+        """x[m] (n, ..., d), present (n, m) bool, train: row numbers; DataError if m has no row."""
         mean, scale = {}, {}
         if not len(train):
             raise DataError("no utterance in split train, which scales the features; split anew")
@@ -39,7 +39,7 @@ class Scaler:
         return cls(mean, scale)
 
     def apply(self, x: Mapping[str, np.ndarray], present: np.ndarray) -> dict[str, np.ndarray]:
-        """x standardised and clipped to +-5, in the same shape; 0 where the modality is absent."""
+        """x in sd, clipped to +-5, 0 where absent, in the same shape; DataError for another d."""
         out = {}
         for i, (m, values) in enumerate(x.items()):
             flat, known = _flat(values), len(self.mean.get(m, ()))
