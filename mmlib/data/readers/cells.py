@@ -64,7 +64,7 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def numbers(path: Path, rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
-    """The columns as float32 (n, d); an empty cell is NaN; decimal commas are allowed.
+    """The columns as float32 (n, d); an empty cell is NaN; a comma is a decimal one: 1,000 is 1.
 
     DataError, one line, with column, row and content of a cell that is not a number.
     """
