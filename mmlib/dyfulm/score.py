@@ -39,7 +39,7 @@ def predictions(model: "Kept", texts: Sequence[str]) -> pd.DataFrame:
     coarse: a word of `COARSE`; fine: 1..5 stars; intensity in [0, 1]; calibrated probabilities p_;
     cut: whether the text is longer than the model reads. `note` says why a text has no predictions:
     it is empty, too short (fewer than `FEWEST` words), in another script, or more than the share
-    `MOST_UNKNOWN` of its words is unknown. HTML is removed, which is noted, too.
+    `MOST_UNKNOWN` of its words is unknown. HTML is removed; its tags are noted, too.
     """
     bare = [plain(text) for text in texts]
     table = pd.DataFrame(index=range(len(texts)), columns=list(COLUMNS), dtype=object)

@@ -92,7 +92,7 @@ def with_points(cells: pd.Series) -> pd.Series:
 
 
 def as_text(value: object) -> str:
-    """A word or an id of a file, which may hold bytes, or these as Python 2 pickled its strings."""
+    """A word or id as str; a file may hold it as bytes, or as a latin-1 str from Python 2."""
     with suppress(UnicodeError):
         return (value if isinstance(value, bytes) else str(value).encode("latin-1")).decode()
     return value.decode("cp1252", "replace") if isinstance(value, bytes) else str(value)
