@@ -80,7 +80,7 @@ class Sequences:
         return self.values[start : start + self.lengths[i]]
 
     def only(self, columns: Sequence[str]) -> "Sequences":
-        """The same frames with only these columns, by name; DataError if one is missing."""
+        """The same frames with only these columns; drops `filled`; DataError if one is missing."""
         if missing := [name for name in columns if name not in self.columns]:
             raise DataError(
                 f"no column {missing[0]!r}; there are {', '.join(self.columns[:5])} ..."
@@ -236,9 +236,9 @@ def few(corpus: Corpus, n: int, seed: int = 0, split: str = "train") -> Corpus:
 
 
 def check_sides(corpus: Corpus, split: str = "train", remedy: str = "use other data") -> None:
-    """DataError, one line, if all labels of a split are on one side of the middle of the scale.
+    """DataError, one line, unless a split has labels below and above the middle of the scale.
 
-    With such labels neither an AUC nor a decision boundary can be computed.
+    Otherwise neither an AUC nor a decision boundary can be computed.
     """
     label, middle = corpus.label[corpus.rows(split)], (corpus.scale.low + corpus.scale.high) / 2
     for side, is_there in (("negative", label < middle), ("positive", label > middle)):

@@ -83,8 +83,8 @@ def write_mosi(path: Path, corpus: Corpus) -> Path:
     A mean is over all frames of an utterance in the corpus; without frames it is 0, which
     `read_mosi` reads as missing audio. COVAREP's last column, HMPDD_12, is not in this layout, nor
     are visual features or a second split. `clip` is numbered as in the corpus; CMU's .csd start at
-    0. DataError, one line, without labels, words or all of COVAREP's columns: MMSA's pickles have
-    only five.
+    0. DataError, one line, without labels, words or the first 73 of COVAREP's columns (MMSA's
+    pickles have only five).
     """
     audio, columns = corpus.sequences.get("audio"), COVAREP[:73]
     if audio is None or not {*columns} <= {*audio.columns}:

@@ -49,12 +49,12 @@ OWN = (".csv", ".tsv", ".jsonl", ".csv.gz", ".tsv.gz", ".jsonl.gz", ".parquet", 
 def load(name: str, /, root: Path | str | None = None, **options: object) -> Corpus:
     """The data set `name` (one of NAMES), read from ROOT/<name>/ (or `FOLDERS`) and checked.
 
-    `name` may also be the path of a folder that `mmlib.recordings` wrote, or of a table of texts
-    with labels (`read_texts`): load("mine.csv", text="Comment", label="Stars", name="mine").
-    `root` defaults to `mmlib.files.data_root()`. Options: `file` selects one of several accepted
-    files; the others are those of the reader (`read_mosi`, `read_mmsa`, `read_csd`, `read_reviews`)
-    or, for an embedded corpus, of the function that generates it.
-    Raises DataError, one line, with the choices or the remedy.
+    `name` may also be the path of a folder that `mmlib.recordings` wrote (absolute, or "./hotel" if
+    it is called like a data set), or of a table of texts with labels (`read_texts`):
+    load("mine.csv", text="Comment", label="Stars", name="mine"). `root`: `data_root()` if None.
+    Options: `file` selects one of several accepted files; the others are those of the reader
+    (`read_mosi`, `read_mmsa`, `read_csd`, `read_reviews`) or of the function that generates an
+    embedded corpus. Raises DataError, one line, with the choices or the remedy.
     """
     if name not in NAMES:
         if os.path.exists(own := expanded(str(name)) / TABLE):  # Path.exists fails for long names

@@ -27,7 +27,7 @@ class Latency(NamedTuple):
 
 
 def latency(call: Callable[[], Any], repeats: int = 30) -> Latency:
-    """Duration of a call after three warm-up calls; synchronises with the GPU if there is one."""
+    """Duration of a call in ms, after three warm-up calls; waits for the GPU if there is one."""
     times = []
     for _ in range(3 + repeats):
         start = time.perf_counter()
@@ -39,7 +39,7 @@ def latency(call: Callable[[], Any], repeats: int = 30) -> Latency:
 
 
 def parameters(model: nn.Module) -> dict[str, int]:
-    """Number of parameters of each direct submodule of a model; submodules without are left out."""
+    """Number of parameters of each direct submodule, by name; submodules with none are left out."""
     return {
         name: count
         for name, part in model.named_children()

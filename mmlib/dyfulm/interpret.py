@@ -1,6 +1,6 @@
 """Analysis of DyFuLM's gate, layer weights, guidance and task gradients, and signs of failure.
 
-The signs show that one of the paper's mechanisms has failed; their thresholds are ours.
+Each sign shows that one of the paper's mechanisms has failed; the thresholds are ours.
 Axes: s seed, n utterances, l layer, h hidden, k class.
 """
 
@@ -24,13 +24,13 @@ from mmlib.dyfulm.model import DyFuLM
 from mmlib.stack.vectors import Features
 
 NEAR = 0.05  # a gate value within this distance of .5 prefers neither encoder
-Row = tuple[str, str, float, str, float]  # signature, measure, value, and when it rings: "<", .02
+Row = tuple[str, str, float, str, float]  # signature, measure, value; alarm if it is "<" .02
 
 # The gate
 
 
 def near_half(gate: np.ndarray) -> float:
-    """Share of gate values within .05 of .5; 1: the gate has collapsed to the plain average."""
+    """Share of gate values within .05 of .5; 1: the gate is only the mean of both encoders."""
     return float((np.abs(gate - 0.5) < NEAR).mean())
 
 
@@ -66,7 +66,7 @@ def in_context(
 ) -> tuple[list[str], np.ndarray]:
     """Each word of the texts, in order, and the mean gate of its token positions.
 
-    counts (n,): positions of each text; spans (sum of counts, 2): their first and last character;
+    counts (n,): positions of each text; spans (sum of counts, 2): first character, one past last;
     gate (sum of counts,); all texts concatenated. Words are separated by spaces; the punctuation
     around a word is removed, and words of punctuation only are dropped.
     """
@@ -258,7 +258,7 @@ def _of_tasks(prediction: Prediction, targets: Targets, bag: Targets | None) -> 
     left = float(np.abs(prediction.intensity - targets.intensity).mean())
     left /= _constant_mae(targets.intensity)
     usual = np.bincount(targets.fine).max() / len(targets.fine)
-    learned = _accuracy(prediction, targets, "fine") - usual > 0.1  # else it says nothing
+    learned = _accuracy(prediction, targets, "fine") - usual > 0.1  # else neither is learned
     return [
         ("coarse far above fine", measure, gap, ">", most),
         ("intensity not learned, classes are", "MAE / best constant's", left, ">",
@@ -290,7 +290,7 @@ def difference(states_a: np.ndarray, states_b: np.ndarray) -> Difference:
 
     states_a (n, d_a), states_b (n, d_b), n at least 4. CKA (Kornblith et al. 2019) uses the
     unbiased estimate of HSIC (Song et al. 2012): the biased one is too high for few texts with many
-    features. It can be a little below 0.
+    features. It can be slightly below 0. ValueError for n under 4, or two different n.
     """
     if len(states_a) != len(states_b) or len(states_a) < 4:
         raise ValueError(

@@ -133,7 +133,7 @@ def build(
     modalities: Sequence[str] | None = None,
     **options: object,
 ) -> Features:
-    """States of both encoders, x["a"] and x["b"], beside DAF's vectors x["audio"], x["vision"].
+    """States of both encoders, x["a"], x["b"] (n, l, d), and DAF's vectors, x["audio"] ... (n, d).
 
     modalities: must include "text"; default: all of the corpus. options: of
     `mmlib.text.encoding.encode`. DataError if the corpus lacks a modality or text is left out.

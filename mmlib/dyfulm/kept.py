@@ -105,7 +105,7 @@ class Kept:
 
     @torch.inference_mode()
     def read(self, texts: Sequence[str], batch: int = 64) -> Reading:
-        """Predictions for texts, in batches of similar length; the batch size does not change them.
+        """Predictions for texts, in batches of similar length; batch size changes them under 1e-6.
 
         ValueError if `texts` is a single string or contains something other than strings.
         """

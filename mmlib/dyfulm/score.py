@@ -39,7 +39,7 @@ def predictions(model: "Kept", texts: Sequence[str]) -> pd.DataFrame:
     coarse: a word of `COARSE`; fine: 1..5 stars; intensity in [0, 1]; calibrated probabilities p_;
     cut: whether the text is longer than the model reads. `note` says why a text has no predictions:
     it is empty, too short (fewer than `FEWEST` words), in another script, or more than the share
-    `MOST_UNKNOWN` of its words is unknown. HTML is removed, which is noted, too.
+    `MOST_UNKNOWN` of its words is unknown. HTML is removed; its tags are noted, too.
     """
     bare = [plain(text) for text in texts]
     table = pd.DataFrame(index=range(len(texts)), columns=list(COLUMNS), dtype=object)
@@ -67,7 +67,7 @@ def _why_not(text: str) -> str:
 
 
 def _values(reading: "Reading") -> np.ndarray:
-    """The columns but for the note, (n, 12) of objects."""
+    """All columns of `COLUMNS` except `note`, (n, 12) of objects."""
     coarse = np.array(COARSE)[reading.coarse.argmax(axis=1)]
     fine = reading.fine.argmax(axis=1) + 1
     numbers = np.column_stack([reading.intensity, reading.coarse, reading.fine])
@@ -104,7 +104,7 @@ def text_column(table: stream.Stream, given: str | None) -> str:
 def run(
     table: stream.Stream, column: str, model: "Kept", out: Path, about: Mapping, force: bool = False
 ) -> pd.DataFrame:
-    """Write the table with a model's predictions; returns the columns of `_summary`.
+    """Write the table with a model's predictions; returns note, texts, row: a row per kind of note.
 
     Finished chunks are stored in `<out>.part`, named by a hash of their rows, until `out` is
     written as a whole. A later run with an equal `about` continues from them. DataError if a run

@@ -69,7 +69,7 @@ def settings(dataset: str, a: str, b: str) -> Settings:
 
 
 def table(dataset: str, a: str, b: str) -> list[dict]:
-    """One row with the columns of `mmlib.stack.choices.table`; none if nothing was tuned."""
+    """At most one row, of `mmlib.stack.choices.table`; an empty list if nothing was tuned."""
     return choices.table(place(dataset, a, b), tuple(RANGES), ERROR)
 
 

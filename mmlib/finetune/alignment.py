@@ -31,7 +31,7 @@ class Aligned(NamedTuple):
 
     a: np.ndarray  # (t_a,) position of each token, or NOWHERE
     b: np.ndarray  # (t_b,)
-    spans: np.ndarray  # (p, 2) characters of each position
+    spans: np.ndarray  # (p, 2) first character of each position, and one past its last
 
 
 def read(
@@ -145,7 +145,7 @@ def _positions(word: np.ndarray, placed: np.ndarray, cut_alike: np.ndarray) -> n
 
 
 def _extents(positions: np.ndarray, spans: np.ndarray) -> np.ndarray:
-    """First and last character of each position, (p, 2)."""
+    """First character of each position and one past its last, (p, 2)."""
     tokens = np.flatnonzero(positions != NOWHERE)
     _, first, counts = np.unique(positions[tokens], return_index=True, return_counts=True)
     last = first + counts - 1

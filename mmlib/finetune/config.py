@@ -38,7 +38,7 @@ FREE_ON_RESUME = (
 class Config:
     """One run. A YAML file holds the same names; `encoders` has no default."""
 
-    encoders: list[str]  # one or two: minilm, carried, small, a folder or a hub id
+    encoders: list[str]  # one or two: minilm, mpnet, minilm:3, carried, small, folder or hub id
     dataset: str = "hotel"
     utterances: int = 0  # use only the first ones of each split; 0: all
     max_length: int = 128
@@ -49,13 +49,13 @@ class Config:
     gate: str = "gate"
     guidance: bool = True
     scope: str = "utterance"
-    width: int = 64
+    width: int = 64  # h
     # compression
     low_rank: float = 1.0  # share of the weights that each linear layer of an encoder keeps
     # losses
     weighting: str = "uncertainty"
-    regression: str = "l2"
-    class_weights: bool = False
+    regression: str = "l2"  # or "huber"; of the intensity
+    class_weights: bool = False  # weigh a class by n / (k n_k)
     # distillation: see `mmlib.finetune.distillation`
     teacher: str = ""  # file of soft targets, or folder with `teacher.npz`; "": labels only
     teacher_weight: float = 0.5  # of the loss against the teacher; the rest is for the labels
@@ -67,10 +67,10 @@ class Config:
     head_lr: float = 1e-3
     weight_decay: float = 0.01
     warmup: float = 0.06  # share of the steps
-    clip: float = 1.0
+    clip: float = 1.0  # largest norm of the gradients of a step
     dropout: float = 0.1  # of DyFuLM
     encoder_dropout: float = 0.0
-    patience: int = 2  # evaluations
+    patience: int = 2  # evaluations without a lower validation loss, then the run stops
     evaluate_every: int = 0  # steps; 0: at the end of each epoch only
     save_every: int = 200  # steps
     seed: int = 0
@@ -80,8 +80,8 @@ class Config:
     processes: int = 1
     budget: int = 0  # tokens of one batch in memory, padding included; 0: by device
     attention: str = "auto"  # auto, sdpa or eager
-    checkpointing: bool = False
-    compile: bool = False
+    checkpointing: bool = False  # recompute activations in the backward pass, to save memory
+    compile: bool = False  # torch.compile of the encoders
 
     def __post_init__(self) -> None:
         names = self.encoders

@@ -59,7 +59,7 @@ def references(corpus: Corpus, known: Targets) -> tuple[dict[str, Targets], Targ
 
 
 def store(run: str, folders: Mapping[str, Sequence[Path]]) -> Path:
-    """Save rows and paired tests of the models (`model` or `model:variant`) in a run."""
+    """Save rows and paired tests of models (`model` or `model:variant`); returns the rows' file."""
     configs = {model: [read_config(folder / checkpoint.CONFIG) for folder in some]
                for model, some in folders.items()}  # fmt: skip
     seeds = {model: seeds_of(model, some) for model, some in configs.items()}

@@ -32,7 +32,7 @@ class Learner:
     pair: Pair
     weights: MasterWeights  # of `pair`
     weighting: nn.Module  # of the three losses
-    parameters: list[nn.Parameter]  # of both
+    parameters: list[nn.Parameter]  # of `pair` (float32) and `weighting`
     optimizer: AdamW
 
 

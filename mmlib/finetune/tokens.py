@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     """Padded token ids of one or two encoders, and their tokens' common positions."""
 
     rows: np.ndarray  # (b,) row numbers of the texts
-    ids: tuple[Tensor, ...]  # (b, t) each encoder
+    ids: tuple[Tensor, ...]  # (b, t) for each encoder
     attended: tuple[Tensor, ...]  # (b, t) 1 at real tokens
     positions: tuple[Tensor, ...] | None  # (b, t) position of each token; None: the tokens
     mask: Tensor  # (b, p) valid positions
@@ -35,9 +35,9 @@ class Batch(NamedTuple):
 class Tokens:
     """n texts, tokenized for one or two encoders."""
 
-    ids: list[tuple[np.ndarray, ...]]  # n of (t,) each encoder
-    positions: list[tuple[np.ndarray, ...]]  # n of (t,) each encoder
-    spans: list[np.ndarray]  # n of (p, 2): characters of each common position
+    ids: list[tuple[np.ndarray, ...]]  # of each text: (t,) for each encoder
+    positions: list[tuple[np.ndarray, ...]]  # of each text: (t,) for each encoder, or NOWHERE
+    spans: list[np.ndarray]  # of each text: (p, 2) characters of each common position
     padding: tuple[int, ...]  # padding token id of each encoder
     cut: np.ndarray  # (n,) bool: longer than max_length for either encoder
     lengths: np.ndarray  # (n,) number of tokens, of the encoder that has more

@@ -47,8 +47,8 @@ CLOCK = re.compile(r"^\W*\d{1,2}:\d\d(?![^\W\d])|(?<!\w)\d{1,2}:\d\d(?:[.,]\d+)?
 def plain(text: str, seconds: float) -> list[Piece]:
     """Lines, or the sentences of a single line, timed in proportion to their characters.
 
-    Together they fill `seconds`. DataError for a table of numbers, or if over a third of the lines,
-    and more than one, begin or end with a time, which is not a word.
+    They fill `seconds`. A sentence ends at . ! ? or … before a space. DataError for a table of
+    numbers, or if over a third of the lines, and more than one, begin or end with a time (no word).
     """
     lines = [line for line in text.splitlines() if line.strip()]
     if len(clocks := [line for line in lines if CLOCK.search(line)]) > max(1, len(lines) / 3):

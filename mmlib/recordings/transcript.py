@@ -100,8 +100,7 @@ def _within(pieces: Iterable[Piece], seconds: float, counts: Counter) -> list[Pi
 
 
 def _utterances(pieces: Iterable[Piece]) -> list[Utterance]:
-    """Utterances sorted by start, of pieces in the order of the file. A new one begins after a
-    sentence or a pause, with another speaker, and before LONGEST is exceeded."""
+    """Utterances sorted by start, of pieces in file order; `_ends` says where a new one begins."""
     groups: list[list[Piece]] = []
     for piece in pieces:
         if not groups or _ends(groups[-1], piece):

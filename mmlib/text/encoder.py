@@ -30,7 +30,7 @@ HUB_TIMEOUT = 5  # seconds
 
 
 def locate(encoder: str | Path) -> Path:
-    """Folder of an encoder's files, downloaded from the hub if it is not on this disk.
+    """Folder of "minilm", "mpnet", "use", a path or a hub id; downloaded if not on this disk.
 
     ValueError if the encoder cannot be found, without a network within seconds.
     """

@@ -76,8 +76,8 @@ def encode(
 ) -> np.ndarray | tuple[np.ndarray, Report]:
     """Frozen embeddings of texts: float32 (n, d), or (n, l, d) with layers="all".
 
-    encoder: "minilm" (works offline), a folder written by `save_pretrained`, or a hub id. "use"
-    (`mmlib.text.use`) is multilingual, reads whole texts in float32, and has one layer, no tokens.
+    encoder: "minilm", "mpnet" (offline by the extras), a folder of `save_pretrained`, or a hub id.
+    "use" (`mmlib.text.use`): multilingual, whole texts in float32, one layer, no tokens.
     layers: "last", or "all": the embedding layer, then every hidden layer.
     pooling: "mean" over a text's tokens, special tokens included, or "cls", its first token.
     max_length: in tokens; longer texts are cut, and their number is logged.

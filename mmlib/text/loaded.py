@@ -52,12 +52,12 @@ def hidden_states(output: Any) -> tuple[Tensor, ...]:
 
 
 def ready(folder: Path, dtype: str, attention: str, device: torch.device) -> Encoder:
-    """Load an encoder in evaluation mode and test it, in float32 whatever the dtype: how bfloat16
-    rounds depends on the processor and on the size of a batch.
+    """Load an encoder in evaluation mode and test it, in float32 whatever the dtype.
 
-    On a CPU, SDPA is replaced by `mmlib.text.attention.grouped`; if the states differ from those of
-    "eager" attention, "eager" is used. ValueError, one line, if the encoder cannot encode a short
-    text, or if the states of a text depend on another text of the same length.
+    How bfloat16 rounds depends on the processor and the size of a batch. On a CPU, SDPA is replaced
+    by `mmlib.text.attention.grouped`; if the states differ from those of "eager" attention, "eager"
+    is used. ValueError, one line, if the encoder cannot encode a short text, or if the states of a
+    text depend on another text of the same length.
     """
     model, tokenizer = load(folder, attention=attention)
     encoder = Encoder(model.eval().to(device), tokenizer, device)

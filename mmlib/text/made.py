@@ -70,7 +70,7 @@ def carried(encoder: str | Path = "minilm", buckets: int = 32, seed: int = 0) ->
     first, but their shared projections still add the biases: the query's bias is added twice and
     therefore halved; the key's shifts all scores of a query equally. `buckets`: relative positions
     per direction, exact if near, on a log scale if far (16 times cheaper than one for each of 512).
-    ValueError if `encoder` is not a BERT.
+    ValueError if `encoder` is not a BERT. Making the folder seeds torch's global generator.
     """
     source = locate(encoder)
     about = {"carried": identity(source, encoder), "buckets": buckets}

@@ -38,7 +38,7 @@ def kept_tokens(
 def pruned_tokenizer(description: str, kept: Sequence[str]) -> str:
     """A WordPiece tokenizer's JSON reduced to the tokens `kept`, numbered in their order.
 
-    ValueError for a tokenizer of another type.
+    ValueError for a tokenizer of another type. Its post-processor must be a TemplateProcessing.
     """
     tokenizer = json.loads(description)
     if tokenizer["model"]["type"] != "WordPiece":

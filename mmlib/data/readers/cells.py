@@ -64,7 +64,7 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def numbers(path: Path, rows: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
-    """The columns as float32 (n, d); an empty cell is NaN; decimal commas are allowed.
+    """The columns as float32 (n, d); an empty cell is NaN; a comma is a decimal one: 1,000 is 1.
 
     DataError, one line, with column, row and content of a cell that is not a number.
     """
@@ -92,7 +92,7 @@ def with_points(cells: pd.Series) -> pd.Series:
 
 
 def as_text(value: object) -> str:
-    """A word or an id of a file, which may hold bytes, or these as Python 2 pickled its strings."""
+    """A word or id as str; a file may hold it as bytes, or as a latin-1 str from Python 2."""
     with suppress(UnicodeError):
         return (value if isinstance(value, bytes) else str(value).encode("latin-1")).decode()
     return value.decode("cp1252", "replace") if isinstance(value, bytes) else str(value)

@@ -20,7 +20,7 @@ KINDS = ("null", "bool", "int", "float", "str", "seq", "map")  # JSON's types, f
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # in C: 10^6 values in seconds
-    """Builds only values of JSON's types, and none that YAML reads in an unexpected way."""
+    """Builds JSON's types only, and refuses the misreadings above; `no` and `off` are False."""
 
     def construct_object(self, node: Node, deep: bool = False) -> object:
         try:

@@ -30,8 +30,8 @@ _SPOKEN = re.compile(r"(\w+) +\[[^]]*\] *: *(\S.*)")  # turn [start-end]: words
 def read_iemocap(path: Path) -> Corpus:
     """IEMOCAP's turns from the folder of `path` with Session1 to Session5: text and labels only.
 
-    Valence 1..5 becomes -3..3; values up to half a step outside are clipped, with a note.
-    Annotations (n,): "activation" and "dominance", 1..5, and "emotion", the index of the word in
+    Valence 1..5 becomes -3..3; values up to .5 outside are clipped, with a note. Annotations (n,):
+    "activation" and "dominance", .5..5.5 (not clipped), and "emotion", the index of the word in
     EMOTION_WORDS. A group is a dialogue. The release has no split: sessions 1-3 train, 4 valid, 5
     test is our reading; no speaker is in two sessions.
     Reads `SessionN/dialog/EmoEvaluation/*.txt` and the files of the same names in

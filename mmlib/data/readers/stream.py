@@ -57,9 +57,9 @@ class Stream(NamedTuple):
 def opened(table: Path | str, encoding: str | None = None) -> Iterator[Stream]:
     """Open a csv, tsv, jsonl or txt (each also .gz), xlsx or parquet table; "-" is standard input.
 
-    In txt and standard input each line is a text, in the column "text". Of xlsx the first sheet is
-    read. `encoding` is guessed from the bytes if None. While the table is open, a copy of its text
-    is in the folder for temporary files. DataError, one line, if it cannot be read.
+    In txt and standard input each line is a text, in the column "text". An xlsx may have one sheet
+    with cells. `encoding` is guessed from the bytes if None. While the table is open, a copy of its
+    text is in the folder for temporary files. DataError, one line, if it cannot be read.
     """
     with TemporaryDirectory(prefix="mmlib-") as folder:
         path = Path(folder) / "standard input" if table == "-" else expanded(table)

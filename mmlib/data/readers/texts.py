@@ -152,7 +152,7 @@ def _of_numbers(
 
 
 def plain(text: str) -> str:
-    """The text without HTML: entities decoded; tags, comments and scripts removed."""
+    """The text without HTML: entities decoded; scripts, comments and all like `<a b>` removed."""
     bare = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
     for start, end in _HIDDEN:
         bare = _without(bare, start, end)
@@ -174,7 +174,7 @@ def columns_of(
 ) -> dict[str, str]:
     """Role -> column, by its given name or one of `names`; the first two roles are required.
 
-    Case is ignored. DataError lists the existing columns.
+    Case is ignored: of `Text` and `text` the first counts. DataError lists the existing columns.
     """
     there = {name.lower(): name for name in reversed(rows.columns)}
     columns = {}
