@@ -677,7 +677,7 @@ def test_no_gpu_is_no_reason_to_use_the_cpu(config, corpus, tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("encoders: [minilm]\nlr: 1e-4", "lr cannot be '1e-4' .YAML reads 1e-4 as text"),
+        ("encoders: [minilm]\nlr: 1e-4", "lr cannot be '1e-4' .1e-4 is text"),
         ("encoders: [minilm]\nlayers: 3", "c.yaml:2: unknown name 'layers'"),
         ("encoders: [a, b, c]", "must name one or two, in a list"),
         ("encoders: minilm", "encoders cannot be 'minilm'"),

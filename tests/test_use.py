@@ -85,7 +85,7 @@ def test_layers_that_it_has_not_are_refused(package):
 @pytest.mark.parametrize("name", ["__init__.py", use.WEIGHTS, use.TOKENIZER])
 def test_other_files_are_refused_before_any_code_runs(package, name):
     (package / name).write_text("raise SystemExit")
-    with pytest.raises(ValueError, match=rf"{name} is not that of .* 0\.2\.1 .*install it again"):
+    with pytest.raises(ValueError, match=rf"{name} is not that of 0\.2\.1 .*install it again"):
         encode(["one"], "use")
     (package / name).unlink()
     with pytest.raises(ValueError, match="install"):

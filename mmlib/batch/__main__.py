@@ -121,9 +121,9 @@ def _of_notebooks(run: str, given: Namespace) -> list[Point]:
 def _of_grid(run: str, given: Namespace) -> list[Point]:
     """The points that pass --filter; ValueError for none, or for too many without --yes."""
     file = grid.read(grid.find(given.grid))
-    wanted = dict(map(_filter, given.filter))
+    wanted = [*map(_filter, given.filter)]
     known = {"notebook", *(name for names in file.notebooks.values() for name in names)}
-    refuse_unknown("parameter", wanted, sorted(known), where="--filter")
+    refuse_unknown("parameter", dict(wanted), sorted(known), where="--filter")
     counts = {path.stem: file.count() / len(file.notebooks) for path in file.notebooks}
     if file.count() <= ASK or wanted or given.yes:
         points = [point for point in file.points(run) if _is_wanted(point, wanted)]
@@ -148,9 +148,9 @@ def _filter(text: str) -> tuple[str, object]:
     raise ValueError(f"--filter {text}: write KEY=VALUE ({reason})")
 
 
-def _is_wanted(point: Point, wanted: dict[str, object]) -> bool:
+def _is_wanted(point: Point, wanted: list[tuple[str, object]]) -> bool:
     values = {**point.parameters, "notebook": point.notebook.stem}
-    return all(name in values and values[name] == value for name, value in wanted.items())
+    return all((n, values.get(n, NotImplemented)) in wanted for n, _ in wanted)
 
 
 def _price(points: Mapping[str, float], given: Namespace) -> str:

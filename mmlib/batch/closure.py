@@ -11,6 +11,8 @@ from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 
+from IPython.core.inputtransformer2 import TransformerManager
+
 import mmlib
 from mmlib.batch.parameters import cells, declared
 from mmlib.data.load import EMBEDDED, NAMES, READERS, is_table, read_texts
@@ -39,8 +41,7 @@ def _code(notebook: Path, mtime: int, datasets: frozenset[str]) -> dict[str, str
     waiting = {path for tree in trees for path in _imported(tree)}
     datasets |= {name for tree in trees for name in _loaded(tree, declared(notebook))}
     paths = _closed(waiting.union(*map(_read_by, datasets)))
-    magics = [line for source in sources for line in source.splitlines() if _is_magic(line)]
-    code = {"notebook": digest("\n".join([*map(ast.unparse, trees), *magics]))}
+    code = {"notebook": digest("\n".join(map(ast.unparse, trees)))}
     for path in sorted(paths):
         code[f"mmlib/{path.relative_to(PACKAGE).as_posix()}"] = _analysed(path)[0]
     for pattern in (pattern for file, pattern in STORED.items() if PACKAGE / file in paths):
@@ -83,14 +84,10 @@ def _analysed_at(path: Path, mtime: int) -> tuple[str, set[Path]]:
 # Code
 
 
-def _is_magic(line: str) -> bool:
-    return line.lstrip()[:1] in {"%", "!", "?"}
-
-
 def _parsed(source: str) -> ast.Module:
-    """Code without magics and docstrings; a cell in another language as a string."""
+    """Code without docstrings, magics as the calls that IPython makes of them; else a string."""
     try:
-        tree = ast.parse("\n".join(ln for ln in source.splitlines() if not _is_magic(ln)))
+        tree = ast.parse(TransformerManager().transform_cell(source))
     except SyntaxError:
         return ast.parse(f"_ = {source!r}")
     for node in ast.walk(tree):

@@ -154,11 +154,11 @@ def plan(run: str, dataset: str | None, given: Mapping, only: list[str]) -> list
     """The notebooks in reading order with checked parameters; ValueError in one line."""
     every = {path: declared(path) for path in select([])}
     chosen = {path: every[path] for path in select(only)}
-    stems = {path.stem for path in every}
+    stems = {"dataset", *(path.stem for path in every)}
     shared = {name: value for name, value in given.items() if name not in stems}
     known = sorted({name for names in every.values() for name in names})
     refuse_unknown("parameter", shared, known, where="any notebook")
-    dataset = dataset or shared.pop("dataset", None)  # False, of `no`, is no data set
+    dataset = dataset or given.get("dataset")  # False, of `no`, is no data set
     asking = [names for names in chosen.values() if "dataset" in names]
     listed = sorted({c for names in asking for c in choices(names)})
     if dataset is not None and not any(_takes(names, dataset) for names in asking):
@@ -173,6 +173,6 @@ def _planned(notebook: Path, parameters, run, dataset, shared, given) -> Point:
     values = {name: value for name, value in shared.items() if name in parameters} | own
     if "run" in parameters:
         values["run"] = run
-    if "dataset" in parameters and _takes(parameters, dataset):
+    if "dataset" not in own and "dataset" in parameters and _takes(parameters, dataset):
         values["dataset"] = dataset
     return point(notebook, parameters, values)

@@ -88,7 +88,7 @@ class Progress:
         """Update the best test score: mean absolute error, else the first metric stored."""
         stored = rows_of(job.done if job.own else job.folder, job.point.notebook.stem)
         ours = [r for r in stored if r["split"] == "test" and r["model"] not in REFERENCE]
-        names = [row["metric"] for row in ours]
+        names = [row["metric"] for row in ours if row["metric"] in METRICS]  # one may add others
         self.metric = self.metric or ("mae" if "mae" in names else next(iter(names), ""))
         for row in (row for row in ours if row["metric"] == self.metric):
             value = row["mean"] if METRICS[self.metric].better == "low" else -row["mean"]

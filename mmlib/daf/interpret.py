@@ -48,7 +48,7 @@ def perturb(
         donor = rng.permutation(len(features)) if how == "shuffle" else _opposite(features, rng)
         x[hit], present[hit, column] = features.x[modality][donor[hit]], present[donor[hit], column]
         bare = ~present.any(axis=1)
-        present[bare, column] = features.present[bare, column]
+        present[bare, column], x[bare] = features.present[bare, column], features.x[modality][bare]
     return replace(features, x={**features.x, modality: x}, present=present)
 
 
@@ -170,7 +170,7 @@ def gap_closed(static: np.ndarray, dynamic: np.ndarray, oracle: float) -> np.nda
 
 def by_bins(values: np.ndarray, weights: np.ndarray, edges: Sequence[float]) -> pd.DataFrame:
     """Mean weight of each modality (n, m) in bins of `values` (n,); columns bin, 0..m-1, n."""
-    which = pd.cut(values, edges, include_lowest=True)
+    which = pd.cut(np.asarray(values), edges, include_lowest=True)
     frame = pd.DataFrame(weights).groupby(which, observed=True)
     return frame.mean().assign(n=frame.size()).rename_axis("bin").reset_index()
 

@@ -63,10 +63,8 @@ def _splits(corpus: Corpus) -> None:
         raise DataError(f"unknown split {unknown[0]!r}; splits are {', '.join(SPLITS)}")
     for split in SPLITS:
         if (size := len(corpus.rows(split))) < 2:
-            raise DataError(
-                f"split {split} has {size} utterance(s) and needs 2 or more; correct the splits or "
-                "leave all labels empty, with the split test"
-            )
+            said = f"split {split} has {size} utterance(s) and needs 2 or more"
+            raise DataError(f"{said}; correct the splits, or add some")
 
 
 def _groups(corpus: Corpus) -> None:

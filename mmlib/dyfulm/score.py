@@ -139,7 +139,8 @@ def _chunks(
         for i, chunk in enumerate(table.chunks()):
             file = part / f"{i:06}-{sha256(chunk.to_csv().encode()).hexdigest()[:16]}.csv"
             if not file.exists():
-                scored = pd.concat([chunk, predictions(model, list(chunk[column]))], axis=1)
+                plain = chunk.replace("\r\n?", "\n", regex=True)  # no writer quotes a lone \r
+                scored = pd.concat([plain, predictions(model, list(chunk[column]))], axis=1)
                 write_whole(file, scored.to_csv(header=False, **form))
             bar.update(len(chunk))
             yield file

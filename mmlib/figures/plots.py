@@ -166,9 +166,10 @@ def weights(
     alpha (n, m), rows sum to 1; by (n,). bins: their number (of equal counts) or their edges;
     values outside the edges are left out. ValueError if no value is inside or `by` is constant.
     """
+    by = np.asarray(by)
     cut = (
         pd.qcut(by, bins, duplicates="drop")
-        if isinstance(bins, int)
+        if np.ndim(bins) == 0
         else pd.cut(by, bins, include_lowest=True)
     )
     groups = pd.DataFrame(np.asarray(alpha), columns=list(modalities)).groupby(cut, observed=True)
@@ -180,7 +181,7 @@ def weights(
         drawn = {"color": look(m).colour, "hatch": look(m).hatch, "edgecolor": "white"}
         ax.bar(range(len(shares)), shares[m], bottom=bottom, width=0.85, label=m, **drawn)
         bottom = bottom + shares[m].to_numpy()
-    least = np.min(by if isinstance(bins, int) else bins)
+    least = np.min(by if np.ndim(bins) == 0 else bins)
     ends = zip(stretches(counts.index, least), counts, strict=True)
     names = [stretch.replace("to ", "to\n") + f"\nn={n}" for stretch, n in ends]
     ax.set_xticks(range(len(names)), names, fontsize="small")

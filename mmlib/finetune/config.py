@@ -137,8 +137,8 @@ def read_config(path: Path, **changes: Any) -> Config:
             refuse_unknown("name", [name], kinds)
             kind = {float: (float, int), list[str]: list}.get(kinds[name], kinds[name])
             if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-                hint = " (YAML reads 1e-4 as text: write 0.0001)" if isinstance(value, str) else ""
-                raise ValueError(f"{name} cannot be {value!r}{hint}")
+                hint = f": write [{value}]" if kind is list else " (1e-4 is text: write 0.0001)"
+                raise ValueError(f"{name} cannot be {value!r}{hint * isinstance(value, str)}")
     try:
         return Config(**{**given, **changes})
     except ValueError as error:

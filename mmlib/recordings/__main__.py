@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
             given.clips, out, given.transcript, given.faces,
             options=options, workers=given.workers, progress=sys.stdout.isatty(),
         )  # fmt: skip
-        corpus = load(str(out))
+        corpus = load(str(out.resolve()))  # hotel is a folder here, too
     except (DataError, OSError) as error:  # a full disk, too
         print(error, file=sys.stderr)
         return 2

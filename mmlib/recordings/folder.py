@@ -78,7 +78,7 @@ def build_corpus(
             first = skipped["reason"].iloc[0]
             raise DataError(f"none of {len(jobs)} clips could be used; the first: {first}")
         write_table(out)
-        passport(load(str(out))).save(out / PASSPORT)
+        passport(load(str(out.resolve()))).save(out / PASSPORT)
     return skipped
 
 
@@ -129,6 +129,8 @@ def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str |
         name = name if name not in jobs else str(inner)  # a.wav beside a.mp4
         if name in jobs:
             raise DataError(f"{jobs[name].media} and {media} would share one name: rename one")
+        if jobs and any(given and Path(given).is_file() for given in (transcripts, faces)):
+            raise DataError("one transcript or face file for several recordings; name its folder")
         export = faces and _beside(media, inner, faces, EXPORTS)
         transcript = _beside(media, inner, transcripts or media.parent, TRANSCRIPTS)
         transcript = None if transcript == export else transcript  # a .txt may be either

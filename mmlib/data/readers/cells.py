@@ -39,9 +39,10 @@ def table(
     one used is in `.attrs`. `header`: the column names, for a file without a header line.
     DataError, one line, if the file is missing, cannot be read or lacks a column.
     """
-    if path.suffix == ".parquet":
+    kinds = [suffix.lower() for suffix in path.suffixes]
+    if kinds[-1:] == [".parquet"]:
         rows = _parquet(path)
-    elif ".jsonl" in path.suffixes:
+    elif ".jsonl" in kinds:
         rows = _json_lines(path, encoding)
     else:
         rows = _separated(path, encoding, header)
@@ -120,7 +121,7 @@ def _separated(
 ) -> pd.DataFrame:
     with readable(path, "not a readable csv", "mend it, or fetch it again"):
         text, encoding = decoded(path, _unpacked(path), encoding)
-        separator, columns, text = header_of(text, "\t" if ".tsv" in path.suffixes else ",")
+        separator, columns, text = header_of(text, "\t" if ".tsv" in path.name.lower() else ",")
         check_size(path, CELL * columns * max(text.count("\n"), text.count("\r")))
         if header and columns != len(header):
             raise DataError(f"{columns} cells in line 1; expected {', '.join(header)}")
@@ -260,7 +261,7 @@ def decoded(path: Path, raw: bytes, encoding: str | None = None) -> tuple[str, s
     """
     if encoding:
         try:
-            return raw.decode(encoding).replace("\0", ""), encoding
+            return raw.decode(encoding).replace("\0", "").removeprefix("\ufeff"), encoding
         except (LookupError, UnicodeDecodeError) as error:
             words = f"{path.name}: no text in encoding {encoding!r} ({error}); name another"
             raise DataError(words) from None

@@ -129,9 +129,9 @@ def _encoding(path: Path) -> str:
     """The encoding that `cells.decoded` finds; all blocks other than plain UTF-8 must agree."""
     found, is_mixed = set(), False
     for block in _blocks(path):
+        if block[:2] in (b"\xff\xfe", b"\xfe\xff"):  # a block may end within a letter
+            return "UTF-16"
         encoding = decoded(path, block)[1]
-        if encoding == "UTF-16":
-            return encoding
         if encoding != "UTF-8":
             found.add(encoding)
         elif not block.isascii():
@@ -149,7 +149,7 @@ def _texts(path: Path, encoding: str) -> Iterator[str]:
     decoded(path, b"", encoding)  # refuses an unknown encoding
     with io.TextIOWrapper(_opened(path), encoding=encoding, newline="") as file:
         while text := file.read(BLOCK):
-            yield text.replace("\0", "")
+            yield text.replace("\0", "").replace("\ufeff", "")
 
 
 # Chunks, by file type

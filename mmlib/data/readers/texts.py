@@ -28,7 +28,7 @@ SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}  # our reading; the paper doe
 
 _ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
 _TAG = re.compile(
-    r"</?[a-z][a-z0-9]*(?::[a-z]+)?(?:[\s/][^<>]*)?>|<[!?][a-z][^<>]*>|<!\[CDATA\[|\]\]>", re.I
+    r"</?[a-z][a-z0-9]*(:[a-z]+)?(\s[^<>]*=[^<>]*)?\s*/?>|<[!?][a-z][^<>]*>|<!\[CDATA\[|\]\]>", re.I
 )
 _HIDDEN = [  # removed from the start to the end mark
     [re.compile(edge, re.I) for edge in edges]
@@ -174,7 +174,7 @@ def columns_of(
 ) -> dict[str, str]:
     """Role -> column, by its given name or one of `names`; the first two roles are required.
 
-    Case is ignored: of `Text` and `text` the first counts. DataError lists the existing columns.
+    Case counts only in a given name that is there. DataError lists the existing columns.
     """
     there = {name.lower(): name for name in reversed(rows.columns)}
     columns = {}
@@ -183,7 +183,7 @@ def columns_of(
         wanted = given.get(role)
         known = [there[n] for n in (usual if wanted is None else (wanted.lower(),)) if n in there]
         if known:
-            columns[role] = known[0]
+            columns[role] = wanted if wanted in rows.columns else known[0]
         elif wanted is not None or role in [*names][:2]:
             raise DataError(
                 f"{path.name}: no column {wanted or ' or '.join(usual)} for {role}; pass {role}= "
