@@ -207,6 +207,22 @@ def test_a_metric_may_leave_the_bounds_of_the_built_in_ones():
         metrics.add("mean_error", lambda p, y: np.mean(p - y))
     with pytest.raises(ValueError, match="unknown better 'low'; choose one of lower, higher"):
         metrics.add("bias2", lambda p, y: p - y, better="low")
+    with pytest.raises(ValueError, match="'mae_natural': _natural marks weighted scores"):
+        metrics.add("mae_natural", lambda p, y: p - y)
+
+
+def test_a_metric_that_writes_into_its_arguments_leaves_the_predictions_alone():
+    def clipped(p, y):
+        p[p > 2] = 2
+        return abs(p - y)
+
+    metrics.add("clipped", clipped)
+    pred, truth = np.full((2, 40), 3.0), np.tile([1.0, -1.0], 20)
+    rows = results.rows(pred, truth, [f"g{i // 4}" for i in range(40)], model="daf", **PLACE)
+    assert (pred == 3).all()
+    assert {r["metric"]: r["mean"] for r in rows if r["metric"] in ("mae", "clipped")} == {
+        "mae": 3, "clipped": 2,
+    }  # fmt: skip
 
 
 def fails(p, y):

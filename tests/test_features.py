@@ -111,6 +111,13 @@ def test_scaler_sees_training_rows_that_have_the_modality():
     assert (z[2] == 0).all() and (z[5:, :3] == CLIP).all() and (z[:2, 3] == 0).all()
 
 
+def test_a_constant_stays_without_scale_though_sums_of_floats_are_rounded():
+    x, present = {"audio": np.full((1283, 3), 2.7, np.float32)}, np.ones((1283, 1), bool)
+    assert (x["audio"].std(axis=0) > 1e-6).all()
+    found = Scaler.fit(x, present, np.arange(1283))
+    assert (found.apply({"audio": x["audio"] + 0.003}, present)["audio"] == 0).all()
+
+
 def test_build_scales_by_the_training_split(encoded):
     found = build(corpus())
     rows = found.rows("train")

@@ -97,6 +97,9 @@ def test_many_points_ask_first_and_a_filter_chooses(project, capsys):
     arguments = ["--filter", "fast=true", "--filter", "lr=7", "--filter", "notebook=03_b"]
     assert main(["h", "--dry-run", *arguments]) == 0
     assert "1 of 1 points to run" in capsys.readouterr().out
+    arguments = ["--filter", "fast=true", "--filter", "lr=7", "--filter", "lr=8"]  # either
+    assert main(["h", "--dry-run", *arguments]) == 0
+    assert "4 of 4 points to run" in capsys.readouterr().out
     for wrong, said in (
         ("lr=0", "no point is left"),
         ("rate=1", "--filter: unknown parameter 'rate'; choose one of dataset"),

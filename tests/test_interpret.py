@@ -33,6 +33,17 @@ def test_contradicted_counts_who_stands_against_all_others():
     assert table.loc["vision", ["followed", "right"]].tolist() == [0, 1]
 
 
+def test_an_utterance_keeps_its_only_modality_if_another_has_none_to_give():
+    x = {m: np.arange(1, 7, dtype=np.float32)[:, None] for m in ("text", "audio")}
+    present = np.array([[1, 1]] * 3 + [[1, 0]] * 2 + [[0, 1]], bool)
+    x["audio"][3:5] = 0
+    data = features([-1, 1, -1, 1, 1, -1], present, x)
+    for seed in range(20):
+        for how in ("shuffle", "conflict"):
+            found = interpret.perturb(data, "audio", how, seed=seed)
+            assert found.present[5, 1] and found.x["audio"][5] != 0
+
+
 def test_gap_closed_is_a_share_of_the_way_to_the_oracle():
     assert interpret.gap_closed(0.6, np.array([0.3, 0.2, 0.6]), 0.2) == pytest.approx([0.75, 1, 0])
     with pytest.raises(ValueError, match="no gap"):

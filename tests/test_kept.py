@@ -185,6 +185,13 @@ def test_a_pruned_tokenizer_reads_what_is_left_alike():
     assert [left[i] for i in ids] == ["[CLS]", "the", "[UNK]", "was", "bad", "##ly", "[SEP]"]
 
 
+def test_a_tokenizer_that_puts_its_marks_by_old_numbers_is_refused():
+    before = tokenizer()
+    before.post_processor = processors.BertProcessing(("[SEP]", 1), ("[CLS]", 0))
+    with pytest.raises(ValueError, match="only a tokenizer with a TemplateProcessing"):
+        vocabulary.pruned_tokenizer(before.to_str(), WORDS)
+
+
 def test_calibration_finds_the_temperature_that_was_taken_away():
     rng = np.random.default_rng(0)
     p = rng.dirichlet([1, 1, 1], 20_000)

@@ -914,6 +914,22 @@ def test_a_corpus_that_load_reads_with_a_passport(built):
     assert "splits" not in facts["frames"]
 
 
+def test_a_folder_may_be_called_like_a_data_set(tmp_path, monkeypatch, capsys):
+    made.clip(tmp_path, "a", made.voice(1.0))
+    monkeypatch.chdir(tmp_path)
+    assert main(["a.wav", "--out", "hotel"]) == 0
+    assert capsys.readouterr().out.startswith("1 utterances of ")
+    assert json.loads((tmp_path / "hotel" / "passport.json").read_text())["name"] != "hotel"
+
+
+def test_one_transcript_does_not_serve_several_recordings(tmp_path):
+    (tmp_path / "clips").mkdir()
+    for name in "ab":
+        made.clip(tmp_path / "clips", name, made.voice(1.0))
+    with fails("one transcript or face file for several recordings; name its folder"):
+        build_corpus([tmp_path / "clips"], tmp_path / "out", tmp_path / "clips" / "a.json")
+
+
 def test_a_transcript_may_be_named_by_its_language_if_there_is_one(tmp_path):
     made.clip(tmp_path, "a", made.voice(1.0))
     (tmp_path / "a.json").rename(tmp_path / "a.en.json")

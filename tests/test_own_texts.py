@@ -170,6 +170,26 @@ def test_quotes_line_ends_and_ragged_rows_as_in_other_tables(model):
     assert rows()["text"].tolist() == ['"good" was the room', '"bad was the bed', "x"]
 
 
+def test_a_lone_carriage_return_in_a_cell_breaks_no_row(model):
+    lines = [{"text": f"{text}\rand {i}"} for i, text in enumerate(LONG)]
+    Path("a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert run("a.jsonl") == 0
+    assert rows()["text"].tolist() == [f"{text}\nand {i}" for i, text in enumerate(LONG)]
+
+
+def test_utf_16_is_read_in_blocks_that_may_end_within_a_letter(model, monkeypatch):
+    monkeypatch.setattr(stream, "BLOCK", 2**8)
+    table = pd.DataFrame({"text": [f"{LONG[i % 2]} {i}" for i in range(50)]})
+    Path("a.csv").write_bytes(table.to_csv(index=False).encode("utf-16"))
+    assert run("a.csv") == 0 and rows()["text"].equals(table["text"])
+
+
+def test_a_byte_order_mark_is_no_letter_though_the_encoding_is_named(model):
+    Path("a.txt").write_bytes(f"{LONG[0]}\n{LONG[1]}\n".encode("utf-8-sig"))
+    assert run("a.txt", "--encoding", "utf-8") == 0
+    assert rows()["text"].tolist() == LONG
+
+
 def test_standard_input_is_a_text_a_line(model, monkeypatch):
     raw = io.TextIOWrapper(io.BytesIO(f'{LONG[0]}\n\n"{LONG[1]}\r\n'.encode()))
     monkeypatch.setattr(sys, "stdin", raw)

@@ -235,6 +235,17 @@ def test_intervals_draws_mean_and_ends_of_each_row():
         plots.intervals(TABLE, "corr")
 
 
+def test_weights_takes_a_column_of_a_table_by_its_order():
+    shuffled = pd.Series(BY, index=np.arange(len(BY))[::-1])
+    one, two = (
+        plots.weights(ALPHA, by, MODALITIES, bins=n) for by, n in ((BY, 4), (shuffled, np.int64(4)))
+    )
+    heights = [[bar.get_height() for bar in figure.axes[0].patches] for figure in (one, two)]
+    assert heights[0] == heights[1] and one.axes[0].get_xticklabels()[0].get_text().startswith(
+        two.axes[0].get_xticklabels()[0].get_text()
+    )
+
+
 @pytest.mark.parametrize(("bins", "counts"), [(4, [50] * 4), ([-9, 0, 9], None), ([0, 1], None)])
 def test_weights_stacks_the_mean_of_each_bin(bins, counts):
     ax = plots.weights(ALPHA, BY, MODALITIES, bins=bins).axes[0]

@@ -173,6 +173,9 @@ def test_sentiment_is_paired_by_common_seeds_as_reviews_are():
     single = results.comparisons(models, [("daf", "oracle")], TRUTH, GROUPS, **PAIRED)
     four = {**models, "oracle": np.tile(models["oracle"], (4, 1))}
     assert single == results.comparisons(four, [("daf", "oracle")], TRUTH, GROUPS, **PAIRED)
+    every = {"daf": [0, 1, 2, 3], "oracle": [0, 1, 2, 3]}  # seeds of a model that has none
+    named = results.comparisons(models, [("daf", "oracle")], TRUTH, GROUPS, seeds=every, **PAIRED)
+    assert named == single
 
 
 def test_table_shows_test_scores_with_their_intervals():

@@ -155,6 +155,11 @@ def test_a_split_column_is_kept(tmp_path):
             "<https://a.b/c> <non-smoking> <mailto:a@b>",
         ),
         ("what <? or <!> is", "what <? or <!> is"),
+        (
+            "rooms <not clean> at all, <EUR 50> a night",
+            "rooms <not clean> at all, <EUR 50> a night",
+        ),
+        ("<a href='x' target=_blank>here</a><img src=x / >", "here"),
         ("<!--" * 20_000, "<!--" * 20_000),
         ("<script" * 20_000, "<script" * 20_000),
         ("write <me@hotel.example>  or", "write <me@hotel.example>  or"),

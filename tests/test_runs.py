@@ -48,6 +48,16 @@ def test_parameters_go_to_every_notebook_that_has_them_or_to_one(project):
     assert one.parameters == {"lr": 1, "run": "r", "dataset": "mosi"}
     assert two.parameters == {"seeds": 20, "fast": True, "run": "r"}
     assert plan("r", "synthetic", given, ["01"])[0].dataset == "synthetic"
+    given = {"dataset": "mosi", "01_a": {"dataset": "synthetic"}}
+    assert [p.dataset for p in plan("r", None, given, ["01", "02_b"])] == ["synthetic", ""]
+
+
+def test_the_data_set_of_the_command_line_stands_for_that_of_the_file(small):
+    for name, sets in (("01_a", "mosi | synthetic"), ("02_b", "mosi | mmmo")):
+        small.notebook(name, f'dataset: str = "mosi"  # {sets}\n' + RUN, "1")
+    for asked, in_file in (("synthetic", "mmmo"), ("synthetic", "synthetic")):
+        points = plan("r", asked, {"dataset": in_file}, [])
+        assert [p.dataset for p in points] == ["synthetic", "mosi"]  # 02_b keeps its default
 
 
 @pytest.mark.parametrize(

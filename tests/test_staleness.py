@@ -115,6 +115,8 @@ def test_magics_and_cells_in_other_languages_count_as_they_stand(project):
 @pytest.mark.parametrize(
     ("code", "file"),
     [
+        ("files = !ls\nfrom mmlib.daf import tune", "daf/tune.py"),
+        ("from mmlib.daf import tune\ntune.tune?", "daf/tune.py"),
         ("from mmlib import tune", "daf/tune.py"),
         ("import mmlib.train as t", "daf/train.py"),
         ("from mmlib.daf import DAF", "daf/fusion.py"),

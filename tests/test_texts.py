@@ -74,6 +74,22 @@ def test_every_kind_of_file_is_the_same_corpus(tmp_path, name):
     assert "labels are in 1..5; label_range= says otherwise" in corpus.notes
 
 
+def test_endings_in_capitals_are_the_same_kinds_of_file(tmp_path):
+    rows().to_json(tmp_path / "A.JSONL", orient="records", lines=True)
+    rows().to_parquet(tmp_path / "B.PARQUET")
+    for name in ("A.JSONL", "B.PARQUET"):
+        corpus = load(str(tmp_path / name), text="Comment", label="Stars")
+        assert corpus.text == tuple(rows()["Comment"])
+
+
+def test_of_two_columns_that_differ_in_case_the_named_one_is_read(tmp_path):
+    table = rows().assign(comment=[f"another {i}" for i in range(len(rows()))])
+    table.to_csv(tmp_path / "a.csv", index=False)
+    for name in ("comment", "Comment"):
+        corpus = load(str(tmp_path / "a.csv"), text=name, label="Stars")
+        assert corpus.text == tuple(table[name])
+
+
 def test_stars_serve_both_models_as_those_of_hotels_do(tmp_path):
     half = [1 + i % 9 / 2 for i in range(N)]
     frame = rows(Stars=half, Place=range(N))
