@@ -260,12 +260,14 @@ for name, group in pairs.groupby("run"):
 # MiniLM. In `mosi-leak` the folds have the leak too
 # ([03](03_daf_ablations.ipynb#features-that-leak)). The commands:
 #
-#     python -m mmlib.daf.tune --dataset mosi --modalities text audio
-#     python -m mmlib.daf.tune --dataset mosi --modalities text audio --encoder mpnet
-#     python -m mmlib.daf.tune --dataset mosi-leak --modalities text audio vision
-#     python -m mmlib.daf.tune --dataset mosei --modalities text
-#     python -m mmlib.daf.tune --dataset mmmo
-#     python -m mmlib.daf.tune --dataset synthetic --utterances 1000
+# ```
+# python -m mmlib.daf.tune --dataset mosi --modalities text audio
+# python -m mmlib.daf.tune --dataset mosi --modalities text audio --encoder mpnet
+# python -m mmlib.daf.tune --dataset mosi-leak --modalities text audio vision
+# python -m mmlib.daf.tune --dataset mosei --modalities text
+# python -m mmlib.daf.tune --dataset mmmo
+# python -m mmlib.daf.tune --dataset synthetic --utterances 1000
+# ```
 #
 # The budget was not always this one: test rows had been stored with 12 candidates, then with 6, 8
 # and 6. With the last three, DAF's error on CMU-MOSI was .8374, .8395 and .8336, and

@@ -234,8 +234,7 @@ def add(
     function(pred, truth), written with `def`, returns each utterance's value, shaped like pred,
     (s, n), for truth (n,); the score is their mean. better: "lower" or "higher". of: "sentiment",
     or a target of reviews: "coarse", "fine" or "intensity". ValueError, one line, as in
-    `mmlib.files.Names`, and if the function fails or returns another shape or NaN, now or for later
-    predictions; `remove` undoes it.
+    `mmlib.files.Names`, or now or later for a failure, another shape or NaN; see `remove`.
     """
     if name.endswith(NATURAL):
         raise ValueError(f"{name!r}: {NATURAL} marks weighted scores; choose another name")
