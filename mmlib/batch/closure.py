@@ -37,7 +37,7 @@ def code_of(notebook: Path, values: Iterable[object]) -> dict[str, str]:
 @lru_cache
 def _code(notebook: Path, mtime: int, datasets: frozenset[str]) -> dict[str, str]:
     sources = [cell.source for cell in cells(notebook) if cell.cell_type == "code"]
-    trees = [_parsed(source) for source in sources]
+    trees = [_parsed(source, is_cell=True) for source in sources]
     waiting = {path for tree in trees for path in _imported(tree)}
     datasets |= {name for tree in trees for name in _loaded(tree, declared(notebook))}
     paths = _closed(waiting.union(*map(_read_by, datasets)))
@@ -84,10 +84,10 @@ def _analysed_at(path: Path, mtime: int) -> tuple[str, set[Path]]:
 # Code
 
 
-def _parsed(source: str) -> ast.Module:
-    """Code without docstrings, magics as the calls that IPython makes of them; else a string."""
+def _parsed(source: str, is_cell: bool = False) -> ast.Module:
+    """Code without docstrings, a cell's magics as IPython's calls; as a string if not Python."""
     try:
-        tree = ast.parse(TransformerManager().transform_cell(source))
+        tree = ast.parse(TransformerManager().transform_cell(source) if is_cell else source)
     except SyntaxError:
         return ast.parse(f"_ = {source!r}")
     for node in ast.walk(tree):

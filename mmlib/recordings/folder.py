@@ -55,8 +55,8 @@ def build_corpus(
 ) -> pd.DataFrame:
     """Write features of recordings, and of those in folders, as a corpus for `mmlib.data.load`.
 
-    transcripts, faces: a file, which is used for every clip, or a folder with files named like the
-    clips (transcripts: by default beside them). workers: processes, one core each. Writes
+    transcripts, faces: a file for a single clip, or a folder with files named like the clips
+    (transcripts: by default beside them). workers: processes, one core each. Writes
     `utterances.csv`, `passport.json`, `skipped.csv` and `clips/` into `out`. Returns one row per
     skipped clip: clip and reason. Clips of the same files and settings that are there already are
     kept, so an interrupted run continues; a second run on the same folder waits for the first.

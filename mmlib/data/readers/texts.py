@@ -152,7 +152,7 @@ def _of_numbers(
 
 
 def plain(text: str) -> str:
-    """The text without HTML: entities decoded; scripts, comments and all like `<a b>` removed."""
+    """The text without HTML: entities decoded; tags, comments and scripts removed."""
     bare = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
     for start, end in _HIDDEN:
         bare = _without(bare, start, end)
