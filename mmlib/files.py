@@ -193,6 +193,7 @@ class Names(dict):
         plain_name(self.what, name)
         if name.lower() in self.built_in:
             raise ValueError(f"{self.what} {name!r} is built in; choose another name")
+        source = getattr(source, "func", source)  # of a functools.partial
         place = (source.__module__, source.__qualname__)
         if self._sources.setdefault(name, place) != place:
             raise ValueError(f"{self.what} {name!r} is of {'.'.join(self._sources[name])}; "

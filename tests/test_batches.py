@@ -392,6 +392,7 @@ def test_verify_reads_files_that_are_there_and_refuses_what_is_unknown(small, tm
     ("a", "b", "verdict", "diff"),
     [
         ([1, 2, 3], [1, 2, 3, 9], "equal", 0),
+        ([1, 2, 3], [3, 2, 1], "not told apart", 0),
         ([1, 2, 3], [2, 3, 4], "differs", 1),
         ([1.0, 2.0, 3.0, 4.0], [2.01, 3.0, 3.99, 5.02], "differs", 1.005),
         ([1, 2, 3], [3, 1, 3.5], "not told apart", 0.5),

@@ -687,6 +687,14 @@ def test_passport_counts_and_base_rates():
     assert rates.loc["positive", "f1_non0"] == pytest.approx(1 / 3)  # half of F1 2/3, half of 0
     assert rates.loc["train median", "acc7"] == pytest.approx(2 / 3)
     assert facts.duplicate_texts == {"train & test": 1}
+    assert passport(tiny(text=("", *"bcdef", " ", "h", "i"))).duplicate_texts == {}
+
+
+def test_passport_of_a_modality_that_nobody_has():
+    none = Sequences(np.zeros((0, 1)), np.zeros(9, int), ("a",))
+    facts = passport(tiny(sequences={"audio": none}))
+    assert facts.frames["arrays"].loc["audio", ["utterances", "longest"]].tolist() == [0, 0]
+    assert len(facts.without_features["audio"]) == 9
 
 
 def test_passport_names_clipped_constant_and_crossing(tmp_path):

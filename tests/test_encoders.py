@@ -67,7 +67,9 @@ def bert(tmp_path, written):
 
 
 def test_carried_has_the_shape_of_its_source_and_learns_relative_positions(bert):
+    before = torch.get_rng_state()
     folder = carried(bert, buckets=4)
+    assert torch.equal(torch.get_rng_state(), before)  # the caller's random numbers are untouched
     torch.testing.assert_close(hidden(folder, REAL), hidden(bert, REAL), atol=1e-4, rtol=0)
     model, tokens = (
         AutoModel.from_pretrained(folder, trust_remote_code=False),

@@ -205,6 +205,8 @@ def test_a_metric_may_leave_the_bounds_of_the_built_in_ones():
     assert ends.low <= 5 <= ends.high
     with pytest.raises(ValueError, match="give each utterance's value"):
         metrics.add("mean_error", lambda p, y: np.mean(p - y))
+    metrics.add("scaled", partial(lambda p, y, k: k * abs(p - y), k=2))
+    assert metrics.METRICS["scaled"](truth + 1, truth) == 2
     with pytest.raises(ValueError, match="unknown better 'low'; choose one of lower, higher"):
         metrics.add("bias2", lambda p, y: p - y, better="low")
     with pytest.raises(ValueError, match="'mae_natural': _natural marks weighted scores"):

@@ -168,6 +168,8 @@ def test_class_weights_raise_the_rare_class():
 
 def test_folds_hold_out_whole_groups_and_all_of_them():
     data = replace(STATES, groups=tuple(f"g{i // 5}" for i in range(len(STATES))))
+    with pytest.raises(DataError, match="folds=0 do not suit"):
+        fit(data, TARGETS, TINY, [0], folds=0)
     found = fit(data, TARGETS, [TINY, replace(TINY, lr=1e-3)], [0, 1], folds=3)
     assert len(found.members) == 12
     held = [member.valid for member in found.members[:6:2]]

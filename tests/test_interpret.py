@@ -1,5 +1,7 @@
 """What DAF's weights mean, on arrays whose answer is known; and the linear floor beside DAF."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
@@ -42,6 +44,14 @@ def test_an_utterance_keeps_its_only_modality_if_another_has_none_to_give():
         for how in ("shuffle", "conflict"):
             found = interpret.perturb(data, "audio", how, seed=seed)
             assert found.present[5, 1] and found.x["audio"][5] != 0
+
+
+def test_faithfulness_wants_a_second_modality():
+    data = features([-1, 1], np.ones((2, 1), bool), {"text": np.zeros((2, 1), np.float32)})
+    weights = np.ones((1, 2, 1))
+    fit = SimpleNamespace(predict=lambda _: Prediction(weights[..., 0], weights, weights))
+    with pytest.raises(ValueError, match="no utterance of toy has text and another modality"):
+        interpret.faithfulness(fit, data)
 
 
 def test_gap_closed_is_a_share_of_the_way_to_the_oracle():

@@ -488,6 +488,7 @@ def test_ends_after_the_clip_are_cut_and_counted(tmp_path):
     [
         ("ab\n\nBEN: cdef\n", [("ab", 0, 20, ""), ("cdef", 20, 60, "BEN")]),
         ("Ab. Cde!", [("Ab.", 0, 180 / 7, ""), ("Cde!", 180 / 7, 60, "")]),
+        ("Ab! Dr. Ef.", [("Ab!", 0, 18, ""), ("Dr. Ef.", 18, 60, "")]),
     ],
 )
 def test_plain_text_shares_the_clip_by_characters(tmp_path, text, expected):

@@ -340,3 +340,11 @@ def test_another_table_stands_beside_the_rows(runs_folder):
     assert path == runs_folder / "mine" / "diagnosis.json"
     assert results.load_table("mine", "diagnosis").to_dict() == frame.to_dict()
     assert results.load_table("mine", "other").empty
+
+
+@pytest.mark.parametrize("name", ["metrics", "Comparisons", "provenance", "a/b"])
+def test_another_table_never_replaces_the_results(runs_folder, name):
+    results.save(rows(), "mine", "02_daf")
+    with pytest.raises(ValueError, match=f"^table '{name}': .*(choose another name|use letters)"):
+        results.save_table(pd.DataFrame({"x": [1]}), "mine", name)
+    assert len(results.load("mine")) == len(rows())

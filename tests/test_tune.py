@@ -124,6 +124,11 @@ def test_command_line(quick, monkeypatch, capsys):
         ("av", "mean"), ("av", "daf"), ("a", "mean"), ("a", "concat"), ("ac", "daf"),
     ]  # fmt: skip
     assert capsys.readouterr().out.count("CV MAE") == 5
+    before = choices.FILE.read_bytes()
+    with pytest.raises(SystemExit, match="av mean is tuned with all utterances; leave --utter"):
+        run(monkeypatch, "--dataset", "mosi", "--models", "mean", "--utterances", "30")
+    assert choices.FILE.read_bytes() == before
+    assert {one["utterances"] for one in choices.stored("mosi")["a"].values()} == {30}
     with pytest.raises(SystemExit, match="unknown model 'tfn'; choose one of audio, "):
         run(monkeypatch, "--dataset", "mosi", "--models", "tfn")
     with pytest.raises(

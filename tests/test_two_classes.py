@@ -53,3 +53,6 @@ def test_too_few_of_a_class_are_one_line(case):
             metric(score > 0, few, groups)
         with pytest.raises(ValueError, match="1 group"):
             metric(score > 0, positive, np.zeros(150))
+        apart = np.where(positive, "p", np.arange(150).astype(str))
+        with pytest.raises(ValueError, match=r"^group 'p' holds every positive utterance; .* ids"):
+            metric(score, positive, apart)

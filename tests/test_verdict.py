@@ -83,6 +83,8 @@ def test_columns_are_taken_by_name_and_averaged():
     reduced = apply.matched(corpus, {"audio": ("Rd", "F0")}).sequences["audio"]
     assert reduced.lengths.tolist() == [1, 0, 1, 0]
     assert reduced[0][0] == pytest.approx(audio[0].mean(axis=0)[[8, 0]])
+    with pytest.raises(DataError, match="has no text; the model reads text"):
+        apply.matched(replace(corpus, text=None), {"audio": ("Rd", "F0")})
     foreign = Sequences(audio.values[:, :2], audio.lengths, ("loudness", "pitch"))
     with pytest.raises(DataError, match="no column 'F0'"):
         apply.verdict(model, replace(corpus, sequences={"audio": foreign}))

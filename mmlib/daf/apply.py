@@ -14,7 +14,7 @@ import pandas as pd
 
 from mmlib.daf import features, interpret, saved, train
 from mmlib.daf.saved import Saved
-from mmlib.data import Corpus, Sequences
+from mmlib.data import Corpus, DataError, Sequences
 from mmlib.stack.vectors import Features
 
 MODELS = Path(__file__).with_name("weights")
@@ -36,8 +36,10 @@ def matched(corpus: Corpus, columns: Mapping[str, Sequence[str]]) -> Corpus:
     """The corpus in the form of the model's training data: MOSI's spelling, utterance means.
 
     columns: modality -> names of the features to keep; others are dropped. A modality that the
-    corpus lacks is marked missing for every utterance. DataError if a column is missing.
+    corpus lacks is marked missing for every utterance. DataError if text or a column is missing.
     """
+    if corpus.text is None:
+        raise DataError(f"{corpus.name} has no text; the model reads text")
     n, sequences = len(corpus), {}
     for m, names in columns.items():
         none = Sequences(np.zeros((0, len(names))), np.zeros(n), tuple(names))

@@ -91,12 +91,15 @@ def faithfulness(fit: Fit, features: Features) -> pd.DataFrame:
 
     One row per modality and perturbation (`WAYS`), over utterances with this and another modality:
     mean weight, mean |change of score|, and `rank_corr`, Spearman's correlation of the two, mean
-    over seeds. Weights that explain the score have a clearly positive `rank_corr`.
+    over seeds. Weights that explain the score have a clearly positive `rank_corr`. ValueError if
+    no utterance has a modality beside another.
     """
     before = fit.predict(features)
     rows = []
     for (column, modality), how in product(enumerate(features.modalities), WAYS):
         kept = features.present[:, column] & (features.present.sum(1) > 1)
+        if not kept.any():
+            raise ValueError(f"no utterance of {features.name} has {modality} and another modality")
         after = fit.predict(perturb(features, modality, how))
         change = np.abs(after.score - before.score)[:, kept]  # (s, n)
         weight = before.weights[:, kept, column]

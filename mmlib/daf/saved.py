@@ -46,7 +46,8 @@ def save(fit: Fit, data: Features, path: Path | str) -> Path:
     if not data.dims == scaled == fit.model.dims:
         raise ValueError(
             f"the model was trained on features {fit.model.dims}, the scaler is of {scaled} and "
-            f"data of {data.dims}; pass features made by mmlib.daf.features.build, as trained on"
+            f"data of {data.dims}; pass features made by mmlib.daf.features.build, as trained on "
+            "(a gated model, which reads a constant, cannot be saved)"
         )
     state = {name: value.cpu() for name, value in fit.model.state_dict().items()}
     for part, arrays in asdict(fit.scaler).items():  # mean, scale

@@ -110,7 +110,7 @@ def main() -> None:
         parser.add_argument(f"--{role}", default="", help="its column in a table of one's own")
     parser.add_argument("--classes", default="", help="words of its labels: 'bad, fair, good'")
     parser.add_argument("--modalities", nargs="+", help="default: all that the data set has")
-    parser.add_argument("--utterances", type=int, help="only the first so many")
+    parser.add_argument("--utterances", type=int, help="only the first so many, noted in the file")
     parser.add_argument("--encoder", default=MINILM, help="of the text: minilm, mpnet, a folder")
     parser.add_argument("--models", nargs="+", help="default: every one of `models`")
     given = parser.parse_args()
@@ -125,14 +125,20 @@ def _tune_all(given: argparse.Namespace) -> None:
     asked = columns(text=given.text, label=given.label, group=given.group, classes=given.classes)
     corpus = load(given.dataset, **asked)
     key = place(given.dataset, given.encoder)
-    corpus = corpus.take(np.arange(len(corpus))[: given.utterances])
+    whole = len(corpus)
+    corpus = corpus.take(np.arange(whole)[: given.utterances])
+    part = {"utterances": len(corpus)} if len(corpus) < whole else {}
     data = features.build(corpus, given.modalities, encoder=given.encoder)
     known = models(data.modalities)
     refuse_unknown("model", given.models or (), known)
     data = features.with_constant(data)
-    for name in given.models or known:
-        rule, used = known[name]
-        entry = tune(data.only(used), rule)
+    wanted = [known[name] for name in given.models or known]  # (rule, modalities) each
+    for rule, used in wanted if part else ():
+        if "utterances" not in choices.stored(key).get(variant(used), {}).get(rule, part):
+            known = f"{key} {variant(used)} {rule} is tuned with all utterances"
+            raise ValueError(f"{known}; leave --utterances out, or choose other --models")
+    for rule, used in wanted:
+        entry = tune(data.only(used), rule) | part
         choices.store(key, variant(used), rule, entry)
         spread = np.ptp([candidate["cv_mae"] for candidate in entry["tried"]])
         print(f"{key} {variant(used)} {rule}: CV MAE {entry['cv_mae']:.4f},",

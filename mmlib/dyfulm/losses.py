@@ -5,6 +5,7 @@ methods that fit its words; "static" uses fixed weights.
 Axes: s stack member, b batch, k class; the tasks are in the order of `TASKS`.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from mmlib.files import refuse_unknown
 
 TASKS = ("coarse", "fine", "intensity")
 HUBER = 0.1  # residual of the intensity, in [0, 1], above which Huber's loss is linear
+REGRESSIONS = {"l2": mse_loss, "huber": partial(huber_loss, delta=HUBER)}
 TEMPERATURE = 2.0  # of dynamic weight averaging, as chosen by its authors
 
 
@@ -47,18 +49,14 @@ def each(
 
     targets: tensors (s, b). regression: "l2" or "huber"; ValueError for another value.
     """
-    refuse_unknown("regression", [regression], ("l2", "huber"))
+    refuse_unknown("regression", [regression], REGRESSIONS)
     coarse = _cross_entropy(output.coarse, targets.coarse)
     fine = _cross_entropy(output.fine, targets.fine)
     if class_weights is not None:
         coarse = coarse * class_weights.coarse[targets.coarse]
         fine = fine * class_weights.fine[targets.fine]
     pair = output.intensity.float(), targets.intensity.float()
-    if regression == "l2":
-        intensity = mse_loss(*pair, reduction="none")
-    else:
-        intensity = huber_loss(*pair, reduction="none", delta=HUBER)
-    return torch.stack([coarse, fine, intensity], dim=1)
+    return torch.stack([coarse, fine, REGRESSIONS[regression](*pair, reduction="none")], dim=1)
 
 
 def _cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
@@ -66,20 +64,16 @@ def _cross_entropy(logits: Tensor, classes: Tensor) -> Tensor:
     return cross_entropy(logits.float().movedim(-1, 1), classes, reduction="none")
 
 
-def task_losses(
-    output: Output,
-    targets: Targets,
-    regression: str = "l2",
-    class_weights: ClassWeights | None = None,
-) -> Tensor:
-    """Mean losses of a batch, (s, 3); see `each`."""
-    return each(output, targets, regression, class_weights).mean(dim=-1)
+def task_losses(output: Output, targets: Targets, **options: object) -> Tensor:
+    """Mean losses of a batch, (s, 3); options: of `each`."""
+    return each(output, targets, **options).mean(dim=-1)
 
 
-def constant_losses(
-    targets: Targets, regression: str = "l2", class_weights: ClassWeights | None = None
-) -> Tensor:
-    """Mean losses (3,) if the class shares and mean intensity of `targets` (n,) are predicted."""
+def constant_losses(targets: Targets, **options: object) -> Tensor:
+    """Mean losses (3,) if the class shares and mean intensity of `targets` (n,) are predicted.
+
+    options: of `each`.
+    """
     shares = (
         labels.bincount(minlength=k) / len(labels)
         for labels, k in ((targets.coarse, COARSE), (targets.fine, FINE))
@@ -90,7 +84,7 @@ def constant_losses(
     intensity = targets.intensity.mean().expand(1, len(targets.intensity))
     constant = Output(coarse, intensity, fine, None, None, None, None)
     here = Targets(*(values[None] for values in targets))
-    return task_losses(constant, here, regression, class_weights)[0]
+    return task_losses(constant, here, **options)[0]
 
 
 class Static(nn.Module):

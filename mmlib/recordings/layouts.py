@@ -18,6 +18,9 @@ from mmlib.data import DataError
 UNTIMED = 1 / 3  # highest share of words without times that is accepted
 RUN = 20  # most words without times in a row that are accepted
 SENTENCE = re.compile(r"[.!?…。！？][\"'”’)\]]*$")
+SHORT = ["Mr", "Mrs", "Ms", "Dr", "Prof", "St", "vs", "etc", r"e\.g", r"i\.e"]  # with a dot
+ABBREVIATED = re.compile(rf"\b(?:{'|'.join(SHORT)})\.$", re.IGNORECASE)
+BREAK = r"(?<=[.!?…])" + "".join(map(r"(?<!\b{}\.)".format, SHORT)) + r"\s+"  # of sentences
 DIRECTION = re.compile(r"\[[^\]]*\]|\([A-Z ]+\)|[♪♫]")
 NAMED = re.compile(r"^(?:>>\s*)?([A-Z][A-Z0-9 ._-]{1,30}|[Ss]peaker[ _]?\w+):\s+(?=\S)")
 
@@ -47,8 +50,9 @@ CLOCK = re.compile(r"^\W*\d{1,2}:\d\d(?![^\W\d])|(?<!\w)\d{1,2}:\d\d(?:[.,]\d+)?
 def plain(text: str, seconds: float) -> list[Piece]:
     """Lines, or the sentences of a single line, timed in proportion to their characters.
 
-    They fill `seconds`. A sentence ends at . ! ? or … before a space. DataError for a table of
-    numbers, or if over a third of the lines, and more than one, begin or end with a time (no word).
+    They fill `seconds`. A sentence ends at . ! ? or … before a space, but not after one of `SHORT`.
+    DataError for a table of numbers, or if over a third of the lines, and more than one, begin or
+    end with a time (no word).
     """
     lines = [line for line in text.splitlines() if line.strip()]
     if len(clocks := [line for line in lines if CLOCK.search(line)]) > max(1, len(lines) / 3):
@@ -59,7 +63,7 @@ def plain(text: str, seconds: float) -> list[Piece]:
     if sum(map(str.isdigit, text)) > sum(map(str.isalpha, text)):
         raise DataError("more digits than letters; is it a face export? That is for --faces")
     if len(lines) == 1:
-        lines = re.split(r"(?<=[.!?…])\s+", lines[0])
+        lines = re.split(BREAK, lines[0], flags=re.IGNORECASE)
     spoken = [(words, speaker) for words, speaker in map(_words_and_speaker, lines) if words]
     total, before, pieces = sum(len(words) for words, _ in spoken), 0, []
     for words, speaker in spoken:

@@ -25,7 +25,6 @@ WINDOW = 30.0  # seconds, Whisper's input: its last words may end in the padding
 UNSPACED = re.compile(
     r"(?<=[\u3000-\u9fff\uff00-\uffef])\0|\0(?=[\u3000-\u9fff\uff00-\uffef])"
 )  # Chinese, Japanese
-ABBREVIATED = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e)\.$", re.IGNORECASE)
 
 
 class Utterance(NamedTuple):
@@ -118,7 +117,7 @@ def _utterance(pieces: list[Piece]) -> Utterance:
 def _ends(group: list[Piece], following: Piece) -> bool:
     last = group[-1]
     return (
-        bool(layouts.SENTENCE.search(last.text) and not ABBREVIATED.search(last.text))
+        bool(layouts.SENTENCE.search(last.text) and not layouts.ABBREVIATED.search(last.text))
         or following.speaker != last.speaker
         or following.start < last.start
         or following.start - last.end >= PAUSE

@@ -162,13 +162,14 @@ def _score(name: str, pred: np.ndarray, truth: np.ndarray) -> float:
 def _arrays(corpus: Corpus) -> pd.DataFrame:
     def facts(s: Sequences) -> dict:
         present = s.lengths[s.lengths > 0]
+        shortest, median, longest = np.quantile(present, [0, 0.5, 1]) if len(present) else [0] * 3
         return {
             "shape": str(s.values.shape),
             "dtype": str(s.values.dtype),
             "utterances": len(present),
-            "shortest": int(present.min()),
-            "median": float(np.median(present)),
-            "longest": int(present.max()),
+            "shortest": int(shortest),
+            "median": float(median),
+            "longest": int(longest),
         }
 
     rows = {modality: facts(s) for modality, s in corpus.sequences.items()}
@@ -209,10 +210,10 @@ def _without_features(corpus: Corpus) -> dict[str, list[str]]:
 
 
 def _duplicate_texts(corpus: Corpus) -> dict[str, int]:
-    """Number of distinct texts that two splits share, ignoring case and outer spaces."""
+    """Number of distinct texts that two splits share, ignoring case, outer spaces and no text."""
     if corpus.text is None:
         return {}
-    texts = {s: {corpus.text[i].strip().lower() for i in corpus.rows(s)} for s in SPLITS}
+    texts = {s: {corpus.text[i].strip().lower() for i in corpus.rows(s)} - {""} for s in SPLITS}
     pairs = [("train", "valid"), ("train", "test"), ("valid", "test")]
     shared = {f"{a} & {b}": len(texts[a] & texts[b]) for a, b in pairs}
     return {pair: n for pair, n in shared.items() if n}

@@ -27,7 +27,7 @@ from mmlib.scores.metrics import (
     compared,
     named,
 )
-from mmlib.scores.store import ORIGINS_FILE, PAIRS_FILE, ROWS_FILE, Store
+from mmlib.scores.store import FILES, ORIGINS_FILE, PAIRS_FILE, ROWS_FILE, Store
 from mmlib.scores.store import folder as folder  # notebooks say `results.runs()`
 from mmlib.scores.store import runs as runs
 
@@ -245,7 +245,12 @@ def save(
 
 
 def save_table(frame: pd.DataFrame, run: str, name: str) -> Path:
-    """Store another table of a notebook beside a run's rows, as `<name>.json`."""
+    """Store another table of a notebook beside a run's rows, as `<name>.json`.
+
+    ValueError if the name is that of a file of `mmlib.scores.store.FILES`, or no plain file name.
+    """
+    if f"{files.plain_name('table', name)}.json".lower() in FILES:
+        raise ValueError(f"table {name!r}: a run keeps its results there; choose another name")
     store = Store(run)
     with store.lock():
         return store.write(f"{name}.json", frame.to_dict(orient="records"))

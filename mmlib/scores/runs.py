@@ -99,8 +99,8 @@ def compare_runs(a: str, b: str) -> pd.DataFrame:
     """Scores of run b minus those of run a, row by row, with a paired test over their common seeds.
 
     Seeds are numbered from 0 in every run, so the first n seeds of both are the same. p is from a
-    paired t test; p_holm is adjusted for all rows. verdict: `equal` (every stored digit), `differs`
-    (p_holm below .05), `not told apart`, `one seed` (no test), or `only in` one of the two.
+    paired t test; p_holm is adjusted for all rows. verdict: `equal` (these seeds, in every stored
+    digit), `differs` (p_holm below .05), `not told apart`, `one seed` (no test), or `only in` one.
     """
     tables = collect(a), collect(b)
     shared = [name for name in tables[0] if name in tables[1] and name not in ROW[len(PLACE) :]]
@@ -139,7 +139,7 @@ def _paired(a: list | float, b: list | float) -> tuple[float, float, float]:
 
 
 def _verdict(row: pd.Series) -> str:
-    if row["diff"] == 0 and row["p"] == 1:
+    if (n := row["seeds"]) and row["per_seed_a"][:n] == row["per_seed_b"][:n]:
         return "equal"
     if np.isnan(row["p"]):
         return "one seed"

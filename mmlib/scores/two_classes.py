@@ -36,7 +36,7 @@ def auc(score: np.ndarray, positive: np.ndarray, groups: np.ndarray) -> Parts:
     """Share of (positive, negative) pairs that score (s, n) or (n,) puts in the right order.
 
     Equal scores count half (Mann and Whitney 1947). positive (n,) bool, groups (n,) names.
-    ValueError, one line, for fewer than LEAST utterances of a class, or only one group.
+    ValueError, one line, for fewer than LEAST utterances of a class, or if one group has them all.
     """
     code, counts = _groups(positive, groups)
     score, pairs = np.atleast_2d(score), []
@@ -77,6 +77,10 @@ def _groups(positive: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.nd
     names, code, counts = np.unique(groups, return_inverse=True, return_counts=True)
     if len(names) < 2:
         raise ValueError("1 group: an interval needs at least 2; give ids as groups")
+    for side, name in ((positive, "positive"), (~positive, "negative")):
+        if (whole := np.bincount(code, side) == side.sum()).any():
+            where = f"group '{names[whole][0]}' holds every {name} utterance"
+            raise ValueError(f"{where}; an interval needs 2 such groups: give ids as groups")
     return code, counts
 
 

@@ -67,7 +67,8 @@ def fit(
     data, seeds = task.features, list(seeds)
     if not seeds:
         raise ValueError("no seeds to train; pass one or more, e.g. range(5)")
-    splits = _folds(data, folds) if folds else [rows_of(data, ("train", "valid"), least=2)]
+    whole = folds is None
+    splits = [rows_of(data, ("train", "valid"), least=2)] if whole else _folds(data, folds)
     members = [
         Member(settings, seed, *rows)
         for settings in task.candidates

@@ -70,7 +70,7 @@ def carried(encoder: str | Path = "minilm", buckets: int = 32, seed: int = 0) ->
     first, but their shared projections still add the biases: the query's bias is added twice and
     therefore halved; the key's shifts all scores of a query equally. `buckets`: relative positions
     per direction, exact if near, on a log scale if far (16 times cheaper than one for each of 512).
-    ValueError if `encoder` is not a BERT. Making the folder seeds torch's global generator.
+    ValueError if `encoder` is not a BERT.
     """
     source = locate(encoder)
     about = {"carried": identity(source, encoder), "buckets": buckets}
@@ -79,8 +79,9 @@ def carried(encoder: str | Path = "minilm", buckets: int = 32, seed: int = 0) ->
         bert, tokenizer = load(source)
         if bert.config.model_type != "bert":
             raise ValueError(f"{encoder} is a {bert.config.model_type}; carry over a BERT")
-        torch.manual_seed(seed)
-        deberta = transformers.DebertaV2Model(_as_deberta(bert.config, buckets))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            deberta = transformers.DebertaV2Model(_as_deberta(bert.config, buckets))
         deberta.load_state_dict(_renamed(bert.state_dict(), deberta))
         with quiet():
             deberta.save_pretrained(folder)

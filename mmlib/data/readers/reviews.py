@@ -96,10 +96,10 @@ def natural_weights(stars: np.ndarray) -> np.ndarray:
 
 def _booking(path: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """A Booking.com table with `text` and `stars`, and how stars were made; others unchanged."""
-    there = {name.lower(): name for name in rows.columns}
+    there = {name.lower(): name for name in reversed(rows.columns)}
     if not {name.lower() for name in BOOKING} <= set(there):
         return rows, ""
-    columns = [there[name.lower()] for name in BOOKING]
+    columns = [name if name in rows.columns else there[name.lower()] for name in BOOKING]
     parts = (rows[name].str.strip() for name in columns[:2])
     praise, complaint = (part.mask(part.str.lower().isin(NOTHING), "") for part in parts)
     both = (praise != "") & (complaint != "")
