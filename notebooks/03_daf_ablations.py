@@ -305,9 +305,9 @@ for name, score in controls.items():
 costs = []
 if controls:
     beside = {**controls, "text_deep": scores["text_deep"]}
-    useless_or_not = [(name, "text_deep") for name in controls]
+    control_pairs = [(name, "text_deep") for name in controls]
     costs = results.comparisons(
-        beside, useless_or_not, test.label, test.groups, variant=full, metrics=["mae"], **place
+        beside, control_pairs, test.label, test.groups, variant=full, metrics=["mae"], **place
     )
 
 # %%

@@ -359,10 +359,10 @@ for name in ("doubt", "conflict"):
 
 # %%
 figure = plots.weights(
-    alpha, disagreement, data.modalities, bins=5, xlabel="conflict: range of opinions"
+    alpha, disagreement, data.modalities, bins=4, xlabel="conflict: range of opinions"
 )
 few, many = (quarters.loc[f"{end} conflict", data.modalities[0]] for end in ("low", "high"))
-first = f"{data.modalities[0]}: weight {few:.2f}"
+first = f"The weight of {data.modalities[0]} is {few:.2f}"
 found = f"{first} in the quarter of least conflict, {many:.2f} in that of most"
 figure.suptitle(found, fontsize="medium")
 _ = plots.save(figure, "04_conflict", run)

@@ -484,19 +484,17 @@ if several:
     names = by_depth["acc_fine"]["variant"].tolist()
     x = np.array([operations(int(name.split()[0]), 128, 384, 1536) / 1e6 for name in names])
 
-# %% [markdown]
-# The horizontal lines are the fine accuracy of the bag of words (dotted) and of the word vectors
-# (dashed).
-
 # %%
 if several:
     band = ["mean", "ci_low", "ci_high"]
     three = {m.removeprefix("acc_"): by_depth[m][band].to_numpy() for m in METRICS[:2]}
     figure = frontier(x, three, names, "millions of operations a review of 128 tokens")
     beside = selected.query("metric == 'acc_fine' and model != 'constant'")
-    for name, style in (("word vectors", "--"), ("full", ":")):  # full: the bag of words
+    beside = beside.assign(variant=beside["variant"].replace("full", "bag of words"))
+    for name, style in (("word vectors", "--"), ("bag of words", ":")):
         for value in beside.loc[beside["variant"] == name, "mean"]:
-            figure.axes[0].axhline(value, color="black", lw=1, ls=style)
+            figure.axes[0].axhline(value, color="black", lw=1, ls=style, label=f"{name}, fine")
+    figure.axes[0].legend(loc="center right", fontsize="small")
     both = by_depth["acc_coarse"]["mean"].to_numpy() + by_depth["acc_fine"]["mean"].to_numpy()
     bend = knee(x, both)
     found = f"Knee among what was trained: {names[bend]}" if bend else "No knee among these points"
