@@ -177,6 +177,13 @@ def test_a_lone_carriage_return_in_a_cell_breaks_no_row(model):
     assert rows()["text"].tolist() == [f"{text}\nand {i}" for i, text in enumerate(LONG)]
 
 
+def test_half_an_emoji_is_one_unknown_character(model):
+    """Programs that cut texts at a number of UTF-16 units leave one half of an emoji."""
+    Path("a.jsonl").write_text(json.dumps({"text": f"{LONG[0]} \ud83d"}) + "\n")
+    assert run("a.jsonl") == 0
+    assert rows()["text"].tolist() == [f"{LONG[0]} \ufffd"]
+
+
 def test_utf_16_is_read_in_blocks_that_may_end_within_a_letter(model, monkeypatch):
     monkeypatch.setattr(stream, "BLOCK", 2**8)
     table = pd.DataFrame({"text": [f"{LONG[i % 2]} {i}" for i in range(50)]})

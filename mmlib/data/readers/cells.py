@@ -152,8 +152,7 @@ def objects(path: Path, lines: Iterable[str]) -> Iterator[dict[str, str]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                row = json.loads(line, object_pairs_hook=_with_one_name_each)
-                row = dict(row.items())
+                row = dict(json.loads(line, object_pairs_hook=_with_one_name_each).items())
             except DataError as error:
                 raise DataError(f"{path.name}: line {number}: {error}") from None
             except (ValueError, AttributeError, RecursionError):
@@ -169,10 +168,11 @@ def _with_one_name_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def cell(value: object) -> str:
-    """What JSON or a spreadsheet holds as a word, "" for nothing and for NaN."""
+    """What JSON or a spreadsheet holds as text; "" for nothing or NaN; half an emoji is U+FFFD."""
+    word = "" if value is None or value != value else str(value)
     if isinstance(value, bool | list | dict):
-        return json.dumps(value, ensure_ascii=False)
-    return "" if value is None or value != value else str(value)
+        word = json.dumps(value, ensure_ascii=False)
+    return word.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def is_gzip(path: Path) -> bool:
