@@ -122,8 +122,8 @@ print(
 #
 # All variants have the full model's settings, so a difference comes from a module and not from a
 # learning rate. They are defaults, unless `python -m mmlib.dyfulm.tune` has tuned them for the full
-# model, which favours it. The next cell prints which. In section 5 the runs with frozen encoders
-# are tuned, except `sst5`, which used defaults.
+# model, which favours it. The next cell prints which. In section 5 all runs with frozen encoders
+# are tuned.
 
 # %%
 base = tune.settings(dataset, encoder_a, encoder_b)
