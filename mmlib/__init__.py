@@ -147,3 +147,15 @@ if _is_intel_with_avx2_only():
 
 if not any(isinstance(finder, _Forwards) for finder in sys.meta_path):
     sys.meta_path.insert(0, _Forwards())
+
+
+def _told(kind: type[BaseException], error: BaseException, trace: object) -> None:
+    """Ctrl-C where no command catches it, as while modules load, is told in one line."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("stopped", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+if sys.argv[:1] == ["-m"]:  # python -m mmlib...: this is the first of our code that runs
+    sys.excepthook = _told

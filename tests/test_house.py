@@ -1,7 +1,9 @@
 """The laws of the house: which room may import which, and what importing one may do."""
 
 import ast
+import os
 import re
+import signal
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -169,6 +171,19 @@ def test_functions_and_files_are_short():
     assert sorted(lengths)[len(lengths) // 2] <= 8
     for path in PACKAGE.rglob("*.py"):
         assert len(path.read_text().splitlines()) <= 350, path
+
+
+@pytest.mark.parametrize("command", ["daf.tune", "dyfulm", "finetune", "batch"])
+def test_ctrl_c_while_a_command_loads_is_one_line(tmp_path, command):
+    (tmp_path / "pandas.py").write_text("raise KeyboardInterrupt")  # as if it came then
+    process = subprocess.run(
+        [sys.executable, "-m", f"mmlib.{command}", "--help"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{PACKAGE.parent}"},
+        capture_output=True,
+        text=True,
+    )
+    assert (process.stdout, process.stderr) == ("", "stopped\n")
+    assert process.returncode == -signal.SIGINT  # a shell's loop ends with it
 
 
 def test_the_house_does_not_grow():
