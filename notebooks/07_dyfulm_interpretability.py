@@ -361,13 +361,12 @@ _ = results.save_table(report, run, "diagnosis")
 #
 # ## 7 · Real reviews
 #
-# **Frozen encoders**: this notebook's diagnosis of three stored runs
+# **Frozen encoders**: this notebook's diagnosis of four stored runs
 # ([commands](book/finetuning.md)). Encoder A is MiniLM. Encoder B is MPNet, in `sst5` a small one
-# made from the sentences. `!` marks an alarm. The older run `hotel-frozen` raised one, by a measure
-# that we have replaced ([fine-tuning](book/finetuning.md)).
+# made from the sentences, in `hotel-frozen` one that has learned on SST-5. `!` marks an alarm.
 
 # %%
-FROZEN = ("sst5", "sst5-mpnet", "hotel-mpnet")
+FROZEN = ("sst5", "sst5-mpnet", "hotel-frozen", "hotel-mpnet")
 kept = {name: results.load_table(name, "diagnosis") for name in FROZEN}
 lines = pd.concat({name: table for name, table in kept.items() if len(table)} or {"none": report})
 lines["text"] = lines["value"].map("{:.3f}".format) + lines["alarm"].map({True: " !", False: ""})

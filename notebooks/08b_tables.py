@@ -207,8 +207,8 @@ for name, frame in frames.items():
 # hotels. So we test paired differences, seed by seed and group by group, and Holm's correction
 # covers all of a run's pairs; only the costs of noise (03) have a correction of their own, as they
 # are another question. A model is called better if the interval excludes zero and Holm's $p$
-# is below .05. The tests of `hotel`, `hotel-frozen` and `scope` are older and hold the seeds fixed,
-# so their $p$ is too small where seeds are few.
+# is below .05. The tests of `hotel` are older and hold the seeds fixed, so their $p$ is too small
+# for 3 to 5 seeds.
 
 # %%
 pairs = runs.tested(shown)
