@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import psutil
@@ -193,7 +193,7 @@ class Names(dict):
         plain_name(self.what, name)
         if name.lower() in self.built_in:
             raise ValueError(f"{self.what} {name!r} is built in; choose another name")
-        source = getattr(source, "func", source)  # of a functools.partial
+        source = source.func if isinstance(source, partial) else source
         place = (source.__module__, source.__qualname__)
         if self._sources.setdefault(name, place) != place:
             raise ValueError(f"{self.what} {name!r} is of {'.'.join(self._sources[name])}; "

@@ -389,8 +389,8 @@ print(f"{len(new)} rows, {len(tests)} paired tests")
 # - `hotel` (5 seeds; 3 without modules): both are fine-tuned. `scope` (3,000 reviews, 3 seeds)
 #   compares one $\alpha$ a review with one a token, and with a bag of words.
 #
-# `hotel` is older: its p-values hold the seeds fixed, so they are too small for 3 to 5 seeds. By a
-# cautious reading its `dyfulm:none` is not told apart ([08b](08b_tables.ipynb#pairs)).
+# `hotel` is older: its p-values hold the seeds fixed, so they are too small for 3 to 5 seeds. Read
+# cautiously, they do not tell DyFuLM without its modules apart ([08b](08b_tables.ipynb#pairs)).
 
 # %%
 for name in ("sst5-mpnet", "hotel-mpnet", "sst5", "hotel-frozen", "hotel", "scope"):
@@ -408,14 +408,19 @@ for name in ("sst5-mpnet", "hotel-mpnet", "sst5", "hotel-frozen", "hotel", "scop
 # measurably.** One mix of layers for all reviews cannot be told from a mix for each. If
 # concatenation takes the gate's place, coarse accuracy falls by .007 [.003, .011] on SST-5 with
 # `small` (p .025), and in no other run. On hotel reviews the frozen full model with `carried` as
-# encoder B cannot be told from a bag of words. It beats the bag of words if MPNet is encoder B, or
-# if both encoders are fine-tuned.
+# encoder B cannot be told from a bag of words. The full model beats the bag of words if MPNet is
+# encoder B, or if both encoders are fine-tuned.
 
 # %%
 for name in ("sst5-mpnet", "hotel-mpnet", "sst5", "hotel-frozen"):
     for pair in results.load_comparisons(name).to_dict("records") if name in results.runs() else ():
         if pair["b"] in ("dyfulm:no_gate", "dyfulm:no_guidance", "dyfulm:static_layers"):
             assert pair["metric"] == "mae" or not results.better(pair)
+        if (pair["b"], pair["metric"]) == ("dyfulm:concat", "acc_coarse"):
+            assert bool(results.better(pair)) == (name == "sst5")
+            low, high, p = pair["ci_low"], pair["ci_high"], stats.p_text(pair["p_holm"])
+            print(f"{name}, coarse accuracy, DyFuLM - concatenation: ", end="")
+            print(f"{pair['diff']:+.3f} [{low:+.3f}, {high:+.3f}], {p}")
 
 # %%
 WINNERS = {"hotel-frozen": "", "hotel-mpnet": "dyfulm", "hotel": "dyfulm"}

@@ -207,6 +207,9 @@ def test_a_metric_may_leave_the_bounds_of_the_built_in_ones():
         metrics.add("mean_error", lambda p, y: np.mean(p - y))
     metrics.add("scaled", partial(lambda p, y, k: k * abs(p - y), k=2))
     assert metrics.METRICS["scaled"](truth + 1, truth) == 2
+    rule = type("Rule", (), {"func": "tanh"})  # not a partial
+    metrics.METRICS.register("own", metrics.METRICS["mae"], rule)
+    assert "own" in metrics.METRICS.added
     with pytest.raises(ValueError, match="unknown better 'low'; choose one of lower, higher"):
         metrics.add("bias2", lambda p, y: p - y, better="low")
     with pytest.raises(ValueError, match="'mae_natural': _natural marks weighted scores"):

@@ -102,7 +102,7 @@ def test_booking_joins_praise_and_complaint_and_maps_its_score(tmp_path):
     assert corpus.scale.origin == "1 + 4 (score - 2.5) / 7.5 of a score in 2.5..10"
     assert corpus.label[1] == pytest.approx(1 + 4 / 59)
     again = read(tmp_path, booking().assign(positive_review="other", POSITIVE_REVIEW="other"))
-    assert again.text == corpus.text  # the exact name counts, as everywhere
+    assert again.text == corpus.text  # the exact name counts
 
 
 def test_columns_can_be_named(tmp_path):

@@ -135,8 +135,8 @@ def _tune_all(given: argparse.Namespace) -> None:
     wanted = [known[name] for name in given.models or known]  # (rule, modalities) each
     for rule, used in wanted if part else ():
         if "utterances" not in choices.stored(key).get(variant(used), {}).get(rule, part):
-            known = f"{key} {variant(used)} {rule} is tuned with all utterances"
-            raise ValueError(f"{known}; leave --utterances out, or choose other --models")
+            tuned = f"{key} {variant(used)} {rule} is tuned with all utterances"
+            raise ValueError(f"{tuned}; leave --utterances out, or choose other --models")
     for rule, used in wanted:
         entry = tune(data.only(used), rule) | part
         choices.store(key, variant(used), rule, entry)

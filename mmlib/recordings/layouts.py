@@ -18,9 +18,10 @@ from mmlib.data import DataError
 UNTIMED = 1 / 3  # highest share of words without times that is accepted
 RUN = 20  # most words without times in a row that are accepted
 SENTENCE = re.compile(r"[.!?…。！？][\"'”’)\]]*$")
-SHORT = ["Mr", "Mrs", "Ms", "Dr", "Prof", "St", "vs", "etc", r"e\.g", r"i\.e"]  # with a dot
+# Abbreviations: the dot after one ends no sentence.
+SHORT = ["Mr", "Mrs", "Ms", "Dr", "Prof", "St", "vs", "etc", r"e\.g", r"i\.e"]
 ABBREVIATED = re.compile(rf"\b(?:{'|'.join(SHORT)})\.$", re.IGNORECASE)
-BREAK = r"(?<=[.!?…])" + "".join(map(r"(?<!\b{}\.)".format, SHORT)) + r"\s+"  # of sentences
+BREAK = r"(?<=[.!?…])" + "".join(map(r"(?<!\b{}\.)".format, SHORT)) + r"\s+"  # between sentences
 DIRECTION = re.compile(r"\[[^\]]*\]|\([A-Z ]+\)|[♪♫]")
 NAMED = re.compile(r"^(?:>>\s*)?([A-Z][A-Z0-9 ._-]{1,30}|[Ss]peaker[ _]?\w+):\s+(?=\S)")
 

@@ -210,7 +210,7 @@ def _without_features(corpus: Corpus) -> dict[str, list[str]]:
 
 
 def _duplicate_texts(corpus: Corpus) -> dict[str, int]:
-    """Number of distinct texts that two splits share, ignoring case, outer spaces and no text."""
+    """Number of distinct texts, but "", that two splits share, ignoring case and outer spaces."""
     if corpus.text is None:
         return {}
     texts = {s: {corpus.text[i].strip().lower() for i in corpus.rows(s)} - {""} for s in SPLITS}

@@ -67,8 +67,7 @@ def fit(
     data, seeds = task.features, list(seeds)
     if not seeds:
         raise ValueError("no seeds to train; pass one or more, e.g. range(5)")
-    whole = folds is None
-    splits = [rows_of(data, ("train", "valid"), least=2)] if whole else _folds(data, folds)
+    splits = [rows_of(data, ("train", "valid"), least=2)] if folds is None else _folds(data, folds)
     members = [
         Member(settings, seed, *rows)
         for settings in task.candidates
