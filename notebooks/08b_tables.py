@@ -64,8 +64,9 @@ pd.set_option("display.max_colwidth", None, "display.precision", 3)
 #
 # A run is kept with the project if its parameter file or script is. The table has a row for each
 # notebook or script of a run. `dirty` is True where the code had uncommitted changes, which is one
-# row. `seconds` is the notebook's time; for `finetune` it is the sum over all trainings, each from
-# its last start, some of which ran at the same time.
+# row. `seconds` is the notebook's time. For `finetune` it is the sum over all trainings, some of
+# which ran at the same time. Of a training that was resumed, the stored runs count the time since
+# its last start; a training that ends now counts all its starts.
 
 # %%
 kept = runs.kept()
@@ -167,7 +168,8 @@ print(f"{path.name}: {sum(map(len, every))} rows")
 # %% [markdown]
 # The pictures show MAE, or the accuracy of five classes. Models that are nearer to the constant
 # than to the best one are left out, so that the others can be distinguished. The dotted line in
-# `mosi` is the best published system with frozen text (MulT in MMSA's table).
+# `mosi` is the best published system with frozen text (MulT in MMSA's table). In `languages`, a row
+# without an encoder's name has the multilingual encoder `use`.
 #
 # A printed line names the model with the best mean of each run. That model need not be told apart
 # from the next ([Pairs](#pairs)). In `hotel` it is DyFuLM without its modules; in `mosi` it is

@@ -324,6 +324,16 @@ def test_asked_to_stop_in_a_step_it_is_the_last(config, corpus, tmp_path, monkey
         assert {**one, "seconds": 0} == {**other, "seconds": 0}
 
 
+def test_the_seconds_of_a_run_are_those_of_all_its_starts(config, corpus, tmp_path):
+    finetune(config, tmp_path, corpus)
+    first, *rest = read_log(tmp_path)
+    lines = [first | {"seconds": 1000.0}, *rest]  # as if an earlier start had taken so long
+    (tmp_path / LOG).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    finetune(config, tmp_path, corpus)
+    spent = json.loads((tmp_path / ORIGIN).read_text())["seconds"]
+    assert spent == pytest.approx(1000 + sum(line["seconds"] for line in rest), abs=0.1)
+
+
 def test_killed_after_an_evaluation_it_is_logged_once(config, corpus, tmp_path, monkeypatch):
     real, left = checkpoint.save_state, [1]
 

@@ -1,6 +1,6 @@
 """Save a fine-tuned run as a self-contained model: `python -m mmlib.finetune.keep`.
 
-    python -m mmlib.finetune.keep data/finetuned/compression-3 mmlib/dyfulm/weights
+    python -m mmlib.finetune.keep data/finetuned/compression-5-full mmlib/dyfulm/weights
 
 Prunes the vocabulary to words that occur in training reviews of many hotels, and rounds the run's
 best weights to float16. Then chooses the number of tokens to read and calibrates the probabilities,

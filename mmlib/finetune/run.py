@@ -23,7 +23,6 @@ from mmlib import files
 from mmlib.data import Corpus, load
 from mmlib.data.corpus import first
 from mmlib.finetune import checkpoint, deberta_sdpa, evaluation, machine, pair, plan, step
-from mmlib.finetune.checkpoint import Progress
 from mmlib.finetune.config import Config, read_config
 from mmlib.scores import provenance
 from mmlib.text import made
@@ -37,9 +36,10 @@ def finetune(config: Config, folder: Path, corpus: Corpus | None = None) -> Path
 
     The folder will hold `best.safetensors`, the weights of the best evaluation (see
     `mmlib.finetune.evaluation.evaluate`), `valid.npz` and `test.npz` (see `prediction_file` there),
-    `log.jsonl`, `config.yaml` and `provenance.json`. ValueError, one line, if the configuration
-    cannot be trained; FloatingPointError if a loss is not finite; KeyboardInterrupt after Ctrl-C or
-    SIGTERM, when the current step has finished and its state is saved.
+    `log.jsonl`, `config.yaml` and `provenance.json`, whose `seconds` are those of the steps and
+    evaluations of all starts. ValueError, one line, if the configuration cannot be trained;
+    FloatingPointError if a loss is not finite; KeyboardInterrupt after Ctrl-C or SIGTERM, when the
+    current step has finished and its state is saved.
     """
     corpus = first(corpus or load(config.dataset), config.utterances)
     if corpus.text is None:
@@ -51,7 +51,9 @@ def finetune(config: Config, folder: Path, corpus: Corpus | None = None) -> Path
         run.train()
         run.write_predictions()
         if run.is_main:
-            checkpoint.save_origin(folder, provenance.here(asdict(config), corpus.checksums))
+            origin = provenance.here(asdict(config), corpus.checksums)
+            spent = sum(line.get("seconds", 0) for line in checkpoint.read_log(folder))
+            checkpoint.save_origin(folder, origin | {"seconds": round(spent, 1)})
     return folder
 
 
@@ -74,7 +76,8 @@ class Run:
         if self.needed > (free := machine.free(self.device)):
             raise ValueError(self._too_large(f"{free / 2**30:.1f} GiB are free"))
         self.learner = step.learner(config, model, accelerator, bfloat16)
-        self.progress = self._restored()
+        with self._saved_where_it_fails("the state", is_whole=False):
+            self.progress = checkpoint.restore(folder, self.plan.config, self._parts())
         accelerator.wait_for_everyone()
         if self.is_main:
             checkpoint.begin(folder, self.progress, asdict(config))
@@ -129,7 +132,7 @@ class Run:
 
     def _evaluate(self) -> None:
         """Evaluate on the valid split; save the weights if they are the best so far."""
-        now = self.progress
+        began, now = time.perf_counter(), self.progress
         with self._saved_where_it_fails(f"the validation loss after step {now.step}"):
             scores = evaluation.evaluate(self.learner, self.plan)
         if scores["valid"] < now.best["loss"]:
@@ -138,7 +141,7 @@ class Run:
                 checkpoint.save_weights(self.folder, self.learner.weights.state_dict())
         else:
             now.best = {**now.best, "waited": now.best["waited"] + 1}
-        self._log(**scores)
+        self._log(**scores, seconds=round(time.perf_counter() - began, 4))
         log.info("step %d: valid loss %.4f, fine accuracy %.3f",
                  now.step, scores["valid"], scores["acc_fine"])  # fmt: skip
         now.due = False
@@ -162,11 +165,6 @@ class Run:
         return {
             "model": learner.weights, "optimizer": learner.optimizer, "weighting": learner.weighting
         }  # fmt: skip
-
-    def _restored(self) -> Progress:
-        """Load the state in the folder, if any; returns the progress."""
-        with self._saved_where_it_fails("the state", is_whole=False):
-            return checkpoint.restore(self.folder, self.plan.config, self._parts())
 
     def _save(self) -> None:
         """Save the state; random states are not needed, as they follow from seed and step."""

@@ -61,7 +61,7 @@ from mmlib.text import made
 from mmlib.text.encoder import load as load_encoder
 
 RUN, NOTEBOOK = "compression-hotel", "compression"
-LAYERS, LENGTHS, ROUNDS, BATCH = (2, 3, 4, 6), (32, 128, 384), 9, 8
+LAYERS, LENGTHS, ROUNDS, BATCH = (2, 3, 4, 5, 6), (32, 128, 384), 9, 8
 PARTS = {  # variant -> name of its configuration; the last has neither layer fusion nor guidance
     "3 layers, DyFuLM": "compression-3",
     "3 layers, no layer fusion": "compression-3-last",
@@ -73,7 +73,7 @@ PUPILS = {  # models and their variants -> name of their configuration
     **{f"single_a:{k} layers": f"compression-{k}" for k in (3, 6)},
     **{f"single_a:{k} layers distilled": f"compression-{k}-taught" for k in (3, 6)},
 }
-DEEP = {**{f"{k} layers": f"compression-{k}" for k in LAYERS},
+DEEP = {**{f"{k} layers": f"compression-{k}" for k in (2, 3, 4, 6)},
         "6 layers, half the weights": "compression-6-half"}  # fmt: skip
 CHUNK = 50  # texts that one model reads before the next one reads them
 EPOCHS, RATE = 3, 3e-3  # of the word vectors
@@ -292,9 +292,10 @@ def constants(corpus, goal: Targets, n: int) -> list[Targets]:
     return [constant(goal.take(rows), n, w) for w in (None, weights)]
 
 
-def against_all(answers: Mapping[str, Targets]) -> list[tuple[str, str]]:
-    """Pairs to test: three layers with every other answer except the constant."""
-    leading = "single_a:3 layers"
+def against_all(
+    answers: Mapping[str, Targets], leading: str = "single_a:3 layers"
+) -> list[tuple[str, str]]:
+    """Pairs to test: `leading` with every other answer except the constant."""
     return [(leading, name) for name in answers if name not in (leading, "constant:full")]
 
 
@@ -367,11 +368,12 @@ def read_test(reviews: int) -> None:
                      reading.intensity[None])  # fmt: skip
     goal = targets(seen)
     plain, usual = constants(seen, goal, len(test))
-    answers = {"single_a:3 layers": answer,
+    answers = {name_of(model): answer,
                "tfidf:full": bag_of_words.learn(seen, goal).predict(test),
                "constant:full": plain}  # fmt: skip
     place = ("kept", "test", test.groups, corpus.checksums)
-    store(*place, answers, against_all(answers), known, weights, usual, reviews=len(test))
+    pairs = against_all(answers, name_of(model))
+    store(*place, answers, pairs, known, weights, usual, reviews=len(test))
     lines = []
     for head in ("coarse", "fine"):
         p, y = getattr(reading, head).astype(float), getattr(known, head)
@@ -386,6 +388,11 @@ def read_test(reviews: int) -> None:
     about = pd.DataFrame([{"reviews": len(test), **means}])
     results.save_table(about, RUN, "read")
     print(about.to_string(index=False))
+
+
+def name_of(model: kept.Kept) -> str:
+    """Model and variant of a kept model: "single_a:5 layers", say."""
+    return f"single_a:{model.card['encoder']['num_hidden_layers']} layers"
 
 
 # Fewer bits
@@ -422,7 +429,8 @@ def store_in_turn(
             start = time.process_time()
             readings[name].append(one.read(texts.text[at : at + CHUNK]))
             seconds[name].append(time.process_time() - start)
-    answers = {f"single_a:3 layers {name}": joined(parts) for name, parts in readings.items()}
+    leading = name_of(models["float32"])
+    answers = {f"{leading} {name}": joined(parts) for name, parts in readings.items()}
     full, *short = answers
     place = {"notebook": f"{NOTEBOOK}-{kind}", "dataset": "hotel", "split": split}
     pairs = [(name, full) for name in short]
