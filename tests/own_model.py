@@ -36,7 +36,11 @@ class Model:
     """Has the interface of `mmlib.dyfulm.kept.Kept`."""
 
     def __init__(self, longest: int = 64) -> None:
-        self.longest, self.asked = longest, []
+        self.longest, self.asked, self.precision = longest, [], ""
+
+    def in_precision(self, precision):
+        self.precision = precision
+        return self
 
     def read(self, texts, batch=64):
         self.asked += list(texts)

@@ -343,6 +343,31 @@ def test_the_unfinished_output_of_another_run(model, capsys):
     assert run("a.csv", "--text", "text", "--force") == 0 and len(rows()) == 1
 
 
+def test_parts_of_two_precisions_are_not_mixed(model, capsys, monkeypatch):
+    many(30).to_csv("a.csv", index=False)
+    real = files.write_whole
+
+    def full(path, content):
+        if path.name == "scored.csv":
+            raise files.NotWrittenError(f"cannot write {path} (no space); free space")
+        real(path, content)
+
+    monkeypatch.setattr(score, "write_whole", full)
+    refused(capsys, "no space", "a.csv", "--precision", "bfloat16")
+    assert model.precision == "bfloat16" and len(model.asked) == 30
+    monkeypatch.setattr(score, "write_whole", real)
+    refused(capsys, "scored.csv.part: left by a run of other options", "a.csv")
+    assert run("a.csv", "--precision", "bfloat16") == 0 and len(model.asked) == 30
+
+
+def test_an_unknown_precision_is_one_line(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    many(3).to_csv("a.csv", index=False)
+    assert main(["a.csv", "--out", "scored.csv", "--precision", "int4"]) == 2
+    assert "unknown precision 'int4'; choose one of float32" in capsys.readouterr().err
+    assert os.listdir() == ["a.csv"]
+
+
 def test_a_full_disk_loses_nothing(model, capsys, monkeypatch):
     many(30).to_csv("a.csv", index=False)
     monkeypatch.setattr(stream, "ROWS", 10)

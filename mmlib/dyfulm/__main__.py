@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--out", type=Path, required=True, help=".csv or .tsv to write")
     flags.add_argument("--encoding", help="of the words, if not told from the bytes: cp1251, say")
     flags.add_argument("--weights", type=Path, help="folder of a kept model, if not ours")
+    flags.add_argument("--precision", default="float32", help="float32 (default), bfloat16, int8")
     flags.add_argument("--force", action="store_true", help="replace --out if it exists")
     return flags
 
@@ -74,10 +75,11 @@ def _write(given: argparse.Namespace) -> None:
         from mmlib.dyfulm import kept  # torch: seconds, for those whose table can be read
 
         folder = given.weights or kept.WEIGHTS
-        model = kept.load(folder)
+        model = kept.load(folder).in_precision(given.precision)
         weights = [sha256(path) for path in sorted(folder.iterdir()) if path.is_file()]
         about = {"table": table.name, "columns": table.columns, "text": column, "weights": weights}
         about |= {"out": out.suffix, "rules": [score.FEWEST, score.MOST_UNKNOWN, stream.ROWS]}
+        about |= {"precision": given.precision}
         notes = score.run(table, column, model, out, about, given.force)
         print(f"{table.rows} texts of column {column} in {out}")
     for note, texts, row in notes.itertuples(index=False):
