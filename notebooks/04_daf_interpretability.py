@@ -243,8 +243,8 @@ if corpus.truth:
 # are by people who had its text, voice or face alone. Where $|T - M|$ is large, the text alone
 # misleads, and its weight should be small. This test is ours. We do not have CH-SIMS; with its
 # files, `make run RUN=sims PARAMS=papermill_runs/params/sims.yaml ONLY=04_daf_interpretability`
-# makes this section. The embedded corpus has a similar distance: $|e_m - y|$, between the evidence
-# $e_m$ of a modality and the label.
+# makes this section. The embedded corpus has a similar distance: $|v_m - y|$, between the evidence
+# $v_m$ of a modality and the label.
 #
 # The measure is Spearman's correlation of weight and distance. It should be negative. Even the true
 # weights (`best`) do not reach -1, because an unclear modality can be right by luck. The interval
@@ -455,10 +455,11 @@ print("largest weight:", {data.modalities[m]: round(float(x), 2) for m, x in sha
 #
 # If weights explain the score, then damage to a modality should change the score more where its
 # weight was large. The damage is one of three: the modality is hidden (`missing`), comes from
-# another utterance (`shuffle`), or from one of the opposite sign (`conflict`). `change` is the mean
-# of $|\hat y_\text{damaged} - \hat y|$. `rank_corr` is Spearman's correlation over utterances of
-# the weight and this change. For fixed weights it is 0 by definition. For `missing`, part of it is
-# built in: hiding a modality takes $\alpha_m o_m$ out of the weighted mean.
+# another utterance (`shuffle`), or from one of the opposite sign (`conflict`: a kind of damage
+# here, not the range of opinions of section 3). `change` is the mean of $|\hat y_\text{damaged} -
+# \hat y|$. `rank_corr` is Spearman's correlation over utterances of the weight and this change. For
+# fixed weights it is 0 if every utterance has all modalities. For `missing`, part of it is built
+# in: hiding a modality takes $\alpha_m o_m$ out of the weighted mean.
 
 # %%
 faithful = interpret.faithfulness(fits["daf"], test)
@@ -517,8 +518,10 @@ print(f"In {same} of {len(most)} the score has the sign of the opinion with the 
 # A summary of the paper names three ways in which such a fusion fails: uniform weights, reliance on
 # one modality, worse scores on misaligned or noisy input. For the third we ask if the scorer
 # notices that a modality is shuffled over utterances. Weights that are constant are our addition.
-# The thresholds of an `alarm` are ours: entropy above .98, sd below .02, share above .95, change
-# below .02 (`mmlib.daf.interpret.diagnosis`).
+# Only utterances with all modalities count. The thresholds of an `alarm` are ours
+# (`mmlib.daf.interpret.diagnosis`): mean entropy above .98; sd of every weight below .02; one
+# modality has the largest weight, by however little, in more than .95 of the utterances; shuffling
+# a modality moves its weight by less than .02. So nearly equal fixed weights raise the first three.
 
 # %%
 report = interpret.diagnosis(fits["daf"], test)
@@ -541,8 +544,8 @@ def of_diagnosis(table: pd.DataFrame) -> str:
 print(of_diagnosis(report))
 
 # %% [markdown]
-# **Check: the alarms can be raised.** The same diagnosis of a static fusion must raise the alarm of
-# constant weights.
+# **Check: the alarm of constant weights is raised** by the same diagnosis of a static fusion, whose
+# weights are constant. This checks the code of the alarm, not its threshold.
 
 # %%
 rings = interpret.diagnosis(fits["static"], test).set_index("signature")["alarm"]
@@ -658,7 +661,8 @@ for name, table in opposed.groupby("run", sort=False):
     print(f"{name}: {of_contradicted(table)}")
 
 # %% [markdown]
-# **The diagnosis**, as in section 7, one column for each run.
+# **The diagnosis**, as in section 7, one column for each run. `reliance` is the share of utterances
+# in which this modality has the largest weight.
 
 # %%
 signs = of_runs("diagnosis")
@@ -692,8 +696,9 @@ if corpus.truth:
         )
 
 # %% [markdown]
-# The opinions make the weights readable: without the affine head, a large weight could multiply an
-# embedding that contributes nothing. What we worked from has no measure of the weights, so no
+# The head is affine, so the score is the weighted mean of the opinions, and the weights can be read
+# beside them. A large weight alone proves little: section 8 has a voice of large weight whose
+# shuffling hardly changes the score. What we worked from has no measure of the weights, so no
 # published number can be reproduced here. Next: [`05_dyfulm`](05_dyfulm.ipynb), the second paper.
 
 # %% [markdown]

@@ -252,7 +252,7 @@ def fuse(name: str) -> tuple[torch.Tensor, torch.Tensor]:
 # %%
 (alpha_a, h_A), (alpha_b, c_B) = fuse("a"), fuse("b")
 assert torch.allclose(alpha_a, out.alpha_a, atol=1e-6)
-assert torch.allclose(alpha_b.sum(-1), torch.ones(1, 4))  # the weights of the layers sum to 1
+assert torch.allclose(alpha_b, out.alpha_b, atol=1e-6)
 alpha_a[0].detach().numpy().round(2)
 
 # %% [markdown]
@@ -350,10 +350,10 @@ dict(zip(losses.TASKS, L[0].tolist(), strict=True))
 # ## 7 · Training
 #
 # All seeds train at once, as in notebook 02. We use AdamW, and dropout of features and of the fused
-# state. Early stopping uses the mean of the three validation losses, each divided by the best
-# constant's. The test split is read once, after training. All settings are ours; an empty `shape`
-# means width 64 and all modules on. If they are defaults, not tuned to this data set and its
-# encoders, a line above them says so:
+# state. Early stopping uses the mean of the three validation losses, each divided by the loss of
+# the best constant on the training reviews. The test split is read once, after training. All
+# settings are ours; an empty `shape` means width 64 and all modules on. If they are defaults, not
+# tuned to this data set and its encoders, a line above them says so:
 
 # %%
 settings = tune.settings(dataset, encoder_a, encoder_b)
@@ -373,19 +373,19 @@ figure = plots.learning(
 )
 lowest = np.median(relative.min(axis=0), axis=0).round(2)  # (3,)
 found = f"{sum(lowest < 1)} of {len(lowest)} tasks are learned better than by a constant"
-figure.axes[0].set(ylabel="validation loss, best constant = 1", title=found)
+figure.axes[0].set(ylabel="validation loss / constant's training loss", title=found)
 _ = plots.save(figure, "05_curves", run)
 
 # %%
 print("lines: median over seeds; bands: their range")
-print("lowest loss, best constant = 1:", dict(zip(losses.TASKS, lowest.tolist(), strict=True)))
+print("lowest loss, constant = 1:", dict(zip(losses.TASKS, lowest.tolist(), strict=True)))
 
 # %% [markdown]
 # DyFuLM is compared with what one would try first: linear models of both encoders' frozen states
 # (`logistic`), a bag of words (`tfidf`) and the best constant. The penalty of the first two is
 # always chosen on validation; DyFuLM is not always tuned. There are no intervals here, so small
 # differences may be chance: [06](06_dyfulm_ablations.ipynb) tests them. On the generated reviews,
-# with default settings, logistic regression has the lower MAE there.
+# with default settings, logistic regression has a lower MAE than DyFuLM.
 
 # %%
 bag = bag_of_words.learn(corpus, goal).predict(corpus.take(rows["test"]))
@@ -486,14 +486,16 @@ if "hotel" in results.runs():
 
 # %% [markdown]
 # **So the gain is over the bag of words.** Without its modules DyFuLM loses no accuracy that we can
-# measure. Its error is higher, but by a cautious reading of the interval that is not told apart
-# either ([08b](08b_tables.ipynb#pairs)). DyFuLM with encoder A alone cannot be told from the pair.
+# measure. Its error is higher by .004 [.003, .005]. But only three seeds were trained without
+# modules. If seeds count as well as hotels, p is .165, so we do not call this a difference. By the
+# same reading the gain of fine accuracy over the bag of words is at the edge, with p .0498
+# ([08b](08b_tables.ipynb#pairs)). DyFuLM with encoder A alone cannot be told from the pair.
 #
-# **A larger second encoder**, both frozen, settings tuned. The first table is `sst5`: 20 seeds, B
-# made from the sentences. In `sst5-mpnet` (20 seeds) and `hotel-mpnet` (10 seeds, 14,000 reviews to
-# learn from) B is MPNet. In `hotel-frozen`, below the tables, B is `carried`. None of the four runs
-# tells DyFuLM apart from a logistic regression of the same states, by the paired tests of
-# [06](06_dyfulm_ablations.ipynb).
+# **Other second encoders**, both frozen, settings tuned; MPNet is the largest. The first table is
+# `sst5`: 20 seeds, B made from the sentences. In `sst5-mpnet` (20 seeds) and `hotel-mpnet` (10
+# seeds, 14,000 reviews to learn from) B is MPNet. In `hotel-frozen`, below the tables, B is
+# `carried`. None of the four runs tells DyFuLM apart from a logistic regression of the same states,
+# by the paired tests of [06](06_dyfulm_ablations.ipynb).
 
 # %%
 for name in ("sst5", "sst5-mpnet", "hotel-mpnet"):

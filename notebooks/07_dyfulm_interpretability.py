@@ -187,8 +187,8 @@ top = {
 }
 
 # %%
-for alpha, _ in parts.values():
-    assert np.allclose(alpha.sum(axis=-1), 1, atol=1e-5)
+for largest, _, uniform in top.values():
+    assert dataset != "synthetic_reviews" or uniform < largest < 0.9
 pd.DataFrame(top, index=["trained", "untrained", "uniform"]).round(2)
 
 # %%
@@ -267,10 +267,12 @@ print(
 #
 # ## 6 · The diagnosis
 #
-# The column `threshold` says when an alarm is raised. Thresholds are ours and low. No alarm does
-# not mean that a module helps: [06](06_dyfulm_ablations.ipynb) tests that. A gap between coarse and
-# fine accuracy may come from the labels, so the gap of a bag of words, which has no guidance, is
-# subtracted.
+# The column `threshold` says when an alarm is raised. The thresholds are ours and lenient:
+# an alarm means that a part has nearly stopped working. No alarm does not mean that a module helps:
+# [06](06_dyfulm_ablations.ipynb) tests that. A gap between coarse and fine accuracy may come from
+# the labels, so the gap of a bag of words, which has no guidance, is subtracted. The alarm
+# `intensity not learned, classes are` is raised if the fine classes beat the most frequent class by
+# more than .1, while the intensity's error is above .9 of the best constant's.
 
 # %%
 bag = bag_of_words.learn(corpus, goal).predict(corpus.take(data.rows("test")))
@@ -312,7 +314,8 @@ for name, (fit, values, expected) in BROKEN.items():
     print(f"{name}: {', '.join(sorted(rings))}")
 
 # %% [markdown]
-# Two kinds of alarm need more than one model's predictions. For the guidance's gradients we train
+# Two kinds of alarm need something besides this model's predictions: the gradients of a training,
+# and a second model. For the guidance's gradients we train
 # with the fine head's weights at 0, so that no gradient reaches the guidance. For the gain by layer
 # fusion we compare the model with itself.
 
@@ -418,7 +421,7 @@ if inside:
     middle = (np.arange(20) + 0.5) / 20
     shares = {name: np.mean(one["gate"], axis=0) for name, one in inside.items()}
     figure = plots.curves(
-        middle, shares, xlabel="gate of a token: 0 all B, 1 all A", ylabel="share of a twentieth"
+        middle, shares, xlabel="gate of a unit at a token: 0 all B, 1 all A", ylabel="share per .05"
     )
     figure.axes[0].set_ylim(0)
     near_half = ", ".join(f"{name} {share[9:11].sum():.0%}" for name, share in shares.items())
