@@ -124,7 +124,8 @@ print(
 # DyFuLM learns on generated hotel reviews, with frozen encoders. A is MiniLM; B is a small encoder
 # trained on these reviews' own words. We take the first test review that both seeds get right.
 # DyFuLM reads each of its words alone: which encoder does the gate prefer? A word's gate is its
-# mean over hidden units and seeds. [07](07_dyfulm_interpretability.ipynb) compares such gates with
+# mean over hidden units and seeds. White is the middle of the drawn range and not one half, so a
+# blue word may still prefer A. [07](07_dyfulm_interpretability.ipynb) compares such gates with
 # an untrained model's.
 
 # %%
@@ -191,8 +192,8 @@ print(f"   Difference: {second}.")
 #
 # ## Where to go next
 #
-# - [02_daf](02_daf.ipynb): DAF, equation by equation; then [03](03_daf_ablations.ipynb), where the
-# claim fails, and [04](04_daf_interpretability.ipynb), what the weights mean.
+# - [02_daf](02_daf.ipynb): DAF, equation by equation; then [03](03_daf_ablations.ipynb), whether
+# dynamic weights are what helps, and [04](04_daf_interpretability.ipynb), what the weights mean.
 # - [05_dyfulm](05_dyfulm.ipynb): DyFuLM, equation by equation; then
 # [06](06_dyfulm_ablations.ipynb), which of its parts help, and
 # [07](07_dyfulm_interpretability.ipynb), what gate and layers learn.

@@ -20,7 +20,8 @@
 #
 # The picture has the fine accuracy of DyFuLM minus that of each variant, with frozen MiniLM and
 # MPNet. Without layer fusion accuracy falls measurably. If only the gate, the dynamic loss or the
-# guidance is off, we can tell no change.
+# guidance is off, we can tell no change of accuracy. Without the gate or the dynamic loss the MAE
+# is higher by .005 and .004 (section 5).
 #
 # This notebook takes under a minute on a CPU, with generated reviews and frozen encoders. We worked
 # from the [paper's](https://arxiv.org/abs/2512.01410) abstract and a summary. They assign the same
@@ -35,9 +36,9 @@
 #
 # The summary gives two losses for layer fusion. The ledger of [`08_results`](08_results.ipynb) has
 # a line for each reading. All these losses are below one point. We do not know how many reviews the
-# paper tested on. With 5,000, about as many as here, the 95 % interval of an accuracy of .83 is
-# $\pm 1.96 \sqrt{.83 \cdot .17 / 5000} = \pm .010$. It is wider if reviews of one hotel are alike.
-# So only *paired* tests over seeds and reviews can tell such rows apart.
+# paper tested on. With 5,000, about as many as our hotel runs have, the 95 % interval of an
+# accuracy of .83 is $\pm 1.96 \sqrt{.83 \cdot .17 / 5000} = \pm .010$. It is wider if reviews of
+# one hotel are alike. So only *paired* tests over seeds and reviews can tell such rows apart.
 #
 # Before this: [`05_dyfulm`](05_dyfulm.ipynb), which explains the modules, CKA and distance. After
 # it: [`07_dyfulm_interpretability`](07_dyfulm_interpretability.ipynb).
@@ -106,7 +107,7 @@ a, b = (x.shape[1:] for x in data.x.values())  # (l, d) each
 # %%
 print(
     f"A {a}, B {b}, {len(test)} to test on; "
-    f"CKA of A and B {apart.cka:.2f}, distance {apart.distance:.2f}"
+    f"CKA of A and B {apart.cka:.2f}, distance {apart.distance:.2f} (nan: of unequal widths)"
 )
 
 # %% [markdown]
@@ -159,7 +160,8 @@ VARIANTS = {
 
 # %%
 SINGLE = {f"single_{name}": changed(shape={"gate": name}) for name in "ab"}
-pd.Series({name: plots.label(name) for name in VARIANTS | SINGLE}, name="in tables and figures")
+keys = {name: f"dyfulm:{name}" for name in VARIANTS} | {name: name for name in SINGLE}
+pd.Series({name: plots.label(key) for name, key in keys.items()}, name="in tables and figures")
 
 # %% [markdown]
 # All seeds of a variant train together. The same seed sees the same order of reviews in every
@@ -313,7 +315,8 @@ plots.labelled(price[["parameters", "weights_mb", "activations_mb"]].round(2))
 
 # %%
 slower = price.loc["full", "ms"] / price.loc["none", "ms"]
-assert price.loc["full", "parameters"] > price.loc["none", "parameters"]
+times = price.loc["full", "parameters"] / price.loc["none", "parameters"]
+assert dataset != "synthetic_reviews" or 1.7 < times < 2
 print("the full model takes", "longer" if slower > 1 else "no longer", "than the bare one")
 
 # %% [markdown]
@@ -389,8 +392,9 @@ print(f"{len(new)} rows, {len(tests)} paired tests")
 # - `hotel` (5 seeds; 3 without modules): both are fine-tuned. `scope` (3,000 reviews, 3 seeds)
 #   compares one $\alpha$ a review with one a token, and with a bag of words.
 #
-# `hotel` is older: its p-values hold the seeds fixed, so they are too small for 3 to 5 seeds. Read
-# cautiously, they do not tell DyFuLM without its modules apart ([08b](08b_tables.ipynb#pairs)).
+# `hotel` is older: its p-values hold the seeds fixed, so they are too small for 3 to 5 seeds. By a
+# cautious reading of its intervals the lower MAE against DyFuLM without its modules, which the
+# table lists, is not told apart ([08b](08b_tables.ipynb#pairs)).
 
 # %%
 for name in ("sst5-mpnet", "hotel-mpnet", "sst5", "hotel-frozen", "hotel", "scope"):
@@ -412,10 +416,13 @@ for name in ("sst5-mpnet", "hotel-mpnet", "sst5", "hotel-frozen", "hotel", "scop
 # encoder B, or if both encoders are fine-tuned.
 
 # %%
+NO_LOSS = [f"dyfulm:{x}" for x in ("no_gate", "no_guidance", "no_dynamic_loss", "static_layers")]
 for name in ("sst5-mpnet", "hotel-mpnet", "sst5", "hotel-frozen"):
     for pair in results.load_comparisons(name).to_dict("records") if name in results.runs() else ():
-        if pair["b"] in ("dyfulm:no_gate", "dyfulm:no_guidance", "dyfulm:static_layers"):
+        if pair["b"] in NO_LOSS:
             assert pair["metric"] == "mae" or not results.better(pair)
+        if (pair["b"], pair["metric"]) == ("dyfulm:no_layer_fusion", "acc_fine"):
+            assert results.better(pair) == "dyfulm"
         if (pair["b"], pair["metric"]) == ("dyfulm:concat", "acc_coarse"):
             assert bool(results.better(pair)) == (name == "sst5")
             low, high, p = pair["ci_low"], pair["ci_high"], stats.p_text(pair["p_holm"])

@@ -116,7 +116,8 @@ pd.Series(data, name="sha256, first 16", dtype=str).to_frame()
 # where nothing groups them; `mmlib.scores.stats`). The deviation over seeds, the number of seeds
 # and all digits are in `08_scores.csv`, under stored names ([what each means](book/intervals.md)).
 #
-# Text alone with two layers and gated text have the depth of the fusion rules. Noise is a modality
+# Text alone with two layers has the depth of `concat`, gated text that of `daf`; `mean` and
+# `static` have one layer less. Noise is a modality
 # of pure noise. "a → b" is a model trained on a and tested on b. "Natural shares" weights reviews
 # to the shares that the stars have where they were drawn from. The best constant always gives the
 # training median or the most frequent class: the base rate, where a table has it.
