@@ -50,7 +50,7 @@ def order(corpus):
 def test_a_round_trip_keeps_everything(corpus, tmp_path):
     corpus = replace(corpus, ids=("a_1", "b_1", "a_2", "c$_$1", "b_2", "c$_$c_7"))
     tokens = [np.full((k, 4), k + 1.0) for k in (3, 1, 2, 5, 1, 2)]
-    path = write_mmsa(tmp_path / "own.pkl", corpus, tokens)
+    path = write_mmsa(f"{tmp_path}/own.pkl", corpus, tokens)
     back, expected = read_mmsa(path, text_features=True, dims=(3, 2)), order(corpus)
     assert back.ids == ("a$_$1", "a$_$2", "c$_$1", "c$_$c_7", "b$_$1", "b$_$2")
     assert back.ids == mmsa_ids(expected) == mmsa_ids(back)
@@ -131,7 +131,7 @@ def test_texts_that_do_not_fit_are_refused(corpus, tmp_path, text):
 def test_mosi_as_one_table_from_cmus_files(tmp_path):
     csd_folder(tmp_path)
     corpus = load("mosi", tmp_path, vision=None)
-    path = write_mosi(tmp_path / "mosi" / "mosi.csv.gz", corpus)
+    path = write_mosi(f"{tmp_path}/mosi/mosi.csv.gz", corpus)  # text, as on the page of data
     back = load("mosi", tmp_path)  # the table comes before the .csd files
     assert back.checksums.keys() == {"mosi.csv.gz"}
     assert (back.text, back.groups) == (corpus.text, corpus.groups)

@@ -171,9 +171,10 @@ def test_own_csd_files_make_a_model_with_real_faces(tmp_path, monkeypatch):
     card = (tmp_path / "mosei.md").read_text()
     assert "| text+audio+vision | " in card and "borrowed" not in card and "film" not in card
     assert apply.verdict(model, recordings())["weight_vision"][:2].gt(0).all()
-    monkeypatch.setattr(pretrain, "load", lambda _: given(47))
-    with pytest.raises(SystemExit, match="47 columns; FACET 4"):
-        pretrain.main(["--dataset", "mosei", "--out", str(tmp_path)])
+    for other in (given(47), replace(corpus, sequences={})):  # another set; text alone
+        monkeypatch.setattr(pretrain, "load", lambda _, other=other: other)
+        with pytest.raises(SystemExit, match="mosei lacks FACET's 35 columns; take CMU's"):
+            pretrain.main(["--dataset", "mosei", "--out", str(tmp_path)])
 
 
 def test_borrowed_faces_belong_to_about_the_label():

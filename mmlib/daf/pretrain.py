@@ -154,9 +154,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _named(corpus: Corpus) -> Corpus:
     """Name FACET's channels: CMU's files leave the names out; their order is our reading."""
-    vision = corpus.sequences["vision"]
-    if len(vision.columns) != len(FACET):
-        raise DataError(f"vision has {len(vision.columns)} columns; FACET 4.2 has {len(FACET)}")
+    vision = corpus.sequences.get("vision")
+    if vision is None or len(vision.columns) != len(FACET):
+        raise DataError(f"{corpus.name} lacks FACET's {len(FACET)} columns; take CMU's .csd files")
     named = Sequences(vision.values, vision.lengths, FACET)
     return replace(corpus, sequences={**corpus.sequences, "vision": named})
 

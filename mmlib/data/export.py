@@ -22,7 +22,7 @@ from mmlib.files import write_whole
 ANNOTATIONS = ("Negative", "Neutral", "Positive")
 
 
-def write_mmsa(path: Path, corpus: Corpus, text: Sequence[np.ndarray] | None = None) -> Path:
+def write_mmsa(path: Path | str, corpus: Corpus, text: Sequence[np.ndarray] | None = None) -> Path:
     """Write a corpus as MMSA's pickle of train, valid and test; `read_mmsa` reads it back.
 
     text: token states (t, d) or one vector (d,) per utterance; default: those of the corpus.
@@ -54,8 +54,8 @@ def write_mmsa(path: Path, corpus: Corpus, text: Sequence[np.ndarray] | None = N
             **{m: values[at] for m, (values, _) in frames.items()},
             **{f"{m}_lengths": lengths[at].tolist() for m, (_, lengths) in frames.items()},
         }
-    write_whole(path, pickle.dumps(content, 4))  # protocol 4: MMSA uses Python 3.8
-    return path
+    write_whole(Path(path), pickle.dumps(content, 4))  # protocol 4: MMSA uses Python 3.8
+    return Path(path)
 
 
 def mmsa_ids(corpus: Corpus) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ def _mmsa_id(name: str, group: str) -> str:
     return name if is_theirs else f"{group}$_${name.removeprefix(f'{group}_')}"
 
 
-def write_mosi(path: Path, corpus: Corpus) -> Path:
+def write_mosi(path: Path | str, corpus: Corpus) -> Path:
     """Write CMU-MOSI as `mosi.csv.gz`: words, labels, the standard split, means of COVAREP.
 
     A mean is over all frames of an utterance in the corpus; without frames it is 0, which
@@ -103,8 +103,8 @@ def write_mosi(path: Path, corpus: Corpus) -> Path:
         "standard_split": np.where(corpus.split == "valid", "dev", corpus.split),
     }
     rows = pd.DataFrame(head).join(pd.DataFrame(means, columns=list(columns)))
-    write_whole(path, gzip.compress(rows.to_csv(index=False).encode(), mtime=0))
-    return path
+    write_whole(Path(path), gzip.compress(rows.to_csv(index=False).encode(), mtime=0))
+    return Path(path)
 
 
 def _padded(
