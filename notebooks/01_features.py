@@ -87,11 +87,11 @@ _ = plots.save(architecture.draw(boxes, arrows, height=1.2), "data", "models", "
 # any speaker or video in two splits? The passport holds counts and ids, never an utterance's text.
 #
 # A model that always gives the same answer already reaches the base rates. The row `positive`
-# predicts +3 for every utterance and still gets about half of the signs right. Read each score of
-# the later notebooks against these rows. In them `acc2_non0` leaves labels of zero out, `acc2_has0`
-# counts zero as not negative, and `acc7` rounds to seven classes ([scores](book/scores.md)). Two
-# remarks about the embedded corpus are expected: its creak is constant, as in CMU's files, and its
-# short texts recur in several splits.
+# predicts +3 for every utterance and still gets more than half of the signs right. Read each score
+# of the later notebooks against these rows. In them `acc2_non0` leaves labels of zero out,
+# `acc2_has0` counts zero as not negative, and `acc7` rounds to seven classes
+# ([scores](book/scores.md)). Two remarks about the embedded corpus are expected: its creak is
+# constant, as in CMU's files, and its short texts recur in several splits.
 
 # %%
 embedded = load("synthetic", seed=seed)
@@ -147,7 +147,8 @@ assert abs(found / wanted - 1) < 0.1
 # %% [markdown]
 # $q_m$ is not an input, but the inputs reflect it. A low $q_m$ makes the words vague or sarcastic,
 # the voice unvoiced and restless, and the face often lost from view. Below is one utterance for
-# each manner of speaking. What the words say (`evidence`) departs from `y` as $q$ falls:
+# each manner of speaking. On average, what the words say (`evidence`) departs from `y` more as $q$
+# falls:
 
 # %%
 examples = [int(np.flatnonzero(q[:, 0] == level)[3]) for level in (1, 0.75, 0.5, 0.25, 0)]
@@ -164,7 +165,7 @@ unseen = lost.groupby(spoken_by).mean().reindex(range(len(embedded)), fill_value
 
 # %%
 for name, at, sign in (("voiced frames", 1, voiced), ("frames without a face", 2, -unseen)):
-    here = q[:, at] > 0  # 0 stands for a missing modality
+    here = q[:, at] > 0  # of voice and face 0 stands for missing; of text for sarcasm
     rank = spearmanr(sign[here], q[here, at])[0]
     print(f"{name}: rank correlation with q {rank:.2f} in absolute value")
     assert rank > 0.7, "informativeness has to be visible, or no attention could find it"
@@ -174,8 +175,9 @@ for name, at, sign in (("voiced frames", 1, voiced), ("frames without a face", 2
 #
 # With all $q_m$ known, the prediction with the least expected error (the oracle) is the posterior
 # median of $y$ given the evidence. The evidence then counts by its precision $1/s_m^2$. The best
-# *fixed* weighting of the same evidence is a linear regression. The gap between the two is what a
-# dynamic weighting can win, and notebook 04 asks which share of it DAF closes.
+# *fixed* weighting of the same evidence is a linear regression. The gap between the two is the
+# most that a dynamic weighting can win; a little of it is that the oracle also knows which values a
+# label can take. Notebook 04 asks which share of the gap DAF closes.
 #
 # The negative control is the same corpus with one $q$ for all utterances. There a fixed weighting
 # is right, so a gain by dynamic weighting would be spurious. (The oracle's small lead there comes
@@ -273,7 +275,7 @@ print(f"3. Vectors of {widest} columns at most; scaled by {len(train)} training 
 #
 # ```python
 # for k, m in enumerate(("text", "audio", "vision")):
-#     there = q[:, k] > 0
+#     there = embedded.truth["precision"][:, k] > 0
 #     print(m, np.abs(evidence[there, k] - embedded.label[there]).mean().round(2))
 # ```
 #

@@ -197,8 +197,8 @@ print(f"correlation of the slope found (IAIF) with the true one (LF): {r:.2f}")
 # %% [markdown]
 # **NAQ, QOQ and H1-H2** describe the pulse. NAQ is its height over its steepest fall, per period.
 # QOQ is the part of the period in which the pulse is above half its height. H1-H2 is the level of
-# the first harmonic above the second. All three follow from the LF model, so their true values are
-# known.
+# the first harmonic of the flow's slope above the second. All three follow from the LF model, so
+# their true values are known.
 
 
 # %%
@@ -216,10 +216,10 @@ truth = pd.DataFrame([of_the_pulse(r) for r in grid], grid, ["NAQ", "QOQ", "H1H2
 
 # %% [markdown]
 # **QOQ and H1-H2 lie near the truth; NAQ does not everywhere.** In the figure QOQ is about .04 too
-# high in the middle, and H1-H2 about 1.4 dB too high for pressed voices. NAQ is right for pressed
-# voices and drops to about .05 near Rd 1.4, which its median distance hides. Our explanation, not
-# tested: NAQ divides by the single steepest sample, so any remainder of formants or noise counts as
-# steepness.
+# high in the middle. H1-H2 is about 1.5 dB too high for pressed voices (low Rd) and as much too low
+# for breathy ones (high Rd). NAQ is right up to Rd 1.1, drops to about .05 near Rd 1.4, and stays
+# too low above; its median distance hides that. Our explanation, not tested: NAQ divides by the
+# single steepest sample, so any remainder of formants or noise counts as steepness.
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(10, 3))
@@ -374,9 +374,10 @@ assert tuple(table) == FEATURES and np.isfinite(table.to_numpy()).all()
 # **Waves for the embedded corpus.** Its audio columns are drawn from each utterance's evidence (the
 # sentiment that the voice shows, [01](01_features.ipynb)), without any wave. `spoken` synthesises a
 # wave for a few utterances: pitch, voicing, glottal shape and loudness follow the utterance's own
-# frames (our choice: 0.1 s of speech a frame). All 74 columns are then measured from the wave. A
-# row of the table is an utterance with a clear voice, named by its evidence. The measured means
-# must agree with the corpus' own and follow the evidence.
+# frames (our choice: 0.1 s of speech a frame). All 74 columns are then measured from the wave;
+# `creak` is always 0, as in the original without its toolbox. A row of the table is an utterance
+# with a clear voice, named by its evidence. The measured means must agree with the corpus' own and
+# follow the evidence.
 
 # %%
 embedded = load("synthetic", seed=seed)
@@ -408,17 +409,17 @@ pairs = (
 assert (found["F0"] - true["F0"]).abs().max() < 15 and (found["Rd"] - true["Rd"]).abs().max() < 0.4
 
 # %%
-assert found["MCEP_0"].corr(true["MCEP_0"]) > 0.9  # up to the formants' own gain
+assert found["MCEP_0"].corr(true["MCEP_0"]) > 0.9  # up to the level that we chose
 for name, sign in (("F0", 1), ("Rd", -1), ("MCEP_0", 1)):
     assert sign * spearmanr(found[name], evidence[rows])[0] > 0.5, f"{name} follows the evidence"
 pairs.round(2)
 
 # %% [markdown]
-# **The measured means agree with the corpus'.** Pitch is within 15 Hz and Rd within .4 (asserted).
-# `MCEP_0` is lower, which we ascribe to the gain of the formants; so only its correlation with the
-# corpus' is asserted (above .9). Averaged over valid rows ([`01b_text`](01b_text.ipynb)), the
-# measured frames equal `utterance_means` of the same wave (asserted). These are plain means; CMU
-# took them, too.
+# **Pitch and Rd agree with the corpus'.** Pitch is within 15 Hz and Rd within .4 (asserted).
+# `MCEP_0` is lower: it follows the level of the wave, and we chose that. So only its correlation
+# with the corpus' is asserted (above .9). Averaged over valid rows ([`01b_text`](01b_text.ipynb)),
+# the measured frames equal `utterance_means` of the same wave (asserted). These are plain means;
+# CMU took them, too.
 
 # %%
 wave = speak(embedded.sequences["audio"], rows[0]).wave

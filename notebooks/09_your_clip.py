@@ -75,8 +75,10 @@ pd.set_option("display.precision", 2, "display.width", 110, "display.max_colwidt
 # ## 1 · The recording
 #
 # If you name no clip, the notebook makes one. A synthetic voice speaks six generated sentences (of
-# the embedded corpus) and a short seventh; its pitch and tension follow the sentiment. A matching
-# face export is made too. Nobody real speaks, so the results show the method and are no finding.
+# the embedded corpus) and a short seventh; its pitch and tension follow what the voice is to
+# express. A face export is made too, of what the face is to express. As in the embedded corpus
+# ([01](01_features.ipynb)) voice, face and words may contradict each other. Nobody real speaks, so
+# the results show the method and are no finding.
 # The seventh utterance is shorter than .82 s, too short for COVAREP, which measures the voice.
 
 # %%
@@ -133,7 +135,7 @@ print(f"borrowed from the embedded corpus: {', '.join(apply.borrowed(judge)) or 
 half = {heard: width for heard, width in facts["halfwidth"].items() if heard}
 
 # %%
-print(f"an interval holds {facts['coverage']:.0%} of the validation errors; half of it:")
+print(f"the score ± this number holds {facts['coverage']:.0%} of the validation labels:")
 print(", ".join(f"{heard} {width:.2f}" for heard, width in half.items()))
 
 # %% [markdown]
@@ -142,8 +144,9 @@ print(", ".join(f"{heard} {width:.2f}" for heard, width in half.items()))
 # ## 4 · The verdict
 #
 # $\hat y = \sum_m \alpha_m o_m$: the score is a weighted mean. The opinion $o_m$ is the score if
-# modality $m$ alone decided, and $\alpha_m$ is its weight. A missing modality has weight 0 and no
-# opinion.
+# modality $m$ alone decided, and $\alpha_m$ is its weight. Both are means over the model's seeds,
+# the opinion weighted by $\alpha_m$, so that the equation holds for the means, too. A missing
+# modality has weight 0 and no opinion.
 
 # %%
 found = apply.verdict(judge, data)
@@ -157,8 +160,10 @@ shown.columns = [f"weight of {name}" if name in names else name for name in show
 shown.set_index(rows["text"].str[:40]).round(1)
 
 # %% [markdown]
-# Half of an interval is the number that section 3 prints for the text and audio of the utterance;
-# vision does not change it. So an interval may reach beyond the ends of the scale, -3 and 3.
+# Half of an interval is the number that section 3 prints for the text and audio of the utterance.
+# It was measured without vision. So nobody has checked that an interval holds as often for a score
+# with vision, or for another kind of recording. It has one width for all scores, so it may reach
+# beyond the ends of the scale, -3 and 3.
 #
 # **Checks.** The weights of an utterance add up to one. Weights times opinions give the score. A
 # missing modality has weight 0.
@@ -276,8 +281,9 @@ print(f"Without audio features: {(~found['heard'].str.contains('audio')).sum()}.
 # The intervals are wide because the model's errors are large: with text and audio, 80 % of those on
 # MOSI's validation utterances are at most 1.35 (the stored output of section 3). On MOSI the voice
 # adds nothing that we can measure: with the voices of other utterances DAF's MAE changes by .000
-# [-.013, +.013] (run `mosi`, in [`03_daf_ablations`](03_daf_ablations.ipynb)). So do not read the
-# weight of audio as a finding about your speaker.
+# [-.013, +.013] (run `mosi`, in [`03_daf_ablations`](03_daf_ablations.ipynb)). That was another
+# DAF, of 20 seeds; the model used here was not put to this test. So do not read the weight of audio
+# as a finding about your speaker.
 #
 # The abstract and summaries that we worked from apply the model to no recording.
 #
