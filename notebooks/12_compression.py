@@ -366,6 +366,7 @@ def in_8_bits(w: torch.Tensor) -> tuple[torch.Tensor, float]:
 
 # %%
 model = kept.load()
+kept_depth = f"{model.card['encoder']['num_hidden_layers']} layers"
 layer = model.student.encoder.encoder.layer[0].intermediate.dense.weight.detach()
 
 # %%
@@ -408,7 +409,7 @@ print(f"{len(test)} embedded reviews: at least 90 % keep their class in bfloat16
 # python tests/benchmarks/compression.py frontier DIR
 # python tests/benchmarks/compression.py cost
 # python tests/benchmarks/compression.py threads
-# python -m mmlib.finetune papermill_runs/finetune/compression-3-full.yaml --out DIR/full
+# python -m mmlib.finetune papermill_runs/finetune/compression-5-full.yaml --out DIR/full
 # python -m mmlib.finetune.keep DIR/full mmlib/dyfulm/weights
 # python tests/benchmarks/compression.py kept
 # ```
@@ -772,9 +773,9 @@ if len(final) and "hotel" in results.runs():
 
 # %%
 if len(prices):
-    ratio = prices.query("reader == '3 layers'").set_index("tokens")["times_faster"]
+    ratio = prices.query("reader == @kept_depth").set_index("tokens")["times_faster"]
     reached = "reached" if ratio.min() >= 8 else "not reached"
-    print(f"times faster at equal length: {ratio.to_dict()}; goal 8: {reached}")
+    print(f"{kept_depth}, times faster at equal length: {ratio.to_dict()}; goal 8: {reached}")
 
 # %%
 if len(bits):
@@ -839,7 +840,7 @@ if len(final):
 # %%
 if len(bits):
     of, fine = bits.set_index("precision"), short[short["metric"] == "acc_fine"].set_index("a")
-    eight = fine.loc["single_a:3 layers int8"]
+    eight = fine.loc[f"single_a:{kept_depth} int8"]
     print(
         f"4. With 8-bit weights it takes {of.loc['int8', 'mb']} MB, is "
         f"{of.loc['int8', 'times_faster']} times as fast, and its fine accuracy changes by "
