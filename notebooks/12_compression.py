@@ -597,10 +597,10 @@ if len(bits):
 
 # %% [markdown]
 # Neither bfloat16 nor 8 bits can be told apart from float32 in coarse or fine accuracy. In 8 bits
-# the error of the intensity grows by .002 [.001, .003] (p .001 after Holm), and 6 % of the reviews
-# change their fine class. The 8 bits save no memory over bfloat16, since the word vectors stay in
-# float32. The processor has instructions for bfloat16: bfloat16 is 1.97 times as fast as float32, 8
-# bits 1.82 times, and with bfloat16 we can measure no loss.
+# the error of the intensity grows by .002 [.001, .004] (p .023 after Holm), and 8 % of the reviews
+# change their fine class. The 8 bits save little memory over bfloat16, since the word vectors stay
+# in float32. This processor has instructions for bfloat16: bfloat16 is 1.97 times as fast as
+# float32 and 8 bits 1.95 times, and with bfloat16 we can measure no loss.
 
 # %% [markdown]
 # **Ranges fixed beforehand.** Above, the range of a layer's inputs was found at each call. ONNX
@@ -802,7 +802,7 @@ if len(bits):
 # was not tested.
 #
 # **Leaving out layers is faster than halving their weights.** At 128 tokens six layers of half the
-# weights are 3.4 times as fast as the pair, three whole layers 4.9 times. With two seeds the scores
+# weights are 3.5 times as fast as the pair, three whole layers 4.4 times. With two seeds the scores
 # of the two cannot be told apart: three whole layers are higher by .017 [-.008, .042] in coarse and
 # by .021 [-.037, .079] in fine accuracy.
 #
