@@ -621,7 +621,7 @@ if len(fixed):
 
 # %%
 if len(fixed):
-    lost = [x["a"].partition(" by ")[2] for _, x in of_fixed.iterrows() if results.better(x)]
+    lost = {x["a"].partition(" by ")[2]: 1 for _, x in of_fixed.iterrows() if results.better(x)}
     print(f"Fixed ranges that are told apart from float32: {', '.join(lost) or 'none'}.")
 
 # %% [markdown]
