@@ -6,6 +6,7 @@
     python tests/benchmarks/compression.py parts FOLDER   # with compression-3, -3-last, ...
     python tests/benchmarks/compression.py taught FOLDER   # with compression-teacher, ...
     python tests/benchmarks/compression.py kept --reviews 2000
+    python tests/benchmarks/compression.py again FOLDER   # with compression-5-full, -5-full-1
     python tests/benchmarks/compression.py precision --reviews 2000
     python tests/benchmarks/compression.py students FOLDER   # with teacher.npz
     python tests/benchmarks/compression.py sst5 FOLDER
@@ -23,7 +24,9 @@
 - `taught` scores the validation split: three and six layers with and without the fine-tuned pair in
   FOLDER/compression-teacher as teacher, and that pair.
 - `kept` scores the test split with the model in mmlib/dyfulm/weights.
-- `precision` does so in float32, in bfloat16 and with 8-bit weights.
+- `again` scores the test split with every seed of the kept model's training in FOLDER, before the
+  vocabulary is pruned and the weights are rounded.
+- `precision` scores the kept model in float32, in bfloat16 and with 8-bit weights.
 - `students` trains MiniLM's first layers on SST-5. Each depth is trained with and without the
   teacher, whose soft targets `python -m mmlib.finetune.teacher` wrote into FOLDER. Students that
   are finished are not trained again.
@@ -75,6 +78,7 @@ PUPILS = {  # models and their variants -> name of their configuration
 }
 DEEP = {**{f"{k} layers": f"compression-{k}" for k in (2, 3, 4, 6)},
         "6 layers, half the weights": "compression-6-half"}  # fmt: skip
+AGAIN = "compression-5-full"  # the training of the kept model
 CHUNK = 50  # texts that one model reads before the next one reads them
 EPOCHS, RATE = 3, 3e-3  # of the word vectors
 DISTILLED = "compression-sst5"  # name of the run and of its configuration
@@ -341,6 +345,7 @@ def keep(run: str, kind: str, rows, tests, checksums: Mapping[str, str], **about
         "frontier": "frontier FOLDER",
         "parts": "parts FOLDER",
         "taught": "taught FOLDER",
+        "again": "again FOLDER",
         "valid": "sst5 FOLDER",
         "test": "sst5 FOLDER",
     }
@@ -388,6 +393,29 @@ def read_test(reviews: int) -> None:
     about = pd.DataFrame([{"reviews": len(test), **means}])
     results.save_table(about, RUN, "read")
     print(about.to_string(index=False))
+
+
+def again(folder: Path) -> None:
+    """Store test scores of all seeds of the kept model's training, and tests with the bag of words.
+
+    The bag of words has its rows in "compression-kept".
+    """
+    corpus = load("hotel")
+    goal, rows = targets(corpus), corpus.rows("test")
+    test, known, runs = corpus.take(rows), goal.take(rows), seeds_of(folder, AGAIN)
+    model, _, variant = f"{name_of(kept.load())}, {len(runs)} seeds".partition(":")
+    answer = members(runs, "test", list(test.ids))  # (s, n) each
+    answers = {f"{model}:{variant}": answer,
+               "tfidf": bag_of_words.learn(corpus, goal).predict(test)}  # fmt: skip
+    given = {"notebook": f"{NOTEBOOK}-again", "dataset": "hotel", "split": "test",
+             "weights": natural(test)}  # fmt: skip
+    new = results.rows(answer, known, test.groups, model=model, variant=variant, **given)
+    pairs = [tuple(answers)]
+    tests = results.comparisons(answers, pairs, known, test.groups, variant="full", **given)
+    keep(RUN, "again", new, tests, corpus.checksums,
+         trained={run.name: origin(run) for run in runs})  # fmt: skip
+    print(pd.DataFrame(new).set_index("metric")[["mean", "sd", "ci_low", "ci_high", "n_seeds"]])
+    print(pd.DataFrame(tests)[["metric", "diff", "ci_low", "ci_high", "p_holm"]])
 
 
 def name_of(model: kept.Kept) -> str:
@@ -545,7 +573,8 @@ def beside(corpus, goal: Targets) -> dict[str, dict[str, Targets]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    commands = (cost, threads, precision, read_test, frontier, parts, taught, students, distilled)
+    commands = (cost, threads, precision, read_test, again, frontier, parts, taught)
+    commands += (students, distilled)
     names = {"read_test": "kept", "distilled": "sst5"}
     what = {names.get(f.__name__, f.__name__): f for f in commands}
     parser.add_argument("what", choices=what)
