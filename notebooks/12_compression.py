@@ -416,9 +416,12 @@ print(f"{len(test)} embedded reviews: at least 90 % keep their class in bfloat16
 # python tests/benchmarks/compression.py frontier DIR
 # python tests/benchmarks/compression.py cost
 # python tests/benchmarks/compression.py threads
-# python -m mmlib.finetune papermill_runs/finetune/compression-5-full.yaml --out DIR/full
-# python -m mmlib.finetune.keep DIR/full mmlib/dyfulm/weights
+# CONFIG=papermill_runs/finetune/compression-5-full.yaml
+# python -m mmlib.finetune $CONFIG --out DIR/compression-5-full
+# python -m mmlib.finetune $CONFIG --seed 1 --out DIR/compression-5-full-1
+# python -m mmlib.finetune.keep DIR/compression-5-full mmlib/dyfulm/weights
 # python tests/benchmarks/compression.py kept
+# python tests/benchmarks/compression.py again DIR
 # ```
 #
 # Two models have no layers. `word vectors` is the mean of MiniLM's token vectors, trained for up to
@@ -574,6 +577,19 @@ if len(final):
     tests = results.load_comparisons(stored)
     against = tests[tests["notebook"] == "compression-kept"]
     display(plots.labelled(against.set_index("b")[DIFFERENCE]))
+
+# %% [markdown]
+# **Another training** of the same model, with seed 1. The table has both trainings, before the
+# vocabulary is pruned and the weights are rounded; its intervals and tests count seeds and hotels.
+
+# %%
+seeds_of = lines_stored.query("notebook == 'compression-again'")
+if len(seeds_of):
+    display(plots.labelled(results.table(seeds_of, METRICS, ("model", "variant"))))
+    each = seeds_of.set_index("metric")["per_seed"]
+    print("each training:", {m: [round(x, 3) for x in each[m]] for m in METRICS})
+    against = tests[tests["notebook"] == "compression-again"]
+    display(plots.labelled(against.set_index("b")[DIFFERENCE].round(3).astype(object)))
 
 # %%
 bins = results.load_table(stored, "reliability") if is_stored else pd.DataFrame()
