@@ -1,7 +1,7 @@
 """A vocabulary of only those words that occur in many texts of many groups.
 
-A vocabulary is published with the weights of a model. Words from the texts of few groups,
-e.g. a rare name, must not be in it: a token is kept if it is in 20 texts of at least 5 groups.
+A vocabulary is published with the weights of a model. Words of few groups, e.g. a rare name, must
+not be in it: a token is kept if it is in at least 20 texts of at least 5 groups.
 """
 
 import json

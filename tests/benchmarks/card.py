@@ -14,9 +14,12 @@ from mmlib.scores import results
 RUN = "compression-hotel"
 
 
-def cells(model: str, ending: str = "") -> str:
-    """Test scores of a model with their intervals, as the cells of one line of the table."""
-    rows = results.load(RUN).query("split == 'test' and notebook == 'compression-kept'")
+def cells(model: str, ending: str = "", kind: str = "kept") -> str:
+    """Test scores of a model with their intervals, as the cells of one line of the table.
+
+    kind: of the stored rows, the name of the command of compression.py.
+    """
+    rows = results.load(RUN).query(f"split == 'test' and notebook == 'compression-{kind}'")
     one = rows[rows["model"] == model].set_index("metric")
     lines = [one.loc[name + ending] for name in ("acc_coarse", "acc_fine", "mae")]
     return " | ".join(f"{r['mean']:.3f} [{r.ci_low:.3f}, {r.ci_high:.3f}]" for r in lines)
@@ -32,6 +35,7 @@ def text(folder: Path = kept.WEIGHTS) -> str:
     facts["percent_cut"] = 100 * read["cut"]
     for name in ("single_a", "tfidf", "constant"):
         facts |= {name: cells(name), f"{name}_natural": cells(name, "_natural")}
+    facts["again_coarse"], facts["again_fine"], _ = cells("single_a", kind="again").split(" | ")
     for (head, kind), error in errors.items():
         facts[f"ece_{head}_{kind.replace(' ', '_')}"] = error
     facts["digest"] = {name.partition(".")[0]: x for name, x in model.card["sha256"].items()}
