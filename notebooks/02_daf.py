@@ -58,10 +58,12 @@ run: str = "interactive"  # folder under papermill_runs that receives the rows
 
 # %%
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import torch
+from IPython.display import display
 
 from mmlib.daf import features, fusion, train, tune
 from mmlib.daf.train import Streams
@@ -349,6 +351,19 @@ for name, score in scores.items():
     subset = variant if name in ("static", "daf") else name[0]
     new += results.rows(score, test.label, test.groups, model=name, variant=subset, **place)
 
+# %% [markdown]
+# **One modality only** (CMU-MOSEI here has nothing but text): does a second layer help, or gating?
+# Each two of the three models are tested in pairs, over the same seeds and utterances. The pairs of
+# several modalities follow in notebook 03.
+
+# %%
+tests = []
+if len(data.modalities) == 1:
+    pairs = list(combinations(alone[::-1], 2))  # deeper minus shallower
+    tests = results.comparisons(scores, pairs, test.label, test.groups, variant=variant, **place)
+    ends = ["diff", "ci_low", "ci_high", "p_holm"]
+    display(plots.labelled(pd.DataFrame(tests).set_index(["a", "b", "metric"])[ends].round(3)))
+
 # %%
 if dataset == "synthetic":
     best = corpus.truth["oracle"][rows["test"]]
@@ -377,7 +392,8 @@ if transfer:
 
 # %%
 used = dict(dataset=dataset, modalities=modalities, transfer=transfer, seeds=seeds)
-results.save(new, run, "02_daf", parameters=used | states | own, checksums=dict(corpus.checksums))
+how = dict(parameters=used | states | own, checksums=dict(corpus.checksums))
+results.save(new, run, "02_daf", comparisons=tests, **how)
 print(f"{len(new)} rows for {len(scores)} models")
 
 # %% [markdown]
