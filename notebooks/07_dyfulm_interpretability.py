@@ -193,7 +193,7 @@ pd.DataFrame(top, index=["trained", "untrained", "uniform"]).round(2)
 
 # %%
 for name, (alpha, _) in parts.items():
-    rows = interpret.layers_by_class(alpha, known.fine)
+    rows = pd.DataFrame(alpha.mean(axis=0)).groupby(known.fine).mean()  # (k, l)
     labels = [FINE[k] for k in rows.index]
     columns = [f"layer {k}" for k in rows.columns]
     limits = (0, max(2 / len(columns), rows.to_numpy().max()))

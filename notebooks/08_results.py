@@ -21,8 +21,10 @@
 # confirmed. In the other 32 the two models cannot be told apart.
 #
 # - **DAF beats static fusion** (CMU-MOSI, words and voice): 1 of 12. With MPNet, DAF's error (MAE)
-#   is below that of static weights: -.030 [-.049, -.012]. These have one layer less than DAF, as
-#   the plain mean has. Plain mean and concatenation, which has two layers, cannot be told from DAF.
+#   is below that of static weights: -.030 [-.049, -.012]. This is at the edge: $p$ is .045, and
+#   .060 if one correction covers the costs of noise too ([08b](08b_tables.ipynb#pairs)). Static
+#   weights have one layer less than DAF, as the plain mean has. Plain mean and concatenation, which
+#   has two layers, cannot be told from DAF.
 # - **DAF beats each modality alone** (same data): 12 of 24. It beats voice alone. No model of text
 #   alone can be told from it. With MPNet, its MAE minus that of two layers on text is -.001 [-.016,
 #   +.015].

@@ -23,6 +23,7 @@ from mmlib.finetune.config import Config, read_config
 from mmlib.finetune.precision import MasterWeights
 from mmlib.finetune.run import export, finetune
 from mmlib.finetune.tokens import tokenize
+from mmlib.scores import provenance
 from mmlib.text import made
 from mmlib.text.encoding import encode
 
@@ -334,6 +335,37 @@ def test_the_seconds_of_a_run_are_those_of_all_its_starts(config, corpus, tmp_pa
     assert spent == pytest.approx(1000 + sum(line["seconds"] for line in rest), abs=0.1)
 
 
+def test_repeating_a_finished_run_leaves_its_provenance(config, corpus, tmp_path, monkeypatch):
+    finetune(config, tmp_path, corpus)
+    before = checkpoint.load_origin(tmp_path)
+    monkeypatch.setattr(provenance, "here", lambda *_: before | {"commit": "another"})
+    finetune(config, tmp_path, corpus)
+    assert checkpoint.load_origin(tmp_path) == before
+
+
+def test_a_run_begun_anew_has_no_results_of_the_one_before(config, corpus, tmp_path, monkeypatch):
+    finetune(config, tmp_path, corpus)
+    (tmp_path / STATE).unlink()
+    monkeypatch.setattr(step, "update", lambda *_: (_ for _ in ()).throw(InterruptedError))
+    with pytest.raises(InterruptedError):
+        finetune(replace(config, seed=7), tmp_path, corpus)
+    assert {p.name for p in tmp_path.iterdir()} == {"config.yaml", LOG}
+    with pytest.raises(ValueError, match=r"provenance\.json is missing"):
+        export(tmp_path, tmp_path / "made")
+
+
+def test_a_run_resumed_on_other_data_is_refused(config, corpus, tmp_path):
+    finetune(config, tmp_path, corpus)
+    for changed in ({"text": corpus.text[::-1]}, {"label": corpus.label[::-1].copy()}):
+        with pytest.raises(ValueError, match="a run with the checksum of its data=") as error:
+            finetune(config, tmp_path, replace(corpus, **changed))
+        assert one_line(error)
+    state = torch.load(tmp_path / STATE, weights_only=True)
+    del state["config"]["the checksum of its data"]  # begun before it was noted
+    torch.save(state, tmp_path / STATE)
+    finetune(config, tmp_path, corpus)
+
+
 def test_killed_after_an_evaluation_it_is_logged_once(config, corpus, tmp_path, monkeypatch):
     real, left = checkpoint.save_state, [1]
 
@@ -579,6 +611,7 @@ def test_what_cannot_be_trained_on(config, corpus, tmp_path):
         (corpus.take(rows), "has no utterance in split valid"),
         (alike, "coarse is the same for all training texts; use more of them"),
         (replace(corpus, text=None), "synthetic_reviews has no text"),
+        (corpus.take([]), "has no utterance in split train"),
     ):
         with pytest.raises(ValueError, match=message) as error:
             finetune(config, tmp_path, bad)
@@ -761,7 +794,9 @@ def test_command_line_says_what_is_wrong_in_one_line(tmp_path):
 
 def test_export_gives_encoders_that_can_be_read(config, corpus, tmp_path):
     folder = finetune(replace(config, utterances=16), tmp_path / "run", corpus)
+    (tmp_path / ".made.part" / "c").mkdir(parents=True)  # left by a kill
     texts, made = list(corpus.text[:5]), export(folder, tmp_path / "made")
+    assert sorted(os.listdir(tmp_path / "made")) == ["a", "b"]
     assert made == [tmp_path / "made" / "a", tmp_path / "made" / "b"]
     model, _ = pair.build(read_config(folder / "config.yaml"))
     model.load_state_dict(checkpoint.load_weights(folder, model))

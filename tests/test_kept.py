@@ -116,6 +116,20 @@ def test_other_precisions_say_nearly_the_same(folder, precision, apart):
     assert not linear
 
 
+def test_what_was_rounded_is_not_taken_for_float32(folder):
+    rounded = kept.load(folder).in_precision("bfloat16")
+    with pytest.raises(ValueError, match="rounded to bfloat16; take the one it is from"):
+        rounded.in_precision("float32")
+
+
+def test_layer_weights_a_token_are_those_of_its_words(tmp_path):
+    torch.manual_seed(0)
+    student = kept.Student(ENCODER, FUSION | {"scope": "token"})
+    student.fusion.reset([np.random.default_rng(0)])
+    model = kept.load(kept.save(tmp_path, student, tokenizer(), CARD))
+    np.testing.assert_allclose(model.read(TEXTS).layers, model.read(TEXTS, 1).layers, atol=1e-6)
+
+
 def test_another_precision_is_refused(folder):
     with pytest.raises(ValueError, match="unknown precision 'int4'; choose one of float32"):
         kept.load(folder).in_precision("int4")
@@ -242,6 +256,21 @@ def test_a_run_that_is_kept_reads_as_it_was_trained(tmp_path):
         np.testing.assert_allclose(reading.intensity, arrays["intensity"][alike], atol=5e-3)
         scaled = calibration.scaled(arrays["p_fine"][alike], model.card["temperature"]["fine"])
         np.testing.assert_allclose(reading.fine, scaled, atol=2e-2)
+
+
+def test_what_cannot_be_kept_is_named(tmp_path):
+    corpus, folder = load("synthetic_reviews").sample(60), saved_bert(tmp_path / "bert", WORDS)
+    size = {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 16, "vocab_size": len(WORDS)}
+    distilled = transformers.DistilBertConfig(**size, max_position_embeddings=64)
+    transformers.DistilBertModel(distilled).save_pretrained(folder)  # with a BERT's tokenizer
+    config = Config([str(folder)], "synthetic_reviews", max_length=16)
+    run = finetune(config, tmp_path / "run", corpus)
+    with pytest.raises(ValueError, match="is a distilbert; a kept model has a BERT"):
+        keep.keep(run, tmp_path / "kept", corpus)
+    (run / "provenance.json").unlink()
+    with pytest.raises(ValueError, match=r"provenance\.json is missing"):
+        keep.keep(run, tmp_path / "kept", corpus)
+    assert not (tmp_path / "kept").exists()
 
 
 def config_name(folder, layers):

@@ -91,6 +91,8 @@ def test_what_cannot_be_read_gets_a_note_and_no_guess(model, capsys):
         "Das Zimmer war sauber und das Personal sehr freundlich": score.UNKNOWN,
         "<p>the room was <b>clean</b> &amp; very good</p>": score.HTML,
         "the room was bad < the staff was good": "",
+        "the room was good &amp; clean < the bed": "",
+        "the room was bad &lt;br&gt; the staff was rude": score.HTML,
         "the hotel was good; " * 5000: "",
     }
     pd.DataFrame({"text": list(texts)}).to_csv("mine.csv", index=False)
@@ -102,7 +104,7 @@ def test_what_cannot_be_read_gets_a_note_and_no_guess(model, capsys):
     assert scored["cut"].iloc[-1] == "True" and len(scored["text"].iloc[-1]) == 100_000
     assert "the room was clean & very good" in model.asked
     said = capsys.readouterr().out
-    assert "1 cut, first in row 12: longer than what is read" in said
+    assert "1 cut, first in row 14: longer than what is read" in said
     assert "3 empty, first in row 2: no prediction" in said
 
 
@@ -147,6 +149,21 @@ def test_every_format_gives_the_same_rows(model, name, kind):
     Path(name).write_bytes(as_bytes(kind))
     assert run(name) == 0
     assert rows()[["text", "n"]].equals(expected())
+
+
+@pytest.mark.parametrize("index", [None, "id"])
+def test_a_parquet_keeps_its_order_whatever_its_index(model, index):
+    """pandas stores the index of a shuffled or filtered table, and aligned ours by it."""
+    table = many(9).drop(columns="id")
+    table.index = pd.Index([9, 0, 7, 2, 5, 4, 3, 6, 1], name=index)
+    table.to_parquet("a.parquet")
+    assert run("a.parquet") == 0
+    scored = rows()
+    assert set(scored) - {*score.COLUMNS} == {"Review", "town", *([index] if index else [])}
+    assert scored["Review"].tolist() == table["Review"].tolist()
+    assert scored["coarse"].tolist() == ["positive", "negative"] * 4 + ["positive"]
+    if index:
+        assert scored[index].astype(int).tolist() == table.index.tolist()
 
 
 def test_chinese_of_a_spreadsheet_and_a_named_encoding(model):
@@ -396,9 +413,13 @@ def test_no_space_for_the_copy(model, capsys, monkeypatch):
 
 def test_two_processes_do_not_write_one_output(model, capsys):
     Path("a.csv").write_text(f"text\n{LONG[0]}\n")
+    files.write_whole(Path("scored.csv.part/run.json"), "{}")
+    files.write_whole(Path("scored.csv.part/000000-ab.csv"), "its rows")
     with files.locked(Path("scored.csv.part/lock")):
         refused(capsys, "scored.csv: another process writes it", "a.csv")
-    assert run("a.csv") == 0
+        refused(capsys, "scored.csv: another process writes it", "a.csv", "--force")
+        assert len(os.listdir("scored.csv.part")) == 3  # with the lock: nothing of its is touched
+    assert run("a.csv", "--force") == 0 and not Path("scored.csv.part").exists()
 
 
 CUT = gzip.compress(b"text\nx\n" * 99, mtime=0)[:-9]  # by the clock, two workers collect two names

@@ -10,6 +10,7 @@ from mmlib.data import load
 from mmlib.data.targets import targets
 from mmlib.dyfulm import tune
 from mmlib.dyfulm.frozen import Settings
+from mmlib.finetune import teacher
 from mmlib.stack import choices
 from mmlib.stack.task import same_shape
 from mmlib.stack.vectors import Features, Scaler
@@ -84,3 +85,12 @@ def test_an_unknown_data_set_is_one_line(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["tune", "--dataset", "imdb"])
     with pytest.raises(SystemExit, match=r"^mmlib\.dyfulm\.tune: unknown data set 'imdb'; choose"):
         tune.main()
+
+
+@pytest.mark.parametrize("module, arguments", [(tune, ["--dataset", "mmmo"]),
+                                               (teacher, ["mmmo", "a.npz"])])  # fmt: skip
+def test_a_data_set_without_text_is_one_line(monkeypatch, corpus, module, arguments):
+    monkeypatch.setattr(module, "load", lambda name: replace(corpus, text=None))
+    monkeypatch.setattr(sys, "argv", ["command", *arguments])
+    with pytest.raises(SystemExit, match=r"^mmlib\.\S+: mmmo has no text.* reads nothing else$"):
+        module.main()

@@ -6,7 +6,7 @@ Axes: s seed, n utterances, l layer, h hidden, k class.
 
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from itertools import combinations
 from typing import NamedTuple
@@ -73,6 +73,8 @@ def in_context(
     words, gates, ends = [], [np.zeros(0)], np.cumsum(counts)
     for text, first, last in zip(texts, ends - counts, ends, strict=True):
         tokens = list(re.finditer(r"\S+", text))
+        if not tokens:
+            continue
         starts = [token.start() for token in tokens]
         at = np.searchsorted(starts, spans[first:last, 0], side="right") - 1  # (p,)
         at = at.clip(min=0)  # if a text is one position, its span may begin with a space
@@ -84,12 +86,6 @@ def in_context(
 
 
 # The layers
-
-
-def layers_by_class(alpha: np.ndarray, classes: np.ndarray) -> pd.DataFrame:
-    """Mean layer weights of the utterances of each class, (k, l); alpha (s, n, l), classes (n,)."""
-    frame = pd.DataFrame(alpha.mean(axis=0)).rename_axis(columns="layer")
-    return frame.groupby(np.asarray(classes)).mean().rename_axis("class")
 
 
 def largest(alpha: np.ndarray) -> float:
@@ -124,7 +120,7 @@ class Gradients:
 
     @property
     def table(self) -> pd.DataFrame:
-        return pd.DataFrame(self.lines).set_index("step")
+        return pd.DataFrame(self.lines or {"step": []}).set_index("step")
 
     def _measure(self, learner: Learner) -> dict[str, float]:
         model, device = learner.model, learner.model.fine.bias.device
@@ -174,21 +170,6 @@ def unguided(fit: Fit, states: Features) -> Prediction:
     return frozen.predict(model, states)
 
 
-def inherited(prediction: Prediction | Targets, targets: Targets) -> dict[str, float]:
-    """How often a wrong fine class goes with a wrong coarse class.
-
-    fine_wrong: error rate of the fine class if the coarse class is wrong, and if it is right;
-    share: share of the wrong fine classes whose coarse class is wrong, too.
-    """
-    fine, coarse = (np.atleast_2d(getattr(prediction, t) != getattr(targets, t))
-                    for t in ("fine", "coarse"))  # fmt: skip
-    return {
-        "fine_wrong, coarse wrong": float(fine[coarse].mean()) if coarse.any() else np.nan,
-        "fine_wrong, coarse right": float(fine[~coarse].mean()) if (~coarse).any() else np.nan,
-        "share": float(coarse[fine].mean()) if fine.any() else np.nan,
-    }
-
-
 # The diagnosis
 
 
@@ -209,7 +190,9 @@ def diagnosis(
     evaluation utterances.
     """
     prediction = fit.predict(states)
-    rows = [*_of_gate(prediction), *_of_layers(prediction), *_of_tasks(prediction, targets, bag)]
+    learned = [name for name, part in fit.model.fusion.items() if part.how == "bilstm"]
+    layers = _of_layers({name: getattr(prediction, f"alpha_{name}") for name in learned})
+    rows = [*_of_gate(prediction), *layers, *_of_tasks(prediction, targets, bag)]
     if fit.model.guide is not None:
         changed = float((prediction.fine != unguided(fit, states).fine).mean())
         rows.append(("guidance idle", "share of fine classes it changes", changed, "<", 0.01))
@@ -239,15 +222,14 @@ def _of_gate(prediction: Prediction) -> list[Row]:
     ]
 
 
-def _of_layers(prediction: Prediction) -> list[Row]:
+def _of_layers(alphas: Mapping[str, np.ndarray]) -> list[Row]:
     rows = []
-    for name, alpha in (("A", prediction.alpha_a), ("B", prediction.alpha_b)):
-        if alpha is not None:
-            top, spread = largest(alpha), float(alpha.std(axis=1).mean())
-            rows += [
-                (f"one layer of {name} is all", "largest layer weight, mean", top, ">", 0.9),
-                (f"layers of {name} ignore the input", "sd over utterances", spread, "<", 0.01),
-            ]
+    for name, alpha in alphas.items():
+        top, spread, name = largest(alpha), float(alpha.std(axis=1).mean()), name.upper()
+        rows += [
+            (f"one layer of {name} is all", "largest layer weight, mean", top, ">", 0.9),
+            (f"layers of {name} ignore the input", "sd over utterances", spread, "<", 0.01),
+        ]
     return rows
 
 

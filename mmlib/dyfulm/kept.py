@@ -1,8 +1,8 @@
 """A trained DyFuLM over one small encoder, saved as a self-contained folder.
 
-The folder holds `weights.safetensors` (float16), `tokenizer.json` with the pruned vocabulary,
-`card.json` (shapes, temperatures, scores, the files' SHA-256) and README.md, the model card. No
-other weights and no network are needed. `python -m mmlib.finetune.keep` makes such a folder.
+The folder holds `weights.safetensors` (float16), `tokenizer.json` with the pruned vocabulary, and
+`card.json` (shapes, temperatures, the files' SHA-256). No other weights and no network are needed.
+`python -m mmlib.finetune.keep` makes such a folder.
 Axes: n text, b batch, t token, k class, l layer.
 """
 
@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from mmlib import files
 from mmlib.data.targets import COARSE
-from mmlib.dyfulm.model import DyFuLM
+from mmlib.dyfulm.model import DyFuLM, over_positions
 
 WEIGHTS = files.ROOT / "mmlib" / "dyfulm" / "weights"
 NUMBERS, WORDS, CARD = "weights.safetensors", "tokenizer.json", "card.json"
@@ -66,7 +66,7 @@ class Student(nn.Module):
         out = self.encoder(input_ids=ids, attention_mask=attended, output_hidden_states=True)
         states = torch.stack(out.hidden_states, dim=2)  # (b, t, l, d)
         y = self.fusion(states[None], None, words[None])
-        alpha = y.alpha_a if y.alpha_a.ndim == 3 else y.alpha_a.mean(dim=2)
+        alpha = y.alpha_a if y.alpha_a.ndim == 3 else over_positions(y.alpha_a, words[None])
         return y.coarse[0], y.fine[0], y.intensity[0], alpha[0]
 
 
@@ -77,6 +77,7 @@ class Kept:
     student: Student
     tokenizer: Tokenizer
     card: Mapping[str, Any]
+    precision: str = "float32"
 
     coarse = COARSE  # names of the columns of `Reading.coarse`
     stars = STARS  # stars of the columns of `Reading.fine`
@@ -91,8 +92,11 @@ class Kept:
 
         "bfloat16" is slow on a processor without instructions for it. "int8": weights of linear
         layers have 8 bits, and their inputs are quantised to 8 bits at each call by the range of
-        the batch, so a prediction depends slightly on the other texts of the batch.
+        the batch, so a prediction depends slightly on the other texts of the batch. ValueError if
+        the model is rounded already.
         """
+        if self.precision not in ("float32", precision):
+            raise ValueError(f"this model is rounded to {self.precision}; take the one it is from")
         files.refuse_unknown("precision", [precision], PRECISIONS)
         student = copy.deepcopy(self.student)
         if precision == "bfloat16":
@@ -101,7 +105,7 @@ class Kept:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch deprecates this in favour of torchao
                 torch.ao.quantization.quantize_dynamic(student, {nn.Linear}, inplace=True)
-        return replace(self, student=student)
+        return replace(self, student=student, precision=precision)
 
     @torch.inference_mode()
     def read(self, texts: Sequence[str], batch: int = 64) -> Reading:

@@ -5,13 +5,14 @@ is chosen on the validation split. The features are TF-IDF (`mmlib.dyfulm.bag_of
 frozen states of both encoders (`of_states`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from mmlib.data import Corpus
 from mmlib.data.corpus import rows_of
 from mmlib.data.targets import Targets
 from mmlib.stack.vectors import Features
@@ -21,30 +22,21 @@ STRENGTHS = (1e-4, 1e-3, 1e-2)  # C of the logistic regressions, 1 / alpha of th
 
 @dataclass(frozen=True)
 class Linear:
-    """One fitted model per target."""
+    """One fitted model per target, and the function that makes their features (n, d)."""
 
+    features: Callable[[Any], Any]
     coarse: LogisticRegression
     fine: LogisticRegression
     intensity: Ridge
 
-    def predict(self, x: Any) -> Targets:
-        """Predictions from features (n, d), (n,) each; nothing is random: there is no seed axis."""
+    def predict(self, reviews: Corpus | Features) -> Targets:
+        """Predictions for every review, (n,) each; nothing is random, so there is no seed axis."""
+        x = self.features(reviews)
         intensity = self.intensity.predict(x).clip(0, 1)
         return Targets(self.coarse.predict(x), self.fine.predict(x), intensity)
 
 
-@dataclass(frozen=True)
-class States:
-    """Linear models on standardised states."""
-
-    models: Linear
-
-    def predict(self, states: Features) -> Targets:
-        """Predictions for every review, (n,) each."""
-        return self.models.predict(_columns(states))
-
-
-def of_states(states: Features, targets: Targets) -> States:
+def of_states(states: Features, targets: Targets) -> Linear:
     """Train on the split "train", choose on "valid" by accuracy and R2; "test" is never read.
 
     states: of all layers of both encoders, scaled by `mmlib.dyfulm.frozen.states`; targets: of all
@@ -52,11 +44,16 @@ def of_states(states: Features, targets: Targets) -> States:
     """
     rows = rows_of(states, ("train", "valid"))
     x = [_columns(states.take(of_split)) for of_split in rows]
-    return States(choose(x, [targets.take(of_split) for of_split in rows], STRENGTHS, "lsqr"))
+    known = [targets.take(of_split) for of_split in rows]
+    return choose(_columns, x, known, STRENGTHS, "lsqr")
 
 
 def choose(
-    x: Sequence[Any], targets: Sequence[Targets], strengths: Sequence[float], solver: str
+    features: Callable[[Any], Any],
+    x: Sequence[Any],
+    targets: Sequence[Targets],
+    strengths: Sequence[float],
+    solver: str,
 ) -> Linear:
     """The best model per target: trained on x[0], targets[0], chosen on x[1], targets[1].
 
@@ -72,7 +69,8 @@ def choose(
         return (LogisticRegression(C=c, max_iter=300, tol=1e-3) for c in strengths)
 
     ridge = (Ridge(1 / c, solver=solver) for c in strengths)
-    return Linear(best(logistic(), "coarse"), best(logistic(), "fine"), best(ridge, "intensity"))
+    classes = best(logistic(), "coarse"), best(logistic(), "fine")
+    return Linear(features, *classes, best(ridge, "intensity"))
 
 
 def _columns(states: Features) -> np.ndarray:

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from mmlib.data.corpus import DataError
 from mmlib.data.readers import stream
-from mmlib.data.readers.texts import DATAFINITI, NAMES, plain
+from mmlib.data.readers.texts import DATAFINITI, NAMES, has_tags, plain
 from mmlib.data.targets import COARSE
 from mmlib.files import is_watched, locked, write_whole
 
@@ -39,7 +39,7 @@ def predictions(model: "Kept", texts: Sequence[str]) -> pd.DataFrame:
     coarse: a word of `COARSE`; fine: 1..5 stars; intensity in [0, 1]; calibrated probabilities p_;
     cut: whether the text is longer than the model reads. `note` says why a text has no predictions:
     it is empty, too short (fewer than `FEWEST` words), in another script, or more than the share
-    `MOST_UNKNOWN` of its words is unknown. HTML is removed; its tags are noted, too.
+    `MOST_UNKNOWN` of its words is unknown. HTML is removed; a removed tag is noted, too.
     """
     bare = [plain(text) for text in texts]
     table = pd.DataFrame(index=range(len(texts)), columns=list(COLUMNS), dtype=object)
@@ -50,7 +50,7 @@ def predictions(model: "Kept", texts: Sequence[str]) -> pd.DataFrame:
         unknown = reading.unknown > MOST_UNKNOWN  # (n,)
         table.loc[read[unknown], "note"] = UNKNOWN
         table.iloc[read[~unknown], :-1] = _values(reading)[~unknown]
-    with_html = [b != t and "<" in t for b, t in zip(bare, texts, strict=True)]
+    with_html = [has_tags(text) for text in texts]
     table.loc[with_html, "note"] = [f"{n}; {HTML}".strip("; ") for n in table["note"][with_html]]
     kinds = dict.fromkeys(("intensity", *PROBABILITIES), float)
     return table.astype(kinds | {"fine": "Int64", "cut": "boolean"})
@@ -112,12 +112,12 @@ def run(
     NotWrittenError if the disk is full.
     """
     part = unfinished(out)
-    _claim(part, about, force)
     ours = list(COLUMNS)
     while set(ours) & set(table.columns):
         ours = [f"dyfulm_{name}" for name in ours]
     form = {"sep": "\t" if out.suffix == ".tsv" else ",", "index": False}
     with locked(part / "lock", 0):
+        _claim(part, about, force)
         files = list(_chunks(table, column, model, part, form))
         head = pd.DataFrame(columns=[*table.columns, *ours]).to_csv(**form)
         write_whole(out, lambda path: _join(path, head, files))
@@ -147,13 +147,14 @@ def _chunks(
 
 
 def _claim(part: Path, about: Mapping, force: bool) -> None:
-    """Create the folder of chunks; DataError if another run made it, unless `force`."""
+    """Note whose chunks these are; DataError if another run left some, unless `force`."""
     same = json.dumps(dict(about), indent=1, sort_keys=True)
     note = part / "run.json"
     if note.exists() and note.read_text() != same:
         if not force:
             raise DataError(f"{part}: left by a run of other options; finish that, or use --force")
-        shutil.rmtree(part)
+        for file in (note, *part.glob("*.csv")):
+            file.unlink()
     if not note.exists():
         write_whole(note, same)
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy.stats import loguniform, uniform
 
-from mmlib.data import load
+from mmlib.data import DataError, load
 from mmlib.data.load import columns
 from mmlib.data.targets import Targets, targets
 from mmlib.dyfulm import frozen
@@ -51,17 +51,12 @@ def tune(data: Features, goal: Targets) -> dict:
     return choices.entry(drawn, errors, tuple(RANGES), ERROR)
 
 
-def place(dataset: str, a: str, b: str) -> str:
-    """Key of the stored settings for a data set and a pair of encoders."""
-    return choices.place(dataset, a, b)
-
-
 def settings(dataset: str, a: str, b: str) -> Settings:
     """The stored settings for a data set and a pair of encoders, else the default `Settings()`.
 
     If nothing is stored, a printed line names the tuning command.
     """
-    if entry := choices.stored(key := place(dataset, a, b)).get(VARIANT, {}).get(MODEL):
+    if entry := choices.stored(key := choices.place(dataset, a, b)).get(VARIANT, {}).get(MODEL):
         return Settings(**entry["settings"])
     command = f"python -m mmlib.dyfulm.tune --dataset {dataset} --encoders {a} {b}"
     choices.missing(key, MODEL, "the defaults are used", command)
@@ -70,7 +65,7 @@ def settings(dataset: str, a: str, b: str) -> Settings:
 
 def table(dataset: str, a: str, b: str) -> list[dict]:
     """At most one row, of `mmlib.stack.choices.table`; an empty list if nothing was tuned."""
-    return choices.table(place(dataset, a, b), tuple(RANGES), ERROR)
+    return choices.table(choices.place(dataset, a, b), tuple(RANGES), ERROR)
 
 
 def main() -> None:
@@ -94,13 +89,15 @@ def main() -> None:
 def _tune(given: argparse.Namespace) -> None:
     asked = columns(text=given.text, label=given.label, group=given.group, classes=given.classes)
     corpus = load(given.dataset, **asked)
-    texts = [corpus.text[i] for i in corpus.rows("train")] if corpus.text else []
+    if corpus.text is None:
+        raise DataError(f"{given.dataset} has no text; DyFuLM reads nothing else")
+    texts = [corpus.text[i] for i in corpus.rows("train")]
     pair = [made.named(name, texts) for name in given.encoders]
     corpus = corpus.sample(given.rows, splits=KNOWN)
     corpus = corpus.take(np.flatnonzero(np.isin(corpus.split, KNOWN)))
     data = frozen.states(corpus, *pair, max_length=given.max_length, dtype=given.dtype)
     entry = tune(data, targets(corpus))
-    key = place(given.dataset, *given.encoders)
+    key = choices.place(given.dataset, *given.encoders)
     choices.store(key, VARIANT, MODEL, entry)
     spread = np.ptp([candidate[ERROR] for candidate in entry["tried"]])
     print(f"{key}: criterion {entry[ERROR]:.4f}, candidates spread over {spread:.4f}")

@@ -12,7 +12,7 @@ from mmlib.dyfulm.kept import STARS, Kept
 
 def stars(model: Kept, texts: Sequence[str]) -> np.ndarray:
     """Expected number of stars of each text, 1..5, under the calibrated probabilities, (n,)."""
-    return model.read(list(texts)).fine @ STARS
+    return model.read(texts).fine @ STARS
 
 
 def occlusion(model: Kept, text: str) -> tuple[list[str], np.ndarray]:

@@ -3,11 +3,5 @@
 from mmlib import lazily
 
 __getattr__ = lazily(
-    __name__,
-    {
-        "Run": "run",
-        "export": "run",
-        "finetune": "run",
-        "Config": "config",
-    },
+    __name__, {"Run": "run", "export": "run", "finetune": "run", "Config": "config"}
 )

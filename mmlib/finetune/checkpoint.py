@@ -23,6 +23,7 @@ from mmlib.finetune.config import Config, defining
 
 STATE, BEST, LOG, CONFIG = "state.pt", "best.safetensors", "log.jsonl", "config.yaml"
 ORIGIN = "provenance.json"
+RESULTS = (ORIGIN, BEST, "valid.npz", "test.npz")
 
 
 @dataclass
@@ -41,9 +42,9 @@ class Progress:
 PARTS = ("model", "optimizer", "weighting")  # of a state, besides configuration and progress
 
 
-def save_state(folder: Path, config: Config, progress: Progress, parts: Mapping[str, Any]) -> None:
+def save_state(folder: Path, settings: dict, progress: Progress, parts: Mapping[str, Any]) -> None:
     """Write the state that `restore` reads; parts: PARTS, each with a `state_dict`."""
-    state = {"config": defining(config), **asdict(progress)}
+    state = {"config": settings, **asdict(progress)}
     state |= {name: part.state_dict() for name, part in parts.items()}
     write_whole(folder / STATE, lambda part: torch.save(state, part))
 
@@ -69,16 +70,16 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     return state
 
 
-def restore(folder: Path, config: Config, parts: Mapping[str, Any]) -> Progress:
+def restore(folder: Path, settings: dict, parts: Mapping[str, Any]) -> Progress:
     """Load the state of a run into its parts, if there is one; returns the progress.
 
-    ValueError, one line, as in `load_state`, or if the state is of another configuration or model.
+    ValueError, one line, as in `load_state`, or if the state is of other settings or another model.
     """
     path, state = folder / STATE, load_state(folder)
     if state is None:
         return Progress()
-    usual = defining(Config(config.encoders))  # of settings that are newer than the file
-    for name, value in defining(config).items():
+    usual = {**settings, **defining(Config(settings["encoders"]))}  # of what the file lacks
+    for name, value in settings.items():
         if (there := state["config"].get(name, usual[name])) != value:
             raise ValueError(
                 f"{path} belongs to a run with {name}={there!r}, and this one has {value!r}; use "
@@ -161,8 +162,11 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 def begin(folder: Path, progress: Progress, config: Mapping[str, Any]) -> None:
     """Write the configuration, and remove log lines of steps that will be repeated.
 
-    These are the lines after the last saved step, and its evaluation if that is due.
+    These are the lines after the last saved step, and its evaluation if that is due. Results of an
+    earlier run, if this one begins anew, are deleted.
     """
+    for name in RESULTS if progress.step == 0 and folder.is_dir() else ():
+        (folder / name).unlink(missing_ok=True)
     step, evaluated = progress.step, progress.step - progress.due
     lines = [x for x in read_log(folder) if x["step"] <= (evaluated if "valid" in x else step)]
     write_whole(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))

@@ -17,6 +17,7 @@ import torch
 from tokenizers import Tokenizer
 
 from mmlib.data import Corpus, load
+from mmlib.data.corpus import first
 from mmlib.data.targets import targets
 from mmlib.dyfulm import kept
 from mmlib.finetune import checkpoint, pair
@@ -27,9 +28,10 @@ from mmlib.text.encoder import WEIGHTS, weights_digest
 
 READ = ((128, 127), (128, 32), (256, 64))  # tokens read; of these from the beginning, if cut
 SAMPLE = 600  # reviews of the validation split
+POSITIONS = "max_position_embeddings"
 SHAPE = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
-    "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "hidden_act", "pad_token_id",
+    POSITIONS, "type_vocab_size", "layer_norm_eps", "hidden_act", "pad_token_id",
 )  # fmt: skip
 FUSION = ("width", "layer_fusion", "guidance", "scope")
 HEADS = ("coarse", "fine")  # heads with probabilities
@@ -43,17 +45,18 @@ TOLD = (  # settings that the card shows
 def keep(run: Path, folder: Path, corpus: Corpus | None = None) -> kept.Kept:
     """Write the model of a finished run to `folder`; returns the model as loaded from there.
 
-    corpus: the training corpus, if not the data set in the configuration. ValueError if the run has
-    two encoders, or one that is not a BERT.
+    corpus: the training corpus, if not the data set in the configuration. ValueError if the run is
+    not finished, or if it has two encoders or one that is not a BERT.
     """
+    checkpoint.load_origin(run)
     config = read_config(run / checkpoint.CONFIG)
     if len(config.encoders) != 1:
         raise ValueError(f"{run} has two encoders; a kept model has one")
-    corpus = load(config.dataset) if corpus is None else corpus
+    corpus = first(load(config.dataset) if corpus is None else corpus, config.utterances)
     student, tokenizer, card = _student(run, config, corpus.take(corpus.rows("train")))
     valid = corpus.take(corpus.rows("valid")).sample(SAMPLE)
     known, best = targets(valid, config.intensity), (-1.0, card, None)
-    for length, head in READ:
+    for length, head in (read for read in READ if read[0] <= card["encoder"][POSITIONS]):
         model = kept.Kept(student.eval(), tokenizer, card | {"max_length": length, "head": head})
         reading = model.read(valid.text)
         right = [float(np.mean(getattr(reading, name).argmax(axis=1) == getattr(known, name)))
@@ -73,6 +76,8 @@ def _student(
 ) -> tuple[kept.Student, Tokenizer, dict[str, Any]]:
     """The run's model with a pruned vocabulary, its tokenizer, and a card without temperatures."""
     trained, (tokenizer,) = pair.build(config)
+    if (kind := trained.encoders[0].config.model_type) != "bert":
+        raise ValueError(f"the encoder of {run} is a {kind}; a kept model has a BERT, e.g. minilm")
     trained.load_state_dict(checkpoint.load_weights(run, trained))
     pair.multiply(trained)
     backend, before = tokenizer.backend_tokenizer, tokenizer.get_vocab()

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from mmlib.dyfulm.losses import TASKS, ClassWeights, Targets, constant_losses, t
 from mmlib.dyfulm.model import Output
 from mmlib.files import expanded
 from mmlib.finetune import distillation
-from mmlib.finetune.config import Config
+from mmlib.finetune.config import Config, defining
 from mmlib.finetune.tokens import Tokens, steps, tokenize
 
 
@@ -39,6 +41,14 @@ class Plan:
     def steps(self) -> int:
         """Number of steps of the whole run, unless early stopping ends it."""
         return self.steps_per_epoch * self.config.epochs
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What must not change when the run is resumed, with a checksum of what it learns from."""
+        whole = sha256(repr((self.corpus.ids, self.corpus.text)).encode())
+        for values in (*self.targets, *(self.teacher or ())):
+            whole.update(values.cpu().numpy().tobytes())
+        return defining(self.config) | {"the checksum of its data": whole.hexdigest()[:16]}
 
     def rows_from(self, step: int) -> Iterator[np.ndarray]:
         """Yield the training texts of each step, starting after `step` steps."""

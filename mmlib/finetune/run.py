@@ -7,6 +7,7 @@ continues from its last saved state with the same results.
 
 import logging
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -26,7 +27,6 @@ from mmlib.finetune import checkpoint, deberta_sdpa, evaluation, machine, pair, 
 from mmlib.finetune.config import Config, read_config
 from mmlib.scores import provenance
 from mmlib.text import made
-from mmlib.text.encoder import quiet
 
 log = logging.getLogger(__name__)
 
@@ -41,17 +41,20 @@ def finetune(config: Config, folder: Path, corpus: Corpus | None = None) -> Path
     FloatingPointError if a loss is not finite; KeyboardInterrupt after Ctrl-C or SIGTERM, when the
     current step has finished and its state is saved.
     """
-    corpus = first(corpus or load(config.dataset), config.utterances)
+    corpus = first(load(config.dataset) if corpus is None else corpus, config.utterances)
     if corpus.text is None:
         raise ValueError(f"{corpus.name} has no text; fine-tuning reads nothing else")
     words = [corpus.text[i] for i in corpus.rows("train")]
     config = replace(config, encoders=[str(made.named(name, words)) for name in config.encoders])
     with torch.random.fork_rng():
         run = Run(config, folder, corpus)
+        before = run.progress.step
         run.train()
         run.write_predictions()
         if run.is_main:
             origin = provenance.here(asdict(config), corpus.checksums)
+            if run.progress.step == before and (folder / checkpoint.ORIGIN).exists():
+                origin = checkpoint.load_origin(folder)  # of the process that trained it
             spent = sum(line.get("seconds", 0) for line in checkpoint.read_log(folder))
             checkpoint.save_origin(folder, origin | {"seconds": round(spent, 1)})
     return folder
@@ -77,7 +80,7 @@ class Run:
             raise ValueError(self._too_large(f"{free / 2**30:.1f} GiB are free"))
         self.learner = step.learner(config, model, accelerator, bfloat16)
         with self._saved_where_it_fails("the state", is_whole=False):
-            self.progress = checkpoint.restore(folder, self.plan.config, self._parts())
+            self.progress = checkpoint.restore(folder, self.plan.settings, self._parts())
         accelerator.wait_for_everyone()
         if self.is_main:
             checkpoint.begin(folder, self.progress, asdict(config))
@@ -169,7 +172,7 @@ class Run:
     def _save(self) -> None:
         """Save the state; random states are not needed, as they follow from seed and step."""
         if self.is_main:
-            checkpoint.save_state(self.folder, self.plan.config, self.progress, self._parts())
+            checkpoint.save_state(self.folder, self.plan.settings, self.progress, self._parts())
 
     def _log(self, **fields: object) -> None:
         if self.is_main:
@@ -239,16 +242,16 @@ class Run:
 def export(folder: Path, into: Path) -> list[Path]:
     """Save the encoders of a finished run as folders that `mmlib.text.encoding` reads.
 
-    One encoder: in `into` itself; two: in `into`/a and `into`/b.
+    One encoder: in `into` itself; two: in `into`/a and `into`/b. ValueError if it is not finished.
     """
+    checkpoint.load_origin(folder)
     model, tokenizers = pair.build(read_config(folder / checkpoint.CONFIG))
     model.load_state_dict(checkpoint.load_weights(folder, model))
     pair.multiply(model)  # a saved encoder has its architecture's own layers
     names = [""] if len(tokenizers) == 1 else ["a", "b"]
     part = into.with_name(f".{into.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
     for name, encoder, tokenizer in zip(names, model.encoders, tokenizers, strict=True):
-        with quiet():
-            encoder.save_pretrained(part / name)
-            tokenizer.save_pretrained(part / name)
+        made.save(part / name, encoder, tokenizer)
     os.replace(part, into)
     return [into / name for name in names]

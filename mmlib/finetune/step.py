@@ -62,7 +62,10 @@ def learner(config: Config, pair: Pair, accelerator: Accelerator, bfloat16: bool
 
 
 def _optimizer(config: Config, named: dict[str, nn.Parameter]) -> AdamW:
-    """AdamW with two learning rates; biases, normalisations and the weighting have no decay."""
+    """AdamW with two learning rates. Vectors have no decay, nor has the weighting.
+
+    So the BiLSTM's biases, a row a direction, decay; the weights of the intensity's head do not.
+    """
     groups: dict[tuple[bool, bool], dict] = {}
     for name, parameter in named.items():
         is_encoder = name.startswith("encoders.")

@@ -34,11 +34,7 @@ FIELDS = ("p_coarse", "p_fine", "intensity")  # of a prediction, in the order of
 
 
 def out_of_fold(
-    states: Features,
-    goal: Targets,
-    chosen: frozen.Settings,
-    folds: int = FOLDS,
-    seeds: int = SEEDS,
+    states: Features, goal: Targets, chosen: frozen.Settings, folds: int = FOLDS, seeds: int = SEEDS
 ) -> dict[str, np.ndarray]:
     """Soft targets of the training split, the mean over seeds, and their ids.
 
@@ -101,6 +97,8 @@ def main() -> None:
     given = parser.parse_args()
     try:
         corpus = first(load(given.dataset), given.utterances)
+        if corpus.text is None:
+            raise ValueError(f"{given.dataset} has no text, and a teacher reads nothing else")
         frozen_pair = given.dataset, given.encoders, given.max_length
         soft = of_run(given.run, corpus) if given.run else of_frozen(corpus, *frozen_pair)
         checkpoint.save_arrays(given.file, soft)

@@ -55,9 +55,7 @@ def shortened(encoder: str | Path, layers: int) -> Path:
         model.encoder.layer = model.encoder.layer[:layers]
         model.config.num_hidden_layers, model.pooler = layers, None
         model.config.shortened_from = digest
-        with quiet():
-            model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
+        save(folder, model, tokenizer)
 
     return _kept("shortened", about, make)
 
@@ -83,9 +81,7 @@ def carried(encoder: str | Path = "minilm", buckets: int = 32, seed: int = 0) ->
             torch.manual_seed(seed)
             deberta = transformers.DebertaV2Model(_as_deberta(bert.config, buckets))
         deberta.load_state_dict(_renamed(bert.state_dict(), deberta))
-        with quiet():
-            deberta.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
+        save(folder, deberta, tokenizer)
 
     return _kept("carried", about | {"seed": seed}, make)
 
@@ -158,9 +154,7 @@ def small(
             torch.manual_seed(seed)
             model = transformers.DebertaV2Model(config)
             _guess_masked(model, _blocks(tokenizer, texts), tokenizer, steps)
-        with quiet():
-            model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
+        save(folder, model, tokenizer)
 
     return _kept("small", options | {"seed": seed, "texts": texts}, make)
 
@@ -227,6 +221,13 @@ def _guess_masked(
         optimizer.step()
         schedule.step()
     model.eval()
+
+
+def save(folder: Path, model: nn.Module, tokenizer: object) -> None:
+    """Write an encoder and its tokenizer as a folder that `mmlib.text.encoder.load` reads."""
+    with quiet():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 def _kept(kind: str, about: dict, make: Callable[[Path], None]) -> Path:

@@ -235,8 +235,10 @@ def _of_parquet(path: Path) -> Reader:
         with readable(path, "not a readable parquet"), parquet.ParquetFile(path) as file:
             columns = [file.schema.column(i) for i in range(len(file.schema))]
             flat = [column.path for column in columns if column.path == column.name]
-            for batch in file.iter_batches(ROWS, columns=flat):
-                rows = batch.to_pandas(integer_object_nulls=True).rename(columns=str.strip)
+            named = [name for name in flat if not name.startswith("__index_level_")]  # pandas' own
+            for batch in file.iter_batches(ROWS, columns=named):
+                rows = batch.to_pandas(ignore_metadata=True, integer_object_nulls=True)
+                rows = rows.rename(columns=str.strip)
                 yield rows.astype(object).where(rows.notna(), "").astype(str)
 
     return read

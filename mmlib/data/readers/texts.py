@@ -153,11 +153,23 @@ def _of_numbers(
 
 def plain(text: str) -> str:
     """The text without HTML: entities decoded; tags, comments and scripts removed."""
-    bare = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
-    for start, end in _HIDDEN:
-        bare = _without(bare, start, end)
-    bare = _TAG.sub(" ", bare)
+    bare = _untagged(_decoded(text))
     return text if bare == text else " ".join(bare.split())
+
+
+def has_tags(text: str) -> bool:
+    """Whether `plain` takes a tag, a comment or a script out of the text."""
+    return _untagged(decoded := _decoded(text)) != decoded
+
+
+def _decoded(text: str) -> str:
+    return _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+
+
+def _untagged(text: str) -> str:
+    for start, end in _HIDDEN:
+        text = _without(text, start, end)
+    return _TAG.sub(" ", text)
 
 
 def _without(text: str, start: re.Pattern, end: re.Pattern) -> str:
