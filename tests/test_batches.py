@@ -23,7 +23,8 @@ from mmlib.batch.__main__ import main
 from mmlib.batch.execute import Outcome
 from mmlib.batch.parameters import Point
 from mmlib.batch.progress import Progress, duration
-from mmlib.scores import runs
+from mmlib.files import write_whole
+from mmlib.scores import runs, store
 
 PARAMETERS = 'x: int = 1  # a number\ntext: str = ""  # any\nrun: str = "interactive"\n'
 SAVE = """
@@ -137,12 +138,6 @@ def until(condition, seconds: float = 60):
         assert time.monotonic() < end
         time.sleep(0.05)
     return value
-
-
-def test_warm_is_accepted_and_does_nothing(project, workers, capsys):
-    assert main(["g", "--warm", "--dry-run"]) == 0
-    error = capsys.readouterr().err
-    assert error.startswith("--warm does nothing") and error.count("\n") == 1
 
 
 def test_a_full_disk_is_a_failure_with_its_reason(project, monkeypatch):
@@ -402,6 +397,13 @@ def test_verify_reads_files_that_are_there_and_refuses_what_is_unknown(small, tm
 def test_scores_are_compared_over_common_seeds(small, a, b, verdict, diff):
     for run, scores in (("a", a), ("b", b)):
         stored(small.runs / run, scores)
+        point = small.runs / run / f"02_a-{len(scores)}"  # of a grid, with the parameter seeds
+        shutil.copytree(small.runs / run, point)
+        record = {"state": "done", "notebook": "02_a", "finished": "", "code": {}, "data": {}}
+        write_whole(point / "manifest.json",
+                    json.dumps({**record, "parameters": {"seeds": len(scores)}}))  # fmt: skip
+        for file in store.FILES:
+            (small.runs / run / file).unlink()
     (line,) = runs.compare_runs("a", "b").to_dict("records")
     assert (line["verdict"], line["diff"]) == (verdict, pytest.approx(diff))
     assert line["seeds"] == min(len(a), len(b))
@@ -420,8 +422,53 @@ def test_compare_names_what_the_runs_were_made_from(small, capsys):
         stored(small.runs / run, [1, 2])
     (line,) = runs.differences("a", "b").to_dict("records")
     assert line == {"notebook": "02_a", "what": "data mosi.csv.gz", "a": "a", "b": "b"}
+    path = small.runs / "b" / store.ORIGINS_FILE
+    path.write_text(path.read_text().replace("mosi.csv.gz", "folder/other.csv"))
+    lines = runs.differences("a", "b")
+    assert lines["what"].tolist() == ["data mosi.csv.gz", "data other.csv"]
+    assert lines["b"].tolist() == ["", "b"]
     assert main(["compare", "a", "b"]) == 0
     assert "rows: equal" in capsys.readouterr().out
+
+
+def test_code_that_goes_back_shows_its_own_results(small, workers):
+    parameters = 'x: int = 1  # a\nrun: str = "interactive"\n'
+    small.grid("a", "notebooks: 02_a\ncross: {x: [1]}")
+    means = []
+    for shift in (0, 1, 0):
+        small.notebook("02_a", parameters, f"shift = {shift}\n{SAVE}")
+        assert main(["a", *workers]) == 0
+        means.append(runs.collect("a")["mean"].item())
+        time.sleep(1.1)  # manifests count seconds
+    assert means == [1.833333, 2.5, 1.833333]
+
+
+def test_rows_that_are_newer_than_their_manifest_are_not_current(small):
+    """Those of an execution that failed later, or of one by hand."""
+    small.notebook("02_a", PARAMETERS, "print(1)")
+    point = Point(files.NOTEBOOKS / "02_a.ipynb", {"run": "r"}, "")
+    job = execute.job(point, small.runs / "r", own=False)
+    stored(small.runs / "r", [1, 2])
+    for year, is_current in (("2999", True), ("2000", False)):
+        record = {"state": "done", "key": job.key, "finished": f"{year}-01-01T00:00:00+00:00"}
+        write_whole(job.done / "manifest.json", json.dumps(record))
+        assert execute.up_to_date(job) == is_current
+
+
+def test_a_point_whose_code_changed_while_it_ran_is_no_result(small, workers, capsys):
+    small.grid("a", "notebooks: 02_a\ncross: {x: [1]}")
+    path = files.NOTEBOOKS / "02_a.ipynb"
+    small.notebook(
+        "02_a",
+        PARAMETERS,
+        f"""
+from pathlib import Path
+path = Path({str(path)!r})
+path.write_text(path.read_text().replace("x = 0", "x = 1"))
+x = 0""",
+    )
+    assert main(["a", *workers]) == 1
+    assert "its code changed meanwhile: run it again" in capsys.readouterr().out
 
 
 # Progress

@@ -774,6 +774,14 @@ def test_own_labels_survive_a_european_spreadsheet(tmp_path):
     corpus = load(str(tmp_path))
     assert corpus.label.tolist() == [-1.5] * 18 and len(corpus.rows("valid")) == 6
     assert write_table(tmp_path)["label"].tolist() == ["-1,5"] * 18
+    mine = pd.read_csv(tmp_path / "utterances.csv", dtype=str).assign(my_notes="loud")
+    mine.to_csv(tmp_path / "utterances.csv", index=False)
+    save_clip(Clip("d", 9.0, (0.5,), (1.0,), ("w",), ("",), {"audio": audio.take([0])}), tmp_path)
+    again = write_table(tmp_path)
+    assert again["my_notes"].tolist() == ["loud"] * 18 + [""]
+    (tmp_path / "clips" / "d.safetensors").unlink()
+    with pytest.raises(DataError, match="unknown option 'typo'"):
+        load(str(tmp_path), typo=1)
     rows["label"] = ["1½", "\N{MINUS SIGN}2"] * 9
     rows.to_csv(tmp_path / "utterances.csv", index=False)
     assert load(str(tmp_path)).label.tolist() == [1.5, -2] * 9

@@ -9,6 +9,7 @@ import pytest
 from test_data import csd_folder, mmsa_pickle, mosi_csv
 
 from mmlib.data import SPLITS, Corpus, DataError, Sequences, load
+from mmlib.data.corpus import Scale
 from mmlib.data.export import mmsa_ids, write_mmsa, write_mosi
 from mmlib.data.readers.mmsa import read_mmsa
 from mmlib.data.readers.unpickle import load_pickle
@@ -64,6 +65,19 @@ def test_a_round_trip_keeps_everything(corpus, tmp_path):
     ]
     again = write_mmsa(tmp_path / "again.pkl", replace(back, name="own"))
     assert again.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("low, high", [(1, 5), (-1, 1)])
+def test_labels_of_any_scale_become_mmsa_s(corpus, tmp_path, low, high):
+    corpus = replace(corpus, ids=tuple("abcdef"))
+    stars = corpus.label / 6 * (high - low) + (low + high) / 2
+    mine = replace(corpus, label=stars, scale=Scale("stars", low, high))
+    plain, back = (
+        read_mmsa(write_mmsa(tmp_path / "a.pkl", c), dims=(3, 2)) for c in (corpus, mine)
+    )
+    np.testing.assert_allclose(back.label, plain.label, atol=1e-6)
+    content = load_pickle(tmp_path / "a.pkl")["test"]
+    assert content["annotations"] == ["Neutral", "Positive"]
 
 
 def test_a_pickle_of_their_users_comes_back_as_it_was(tmp_path):

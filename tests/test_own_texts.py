@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -474,6 +475,28 @@ def test_sheets_that_could_be_misread_are_refused(model, capsys, sheets, words):
             sheet.append(line)
     book.save("a.xlsx")
     refused(capsys, f"a.xlsx: {words}", "a.xlsx")
+
+
+def test_a_sheet_is_read_whole_whatever_size_it_claims(model):
+    """Some programs write a wrong size; a formula may give the empty text."""
+    book = pytest.importorskip("openpyxl").Workbook()
+    for line in (["text", "n", "why"], [LONG[0], 1, '=IF(B2=1,"","x")'], [LONG[1], 2, "x"]):
+        book.active.append(line)
+    book.save("made.xlsx")
+    with zipfile.ZipFile("made.xlsx") as made, zipfile.ZipFile("a.xlsx", "w") as out:
+        for name in made.namelist():
+            content = made.read(name)
+            if name.endswith("sheet1.xml"):
+                content = content.replace(b'ref="A1:C3"', b'ref="A1:B2"')
+                content = content.replace(b'<c r="C2">', b'<c r="C2" t="str">')
+            out.writestr(name, content)
+    assert run("a.xlsx") == 0
+    assert rows()[["text", "n", "why"]].values.tolist() == [[LONG[0], "1", ""], [LONG[1], "2", "x"]]
+
+
+def test_an_encoding_that_is_named_is_not_guessed(model, capsys):
+    Path("a.csv").write_bytes("text\nein schöner Tag\n".encode("cp1252"))
+    refused(capsys, "utf-8", "a.csv", "--encoding", "UTF-8")
 
 
 def test_a_table_damaged_at_its_end_is_refused_before_anything_is_read(model, capsys):

@@ -71,7 +71,7 @@ def test_a_cut_file_of_a_run_stops_no_reader_of_another(folder, caplog, name, le
     for each, read in zip(store.FILES, readers, strict=True):
         assert len(read("sst5"))
         if each == name:
-            with pytest.raises(ValueError, match=rf"{name} is .* damaged; make run RUN=mosi") as at:
+            with pytest.raises(ValueError, match=rf"{name} is .* damaged; the command that") as at:
                 read("mosi")
             assert "\n" not in str(at.value)
         else:

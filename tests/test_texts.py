@@ -74,6 +74,47 @@ def test_every_kind_of_file_is_the_same_corpus(tmp_path, name):
     assert "labels are in 1..5; label_range= says otherwise" in corpus.notes
 
 
+def test_one_quote_too_many_does_not_cut_the_other_texts(tmp_path):
+    """They were read without quoting: half texts with whole labels."""
+    lines = [f'"Nice stay {i}.\nThe room was clean",{i % 5}' for i in range(N)]
+    path = tmp_path / "mine.csv"
+    path.write_text("\n".join(["text,label", *lines, '"Great" hotel all in all,4']))
+    refused("a quote inside a text, as in '\"Great\"'; double it", load, str(path))
+    path.write_text("\n".join(["text,label", *lines, '"""Great"" hotel all in all",4']))
+    assert load(str(path)).text[0] == "Nice stay 0.\nThe room was clean"
+    alone = [f'"Nice" stay {i}.,{i % 5}' for i in range(N)]
+    path.write_text("\n".join(["text,label", *alone]))
+    assert load(str(path)).text[0] == '"Nice" stay 0.'
+
+
+def test_words_of_another_encoding_are_noted_or_refused(tmp_path):
+    umlauts = rows(Comment=[f"Frühstück war schön {i}" for i in range(N)])
+    assert "words read as UTF-8 and Windows-1252" in read(tmp_path, umlauts, saved="cp1252").notes
+    refused("neither UTF-8 nor Western", read, tmp_path, umlauts, saved="cp850")
+    assert not [n for n in read(tmp_path, umlauts).notes if "words read" in n]
+
+
+def test_blanks_around_a_group_make_no_other_group(tmp_path):
+    places = [f"p{i % 20}" + " " * (i // 20) for i in range(N)]
+    assert len(set(read(tmp_path, rows(Place=places), group="Place").groups)) == 20
+
+
+@pytest.mark.parametrize("file", ["a.jsonl", "a.parquet"])
+def test_names_that_differ_in_blanks_are_one_name(tmp_path, file):
+    twice = rows().assign(**{"Comment ": "another"})
+    refused("two columns are called Comment|two values .* Comment", read, tmp_path, twice, file)
+
+
+def test_blank_lines_above_the_header_and_a_hidden_file(tmp_path):
+    path = written(tmp_path, rows())
+    path.write_text("\r\n\n" + path.read_text().replace(",", ";"))
+    assert load(str(path), text="Comment", label="Stars").text == tuple(rows()["Comment"])
+    hotel = rows().set_axis(["text", "stars", "hotel"], axis=1)
+    written(tmp_path / "hotel", hotel, "reviews.csv")
+    (tmp_path / "hotel" / "._reviews.csv").write_bytes(bytes(99))  # of a Mac
+    assert len(load("hotel", tmp_path)) == N
+
+
 def test_endings_in_capitals_are_the_same_kinds_of_file(tmp_path):
     rows().to_json(tmp_path / "A.JSONL", orient="records", lines=True)
     rows().to_parquet(tmp_path / "B.PARQUET")

@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return os.EX_USAGE
     except KeyboardInterrupt:
-        print("stopped; what is done is kept: the same command finishes the rest", file=sys.stderr)
+        print("stopped; a grid's command, or --resume, finishes the rest", file=sys.stderr)
         return 130
 
 
@@ -62,8 +62,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def execute_batch(given: Namespace, console: Console) -> int:
-    if given.warm:
-        print("--warm does nothing any more: each point starts its kernel", file=sys.stderr)
     run = given.run or (grid.find(given.grid).stem if given.grid else "default")
     folder = results.folder(run)
     points = _of_grid(run, given) if given.grid else _of_notebooks(run, given)
@@ -74,9 +72,14 @@ def execute_batch(given: Namespace, console: Console) -> int:
     todo = [job for job in jobs if not (keep and up_to_date(job) and not _is_last(job))]
     if given.dry_run:
         return _preview(jobs, todo, given, console)
-    _tell_replaced(todo, run, console)
+    if not given.grid:  # a point of a grid replaces nothing
+        _tell_replaced(todo, run, console)
     batch = execute.new_batch(given.line, resume=keep, timeout=given.timeout)
     with engine.only_driver(folder):
+        newest = runs.manifests(run)
+        for job in jobs if given.grid else ():
+            if job not in todo and job.done not in newest:
+                execute.renew(job)
         outcomes = _run(todo, batch, given, console)
     failed = _tell(outcomes, len(jobs) - len(todo), run, console)
     if given.grid:

@@ -21,7 +21,12 @@ from mmlib.files import sha256 as checksum
 PACKAGE = Path(__file__).resolve().parents[1]
 NO_NUMBERS = ("batch", "figures", "scores/provenance.py")  # their code does not change results
 LOAD, READ = "data/load.py", "data/readers"  # the first imports all the second, to call one
-STORED = {"daf/apply.py": "daf/weights/*.[js]*", "scores/ledger.py": "scores/*.toml"}
+STORED = {
+    "daf/apply.py": "daf/weights/*.[js]*",
+    "dyfulm/kept.py": "dyfulm/weights/*.[js]*",
+    "data/readers/texts.py": "data/embedded/*.csv",
+    "scores/ledger.py": "scores/*.toml",
+}
 SCOPES = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -31,7 +36,8 @@ def code_of(notebook: Path, values: Iterable[object]) -> dict[str, str]:
     values: of its parameters; data sets that they name are read by mmlib's readers.
     """
     names = frozenset(name for name in map(str, values) if name in NAMES or is_table(name))
-    return _code(notebook, notebook.stat().st_mtime_ns, names)
+    newest = max(path.stat().st_mtime_ns for path in (notebook, *PACKAGE.rglob("*.py")))
+    return _code(notebook, newest, names)
 
 
 @lru_cache

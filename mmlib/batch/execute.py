@@ -27,6 +27,7 @@ from mmlib.batch.parameters import Point
 from mmlib.files import write_whole
 from mmlib.scores import provenance
 from mmlib.scores.runs import manifest, stored
+from mmlib.scores.store import ORIGINS_FILE, read
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,9 @@ def up_to_date(job: Job) -> bool:
     """Whether the point was done with these inputs and its stored results still exist."""
     record = manifest(job.done)
     there = stored(job.done if job.own else job.folder, job.point.notebook.stem)
+    made = {} if job.own else read(job.folder / ORIGINS_FILE, {}).get(job.point.notebook.stem, {})
+    if made.get("finished", "") > record.get("finished", ""):  # by hand, or by one that failed
+        return False
     return record.get("key") == job.key and record.get("stored", there) == there
 
 
@@ -134,6 +138,9 @@ def _run(job: Job, batch: Batch, number: int) -> Outcome:
             environment={"MMLIB_COMMAND": batch.command, "MMLIB_POINT": into},
             limit=batch.timeout,
         )
+        now = sources.inputs(job.point.notebook, job.point.parameters)
+        if now["code"] != job.inputs["code"]:
+            record["error"] = record["error"] or "its code changed meanwhile: run it again"
         record["stored"] = stored(scratch if job.own else job.folder, job.point.notebook.stem)
         return _publish(scratch, job, record)
     except OSError as error:  # of the disk: errors of the notebook are in the record
@@ -162,6 +169,12 @@ def begun(job: Job, batch: Batch, number: int) -> dict:
         **job.inputs,
         "versions": {**here["versions"], **job.inputs["versions"]},
     }
+
+
+def renew(job: Job) -> None:
+    """Note that a finished point is the current one of its parameters (`scores.runs.manifests`)."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    _write(job.done, manifest(job.done) | {"current": now})
 
 
 def give_up(job: Job, batch: Batch, number: int, error: str) -> Outcome:

@@ -60,7 +60,6 @@ OPTIONS: dict[str, dict[str, dict]] = {
                    "help": "where workers reach the scheduler (default: loopback)"},
         "--retry": {"type": at_least(0), "default": 0, "help": "more attempts at what failed"},
         "--timeout": {"type": at_least(0.1, float), "metavar": "SECONDS", "help": "for one point"},
-        "--warm": {**FLAG, "help": "does nothing: there are no warm kernels any more"},
         "--dry-run": {**FLAG, "help": "say what would be done"},
         "--yes": {**FLAG, "help": f"start more than {ASK} points"},
         "--resume": {**FLAG, "help": "keep what is up to date (a grid's way)"},

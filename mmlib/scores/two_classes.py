@@ -36,10 +36,13 @@ def auc(score: np.ndarray, positive: np.ndarray, groups: np.ndarray) -> Parts:
     """Share of (positive, negative) pairs that score (s, n) or (n,) puts in the right order.
 
     Equal scores count half (Mann and Whitney 1947). positive (n,) bool, groups (n,) names.
-    ValueError, one line, for fewer than LEAST utterances of a class, or if one group has them all.
+    ValueError, one line, for fewer than LEAST utterances of a class, if one group has them all, or
+    for a score that is not finite.
     """
     code, counts = _groups(positive, groups)
     score, pairs = np.atleast_2d(score), []
+    if not np.isfinite(score).all():
+        raise ValueError("a score is NaN or infinite: did training diverge?")
     for one in score:
         own = np.zeros(len(one))  # correctly ordered pairs of each utterance with the other class
         for side, sign in ((positive, 1), (~positive, -1)):

@@ -13,6 +13,7 @@ from importlib import import_module
 from mmap import mmap
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,7 @@ def table(
         rows = _json_lines(path, encoding)
     else:
         rows = _separated(path, encoding, header)
+    check_names(rows.columns)
     rows = rows.rename(columns=str.strip)
     columns = list(rows.columns) if columns is None else list(columns)
     if missing := [c for c in columns if c not in rows.columns]:
@@ -131,12 +133,17 @@ def _separated(
             check_names(pd.read_csv(io.StringIO(text), header=None, nrows=1, **how).iloc[0])
         rows = pd.read_csv(io.StringIO(text), **names, **how)
         rows.attrs["encoding"] = encoding
-    if not isinstance(rows.index, pd.RangeIndex):  # pandas takes extra cells for row names
-        raise DataError(
-            f"{path.name}: the rows have more cells than the header names columns; put texts "
-            "that hold a separator in quotes, and name every column"
-        )
-    return rows
+    return unshifted(path, rows)
+
+
+def unshifted(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows as they are; DataError if pandas took their first cells for names of the rows."""
+    if isinstance(rows.index, pd.RangeIndex):
+        return rows
+    raise DataError(
+        f"{path.name}: the rows have more cells than the header names columns; put texts that hold "
+        "a separator in quotes, and name every column"
+    )
 
 
 def _json_lines(path: Path, encoding: str | None) -> pd.DataFrame:
@@ -158,11 +165,11 @@ def objects(path: Path, lines: Iterable[str]) -> Iterator[dict[str, str]]:
             except (ValueError, AttributeError, RecursionError):
                 words = f"{path.name}: line {number} is no JSON object; mend it, or fetch it again"
                 raise DataError(words) from None
-            yield {name.strip(): cell(value) for name, value in row.items()}
+            yield {name: cell(value) for name, value in row.items()}
 
 
 def _with_one_name_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    if len(row := dict(pairs)) < len(pairs):
+    if len(row := {name.strip(): value for name, value in pairs}) < len(pairs):
         check_names(name for name, _ in pairs)
     return row
 
@@ -209,8 +216,7 @@ def needed(path: Path, module: str, extra: str) -> ModuleType:
 def _parquet(path: Path) -> pd.DataFrame:
     parquet = needed(path, "pyarrow.parquet", "parquet")
     with readable(path, "not a readable parquet"), parquet.ParquetFile(path) as file:
-        about, columns = file.metadata, [file.schema.column(i) for i in range(len(file.schema))]
-        flat = [column for column in columns if column.path == column.name]  # one value per row
+        about, flat = file.metadata, flat_columns(file)
         words = [column.path for column in flat if column.physical_type == "BYTE_ARRAY"]
         packed = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
         check_size(path, packed + CELL * about.num_rows * len(flat))
@@ -220,18 +226,30 @@ def _parquet(path: Path) -> pd.DataFrame:
         rows = rows.to_pandas(ignore_metadata=True, integer_object_nulls=True)
         counts = (item for name in words for item in rows[name].value_counts().items())
         check_size(path, sum(len(str(word)) * n for word, n in counts))
+    return as_words(rows)
+
+
+def flat_columns(file: Any) -> list[Any]:
+    """The columns of a parquet with one value per row, without an unnamed index of pandas."""
+    columns = [file.schema.column(i) for i in range(len(file.schema))]
+    return [c for c in columns if c.path == c.name and not c.name.startswith("__index_level_")]
+
+
+def as_words(rows: pd.DataFrame) -> pd.DataFrame:
+    """Every cell as a string, "" for nothing."""
     return rows.astype(object).where(rows.notna(), "").astype(str)
 
 
 def header_of(text: str, usual: str) -> tuple[str, int, str]:
-    """The separator of a table, its number of columns, and the text without Excel's line `sep=;`.
+    """The separator of a table, its number of columns, and the text from the header on.
 
-    The usual separator is used unless another one splits the header into more columns.
+    Excel's line `sep=;` names the separator; else it is the usual one, unless another splits the
+    header into more columns.
     """
-    named = re.match(r'"?sep=(.)"?[\r\n]+', text)
-    text = text[named.end() :] if named else text
+    named = re.match(r'[\r\n]*(?:"?sep=(.)"?[\r\n]+)?', text)
+    text = text[named.end() :]
     header = re.sub(r'"[^"]*"', "", re.match(r"[^\r\n]*", text)[0])
-    separator = named[1] if named else max((usual, *",;\t|"), key=header.count)
+    separator = named[1] or max((usual, *",;\t|"), key=header.count)
     return separator, header.count(separator) + 1, text
 
 
@@ -240,15 +258,25 @@ def quoting(text: str | mmap, separator: str) -> dict[str, object]:
 
     If a quote is closed inside a cell, then either quotes in texts are escaped by a backslash, or
     quotes are ordinary characters; otherwise an unclosed quote would swallow the following rows.
+    DataError if quotes of other cells enclose a separator or a line's end, so that both are meant.
     """
     edge = rf"[{re.escape(separator)}\r\n]"
-    patterns = (rf'(?:(?<={edge})|^)"(?:[^"]|"")*+"', rf" *(?:{edge}|$)", r'\\"')
+    patterns = (rf'(?:(?<={edge})|^)"(?:[^"]|"")*+"', rf" *(?:{edge}|$)", r'\\"', edge)
     if not isinstance(text, str):
         patterns = [pattern.encode() for pattern in patterns]
-    cell, end, escaped = map(re.compile, patterns)
-    if all(end.match(text[found.end() : found.end() + 9]) for found in cell.finditer(text)):
+    cell, end, escaped, inner = map(re.compile, patterns)
+
+    def is_closed(found: re.Match) -> bool:
+        return bool(end.match(text[found.end() : found.end() + 9]))
+
+    if (bad := next((f for f in cell.finditer(text) if not is_closed(f)), None)) is None:
         return {}
-    return {"escapechar": "\\"} if escaped.search(text) else {"quoting": csv.QUOTE_NONE}
+    if escaped.search(text):
+        return {"escapechar": "\\"}
+    if any(is_closed(found) and inner.search(found[0]) for found in cell.finditer(text)):
+        word = bad[0] if isinstance(text, str) else bad[0].decode(errors="replace")
+        raise DataError(f"a quote inside a text, as in {word[-40:]!r}; double it, or take it out")
+    return {"quoting": csv.QUOTE_NONE}
 
 
 def decoded(path: Path, raw: bytes, encoding: str | None = None) -> tuple[str, str]:
@@ -274,7 +302,8 @@ def decoded(path: Path, raw: bytes, encoding: str | None = None) -> tuple[str, s
         return text, "UTF-8"
     if _RUN.search(text) or sum(map(_is_foreign, raw.splitlines())) > 2:
         return _of_script(path, raw)
-    return _BROKEN.sub(lambda char: _REPAIRED[ord(char[0])], text), "UTF-8"  # translate: 20x slower
+    text = _BROKEN.sub(lambda char: _REPAIRED[ord(char[0])], text)  # translate: 20 times slower
+    return text, "UTF-8 and Windows-1252"
 
 
 def _is_foreign(line: bytes) -> bool:
@@ -333,9 +362,9 @@ SCRIPTS = {
     ),
     "cp1256": ("\u0600-\u06ff", "اليمون", 0.35),
 }
-_RUN = re.compile(
-    "(?:([\udca1-\udcff])(?!\\1)){4}"
-)  # four non-Western letters: does not occur with accents
+_RUN = re.compile(  # four non-Western letters, or no letter of Windows-1252 within a word
+    "(?:([\udca1-\udcff])(?!\\1)){4}|(?<=[a-z])[\udc81\udc8d\udc8f\udc90\udc9d](?=[a-z])"
+)
 _CP1252 = {byte: bytes([byte]).decode("cp1252", errors="ignore") for byte in range(0x80, 0x100)}
 _REPAIRED = {0xDC00 + byte: char for byte, char in _CP1252.items()} | {
     byte: char for byte, char in _CP1252.items() if byte < 0xA0

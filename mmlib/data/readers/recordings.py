@@ -91,9 +91,10 @@ def load_clip(path: Path) -> Clip:
 
 
 def write_table(folder: Path) -> pd.DataFrame:
-    """Write `utterances.csv` for all clips in a folder; keep labels, splits and corrected words.
+    """Write `utterances.csv` for all clips in a folder; keep labels, corrected words, own columns.
 
-    DataError for a file that is not named like its clip, such as a copy of another one.
+    A row that was deleted comes back. DataError for a file that is not named like its clip, such as
+    a copy of another one.
     """
     clips = []
     for path in sorted((folder / "clips").rglob("*.safetensors")):
@@ -102,11 +103,13 @@ def write_table(folder: Path) -> pd.DataFrame:
             raise DataError(f"{path}: holds the clip {clips[-1].id!r}; delete it, or name it so")
     rows = pd.concat([clip.table() for clip in clips], ignore_index=True)
     if (folder / TABLE).exists():
-        before = table(folder / TABLE, COLUMNS).drop_duplicates("id").set_index("id")
+        table(folder / TABLE, COLUMNS)  # refuses a table that lacks one
+        before = table(folder / TABLE).drop_duplicates("id").set_index("id")
         before = before.reindex(rows["id"])
         start = pd.to_numeric(with_points(before["start"]), errors="coerce").to_numpy()
         is_cut_as_before = np.isclose(start, rows["start"])  # spreadsheets keep only 15 digits
-        for column in ("speaker", "text", "label", "split"):
+        for column in before.columns.difference(("clip", "start", "end"), sort=False):
+            rows[column] = rows.get(column, pd.Series("", rows.index, dtype=object))
             rows[column] = rows[column].mask(is_cut_as_before, before[column].to_numpy())
     write_whole(folder / TABLE, rows.to_csv(index=False))
     return rows

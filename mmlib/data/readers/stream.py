@@ -22,15 +22,18 @@ import pandas as pd
 from mmlib.data.corpus import DataError
 from mmlib.data.readers.border import check_size, most, readable
 from mmlib.data.readers.cells import (
+    as_words,
     cell,
     check_names,
     decoded,
+    flat_columns,
     header_of,
     is_gzip,
     is_utf8,
     needed,
     objects,
     quoting,
+    unshifted,
 )
 from mmlib.files import expanded
 
@@ -89,7 +92,7 @@ def _reader(path: Path, copy: Path, encoding: str | None) -> Reader:
         known = ".csv, .tsv, .jsonl, .txt, .xlsx or .parquet"
         raise DataError(f"{path.name}: not a table that is read here; save it as {known}")
     with readable(path, "not readable as text", "mend it, or fetch it again"):
-        texts = _texts(path, encoding or _encoding(path))
+        texts = _texts(path, (encoding or "").lower() or _encoding(path))
         _copy(path, copy, (text.encode() for text in texts))
     return kinds[suffix](path, copy) if suffix in kinds else _of_cells(path, copy, suffix)
 
@@ -131,7 +134,7 @@ def _encoding(path: Path) -> str:
     for block in _blocks(path):
         if block[:2] in (b"\xff\xfe", b"\xfe\xff"):  # a block may end within a letter
             return "UTF-16"
-        encoding = decoded(path, block)[1]
+        encoding = decoded(path, block)[1].split(" ")[0]  # without "and Windows-1252"
         if encoding != "UTF-8":
             found.add(encoding)
         elif not block.isascii():
@@ -170,12 +173,8 @@ def _of_cells(path: Path, copy: Path, suffix: str) -> Reader:
         with copy.open("rb") as file:
             file.seek(len(head.encode()) - len(rest.encode()))
             for rows in pd.read_csv(file, skip_blank_lines=columns > 1, chunksize=ROWS, **how):
-                if not isinstance(rows.index, pd.RangeIndex):
-                    raise DataError(
-                        f"{path.name}: the rows have more cells than the header names columns; put "
-                        "texts that hold a separator in quotes, and name every column"
-                    )
-                yield rows.fillna("").rename(columns=str.strip).reset_index(drop=True)
+                rows = unshifted(path, rows).fillna("").rename(columns=str.strip)
+                yield rows.reset_index(drop=True)
 
     return read
 
@@ -217,15 +216,20 @@ def _of_sheet(path: Path) -> Reader:
 
 def _sheet(sheets: Sequence, formulas: Sequence) -> Iterator[list[str]]:
     """The rows of the only sheet that holds any; DataError for a formula that was not computed."""
-    full = [i for i, sheet in enumerate(sheets) if any(any(map(cell, row)) for row in sheet.values)]
+    for sheet in (*sheets, *formulas):
+        sheet.reset_dimensions()  # some programs write a wrong size into the file
+    widths = [max((len(r) for r in s.values if any(map(cell, r))), default=0) for s in sheets]
+    full = [i for i, width in enumerate(widths) if width]
     if len(full) > 1:
         titles = ", ".join(sheets[i].title for i in full)
         raise DataError(f"{len(full)} sheets hold cells ({titles}); save one as a file of its own")
     for i in full:
-        for n, rows in enumerate(zip(sheets[i].values, formulas[i].values, strict=True), 1):
-            if any(value is None is not formula for value, formula in zip(*rows, strict=True)):
+        for n, rows in enumerate(zip(sheets[i].rows, formulas[i].rows, strict=True), 1):
+            pairs = zip(*rows, strict=True)  # a result "" has the type str
+            if any(a.value is None is not b.value and a.data_type == "n" for a, b in pairs):
                 raise DataError(f"row {n} has a formula without a result; open and save it again")
-            yield list(map(cell, rows[0]))
+            words = [cell(a.value) for a in rows[0][: widths[i]]]
+            yield words + [""] * (widths[i] - len(words))
 
 
 def _of_parquet(path: Path) -> Reader:
@@ -233,13 +237,11 @@ def _of_parquet(path: Path) -> Reader:
 
     def read() -> Iterator[pd.DataFrame]:
         with readable(path, "not a readable parquet"), parquet.ParquetFile(path) as file:
-            columns = [file.schema.column(i) for i in range(len(file.schema))]
-            flat = [column.path for column in columns if column.path == column.name]
-            named = [name for name in flat if not name.startswith("__index_level_")]  # pandas' own
-            for batch in file.iter_batches(ROWS, columns=named):
+            names = [column.path for column in flat_columns(file)]
+            for batch in file.iter_batches(ROWS, columns=names):
                 rows = batch.to_pandas(ignore_metadata=True, integer_object_nulls=True)
-                rows = rows.rename(columns=str.strip)
-                yield rows.astype(object).where(rows.notna(), "").astype(str)
+                check_names(rows.columns)
+                yield as_words(rows.rename(columns=str.strip))
 
     return read
 

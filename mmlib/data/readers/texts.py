@@ -215,7 +215,8 @@ def cleaned(
     rows.index = [f"row {i + 1}" for i in rows.index]
     bare = rows["text"].map(plain)
     with_html = int((bare != rows["text"]).sum())
-    rows = rows.assign(text=bare)
+    others = {role: rows[role].str.strip() for role in columns if role != "text"}
+    rows = rows.assign(text=bare, **others)
     empty = rows.apply(lambda cells: cells.str.strip() == "")
     counts = {f"{n} rows without {role} left out": n for role, n in empty.sum().items()}
     notes = noted({f"HTML taken out of {with_html} texts": with_html, **counts})
