@@ -396,9 +396,9 @@ ledger["published"] = ledger["reported"].map("{:.3f}".format).where(ledger["repo
 # reading has a row. For open question 3 the published number is that of the whole model, ours that
 # of the small student.
 #
-# Of MMSA's models, LF-DNN stands beside our concatenation, LMF beside our LMF, and MulT beside our
-# cross-modal attention, all with MiniLM and without vision. Ours is better wherever the verdict is
-# `outside`.
+# MMSA's models stand beside the rule of ours that is nearest: `LF-DNN` beside concatenation, `LMF`
+# beside ours of that name, MulT beside cross-modal attention. Ours have MiniLM and no vision, and
+# are better wherever the verdict is `outside`.
 
 # %%
 shown = ["run", "metric", "published", "ours", "verdict"]

@@ -10,7 +10,8 @@ import pandas as pd
 
 from mmlib.data.corpus import Corpus, DataError, noted, to_sentiment
 from mmlib.data.readers.border import readable
-from mmlib.data.readers.cells import corpus_of, decoded
+from mmlib.data.readers.cells import corpus_of
+from mmlib.data.readers.encodings import decoded
 from mmlib.files import refuse_unknown, sha256
 
 SPLIT_OF = {1: "train", 2: "train", 3: "train", 4: "valid", 5: "test"}  # session -> split

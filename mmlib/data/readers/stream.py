@@ -25,16 +25,15 @@ from mmlib.data.readers.cells import (
     as_words,
     cell,
     check_names,
-    decoded,
     flat_columns,
     header_of,
     is_gzip,
-    is_utf8,
     needed,
     objects,
     quoting,
     unshifted,
 )
+from mmlib.data.readers.encodings import decoded, is_utf8
 from mmlib.files import expanded
 
 ROWS = 1024  # per chunk
