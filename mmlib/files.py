@@ -33,7 +33,7 @@ def cache_root() -> Path:
     for temporary files.
     """
     root = expanded(os.environ.get("MMLIB_CACHE") or "~/.cache/mmlib")
-    if root.parts[0] == "~":
+    if root.parts[:1] == ("~",):
         root = Path(tempfile.gettempdir()) / f"mmlib-{os.getuid()}"
     return root.resolve()
 

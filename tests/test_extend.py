@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmlib import daf, files
 from mmlib.daf import features, fusion, saved, train, tune
@@ -89,6 +89,14 @@ def test_a_cell_run_again_replaces_and_another_source_does_not():
         daf.register("none", daf.Fusion)
 
 
+def plain_layer(self, s):
+    self.layer = nn.Linear(64, 64)
+
+
+def unused(self, s):
+    self.scale = nn.Parameter(Tensor(s, 1, 1))
+
+
 class Wrong(daf.Fusion):
     """fuse returns what `answer` makes of h (s, b, m, h)."""
 
@@ -111,6 +119,14 @@ class Halved(Product):
         ({"answer": lambda _, h: (None, None)}, r"z has shape \(\), not"),
         ({"answer": lambda _, h: h[:, :, 9]}, "IndexError: index 9 is out of bounds"),
         ({"add_rule": lambda _: None}, "TypeError: .* positional argument"),
+        (
+            {"add_rule": plain_layer, "answer": lambda self, h: (self.layer(h).mean(2), None)},
+            "ValueError: layer.weight has 64 rows, not one for each of 1 seeds",
+        ),
+        (
+            {"add_rule": unused, "answer": lambda _, h: (h.mean(2), None)},
+            "ValueError: fuse does not use the parameter scale",
+        ),
     ],
 )
 def test_a_rule_that_returns_something_else_is_named_before_it_trains(wrong, why):
@@ -167,12 +183,13 @@ def test_a_misspelt_rule_is_refused_where_settings_are_asked_for():
         tune.settings("synthetic", ("text",), "dfa")
 
 
-def test_a_modality_of_one_s_own_is_used_and_has_a_letter():
+def test_a_modality_of_one_s_own_is_used_and_named_in_full():
     data = features.build(corpus("physio", "audio"))
-    assert data.modalities == ("audio", "physio") and variant(data.modalities) == "ap"
+    assert data.modalities == ("audio", "physio") and variant(data.modalities) == "audio+physio"
     assert scores("daf", data)[0].shape == (2, 20)
     assert variant(("text", "audio", "vision", "constant")) == "tavc"
-    assert variant(("text", "touch")) == "to" and variant(("touch",)) == "o"
+    assert variant(("pose",)) == "pose" != variant(("pitch",))  # tuned settings have these keys
+    assert variant(("text", "pose")) == "text+pose"
     why = "'a' and 'b' are DyFuLM's encoders"
     for name in ("constant", "a", "skin.temperature", ""):
         with pytest.raises(DataError, match=f"^modality '{name}': choose another name.*{why}"):

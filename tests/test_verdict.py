@@ -92,7 +92,12 @@ def test_columns_are_taken_by_name_and_averaged():
 
 @pytest.mark.parametrize(
     "text, expected",
-    [("It's GOOD, really!", "it's good really"), ("a_b -- c", "a b c"), ("?!", "?!")],
+    [
+        ("It's GOOD, really!", "it's good really"),
+        ("I don’t", "i don't"),
+        ("a_b -- c", "a b c"),
+        ("?!", "?!"),
+    ],
 )
 def test_words_as_mosi_writes_them(text, expected):
     assert apply.plain(text) == expected

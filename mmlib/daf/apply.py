@@ -56,7 +56,7 @@ def means(sequences: Sequences) -> Sequences:
 
 def plain(text: str) -> str:
     """Lower case, no punctuation except apostrophes, as in MOSI; unchanged if no word is left."""
-    return " ".join(re.sub(r"[^\w' ]+|_", " ", text.lower()).split()) or text
+    return " ".join(re.sub(r"[^\w' ]+|_", " ", text.lower().replace("’", "'")).split()) or text
 
 
 def verdict(model: Saved, corpus: Corpus) -> pd.DataFrame:

@@ -6,7 +6,6 @@ Axes: n utterances, t frame, d feature, m modality.
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from string import ascii_lowercase
 
 import numpy as np
 
@@ -54,8 +53,8 @@ def raw(
     x, present = {}, np.ones((len(corpus), len(modalities)), dtype=bool)
     for i, m in enumerate(modalities):
         if m == "text" and m not in corpus.sequences:
-            there = np.array([bool(text) for text in corpus.text])  # (n,)
-            texts = [text for text in corpus.text if text]
+            there = np.array([bool(text.strip()) for text in corpus.text])  # (n,)
+            texts = [text for text in corpus.text if text.strip()]
             states = encoding.encode(texts, **encoder)  # (n, d) or (n, l, d)
             x[m] = np.zeros((len(corpus), states[0].size), np.float32)
             x[m][there], present[:, i] = states.reshape(len(states), -1), there
@@ -113,13 +112,9 @@ def with_constant(data: Features) -> Features:
 def variant(modalities: Sequence[str]) -> str:
     """Short name of a set of modalities: ("text", "audio") is "ta".
 
-    t, a, v and c are those of `LETTERS`. Any other modality gets the first letter of its name that
-    is still free, else the first free one of the alphabet. DataError if no letter is left.
+    t, a, v and c are those of `LETTERS`. With any other modality the names are written out, so that
+    no two sets have one name: ("text", "pose") is "text+pose".
     """
-    letters: dict[str, str] = {m: letter for letter, m in LETTERS.items()}
-    for m in (m for m in modalities if m not in letters):
-        free = (x for x in m.lower() + ascii_lowercase if x not in letters.values())
-        letters[m] = next((x for x in free if x in ascii_lowercase), "")
-        if not letters[m]:
-            raise DataError(f"no letter is left for modality {m!r}; name fewer of them")
-    return "".join(letters[m] for m in modalities)
+    letters = {m: letter for letter, m in LETTERS.items()}
+    known = letters.keys() >= {*modalities}
+    return "".join(letters[m] for m in modalities) if known else "+".join(modalities)

@@ -255,14 +255,22 @@ def create(rule: str, dims: Mapping[str, int], s: int = 1, **shape: float) -> Fu
 
 
 def _try(model: Fusion) -> None:
-    """Fuse a batch of zeros, one modality absent in one utterance; ValueError for wrong shapes."""
+    """Fuse a batch of zeros, one modality absent in one utterance.
+
+    ValueError for wrong shapes, and for a parameter without seed axis or one that is not used.
+    """
     s, m, h = model.s, len(model.dims), model.width
     b = next(n for n in (2, 3, 4, 5) if n not in (s, m, h))  # so that swapped axes are noticed
     present = torch.ones(s, b, m, dtype=torch.bool)
     present[:, 0, 0] = False
-    with torch.no_grad():
-        z, weights = model.fuse(torch.zeros(s, b, m, h), present)
+    z, weights = model.fuse(torch.zeros(s, b, m, h), present)
     sizes = {"z": (z, (s, b, h))} | ({} if weights is None else {"weights": (weights, (s, b, m))})
     for name, (given, size) in sizes.items():
         if (shape := tuple(getattr(given, "shape", ()))) != size:
             raise ValueError(f"{name} has shape {shape}, not {size}")
+    for name, parameter in model.fusion_parameters():
+        if len(parameter) != s:
+            raise ValueError(f"{name} has {len(parameter)} rows, not one for each of {s} seeds")
+        of = (z.sum(), parameter) if z.requires_grad else ()
+        if not of or torch.autograd.grad(*of, retain_graph=True, allow_unused=True)[0] is None:
+            raise ValueError(f"fuse does not use the parameter {name}")

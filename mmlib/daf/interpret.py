@@ -109,8 +109,8 @@ def faithfulness(fit: Fit, features: Features) -> pd.DataFrame:
 
 
 def _rank(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's correlation; 0 if a or b is constant."""
-    if np.ptp(a) < 1e-9 or np.ptp(b) < 1e-9:
+    """Spearman's correlation; 0 if a or b is constant or has one value."""
+    if len(a) < 2 or np.ptp(a) < 1e-9 or np.ptp(b) < 1e-9:
         return 0.0
     return float(spearmanr(a, b).statistic)
 

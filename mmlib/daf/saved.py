@@ -54,8 +54,9 @@ def save(fit: Fit, data: Features, path: Path | str) -> Path:
         state |= {f"scaler.{part}.{m}": torch.from_numpy(v) for m, v in arrays.items()}
     numbers = bytes_of(state)
     about = _about(fit, data) | {"sha256": sha256(numbers).hexdigest()}
+    text = json.dumps(about, indent=1, default=lambda x: x.item() if hasattr(x, "item") else str(x))
     write_whole(path, numbers)
-    write_whole(path.with_suffix(".json"), json.dumps(about, indent=1, default=str) + "\n")
+    write_whole(path.with_suffix(".json"), text + "\n")
     return path
 
 

@@ -82,7 +82,7 @@ class Store:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 folder = os.open(self.folder, os.O_RDONLY)
                 stack.callback(os.close, folder)
-                with suppress(BlockingIOError):
+                with suppress(OSError):  # others are at work, or the files cannot be deleted
                     fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     for path in [*self.folder.glob(".*.part"), *self.folder.glob("*.lock")]:
                         path.unlink(missing_ok=True)

@@ -100,7 +100,7 @@ def encode(
     folder = locate(encoder)
     options = _settled({**options, "attention": attention}, device, folder)
     files = identity(folder, encoder)
-    settings = options | GROUPS | files | versions() | _tried(folder)
+    settings = options | GROUPS | files | versions() | _also(folder, device)
     store = Store(settings) if cache else None
 
     distinct = list(dict.fromkeys(texts))
@@ -141,14 +141,15 @@ def _settled(options: dict[str, Any], device: torch.device, folder: Path) -> dic
     return options
 
 
-def _tried(folder: Path) -> dict[str, bool]:
-    """An extra setting if features stored before encoders were tested may be wrong."""
+def _also(folder: Path, device: torch.device) -> dict[str, object]:
+    """The device unless it is a CPU, and a mark if features of untested encoders may be stored."""
     try:
         config = json.loads((folder / "config.json").read_text())
         sound = config.get("model_type") in SOUND and not config.get("is_decoder")
     except (OSError, ValueError, AttributeError):
         sound = True  # an unreadable config is reported when loading
-    return {} if sound else {"tried": True}
+    mark = {} if sound else {"tried": True}
+    return mark | ({} if device.type == "cpu" else {"device": device.type})
 
 
 def _checked(texts: Sequence[str]) -> list[str]:
