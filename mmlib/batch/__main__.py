@@ -76,7 +76,7 @@ def execute_batch(given: Namespace, console: Console) -> int:
         _tell_replaced(todo, run, console)
     batch = execute.new_batch(given.line, resume=keep, timeout=given.timeout)
     with engine.only_driver(folder):
-        newest = runs.manifests(run)
+        newest = runs.manifests(run) if given.grid else {}
         for job in jobs if given.grid else ():
             if job not in todo and job.done not in newest:
                 execute.renew(job)

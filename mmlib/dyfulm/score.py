@@ -50,7 +50,7 @@ def predictions(model: "Kept", texts: Sequence[str]) -> pd.DataFrame:
         unknown = reading.unknown > MOST_UNKNOWN  # (n,)
         table.loc[read[unknown], "note"] = UNKNOWN
         table.iloc[read[~unknown], :-1] = _values(reading)[~unknown]
-    with_html = [has_tags(text) for text in texts]
+    with_html = [b != t and has_tags(t) for b, t in zip(bare, texts, strict=True)]
     table.loc[with_html, "note"] = [f"{n}; {HTML}".strip("; ") for n in table["note"][with_html]]
     kinds = dict.fromkeys(("intensity", *PROBABILITIES), float)
     return table.astype(kinds | {"fine": "Int64", "cut": "boolean"})

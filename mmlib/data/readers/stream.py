@@ -133,8 +133,8 @@ def _encoding(path: Path) -> str:
     for block in _blocks(path):
         if block[:2] in (b"\xff\xfe", b"\xfe\xff"):  # a block may end within a letter
             return "UTF-16"
-        encoding = decoded(path, block)[1].split(" ")[0]  # without "and Windows-1252"
-        if encoding != "UTF-8":
+        encoding = decoded(path, block)[1]
+        if not encoding.startswith("UTF-8"):
             found.add(encoding)
         elif not block.isascii():
             is_mixed = is_mixed or any(map(is_utf8, block.splitlines()))
