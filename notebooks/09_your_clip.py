@@ -107,7 +107,8 @@ folder = Path(corpus) if corpus else work / "corpus"
 skipped = build_corpus([media], folder, transcript or None, faces or None)
 assert skipped.empty, skipped["reason"][0]
 data = load(str(folder))
-rows = pd.read_csv(folder / "utterances.csv").set_index("id").loc[list(data.ids)]
+rows = pd.read_csv(folder / "utterances.csv", dtype={"clip": str}, keep_default_na=False)
+rows = rows.set_index("id").loc[list(data.ids)]
 
 # %%
 data = data.take(np.flatnonzero(rows["clip"] == media.stem))

@@ -759,6 +759,49 @@ def test_what_no_reader_foresaw_names_file_and_place(tmp_path, monkeypatch):
     assert "\n" not in str(error.value) and isinstance(error.value.__cause__, IndexError)
 
 
+def kept_clip(folder, name, *texts):
+    """A clip of a corpus folder with one utterance a text."""
+    from mmlib.data.readers.recordings import Clip, save_clip
+
+    n = len(texts)
+    audio, starts = (
+        Sequences(np.ones((n, 2)), np.ones(n, int), ("a", "b")),
+        tuple(map(float, range(n))),
+    )
+    save_clip(Clip(name, 9.0, starts, starts, texts, ("",) * n, {"audio": audio}), folder)
+
+
+def test_filled_in_rows_wait_while_their_clip_is_gone(tmp_path, caplog):
+    from mmlib.data.readers.recordings import write_table
+
+    kept_clip(tmp_path, "a", "one")
+    kept_clip(tmp_path, "b", "two", "three")
+    write_table(tmp_path).assign(label="1", split="test").to_csv(
+        tmp_path / "utterances.csv", index=False
+    )
+    (tmp_path / "clips" / "b.safetensors").unlink()
+    assert write_table(tmp_path)["id"].tolist() == ["a[0]"] and "2 filled-in rows" in caplog.text
+    assert write_table(tmp_path)["label"].tolist() == ["1"]  # they wait through other runs
+    assert pd.read_csv(tmp_path / "set_aside.csv")["id"].tolist() == ["b[0]", "b[1]"]
+    kept_clip(tmp_path, "b", "two", "three")
+    assert write_table(tmp_path)["label"].tolist() == ["1"] * 3
+    assert not (tmp_path / "set_aside.csv").exists()
+
+
+def test_a_new_transcript_replaces_words_that_were_not_corrected(tmp_path):
+    from mmlib.data.readers.recordings import write_table
+
+    kept_clip(tmp_path, "a", "I hate it.", "so so")
+    rows = write_table(tmp_path).assign(label="1", split="test")
+    rows.loc[1, "text"] = "corrected"
+    rows.to_csv(tmp_path / "utterances.csv", index=False)
+    kept_clip(tmp_path, "a", "I love it.", "so and so")
+    for _ in range(2):
+        assert write_table(tmp_path)["text"].tolist() == ["I love it.", "corrected"]
+    kept_clip(tmp_path, "a", "I like it.", "so and so")
+    assert write_table(tmp_path)[["text", "label"]].iloc[0].tolist() == ["I like it.", "1"]
+
+
 def test_own_labels_survive_a_european_spreadsheet(tmp_path):
     from mmlib.data.readers.recordings import Clip, save_clip, write_table
 

@@ -217,6 +217,30 @@ def test_samples_that_are_no_numbers_are_noticed(tmp_path):
         samples(tmp_path / "a.wav")
 
 
+def test_samples_far_above_full_scale_are_refused(tmp_path):
+    wavfile.write(tmp_path / "a.wav", RATE, 20000 * made.voice(1).astype(np.float32))
+    with fails("full scale is 1; save it as 16 bit"):
+        samples(tmp_path / "a.wav")
+
+
+def test_a_gap_in_the_sound_of_a_film_is_noticed(tmp_path):
+    path, wave = tmp_path / "a.mkv", made.voice(4)
+    made.film(path, wave, "pcm_s16le", "s16", RATE, "mpeg4")
+    assert len(samples(path)) == len(wave)
+    with av.open(str(path)) as old, av.open(str(tmp_path / "gap.mkv"), "w") as new:
+        streams = {s.index: new.add_stream_from_template(s) for s in old.streams}
+        for packet in old.demux():
+            is_sound, time = (
+                packet.stream.type == "audio",
+                packet.pts and packet.pts * packet.time_base,
+            )
+            if packet.dts is not None and not (is_sound and 1 < time < 3):
+                packet.stream = streams[packet.stream.index]
+                new.mux(packet)
+    with fails("or its sound has gaps"):
+        samples(tmp_path / "gap.mkv")
+
+
 # Transcripts
 
 
@@ -321,6 +345,35 @@ def test_gentle_keeps_the_punctuation(tmp_path):
         ("Well, no.", 0.5, 0.8),
         ("Yes", 1.5, 1.8),
     ]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("[SPEAKER_00]: Very good.", "[SPEAKER_01]: Not good."),  # whisperX
+        ("(speaker 0) Very good.", "(speaker 1) Not good."),  # whisper.cpp
+        ("SPEAKER_00: Very good.", "SPEAKER_01: Not good."),
+    ],
+)
+def test_speakers_of_diarised_subtitles(tmp_path, lines):
+    cues = f"1\n{CUE_1}\n{lines[0]}\n\n2\n{CUE_2}\n{lines[1]}\n"
+    for found in (said(tmp_path, "a.srt", cues), said(tmp_path, "a.txt", "\n".join(lines))):
+        assert [u.text for u in found.utterances] == ["Very good.", "Not good."]
+        assert [u.speaker[-1] for u in found.utterances] == ["0", "1"]
+
+
+@pytest.mark.parametrize("dash", ["", "- ", "– "])
+def test_two_speakers_of_one_cue(tmp_path, dash):
+    text = f"1\n{CUE_1}\n{dash}ANNA: It is\ngood.\n{dash}BOB: I hate it.\n"
+    found = said(tmp_path, "a.srt", text).utterances
+    assert [(u.text, u.speaker) for u in found] == [("It is good.", "ANNA"), ("I hate it.", "BOB")]
+
+
+def test_chinese_words_keep_the_punctuation_of_the_text(tmp_path):
+    words = [{"word": w, "start": i, "end": i + 1} for i, w in enumerate("房间很干净我喜欢")]
+    content = json.dumps({"text": "房间很干净。我喜欢！", "words": words})
+    found = said(tmp_path, "a.json", content).utterances
+    assert [u.text.replace(" ", "") for u in found] == ["房间很干净。", "我喜欢！"]
 
 
 def spoken(transcript) -> list[tuple]:
@@ -574,6 +627,15 @@ def test_facet_by_its_own_names(tmp_path):
     assert found.program == "FACET" and found.absent == () and found.step == pytest.approx(0.04)
     assert np.array_equal(found.values, values[[0, 1, 2, 3, 6, 7, 8, 9]])
     assert found.counts == {"frames": 10, "lost": 2, "several faces": 0}
+
+
+def test_decimal_commas_that_begin_late(tmp_path):
+    values = np.full((100, 35), 0.5)
+    values[:80] = np.nan
+    path = made.facet(tmp_path / "f.txt", values)
+    path.write_text(path.read_text().replace("0.5", "0,5"))
+    found = read_faces(path, 4)
+    assert len(found.values) == 20 and (found.values == 0.5).all()
 
 
 def test_openface_mapping(tmp_path):
@@ -940,6 +1002,64 @@ def test_a_transcript_may_be_named_by_its_language_if_there_is_one(tmp_path):
     (out / "clips" / "a.safetensors").unlink()
     with pytest.raises(DataError, match=r"a\.wav: no transcript .*, or several languages"):
         build_corpus([tmp_path], out)
+
+
+def test_a_transcript_is_of_one_recording(tmp_path):
+    for name in ("day1", "day2", "tr"):
+        (tmp_path / name).mkdir()
+        made.clip(tmp_path / name, "a", made.voice(1.0))
+    (tmp_path / "day2" / "a.json").rename(tmp_path / "day2" / "b.json")
+    (tmp_path / "tr" / "a.wav").unlink()
+    with fails(r"a\.json would serve .*day1/a\.wav and .*day2/a\.wav"):
+        build_corpus([tmp_path / "day1", tmp_path], tmp_path / "out", tmp_path / "tr")
+
+
+def test_a_transcript_of_a_cut_is_none_of_the_whole(tmp_path):
+    made.clip(tmp_path, "talk.cut", made.voice(1.0))
+    made.write_wav(tmp_path / "talk.wav", made.voice(1.0))
+    reasons = build_corpus([tmp_path], tmp_path / "out")["reason"]
+    assert len(reasons) == 1 and "talk.wav: no transcript" in reasons[0]
+
+
+def test_a_transcript_beside_a_clip_comes_before_one_deeper(tmp_path):
+    for folder, word in ((tmp_path / "x", "Outer."), (tmp_path / "x" / "x", "Inner.")):
+        folder.mkdir()
+        made.write_wav(folder / "a.wav", made.voice(1.0))
+        (folder / "a.txt").write_text(word)
+    assert build_corpus([tmp_path], tmp_path / "out").empty
+    assert set(load(str(tmp_path / "out")).text) == {"Outer.", "Inner."}
+
+
+def test_another_recording_of_the_same_name_is_refused(tmp_path):
+    for day, f0 in (("day1", 140.0), ("day2", 200.0)):
+        (tmp_path / day).mkdir()
+        made.clip(tmp_path / day, "a", made.voice(1.0, f0))
+    made.whisper(tmp_path / "day2" / "a.json", ("Other.", 0, 1))
+    build_corpus([tmp_path / "day1"], out := tmp_path / "out")
+    reasons = build_corpus([tmp_path / "day2"], out)["reason"]
+    assert "is of another recording; rename one of the two" in reasons[0]
+    assert load(str(out)).text == ("Very good.",)
+
+
+def test_films_of_cameras_and_phones_are_found(tmp_path):
+    made.encode(tmp_path / "a.mp4", made.voice(1.0)).rename(tmp_path / "a.M4V")
+    (tmp_path / "a.txt").write_text("All of it.")
+    assert build_corpus([tmp_path], tmp_path / "out").empty
+
+
+def test_a_wrong_folder_of_faces_costs_no_features(tmp_path):
+    made.clip(tmp_path, "a", made.voice(1.0))
+    build_corpus([tmp_path], out := tmp_path / "out", faces=tmp_path / "faces")
+    with fails("fces: no such file or folder"):
+        build_corpus([tmp_path], out, faces=tmp_path / "fces")
+    assert load(str(out)).ids == ("a[0]",)
+
+
+def test_a_transcript_beside_a_missing_face_export_is_read(tmp_path):
+    made.write_wav(tmp_path / "a.wav", made.voice(1.0))
+    (tmp_path / "a.txt").write_text("All of it.")
+    assert build_corpus([tmp_path], tmp_path / "out", faces=tmp_path).empty
+    assert "clips without a face export: 1" in load(str(tmp_path / "out")).notes
 
 
 def test_labels_filled_in_make_a_data_set_and_survive_a_rerun(tmp_path):

@@ -366,7 +366,7 @@ def test_reviews_of_two_classes(tmp_path):
 
 def test_a_language_can_be_chosen(tmp_path):
     frame = rows(lang=["de", "nl"] * 30, Stars=[1 + i % 9 / 2 for i in range(N)])
-    frame = frame.set_axis(["text", "stars", "group", "lang"], axis=1)
+    frame = frame.set_axis(["text", "stars", "group", "lang"], axis=1).assign(text="Lekker gegeten")
     written(tmp_path / "reviews_19lang", frame, "reviews_19lang_restaurants.csv.gz")
     both, one = load("reviews_19lang", tmp_path), load("reviews_19lang", tmp_path, language="nl")
     assert both.notes[-1] == "60 of 60 rows: de 30, nl 30"
@@ -377,6 +377,22 @@ def test_a_language_can_be_chosen(tmp_path):
         "19lang_restaurants.csv.gz: unknown language 'xx'; choose one of de, nl",
         load, "reviews_19lang", tmp_path, language="xx",
     )  # fmt: skip
+
+
+def test_english_under_another_language_is_left_out(tmp_path):
+    languages = ["nl"] * 20 + ["en"] * 10 + ["hi"] * 30  # the last in English throughout
+    texts = ["Lekker gegeten"] * 18 + ["The food was lovely"] * 42
+    frame = pd.DataFrame(
+        {"lang": languages, "stars": [1, 5] * 30, "text": texts, "group": range(N)}
+    )
+    frame.loc[40, "text"] = "Excellent!"
+    written(tmp_path / "reviews_19lang", frame, "reviews_19lang_restaurants.csv.gz")
+    corpus = load("reviews_19lang", tmp_path)
+    assert corpus.annotations["language"].tolist() == ["nl"] * 18 + ["en"] * 10
+    assert corpus.notes[-2:] == (
+        "28 of 28 rows: en 10, nl 18", "English under other languages, left out: hi 30, nl 2",
+    )  # fmt: skip
+    refused("unknown language 'hi'", load, "reviews_19lang", tmp_path, language="hi")
 
 
 PUBLIC = {  # data set -> its file, and a table that it may hold

@@ -1,5 +1,6 @@
 """The stack is its members, each alone; each stops by itself; the test split is never read."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from mmlib.daf.train import Member, Settings, Streams, fit
 from mmlib.data import Corpus, DataError, Sequences, load
 from mmlib.stack import loop, training
 from mmlib.stack.vectors import Features, Scaler
+from mmlib.text import made
 
 DIMS = {"text": 6, "audio": 4}
 TINY = Settings(shape={"width": 4}, batch=16, epochs=4, patience=4, lr=1e-2, fusion_lr=2.0)
@@ -438,6 +440,19 @@ def test_bad_input_of_save(tmp_path, on_disk):
     with pytest.raises(DataError, match="audio has 10 features, training had 6"):
         predicted(on_disk, corpus(d=5))
     assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_a_saved_model_refuses_other_weights_of_its_encoder(tmp_path):
+    words = [f"the {a} was {b}" for b in range(500) for a in ["room", "soup", "staff", "view"]]
+    folder = made.small(words, width=32, depth=1, steps=1)
+    folder = shutil.copytree(folder, tmp_path / "mine")
+    spoken = replace(corpus(), text=tuple(words[:80]))
+    data = build(spoken, ["text", "audio"], encoder=str(folder))
+    path = saved.save(fit(data, TINY, [0]), data, tmp_path / "toy.safetensors")
+    assert predicted(path, spoken).score.shape == (1, 80)
+    flip_a_byte(folder / "model.safetensors")
+    with pytest.raises(DataError, match=r"mine is not the one of training \(other SHA-256\)"):
+        predicted(path, spoken)
 
 
 def test_an_interrupted_save_leaves_the_old_one(on_disk, monkeypatch):

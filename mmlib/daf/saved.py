@@ -17,9 +17,10 @@ from safetensors.torch import save as bytes_of
 from mmlib.daf import features, fusion
 from mmlib.daf.fusion import Fusion
 from mmlib.daf.train import Fit
-from mmlib.data import Corpus
+from mmlib.data import Corpus, DataError
 from mmlib.files import write_whole
 from mmlib.stack.vectors import Features, Scaler
+from mmlib.text import encoder
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,16 @@ class Saved:
     about: Mapping[str, object]  # the JSON file: rule, shape, dims, encoder, members, data
 
     def features(self, corpus: Corpus) -> Features:
-        """Features of a corpus, made as in training; DataError if it lacks a modality."""
+        """Features of a corpus, made as in training.
+
+        DataError if it lacks a modality, or if the encoder's files are no longer those of training.
+        """
+        options, weights = self.about["encoder"], self.about.get("weights")
+        if "text" in self.model.modalities and weights not in (None, _weights(options)):
+            raise DataError(
+                f"encoder {options['encoder']} is not the one of training (other SHA-256); put its "
+                "files back, or train again"
+            )
         return features.build(corpus, self.model.modalities, self.scaler, **self.about["encoder"])
 
 
@@ -67,7 +77,8 @@ def _about(fit: Fit, data: Features) -> dict:
         "rule": settings.rule,
         "shape": dict(settings.shape),
         "dims": fit.model.dims,
-        "encoder": data.origin.get("encoder", {}),
+        "encoder": (options := data.origin.get("encoder", {})),
+        "weights": _weights(options) if "text" in data.x else {},
         "data": {"name": data.name, **{k: v for k, v in data.origin.items() if k != "encoder"}},
         "members": [
             {"seed": int(member.seed), "settings": asdict(member.settings),
@@ -75,6 +86,13 @@ def _about(fit: Fit, data: Features) -> dict:
             for member, mae, epoch in members
         ],
     }  # fmt: skip
+
+
+def _weights(options: Mapping[str, str]) -> dict[str, str]:
+    """SHA-256 of the encoder's files; none for those of a known name, which have a known one."""
+    name = options.get("encoder", "minilm")
+    known = {**encoder.WEIGHTS, "use": ""}
+    return {} if name in known else encoder.identity(encoder.locate(name), name)["weights"]
 
 
 def load(path: Path | str, device: str = "cpu") -> Saved:

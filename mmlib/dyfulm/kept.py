@@ -125,7 +125,7 @@ class Kept:
         for rows in np.split(order, range(batch, n, batch)) if n else ():
             for part, values in zip(parts, self._batch(rows, ids, words), strict=True):
                 part[rows] = values.numpy()
-        unknown = np.array([self._unknown(*pair) for pair in zip(texts, encodings, strict=True)])
+        unknown = np.array([self.unknown(*pair) for pair in zip(texts, encodings, strict=True)])
         coarse, fine, intensity, alpha = parts
         return Reading(coarse, fine, intensity, lengths, cut, unknown, alpha)
 
@@ -160,7 +160,7 @@ class Kept:
         cut = np.array([len(encoding.ids) > self.max_length for encoding in encodings], dtype=bool)
         return ids, words, cut
 
-    def _unknown(self, text: str, encoding: Any) -> float:
+    def unknown(self, text: str, encoding: Any) -> float:
         """Share of a text's words (beginning with a letter) that are not a token of their own."""
         unknown = self.tokenizer.token_to_id("[UNK]")
         known: dict[int, bool] = {}

@@ -43,7 +43,7 @@ def predictions(model: "Kept", texts: Sequence[str]) -> pd.DataFrame:
     """
     bare = [plain(text) for text in texts]
     table = pd.DataFrame(index=range(len(texts)), columns=list(COLUMNS), dtype=object)
-    table["note"] = [_why_not(text) for text in bare]
+    table["note"] = [why_not(text) for text in bare]
     read = np.flatnonzero(table["note"] == "")
     if len(read):
         reading = model.read([bare[i] for i in read])
@@ -56,7 +56,7 @@ def predictions(model: "Kept", texts: Sequence[str]) -> pd.DataFrame:
     return table.astype(kinds | {"fine": "Int64", "cut": "boolean"})
 
 
-def _why_not(text: str) -> str:
+def why_not(text: str) -> str:
     """The reason why a text gets no prediction; "" if it gets one."""
     words = _WORD.findall(text)
     if not text.strip():

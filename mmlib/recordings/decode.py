@@ -20,6 +20,7 @@ from mmlib.recordings.lengths import check_size, promised
 RATE = 16000  # Hz
 BLOCK = 10 * RATE  # samples
 SILENCE = 1e-4  # of full scale; a recording below it is digital silence, perhaps with dither
+LOUD = 100.0  # of full scale; float samples of recordings exceed it by a few dB only
 ONE_SILENT = "clips with a silent channel, which is averaged in; export the other alone"
 TRACKS = "clips with several sound tracks, of which the first is read"
 LOST = 0.5  # seconds by which the decoded sound may be shorter than declared
@@ -88,8 +89,14 @@ def blocks(
             yield block
     _check_length(path, done / RATE, limits)
     _check_end(path, done / RATE, lengths.sound)
+    _check_end(path, done / RATE, sound.heard)
     _check_end(path, sound.reached, lengths.whole if lengths.pictures else None)
     peaks = sound.peaks
+    if peak > LOUD:
+        raise DataError(
+            f"{path}: samples up to {peak:.0f}, full scale is 1; save it as 16 bit, or divide them "
+            "by 32768"
+        )
     if peak < SILENCE <= peaks.max():
         raise DataError(f"{path}: its channels cancel each other; export a single one")
     if peak < SILENCE:
@@ -175,6 +182,7 @@ class _Sound:
         self.start = (container.start_time or 0) / av.time_base  # seconds
         self.peaks = np.zeros(self.stream.channels)  # largest |sample| of each channel
         self.reached = 0.0  # seconds from the start to the end of the packets read, pictures too
+        self.heard = 0.0  # the same of the sound
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Blocks (n,) at RATE, the mean over the channels."""
@@ -200,5 +208,7 @@ class _Sound:
             if packet.pts is not None:
                 end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                 self.reached = max(self.reached, end - self.start)
+                if packet.stream is self.stream:
+                    self.heard = max(self.heard, end - self.start)
             if packet.stream is self.stream:
                 yield from packet.decode()

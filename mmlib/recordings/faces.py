@@ -98,7 +98,7 @@ def _table(path: Path) -> tuple[str, pd.DataFrame]:
     text = read_text(path, "face export")
     head = text.split("\n", HEADER)[:HEADER]
     at, separator, program = _header(path, head)
-    comma = separator != "," and re.search(r"\d,\d", "\n".join(head[at + 1 :]))
+    comma = separator != "," and re.search(r"\d,\d", text)
     try:
         rows = pd.read_csv(
             io.StringIO(text), sep=separator, skiprows=at, decimal="," if comma else ".",
@@ -113,6 +113,14 @@ def _table(path: Path) -> tuple[str, pd.DataFrame]:
     if rows.empty:
         raise DataError(f"{path}: column names but no rows; export it again")
     return program, rows
+
+
+def is_export(path: Path) -> bool:
+    """Whether one of a file's first lines names the columns of a known program."""
+    try:
+        return bool(_header(path, read_text(path, "face export").split("\n", HEADER)[:HEADER]))
+    except DataError:
+        return False
 
 
 def _header(path: Path, lines: list[str]) -> tuple[int, str, str]:

@@ -3,7 +3,7 @@
 import glob
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -15,14 +15,16 @@ import pandas as pd
 from mmlib.covarep.work import DIED, attempt_all, files_below, only_run
 from mmlib.data import DataError, load
 from mmlib.data.readers.recordings import TABLE, load_clip, place, save_clip, write_table
-from mmlib.files import write_whole
+from mmlib.files import sha256, write_whole
 from mmlib.recordings.clip import Options, build, fingerprint
+from mmlib.recordings.faces import is_export
 from mmlib.recordings.transcript import SUFFIXES as TRANSCRIPTS
 from mmlib.scores.passport import passport
 
 MEDIA = (
-    *(".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aiff"),
-    *(".mp4", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".mpg"),
+    *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".m4b", ".aac", ".aiff", ".aif"),
+    *(".aifc", ".caf", ".w64", ".amr", ".mka", ".wma", ".mp4", ".m4v", ".mov", ".mkv", ".webm"),
+    *(".avi", ".wmv", ".asf", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".3g2"),
 )
 EXPORTS = (".csv", ".txt", ".tsv")
 TAGGED = re.compile(r"\.[a-z]{2,3}(-\w+)?\.(json|vtt|srt|txt)$", re.IGNORECASE)  # a language
@@ -99,6 +101,7 @@ def attempt(job: Job, out: Path, options: Options, progress: bool = False) -> st
     target = place(out, job.name)
     try:
         if not _done(job, target, options):
+            _check_same(job, target)
             target.unlink(missing_ok=True)  # it was made from other files or settings
             if job.transcript is None and job.media.is_file():
                 raise DataError(
@@ -122,6 +125,9 @@ def _make(folder: Path) -> None:
 def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str | None) -> list[Job]:
     """The recordings, each once, and their files; the second of a.wav, a.mp4 keeps its suffix."""
     jobs: dict[str, Job] = {}
+    for given in filter(None, (transcripts, faces)):
+        if not Path(given).exists():
+            raise DataError(f"{given}: no such file or folder; correct its name")
     for media, inner in files_below(clips, MEDIA):
         if (named := str(media)) != named.encode(errors="replace").decode():
             raise DataError(f"{named!a}: its name is not UTF-8, as a table needs; rename it")
@@ -132,10 +138,27 @@ def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str |
         if jobs and any(given and Path(given).is_file() for given in (transcripts, faces)):
             raise DataError("one transcript or face file for several recordings; name its folder")
         export = faces and _beside(media, inner, faces, EXPORTS)
-        transcript = _beside(media, inner, transcripts or media.parent, TRANSCRIPTS)
+        if export and Path(faces).is_dir() and export.suffix.lower() != ".csv":
+            export = export if is_export(export) else None  # a transcript may have its name
+        near = inner if transcripts else Path(media.name)
+        transcript = _beside(media, near, transcripts or media.parent, TRANSCRIPTS)
         transcript = None if transcript == export else transcript  # a .txt may be either
         jobs[name] = Job(name, media, transcript, export, bool(faces and not export))
+    _check_shared(jobs.values())
     return list(jobs.values())
+
+
+def _check_shared(jobs: Iterable[Job]) -> None:
+    """DataError if two recordings would have one transcript or face export."""
+    users: dict[Path, Path] = {}
+    for job in jobs:
+        for file in filter(None, (job.transcript, job.faces)):
+            other = users.setdefault(file, job.media)
+            if other.with_suffix("") != job.media.with_suffix(""):  # a.wav, a.mp4 share theirs
+                raise DataError(
+                    f"{file} would serve {other} and {job.media}; put such files in folders like "
+                    "those of the recordings"
+                )
 
 
 def _beside(media: Path, inner: Path, where: Path | str, suffixes: Sequence[str]) -> Path | None:
@@ -153,7 +176,21 @@ def _beside(media: Path, inner: Path, where: Path | str, suffixes: Sequence[str]
         return found
     tagged = {p for path in paths for p in path.parent.glob(f"{glob.escape(path.stem)}.*")}
     tagged = [p for p in tagged if suffixes is TRANSCRIPTS and TAGGED.search(p.name)]
+    tagged = [p for p in tagged if not any(p.with_suffix(end).is_file() for end in MEDIA)]
     return tagged[0] if len(tagged) == 1 else None
+
+
+def _check_same(job: Job, target: Path) -> None:
+    """DataError if `target` is of another recording: neither sound nor transcript is the same."""
+    files, is_other = {"media": job.media, "transcript": job.transcript}, False
+    with suppress(DataError, OSError):  # missing, or damaged
+        old = load_clip(target).origin
+        is_other = all(path and old.get(x) != sha256(path) for x, path in files.items())
+    if is_other:
+        raise DataError(
+            f"{job.media}: {target} is of another recording; rename one of the two, or delete that "
+            "file if it is the same one, made anew"
+        )
 
 
 def _done(job: Job, target: Path, options: Options) -> bool:

@@ -22,8 +22,13 @@ SENTENCE = re.compile(r"[.!?…。！？][\"'”’)\]]*$")
 SHORT = ["Mr", "Mrs", "Ms", "Dr", "Prof", "St", "vs", "etc", r"e\.g", r"i\.e"]
 ABBREVIATED = re.compile(rf"\b(?:{'|'.join(SHORT)})\.$", re.IGNORECASE)
 BREAK = r"(?<=[.!?…])" + "".join(map(r"(?<!\b{}\.)".format, SHORT)) + r"\s+"  # between sentences
-DIRECTION = re.compile(r"\[[^\]]*\]|\([A-Z ]+\)|[♪♫]")
-NAMED = re.compile(r"^(?:>>\s*)?([A-Z][A-Z0-9 ._-]{1,30}|[Ss]peaker[ _]?\w+):\s+(?=\S)")
+DIRECTION = re.compile(r"\[[^\]]*\](?!:\s)|\([A-Z ]+\)|[♪♫]")
+# ANNA:, Speaker 1:, [SPEAKER_00]: of whisperX, (speaker 0) of whisper.cpp; perhaps after a dash
+NAME = (
+    r"(?:>>|[-–—])?\s*(?:\[[^\]\n]{1,30}\]:|\([Ss]peaker [^\s)]{1,8}\)|"
+    r"(?:[A-Z][A-Z0-9 ._-]{1,30}|[Ss]peaker[ _]?\w+):)\s+(?=\S)"
+)
+NAMED, TURN = re.compile(f"^{NAME}"), re.compile(rf"\n(?={NAME})")  # a turn begins with a name
 
 
 class Piece(NamedTuple):
@@ -40,7 +45,8 @@ def _words_and_speaker(text: str) -> tuple[str, str]:
     """Words and speaker of a line: "ANNA: Hello." names one. Stage directions are left out."""
     text = " ".join(DIRECTION.sub(" ", text).split())
     name = NAMED.match(text)
-    return (text[name.end() :], name[1].strip()) if name else (text.removeprefix(">> "), "")
+    speaker = name[0].strip(" >-–—[]():") if name else ""
+    return text[name.end() :] if name else text.removeprefix(">> "), speaker
 
 
 # Plain text
@@ -141,11 +147,8 @@ def _whole(pieces: Iterable[Piece]) -> list[Piece]:
         return pieces
     for piece, is_first in zip(pieces, begins, strict=True):
         last = whole[-1] if whole else piece
-        if (
-            is_first
-            or None in (last.start, piece.start)
-            or len(f"{last.text}{piece.text}".split()) > 1
-        ):
+        is_apart = len(f"{last.text}{piece.text}".split()) > 1
+        if is_first or is_apart or None in (last.start, piece.start):
             whole.append(piece)
         else:
             whole[-1] = last._replace(text=last.text + piece.text, end=piece.end)
@@ -178,13 +181,14 @@ def _punctuated(entries: list[dict], written: str) -> Iterator[Piece]:
     """Words with the punctuation that follows each in the written text."""
     entries = [entry for entry in entries if _piece(entry).text.strip()]
     words = list(map(_word, entries))
+    edges = (r"(?<!\w)", r"(?!\w)") if len(written.split()) > len(words) / 2 else ("", "")
     if sum(_letters(word.text) for word in words) < 0.9 * _letters(written):
         raise DataError("its words leave out a part of its text; transcribe it again")
     starts, after = [], 0
     for word, entry in zip(words, entries, strict=True):
         text, start = word.text.strip(), entry.get("startOffset")
         if start is None:  # OpenAI's API gives no offset, Gentle does
-            pattern = re.compile(rf"(?<!\w){re.escape(text)}(?!\w)")
+            pattern = re.compile(re.escape(text).join(edges))  # without edges where no spaces are
             match = pattern.search(written, after, after + len(text) + 40)
             start = match and match.start()
         after = after if start is None else start + len(text)
@@ -234,9 +238,7 @@ def _joined(pieces: list[Piece], counts: Counter) -> list[Piece]:
 # Subtitles
 
 TIME = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2})(?:[.,٫](\d+)(?:[.,٫](\d+))?)?")
-NUMBER = re.compile(
-    r"\n[ \t\ufeff]*#?\d+[.:]?[ \t]*(?=\n[^\n]*-->)"
-)  # a line of its own above the times
+NUMBER = re.compile(r"\n[ \t\ufeff]*#?\d+[.:]?[ \t]*(?=\n[^\n]*-->)")  # a line above the times
 COMMENT = re.compile(r"\n[ \t]*\n(?:NOTE|STYLE|REGION)\b.*?(?=\n[ \t]*\n|\Z)", re.DOTALL)
 IDENTIFIER = re.compile(r"(?<=\n)[ \t]*\n(?:(?!-->)[^\n])+(?=\n[^\n]*-->)")
 ARROW = re.compile(r"\d:\d\d\S*\s*[-–—=]*>+\s*\d+:\d")  # times with another arrow than -->
@@ -336,6 +338,7 @@ def _spoken_by(cue: list[Piece]) -> Iterator[Piece]:
     """Parts of a cue with their speakers, from a voice tag or from a name before the words."""
     speaker = ""
     for part in cue:
-        words, named = _words_and_speaker(html.unescape(part.text))
-        speaker = html.unescape(part.speaker).strip() or named or speaker
-        yield Piece(words, part.start, part.end, speaker)
+        for turn in TURN.split(html.unescape(part.text)):  # the speakers of a cue share its times
+            words, named = _words_and_speaker(turn)
+            speaker = html.unescape(part.speaker).strip() or named or speaker
+            yield Piece(words, part.start, part.end, speaker)

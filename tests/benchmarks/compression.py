@@ -8,6 +8,7 @@
     python tests/benchmarks/compression.py kept --reviews 2000
     python tests/benchmarks/compression.py again FOLDER   # with compression-5-full, -5-full-1
     python tests/benchmarks/compression.py precision --reviews 2000
+    python tests/benchmarks/compression.py unknown
     python tests/benchmarks/compression.py students FOLDER   # with teacher.npz
     python tests/benchmarks/compression.py sst5 FOLDER
 
@@ -27,6 +28,8 @@
 - `again` scores the test split with every seed of the kept model's training in FOLDER, before the
   vocabulary is pruned and the weights are rounded.
 - `precision` scores the kept model in float32, in bfloat16 and with 8-bit weights.
+- `unknown` counts the texts in which the kept model does not know many words: in the test split of
+  hotel reviews, in that of SST-5, and in restaurant reviews of each language.
 - `students` trains MiniLM's first layers on SST-5. Each depth is trained with and without the
   teacher, whose soft targets `python -m mmlib.finetune.teacher` wrote into FOLDER. Students that
   are finished are not trained again.
@@ -50,7 +53,7 @@ from mmlib.data import SPLITS, Corpus, load
 from mmlib.data.corpus import first
 from mmlib.data.readers.reviews import natural
 from mmlib.data.targets import Targets, constant, targets
-from mmlib.dyfulm import bag_of_words, frozen, kept, tune
+from mmlib.dyfulm import bag_of_words, frozen, kept, score, tune
 from mmlib.dyfulm.losses import Targets as Tensors
 from mmlib.dyfulm.losses import task_losses, weighting
 from mmlib.dyfulm.model import DyFuLM
@@ -423,6 +426,23 @@ def name_of(model: kept.Kept) -> str:
     return f"single_a:{model.card['encoder']['num_hidden_layers']} layers"
 
 
+def unknown() -> None:
+    """Print in what share of readable texts more words are unknown than the kept model allows."""
+    model, lines = kept.load(), []
+    hotel, films, places = (load(name) for name in ("hotel", "sst5", "reviews_19lang"))
+    texts = {c.name: [c.text[i] for i in c.rows("test")] for c in (hotel, films)}
+    for language in np.unique(spoken := places.annotations["language"]):
+        texts[language] = [places.text[i] for i in np.flatnonzero(spoken == language)]
+    for name, some in texts.items():
+        read = [text for text in some if not score.why_not(text)]
+        encoded = model.tokenizer.encode_batch(read)
+        shares = np.array([model.unknown(*pair) for pair in zip(read, encoded, strict=True)])
+        over = float(np.mean(shares > score.MOST_UNKNOWN)) if read else np.nan
+        counts = {"all": len(some), "readable": len(read)}
+        lines.append({"texts": name, **counts, "over": round(over, 4)})
+    print(pd.DataFrame(lines).to_string(index=False))
+
+
 # Fewer bits
 
 
@@ -574,7 +594,7 @@ def beside(corpus, goal: Targets) -> dict[str, dict[str, Targets]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = (cost, threads, precision, read_test, again, frontier, parts, taught)
-    commands += (students, distilled)
+    commands += (unknown, students, distilled)
     names = {"read_test": "kept", "distilled": "sst5"}
     what = {names.get(f.__name__, f.__name__): f for f in commands}
     parser.add_argument("what", choices=what)
@@ -582,7 +602,7 @@ def main() -> None:
     parser.add_argument("--reviews", type=int, default=0, help="of the test split; 0: all")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    if given.what in ("cost", "threads"):
+    if given.what in ("cost", "threads", "unknown"):
         what[given.what]()
     elif given.what in ("precision", "kept"):
         what[given.what](given.reviews)

@@ -1,12 +1,14 @@
 """A folder of own recordings, as `mmlib.recordings` writes it, read as a corpus.
 
     FOLDER/utterances.csv             one row per utterance; fill in `label` and `split` yourself
+    FOLDER/set_aside.csv              rows that you filled in and that have no utterance now
     FOLDER/clips/<clip>.safetensors   the features of one clip; its metadata describe them
 
 A clip's file appears under its final name only when complete, so an interrupted run does no harm.
 """
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,9 +24,11 @@ from mmlib.data.readers.border import readable
 from mmlib.data.readers.cells import corpus_of, table, with_points
 from mmlib.files import write_whole
 
-TABLE = "utterances.csv"
+TABLE, ASIDE = "utterances.csv", "set_aside.csv"
+MADE = ".made.csv"  # the table without what was filled in or corrected
 COLUMNS = ["id", "clip", "start", "end", "speaker", "text", "label", "split"]
 MODALITIES = ("audio", "vision")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,26 +97,56 @@ def load_clip(path: Path) -> Clip:
 def write_table(folder: Path) -> pd.DataFrame:
     """Write `utterances.csv` for all clips in a folder; keep labels, corrected words, own columns.
 
-    A row that was deleted comes back. DataError for a file that is not named like its clip, such as
-    a copy of another one.
+    They belong to an utterance by its id and start. A filled-in row without one now goes to
+    `set_aside.csv`, with a warning, and comes back when it has one again. A row that was deleted
+    comes back. DataError for a file that is not named like its clip, such as a copy of another one.
     """
     clips = []
     for path in sorted((folder / "clips").rglob("*.safetensors")):
         clips.append(load_clip(path))
         if path != place(folder, clips[-1].id):
             raise DataError(f"{path}: holds the clip {clips[-1].id!r}; delete it, or name it so")
-    rows = pd.concat([clip.table() for clip in clips], ignore_index=True)
-    if (folder / TABLE).exists():
-        table(folder / TABLE, COLUMNS)  # refuses a table that lacks one
-        before = table(folder / TABLE).drop_duplicates("id").set_index("id")
-        before = before.reindex(rows["id"])
-        start = pd.to_numeric(with_points(before["start"]), errors="coerce").to_numpy()
-        is_cut_as_before = np.isclose(start, rows["start"])  # spreadsheets keep only 15 digits
-        for column in before.columns.difference(("clip", "start", "end"), sort=False):
-            rows[column] = rows.get(column, pd.Series("", rows.index, dtype=object))
-            rows[column] = rows[column].mask(is_cut_as_before, before[column].to_numpy())
+    made = pd.concat([clip.table() for clip in clips], ignore_index=True)
+    rows, filled, aside = _with_own(folder, made)
+    if len(aside) or (folder / ASIDE).exists():
+        write_whole(folder / ASIDE, filled.to_csv(index=False))  # if killed, nothing is lost
     write_whole(folder / TABLE, rows.to_csv(index=False))
+    write_whole(folder / MADE, made.to_csv(index=False))
+    if n := len(aside):
+        write_whole(folder / ASIDE, aside.to_csv(index=False))
+        log.warning("%s: %d filled-in rows have no utterance now; kept in %s", folder, n, ASIDE)
+    else:
+        (folder / ASIDE).unlink(missing_ok=True)
     return rows
+
+
+def _with_own(folder: Path, made: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The rows with what was filled in or corrected; all rows that have such; those now without."""
+    files = [folder / name for name in (TABLE, ASIDE) if (folder / name).exists()]
+    if not files:
+        return made, made[:0], made[:0]
+    for path in files:
+        table(path, COLUMNS)  # refuses a table that lacks one
+    own, rows = _keyed(pd.concat(map(table, files)).fillna("")), _keyed(made.astype(object))
+    columns = own.columns.difference(("id", "clip", "start", "end"), sort=False)
+    last = _keyed(table(folder / MADE)) if (folder / MADE).exists() else own[:0]
+    base = last.reindex(columns=columns).astype(object).fillna("")
+    is_own = own[columns] != base.reindex(own.index)
+    for column in columns:
+        rows[column] = rows.get(column, pd.Series("", rows.index, dtype=object))
+        is_kept = is_own[column].reindex(rows.index, fill_value=False)
+        rows[column] = rows[column].mask(is_kept, own[column].reindex(rows.index))
+    is_filled = (own[columns.difference(COLUMNS[:-2])] != "").any(axis=1)
+    is_filled |= is_own.any(axis=1) & own.index.isin(last.index)
+    aside = own[is_filled & ~own.index.isin(rows.index)]
+    return rows.reset_index(drop=True), own[is_filled], aside
+
+
+def _keyed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows by id and start in ms, since spreadsheets keep only 15 digits; the first of equals."""
+    start = pd.to_numeric(with_points(rows["start"].astype(str)), errors="coerce")
+    keyed = rows.set_axis(pd.MultiIndex.from_arrays([rows["id"], start.mul(1000).round()]))
+    return keyed[~keyed.index.duplicated()]
 
 
 def read_recordings(path: Path) -> Corpus:
