@@ -186,9 +186,10 @@ strongest_word = f"'{top}' has the largest effect: {effect[order[-1]]:+.2f} star
 # %%
 figure, axes = plt.subplots(figsize=(7, 3.2))
 axes.barh(range(len(order)), effect[order], color=colours)
-axes.set_yticks(range(len(order)), [f"{tokens[i]} ({i + 1})" for i in order])
+axes.set_yticks(range(len(order)), [f"{tokens[i]} ({i + 1})" for i in order], parse_math=False)
 axes.axvline(0, color="black", lw=1)
 axes.set(xlabel="effect on the expected stars", ylabel="word (its place)", title=strongest_word)
+axes.title.set_parse_math(False)
 _ = plots.save(figure, "13_effects", run)
 
 # %%

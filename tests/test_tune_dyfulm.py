@@ -87,6 +87,20 @@ def test_an_unknown_data_set_is_one_line(monkeypatch):
         tune.main()
 
 
+@pytest.mark.parametrize(
+    "module, arguments",
+    [
+        (tune, ["--dataset", "mmmo", "--rows", "-3"]),
+        (teacher, ["mmmo", "a.npz", "--utterances", "-3"]),
+    ],
+)
+def test_a_negative_number_of_texts_is_one_line(monkeypatch, corpus, module, arguments):
+    monkeypatch.setattr(module, "load", lambda name: corpus)
+    monkeypatch.setattr(sys, "argv", ["command", *arguments])
+    with pytest.raises(SystemExit, match=r"^mmlib\.\S+: --(rows|utterances) -3: give 0 .*or more$"):
+        module.main()
+
+
 @pytest.mark.parametrize("module, arguments", [(tune, ["--dataset", "mmmo"]),
                                                (teacher, ["mmmo", "a.npz"])])  # fmt: skip
 def test_a_data_set_without_text_is_one_line(monkeypatch, corpus, module, arguments):

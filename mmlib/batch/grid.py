@@ -24,6 +24,7 @@ from pathlib import Path
 
 from mmlib import files
 from mmlib.batch.parameters import Point, check, declared, point, select
+from mmlib.data.load import is_table
 from mmlib.data.readers.documents import Document, named
 from mmlib.files import refuse_unknown
 
@@ -120,6 +121,10 @@ def _axis(grid: Grid, file: Document, section: str, columns: Mapping[str, list])
         for i, value in enumerate(values):
             file.at(section, name, i)
             _check(grid, name, value)
+    tables: dict[str, str] = {}
+    for name in filter(is_table, columns.get("dataset", ())):
+        if tables.setdefault(Path(name).stem, name) != name:
+            raise ValueError(f"{tables[Path(name).stem]} and {name} have one name; rename one file")
     rows, seen = [], set()
     for i, row in enumerate(zip(*columns.values(), strict=True)):
         file.at(section, first, i)

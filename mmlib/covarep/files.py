@@ -9,7 +9,7 @@ import pandas as pd
 from mmlib.covarep.conventions import CovarepError
 from mmlib.covarep.recording import read_wav
 from mmlib.covarep.stages import check_names, extract
-from mmlib.covarep.work import attempt_all, files_below, only_run, write_whole
+from mmlib.covarep.work import attempt_all, files_below, only_run, several, write_whole
 
 
 def destinations(paths: Sequence[str | Path], out: Path) -> dict[Path, Path]:
@@ -33,8 +33,16 @@ def complete(path: Path, target: Path, columns: Sequence[str]) -> bool:
     """Whether `target` has these columns and is no older than the recording `path`."""
     if not target.is_file() or not path.exists() or target.stat().st_mtime < path.stat().st_mtime:
         return False
-    with target.open() as file:
+    with target.open(errors="replace") as file:
         return file.readline().rstrip("\r\n").split(",") == ["seconds", *columns]
+
+
+def check_own(targets: Iterable[Path]) -> None:
+    """CovarepError if one of the files that would be replaced was not written by `attempt`."""
+    for target in filter(Path.is_file, targets):
+        with target.open("rb") as file:
+            if not file.readline().startswith(b"seconds,"):
+                raise CovarepError(f"{target} holds something else: choose another folder")
 
 
 def attempt(job: tuple[Path, Path], columns: Sequence[str], seed: int) -> str:
@@ -51,7 +59,7 @@ def attempt(job: tuple[Path, Path], columns: Sequence[str], seed: int) -> str:
 
 
 def extract_files(
-    paths: Iterable[str | Path],
+    paths: str | Path | Iterable[str | Path],
     out: str | Path,
     workers: int = 1,
     features: Sequence[str] | None = None,
@@ -63,8 +71,8 @@ def extract_files(
     that has the same columns and is no older than its recording is kept, so an interrupted run
     continues. The seed is not compared: give another seed another folder. A second run on the same
     folder waits for the first. workers: processes, one file and one core each. CovarepError for no
-    recording, an unknown feature, under 1 worker, or two recordings that would share a .csv;
-    OSError, one line, if `out` cannot be made or no process started.
+    recording, an unknown feature, under 1 worker, two recordings that would share a .csv, or a .csv
+    of another program there; OSError, one line, if `out` cannot be made or no process started.
     """
     if workers < 1:
         raise CovarepError(f"{workers} workers: give 1 or more")
@@ -72,7 +80,8 @@ def extract_files(
         raise CovarepError(f"seed {seed}: give 0 or more")
     columns = check_names(features)
     out = Path(out).expanduser()
-    targets = destinations(list(paths), out)
+    targets = destinations(several(paths), out)
+    check_own(targets.values())
     with only_run(out, targets.values()):
         jobs = [job for job in targets.items() if not complete(*job, columns)]
         task = partial(attempt, columns=columns, seed=seed)

@@ -37,8 +37,10 @@ def pulse_shape(
     index = np.minimum(start[:, None] + k, len(flow) - 1)
     first, last = flow[start, None], flow[end, None]
     pulse = flow[index] - (first + (last - first) * k / (length[:, None] - 1))  # (f, n)
+    rows = np.arange(len(pulse))
+    pulse[rows, length - 1] = 0  # exactly, or a pulse below its line has its top there by rounding
     pulse[k >= length[:, None]] = -np.inf
-    top, rows = pulse.argmax(axis=1), np.arange(len(pulse))
+    top = pulse.argmax(axis=1)
     height = pulse[rows, top]
 
     guard = rnd(0.0005 * sample_rate)
@@ -155,6 +157,7 @@ def psp(
     periods, which = np.unique(period, return_inverse=True)
     width, angle = np.minimum(periods, 2047)[:, None], np.pi * np.arange(1, bins) / 2048
     flat = np.sin(width * angle) / (periods[:, None] * np.sin(angle))  # except at 0 Hz
+    flat[width * np.arange(1, bins) % 2048 == 0] = 0  # exactly: its level in dB counts
     flat = np.concatenate([width / periods[:, None], flat], axis=1)
     level = decibel(np.sqrt(power_spectrum(pulse, 2048, bins)))
     (a, stopped), (b, flat_stopped) = parabola(level), parabola(decibel(flat))

@@ -17,6 +17,7 @@ LONGEST = 2_880_000
 DEAD = 0.01  # share of the loudest channel's extent under which a channel counts as silent
 UNKNOWN = (0x7FFFFFFF, 0xFFFFFFFF)  # bytes declared by programs that cannot return to the header
 OVERFLOW = 1 << 32  # bytes, more than a length of 4 bytes can express
+LOUD = 256  # of full scale 1
 NEAR = 1 << 13  # bytes; some programs subtract the header, or round to blocks
 
 
@@ -42,6 +43,13 @@ def checked(wave: np.ndarray, sample_rate: float) -> tuple[np.ndarray, int]:
     if len(wave) > LONGEST:
         raise CovarepError(f"{len(wave)} samples, at most {LONGEST}: cut into utterances first")
     channels = np.atleast_2d(wave.T)
+    peak = np.abs(channels.astype(float)).max(where=np.isfinite(channels), initial=0)
+    is_wide = wave.dtype.kind in "iu" and wave.dtype.itemsize > 2
+    if (is_wide and 0 < peak <= 2**15) or (wave.dtype.kind == "f" and peak > LOUD):
+        raise CovarepError(
+            f"{wave.dtype} samples up to {peak:.0f}: give int16, or floats of full scale 1 (of "
+            "16 bits: divided by 32768)"
+        )
     if wave.dtype.kind in "iu":
         scale = 2.0 ** (8 * wave.dtype.itemsize - 1)
         channels = channels / scale - (wave.dtype.kind == "u")

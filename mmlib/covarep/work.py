@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, current_process, get_context, parent_process
 from pathlib import Path
 from threading import Thread
 from typing import TypeVar
@@ -18,7 +18,17 @@ from rich.progress import track
 from threadpoolctl import threadpool_limits
 
 DIED = "its process was killed (too little memory, or a crash in the decoder); convert it to WAV"
+NO_MAIN = (
+    "processes start by importing your script again: put the call in a file, under `if __name__ == "
+    "'__main__':`, or use one worker"
+)
+NAME = 60  # first letters of a file's name in that of its unfinished part, which may be too long
 Job = TypeVar("Job", bound=Hashable)
+
+
+def several(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    """One path, or several, as a list."""
+    return [Path(paths)] if isinstance(paths, str | Path) else list(map(Path, paths))
 
 
 def files_below(paths: Iterable[Path], suffixes: Sequence[str]) -> Iterator[tuple[Path, Path]]:
@@ -28,8 +38,8 @@ def files_below(paths: Iterable[Path], suffixes: Sequence[str]) -> Iterator[tupl
         named = path.rglob("*") if path.is_dir() else ()
         below = [file for file in named if file.suffix.lower() in suffixes and not file.is_dir()]
         for file in sorted(below) if path.is_dir() else [path]:
-            if file.resolve() not in seen:
-                seen.add(file.resolve())
+            if (place := Path(os.path.abspath(file))) not in seen:  # links to one file are several
+                seen.add(place)
                 yield file, file.relative_to(path) if path.is_dir() else Path(file.name)
 
 
@@ -68,6 +78,10 @@ def _pool(
             "free it, or use --workers 1"
         ) from error
     try:
+        pool.submit(int).result()
+    except BrokenProcessPool as error:
+        raise OSError(NO_MAIN) from error
+    try:
         running = {pool.submit(task, job): job for job in jobs}
         for future in track(as_completed(running), title, len(jobs), disable=hidden):
             reasons[running[future]] = future.result()
@@ -101,8 +115,11 @@ def end_stopped(said: str) -> None:
 def only_run(folder: Path, targets: Iterable[Path]) -> Iterator[None]:
     """Hold a folder for one run; a second run waits for the first. The folder is made if missing.
 
-    Unfinished parts of `targets` by killed runs are removed. OSError if it cannot be made.
+    Unfinished parts of `targets` by killed runs are removed. OSError if it cannot be made, and in a
+    process that is importing the script of its parent, which holds the folder.
     """
+    if getattr(current_process(), "_inheriting", False):
+        raise OSError(NO_MAIN)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -111,7 +128,7 @@ def only_run(folder: Path, targets: Iterable[Path]) -> Iterator[None]:
     try:
         with suppress(OSError):  # a file system without locks
             fcntl.flock(handle, fcntl.LOCK_EX)
-        names = {target.name for target in targets}
+        names = {target.name[:NAME] for target in targets}
         for part in folder.rglob(".*.part"):
             if part.name[1:].rsplit(".", 2)[0] in names:
                 part.unlink(missing_ok=True)
@@ -125,7 +142,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
     write: a function that writes the content to a path. OSError, one line, if it cannot be written.
     """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = path.with_name(f".{path.name[:NAME]}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(part)

@@ -91,6 +91,8 @@ def _tune(given: argparse.Namespace) -> None:
     corpus = load(given.dataset, **asked)
     if corpus.text is None:
         raise DataError(f"{given.dataset} has no text; DyFuLM reads nothing else")
+    if given.rows < 0:
+        raise ValueError(f"--rows {given.rows}: give 0 (all) or more")
     texts = [corpus.text[i] for i in corpus.rows("train")]
     pair = [made.named(name, texts) for name in given.encoders]
     corpus = corpus.sample(given.rows, splits=KNOWN)

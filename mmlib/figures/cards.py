@@ -40,7 +40,8 @@ def utterance(
     left.set(
         xlabel="weight: DAF's (filled),\nideal, known for generated data (hatched)", xlim=(0, 1)
     )
-    right.set(xlabel="sentiment by each modality alone", xlim=(-3.2, 3.2))
+    reach = max(3.0, np.nanmax(np.abs([*opinions, score, label]))) + 0.2
+    right.set(xlabel="sentiment by each modality alone", xlim=(-reach, reach))
     left.set_yticks(range(len(modalities)), modalities)
     left.invert_yaxis()
     right.legend(loc="upper center", bbox_to_anchor=(0.5, 1.25), ncols=2, frameon=False)
@@ -65,7 +66,8 @@ def words(
         x = 0
         for i in line:
             box = {"facecolor": shades[i], "edgecolor": "none", "pad": 2}
-            axes.text(x, -y, texts[i], family="monospace", fontsize=10, va="center", bbox=box)
+            how = {"family": "monospace", "fontsize": 10, "va": "center", "bbox": box}
+            axes.text(x, -y, texts[i], parse_math=False, **how)  # $$ is a price
             x += len(texts[i]) + 1.2
     axes.set(xlim=(0, 1.25 * LINE), ylim=(0.6 - len(lines), 0.6))
     axes.set_title(f"orange: {high} ({values.max():.2f}); blue: {low} ({values.min():.2f})")

@@ -181,7 +181,7 @@ def weights(
         drawn = {"color": look(m).colour, "hatch": look(m).hatch, "edgecolor": "white"}
         ax.bar(range(len(shares)), shares[m], bottom=bottom, width=0.85, label=m, **drawn)
         bottom = bottom + shares[m].to_numpy()
-    least = np.min(by if np.ndim(bins) == 0 else bins)
+    least = np.nanmin(by if np.ndim(bins) == 0 else bins)
     ends = zip(stretches(counts.index, least), counts, strict=True)
     names = [stretch.replace("to ", "to\n") + f"\nn={n}" for stretch, n in ends]
     ax.set_xticks(range(len(names)), names, fontsize="small")
@@ -296,7 +296,12 @@ def learning(
 
 def stretches(bins: Sequence[pd.Interval], least: float) -> list[str]:
     """Bins in words: "0 to 0.25"; pandas puts the first edge a little below the least value."""
-    return [f"{max(i.left, least) + 0.0:.2g} to {i.right:.2g}" for i in bins]
+    ends = [(max(i.left, least) + 0.0, i.right) for i in bins]
+    edges = {edge for both in ends for edge in both}
+    digits = max(2, len(f"{max(map(abs, edges), default=0):.0f}"))  # all of whole numbers
+    while digits < 9 and len({f"{edge:.{digits}g}" for edge in edges}) < len(edges):
+        digits += 1  # until all edges differ
+    return [f"{a:.{digits}g} to {b:.{digits}g}" for a, b in ends]
 
 
 def _few(names: pd.Series, n: int) -> str:

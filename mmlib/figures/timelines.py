@@ -51,7 +51,8 @@ def recording(
             text = text[: int(ACROSS * (end - start) * rate / len(wave))]
         if cue or len(words) <= READABLE:  # in two rows, so that neighbours do not meet
             axes[-1].text((start + end) / 2, (0.75, 0.25)[i % 2], text, ha="center", va="center",
-                          fontsize=6, rotation=0 if cue else 90, clip_on=True)  # fmt: skip
+                          fontsize=6, rotation=0 if cue else 90, clip_on=True,
+                          parse_math=False)  # fmt: skip
     axes[-1].set(yticks=[], ylim=(0, 1), xlabel="seconds", ylabel="words")
     figure.align_ylabels(axes)
     axes[-1].grid(visible=False)

@@ -96,6 +96,8 @@ def main() -> None:
     parser.add_argument("--utterances", type=int, default=0, help="first ones of a split; 0: all")
     given = parser.parse_args()
     try:
+        if given.utterances < 0:
+            raise ValueError(f"--utterances {given.utterances}: give 0 or more")
         corpus = first(load(given.dataset), given.utterances)
         if corpus.text is None:
             raise ValueError(f"{given.dataset} has no text, and a teacher reads nothing else")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from mmlib.covarep.work import DIED, attempt_all, files_below, only_run
+from mmlib.covarep.work import DIED, attempt_all, files_below, only_run, several
 from mmlib.data import DataError, load
 from mmlib.data.readers.recordings import TABLE, load_clip, place, save_clip, write_table
 from mmlib.files import sha256, write_whole
@@ -46,7 +46,7 @@ class Job(NamedTuple):
 
 
 def build_corpus(
-    clips: Sequence[Path | str],
+    clips: Path | str | Sequence[Path | str],
     out: Path | str,
     transcripts: Path | str | None = None,
     faces: Path | str | None = None,
@@ -68,7 +68,7 @@ def build_corpus(
     if workers < 1:
         raise DataError(f"{workers} workers; give 1 or more")
     out, options = Path(out), options or Options()
-    jobs = _jobs(list(map(Path, clips)), transcripts, faces)
+    jobs = _jobs(clips := several(clips), transcripts, faces)
     if not jobs:
         raise DataError(f"no recording in {', '.join(map(str, clips))}; known: {' '.join(MEDIA)}")
     _make(out / "clips")
