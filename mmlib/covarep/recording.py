@@ -43,16 +43,7 @@ def checked(wave: np.ndarray, sample_rate: float) -> tuple[np.ndarray, int]:
     if len(wave) > LONGEST:
         raise CovarepError(f"{len(wave)} samples, at most {LONGEST}: cut into utterances first")
     channels = np.atleast_2d(wave.T)
-    peak = np.abs(channels.astype(float)).max(where=np.isfinite(channels), initial=0)
-    is_wide = wave.dtype.kind in "iu" and wave.dtype.itemsize > 2
-    if (is_wide and 0 < peak <= 2**15) or (wave.dtype.kind == "f" and peak > LOUD):
-        raise CovarepError(
-            f"{wave.dtype} samples up to {peak:.0f}: give int16, or floats of full scale 1 (of "
-            "16 bits: divided by 32768)"
-        )
-    if wave.dtype.kind in "iu":
-        scale = 2.0 ** (8 * wave.dtype.itemsize - 1)
-        channels = channels / scale - (wave.dtype.kind == "u")
+    channels = _of_scale_1(channels)
     wave = np.ascontiguousarray(channels[0], dtype=np.float64)
     if not np.isfinite(wave).all():
         raise CovarepError("the recording holds NaN or infinity: repair or drop it")
@@ -65,6 +56,18 @@ def checked(wave: np.ndarray, sample_rate: float) -> tuple[np.ndarray, int]:
     if not reach[0]:
         raise CovarepError(f"the recording is constant ({wave[0]:g}): drop it")
     return wave, int(sample_rate)
+
+
+def _of_scale_1(channels: np.ndarray) -> np.ndarray:
+    """Samples divided by the full scale of their kind; CovarepError if they have another scale."""
+    kind, size = channels.dtype.kind, channels.dtype.itemsize
+    peak = np.abs(channels.astype(float)).max(where=np.isfinite(channels), initial=0)
+    if (kind != "f" and size > 2 and 0 < peak <= 2**15) or (kind == "f" and peak > LOUD):
+        raise CovarepError(
+            f"{channels.dtype} samples up to {peak:.0f}: give int16, or floats of full scale 1 (of "
+            "16 bits: divided by 32768)"
+        )
+    return channels if kind == "f" else channels / 2.0 ** (8 * size - 1) - (kind == "u")
 
 
 class Samples(NamedTuple):
