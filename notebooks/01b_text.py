@@ -282,9 +282,9 @@ print(f"All layers end to end (horizontal lines; solid: cross-validated): {toget
 # %% [markdown]
 # The states of all layers end to end predict better than the last layer, so they are our default
 # (`layers="all"`). What we worked from names no layer. The choice was made by cross-validation. The
-# standard validation split of CMU-MOSI has only ten videos. On these ten the last layer is better,
-# while cross-validation says the opposite: `dataset=mosi` shows both. Ten videos are too few for a
-# choice, so `mmlib.daf.tune` cross-validates too.
+# standard validation split of CMU-MOSI has only ten videos. On these ten the last layer has the
+# lower error, while cross-validation says the opposite: `dataset=mosi` shows both. Ten videos are
+# too few for a choice, so `mmlib.daf.tune` cross-validates too.
 #
 # How sure is each result? All layers and the last layer predict the same utterances, so their
 # difference has an interval of its own, over videos.

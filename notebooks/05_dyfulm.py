@@ -491,9 +491,9 @@ if "hotel" in results.runs():
 # same reading the gain of fine accuracy over the bag of words is at the edge, with p .0498
 # ([08b](08b_tables.ipynb#pairs)). DyFuLM with encoder A alone cannot be told from the pair.
 #
-# **Other second encoders**, both frozen, settings tuned; MPNet is the largest. The first table is
-# `sst5`: 20 seeds, B made from the sentences. In `sst5-mpnet` (20 seeds) and `hotel-mpnet` (10
-# seeds, 14,000 reviews to learn from) B is MPNet. In `hotel-frozen`, below the tables, B is
+# **Frozen encoders.** In four runs both encoders are frozen, and the settings are tuned. The first
+# table is `sst5`: 20 seeds, B made from the sentences. In `sst5-mpnet` (20 seeds) and `hotel-mpnet`
+# (10 seeds, 14,000 reviews to learn from) B is MPNet. In `hotel-frozen`, below the tables, B is
 # `carried`. None of the four runs tells DyFuLM apart from a logistic regression of the same states,
 # by the paired tests of [06](06_dyfulm_ablations.ipynb).
 

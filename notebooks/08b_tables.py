@@ -327,8 +327,8 @@ if "hotel" in frames:
 # leak too ([03](03_daf_ablations.ipynb#features-that-leak)).
 #
 # Other runs have other budgets: `transfer` and `languages` use default settings, `both-mosi` and
-# `both-synthetic` chose among 3 candidates, and the frozen DyFuLM chose among 12 ([use](
-# book/use.md)). The commands:
+# `both-synthetic` chose among 3 candidates, and the frozen DyFuLM chose among 12, but on CMU-MOSEI
+# it has default settings ([use]( book/use.md)). The commands:
 #
 # ```
 # python -m mmlib.daf.tune --dataset mosi --modalities text audio
@@ -399,7 +399,7 @@ ledger["published"] = ledger["reported"].map("{:.3f}".format).where(ledger["repo
 # `hotel-mpnet` both are frozen. "Gap .91 / .68" is the loss in coarse and in fine accuracy, in
 # points, that a source names for a module. Two sources disagree on what was switched off, so each
 # reading has a row. For open question 3 the published number is that of the whole model, ours that
-# of the small student.
+# of the small model.
 #
 # MMSA's models stand beside the rule of ours that is nearest: `LF-DNN` beside concatenation, `LMF`
 # beside ours of that name, MulT beside cross-modal attention. Ours have MiniLM and no vision, and
@@ -452,8 +452,8 @@ pd.concat(beside).reindex(columns=metrics.split()[:5]).sort_values("mae").round(
 # Every claim of the papers that a stored pair tests, comparison by comparison, and so every
 # question that they leave open. The wording of a question as "a beats b" is ours. The difference is
 # the score of `model` minus that of `compared with`. A claim that is not confirmed is not refuted:
-# the paper's model is told to be the worse one in none. In three lines of the *questions* it is: a
-# model trained on hotel reviews is worse on CMU-MOSEI, CMU-MOSI and SST-5 than one trained there.
+# in no claim is the paper's model told to be the worse one. In three *questions* the first model
+# is: one trained on hotel reviews is worse on CMU-MOSEI, CMU-MOSI and SST-5 than one trained there.
 # Last come the models that DAF did not beat in MAE.
 
 # %%
