@@ -29,9 +29,9 @@
 #   alone can be told from it. With MPNet, its MAE minus that of two layers on text is -.001 [-.016,
 #   +.015].
 # - **DyFuLM's two encoders beat one encoder and simpler models** (hotel reviews, fine-tuned): 3 of
-#   6. It beats a bag of words, at the edge: fine accuracy +.030 [+.020, +.041], with a cautious $p$ of
-#   .0498 ([08b](08b_tables.ipynb#pairs)). Its encoder A alone cannot be told from it: +.003 [-.002,
-#   +.008].
+#   6. It beats a bag of words, at the edge: fine accuracy +.030 [+.020, +.041], with a cautious $p$
+#   of .0498 ([08b](08b_tables.ipynb#pairs)). Its encoder A alone cannot be told from it: +.003
+#   [-.002, +.008].
 # - **Each module of DyFuLM adds accuracy** (hotel reviews, frozen encoders): 2 of 6. Layer fusion
 #   adds .046 [.038, .055] to fine accuracy. Gate and dynamic loss add no accuracy that we can
 #   tell; they lower the MAE, by .005 and .004.

@@ -335,7 +335,9 @@ for target, heat in reader.card["temperature"].items():
     print(f"temperature of {target}: {heat:.2f}")
 
 # %%
-kept_run = results.load("compression-hotel").query("notebook == 'compression-kept' and model == 'single_a'")
+kept_run = results.load("compression-hotel").query(
+    "notebook == 'compression-kept' and model == 'single_a'"
+)
 shown = kept_run[kept_run["metric"].isin(["acc_coarse", "acc_fine", "mae"])]
 shown.set_index("metric")[["mean", "ci_low", "ci_high"]].round(3)
 

@@ -788,6 +788,36 @@ def test_filled_in_rows_wait_while_their_clip_is_gone(tmp_path, caplog):
     assert not (tmp_path / "set_aside.csv").exists()
 
 
+def test_corrected_words_wait_and_uncorrected_ones_do_not(tmp_path):
+    from mmlib.data.readers.recordings import write_table
+
+    kept_clip(tmp_path, "a", "one")
+    kept_clip(tmp_path, "b", "two", "three")
+    rows = write_table(tmp_path)
+    rows.loc[1, "text"] = "TWO"
+    rows.loc[2, "label"] = "1"
+    rows.to_csv(tmp_path / "utterances.csv", index=False)
+    (tmp_path / "clips" / "b.safetensors").unlink()
+    for _ in range(3):
+        assert write_table(tmp_path)["id"].tolist() == ["a[0]"]
+    kept_clip(tmp_path, "b", "new two", "new three")
+    for _ in range(2):
+        assert write_table(tmp_path)["text"].tolist() == ["one", "TWO", "new three"]
+    assert write_table(tmp_path)["label"].tolist() == ["", "", "1"]
+
+
+@pytest.mark.parametrize("start, saved", [(600.1234, "600.12"), (9.039499999999999, "9.0395")])
+def test_a_start_that_a_spreadsheet_rounded_is_the_same(tmp_path, start, saved):
+    from mmlib.data.readers.recordings import Clip, save_clip, write_table
+
+    audio = Sequences(np.ones((1, 2)), np.ones(1, int), ("a", "b"))
+    save_clip(Clip("a", 999.0, (start,), (start + 1,), ("w",), ("",), {"audio": audio}), tmp_path)
+    rows = write_table(tmp_path).assign(label="1", split="test", start=saved)
+    rows.to_csv(tmp_path / "utterances.csv", index=False)
+    for _ in range(2):
+        assert write_table(tmp_path)["label"].tolist() == ["1"]
+
+
 def test_a_new_transcript_replaces_words_that_were_not_corrected(tmp_path):
     from mmlib.data.readers.recordings import write_table
 

@@ -99,7 +99,7 @@ def drill(tmp_path, room: str, clips: int, kills: int, seed: int) -> None:
     expected = contents(tmp_path / "undisturbed")
     assert contents(out) == expected and len(expected) >= clips
     other = "clip 0.csv" if room == "recordings" else "utterances.csv"  # not of this command
-    assert [path.name for path in out.rglob(".*")] == [f".{other}.0123abcd.part"]
+    assert [path.name for path in out.rglob(".*.part")] == [f".{other}.0123abcd.part"]
 
 
 @pytest.mark.parametrize("room", COMMANDS)

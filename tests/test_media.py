@@ -352,6 +352,7 @@ def test_gentle_keeps_the_punctuation(tmp_path):
     [
         ("[SPEAKER_00]: Very good.", "[SPEAKER_01]: Not good."),  # whisperX
         ("(speaker 0) Very good.", "(speaker 1) Not good."),  # whisper.cpp
+        ("(SPEAKER 0): Very good.", "(SPEAKER 1): Not good."),
         ("SPEAKER_00: Very good.", "SPEAKER_01: Not good."),
     ],
 )
@@ -360,6 +361,17 @@ def test_speakers_of_diarised_subtitles(tmp_path, lines):
     for found in (said(tmp_path, "a.srt", cues), said(tmp_path, "a.txt", "\n".join(lines))):
         assert [u.text for u in found.utterances] == ["Very good.", "Not good."]
         assert [u.speaker[-1] for u in found.utterances] == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[Music]: hello", "(speaker laughs) Well", "I said [inaudible]: no", "It was\nUSA: three"],
+)
+def test_what_looks_like_a_name_is_none(tmp_path, line):
+    (found,) = said(tmp_path, "a.srt", f"1\n{CUE_1}\n{line}\n").utterances
+    assert (
+        not found.speaker and "[" not in found.text and found.text.split()[-1] == line.split()[-1]
+    )
 
 
 @pytest.mark.parametrize("dash", ["", "- ", "– "])
@@ -1008,14 +1020,24 @@ def test_a_transcript_is_of_one_recording(tmp_path):
     for name in ("day1", "day2", "tr"):
         (tmp_path / name).mkdir()
         made.clip(tmp_path / name, "a", made.voice(1.0))
-    (tmp_path / "day2" / "a.json").rename(tmp_path / "day2" / "b.json")
     (tmp_path / "tr" / "a.wav").unlink()
-    with fails(r"a\.json would serve .*day1/a\.wav and .*day2/a\.wav"):
-        build_corpus([tmp_path / "day1", tmp_path], tmp_path / "out", tmp_path / "tr")
+    places = [tmp_path / "day1", tmp_path]
+    reasons = build_corpus(places, tmp_path / "out", tmp_path / "tr")["reason"]
+    assert len(reasons) == 1 and "day2/a.wav: " in reasons[0] and "tr/a.json is of " in reasons[0]
 
 
-def test_a_transcript_of_a_cut_is_none_of_the_whole(tmp_path):
+def test_a_camera_s_original_beside_its_export_is_no_second_clip(tmp_path):
+    made.clip(tmp_path, "a", made.voice(1.0))
+    made.encode(tmp_path / "a.mp4", made.voice(1.0)).rename(tmp_path / "a.m4v")
+    build_corpus([tmp_path], tmp_path / "out")
+    assert load(str(tmp_path / "out")).ids == ("a[0]",)
+    assert probe(tmp_path / "a.m4v").seconds > 0.9
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".WAV"])
+def test_a_transcript_of_a_cut_is_none_of_the_whole(tmp_path, suffix):
     made.clip(tmp_path, "talk.cut", made.voice(1.0))
+    (tmp_path / "talk.cut.wav").rename(tmp_path / f"talk.cut{suffix}")
     made.write_wav(tmp_path / "talk.wav", made.voice(1.0))
     reasons = build_corpus([tmp_path], tmp_path / "out")["reason"]
     assert len(reasons) == 1 and "talk.wav: no transcript" in reasons[0]
@@ -1053,6 +1075,13 @@ def test_a_wrong_folder_of_faces_costs_no_features(tmp_path):
     with fails("fces: no such file or folder"):
         build_corpus([tmp_path], out, faces=tmp_path / "fces")
     assert load(str(out)).ids == ("a[0]",)
+
+
+def test_a_damaged_face_export_in_a_folder_of_its_own_is_told(tmp_path):
+    made.clip(tmp_path, "a", made.voice(1.0))
+    (tmp_path / "faces" / "a.txt").write_text("half an export")
+    with fails("no column .* give an export of iMotions"):
+        build_corpus([tmp_path], tmp_path / "out", faces=tmp_path / "faces")
 
 
 def test_a_transcript_beside_a_missing_face_export_is_read(tmp_path):

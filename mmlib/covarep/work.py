@@ -38,7 +38,7 @@ def files_below(paths: Iterable[Path], suffixes: Sequence[str]) -> Iterator[tupl
         named = path.rglob("*") if path.is_dir() else ()
         below = [file for file in named if file.suffix.lower() in suffixes and not file.is_dir()]
         for file in sorted(below) if path.is_dir() else [path]:
-            if (place := Path(os.path.abspath(file))) not in seen:  # links to one file are several
+            if (place := file.parent.resolve() / file.name) not in seen:  # links to a file: several
                 seen.add(place)
                 yield file, file.relative_to(path) if path.is_dir() else Path(file.name)
 
@@ -77,16 +77,15 @@ def _pool(
             f"cannot start {workers} processes ({error.strerror}; is /dev/shm full or missing?): "
             "free it, or use --workers 1"
         ) from error
+    has_begun = False
     try:
-        pool.submit(int).result()
-    except BrokenProcessPool as error:
-        raise OSError(NO_MAIN) from error
-    try:
+        has_begun = pool.submit(int).result() == 0
         running = {pool.submit(task, job): job for job in jobs}
         for future in track(as_completed(running), title, len(jobs), disable=hidden):
             reasons[running[future]] = future.result()
-    except BrokenProcessPool:
-        pass
+    except BrokenProcessPool as error:
+        if not has_begun:
+            raise OSError(NO_MAIN) from error
     except KeyboardInterrupt:  # to leave a `with pool` would first do all other jobs
         for process in set(active_children()) - others:
             process.terminate()
@@ -130,7 +129,7 @@ def only_run(folder: Path, targets: Iterable[Path]) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX)
         names = {target.name[:NAME] for target in targets}
         for part in folder.rglob(".*.part"):
-            if part.name[1:].rsplit(".", 2)[0] in names:
+            if part.name[1:].rsplit(".", 2)[0][:NAME] in names:
                 part.unlink(missing_ok=True)
         yield
     finally:

@@ -14,7 +14,15 @@ import pandas as pd
 
 from mmlib.covarep.work import DIED, attempt_all, files_below, only_run, several
 from mmlib.data import DataError, load
-from mmlib.data.readers.recordings import TABLE, load_clip, place, save_clip, write_table
+from mmlib.data.readers.recordings import (
+    ASIDE,
+    MADE,
+    TABLE,
+    load_clip,
+    place,
+    save_clip,
+    write_table,
+)
 from mmlib.files import sha256, write_whole
 from mmlib.recordings.clip import Options, build, fingerprint
 from mmlib.recordings.faces import is_export
@@ -22,9 +30,12 @@ from mmlib.recordings.transcript import SUFFIXES as TRANSCRIPTS
 from mmlib.scores.passport import passport
 
 MEDIA = (
-    *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".m4a", ".m4b", ".aac", ".aiff", ".aif"),
-    *(".aifc", ".caf", ".w64", ".amr", ".mka", ".wma", ".mp4", ".m4v", ".mov", ".mkv", ".webm"),
-    *(".avi", ".wmv", ".asf", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".3g2"),
+    *(".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".aiff"),
+    *(".mp4", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".mpg"),
+)
+RARER = (  # left out if one of MEDIA has the same name: it is a camera's original, say
+    *(".oga", ".m4b", ".aif", ".aifc", ".caf", ".w64", ".amr", ".mka", ".wma"),
+    *(".m4v", ".asf", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".3g2"),
 )
 EXPORTS = (".csv", ".txt", ".tsv")
 TAGGED = re.compile(r"\.[a-z]{2,3}(-\w+)?\.(json|vtt|srt|txt)$", re.IGNORECASE)  # a language
@@ -43,6 +54,7 @@ class Job(NamedTuple):
     transcript: Path | None
     faces: Path | None
     faceless: bool = False  # whether --faces was given, but has none for this clip
+    reason: str = f"no transcript named like it, or several languages {REMEDY}"  # of none
 
 
 def build_corpus(
@@ -72,7 +84,7 @@ def build_corpus(
     if not jobs:
         raise DataError(f"no recording in {', '.join(map(str, clips))}; known: {' '.join(MEDIA)}")
     _make(out / "clips")
-    tables = [out / name for name in (TABLE, PASSPORT, SKIPPED)]
+    tables = [out / name for name in (TABLE, ASIDE, MADE, PASSPORT, SKIPPED)]
     with only_run(out, [*tables, *(place(out, job.name) for job in jobs)]):
         skipped = _skipped(jobs, out, options, workers, progress)
         write_whole(out / SKIPPED, skipped.to_csv(index=False))
@@ -104,9 +116,7 @@ def attempt(job: Job, out: Path, options: Options, progress: bool = False) -> st
             _check_same(job, target)
             target.unlink(missing_ok=True)  # it was made from other files or settings
             if job.transcript is None and job.media.is_file():
-                raise DataError(
-                    f"{job.media}: no transcript named like it, or several languages {REMEDY}"
-                )
+                raise DataError(f"{job.media}: {job.reason}")
             clip = build(job.media, job.transcript, job.faces, job.name, options, progress)
             lost = Counter({"clips without a face export": job.faceless})
             save_clip(replace(clip, counts=+(lost + Counter(clip.counts))), out)
@@ -128,43 +138,47 @@ def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str |
     for given in filter(None, (transcripts, faces)):
         if not Path(given).exists():
             raise DataError(f"{given}: no such file or folder; correct its name")
-    for media, inner in files_below(clips, MEDIA):
+    found = list(files_below(clips, (*MEDIA, *RARER)))
+    for media, inner in sorted(found, key=lambda file: file[0].suffix.lower() in RARER):
         if (named := str(media)) != named.encode(errors="replace").decode():
             raise DataError(f"{named!a}: its name is not UTF-8, as a table needs; rename it")
         name = str(inner.with_suffix(""))
+        if name in jobs and media.suffix.lower() in RARER and media not in clips:
+            continue
         name = name if name not in jobs else str(inner)  # a.wav beside a.mp4
         if name in jobs:
             raise DataError(f"{jobs[name].media} and {media} would share one name: rename one")
         if jobs and any(given and Path(given).is_file() for given in (transcripts, faces)):
             raise DataError("one transcript or face file for several recordings; name its folder")
-        export = faces and _beside(media, inner, faces, EXPORTS)
-        if export and Path(faces).is_dir() and export.suffix.lower() != ".csv":
-            export = export if is_export(export) else None  # a transcript may have its name
+        export = faces and _beside(media, inner, faces, EXPORTS, Path(transcripts or media.parent))
         near = inner if transcripts else Path(media.name)
         transcript = _beside(media, near, transcripts or media.parent, TRANSCRIPTS)
         transcript = None if transcript == export else transcript  # a .txt may be either
         jobs[name] = Job(name, media, transcript, export, bool(faces and not export))
-    _check_shared(jobs.values())
-    return list(jobs.values())
+    return _unshared(jobs.values())
 
 
-def _check_shared(jobs: Iterable[Job]) -> None:
-    """DataError if two recordings would have one transcript or face export."""
+def _unshared(jobs: Iterable[Job]) -> list[Job]:
+    """The jobs; one whose transcript or face export is that of an earlier one loses both."""
     users: dict[Path, Path] = {}
+    own = []
     for job in jobs:
         for file in filter(None, (job.transcript, job.faces)):
             other = users.setdefault(file, job.media)
             if other.with_suffix("") != job.media.with_suffix(""):  # a.wav, a.mp4 share theirs
-                raise DataError(
-                    f"{file} would serve {other} and {job.media}; put such files in folders like "
-                    "those of the recordings"
-                )
+                why = f"{file} is of {other}, too; put such files in folders like the recordings'"
+                job = job._replace(transcript=None, faces=None, reason=why)
+        own.append(job)
+    return own
 
 
-def _beside(media: Path, inner: Path, where: Path | str, suffixes: Sequence[str]) -> Path | None:
+def _beside(
+    media: Path, inner: Path, where: Path | str, suffixes: Sequence[str], also: Path | None = None
+) -> Path | None:
     """The file `where`, or in the folder `where` the one named like the recording, if any.
 
-    A transcript may also be named by its language, clip.en.vtt, if it is the only one.
+    A transcript may also be named by its language, clip.en.vtt, if it is the only one. also: the
+    place of transcripts; what lies there as text is a face export only if it reads like one.
     """
     where = Path(where)
     if not where.is_dir():
@@ -172,12 +186,22 @@ def _beside(media: Path, inner: Path, where: Path | str, suffixes: Sequence[str]
     paths = [where / inner, where / inner.name]
     endings = [ending for suffix in suffixes for ending in (suffix, suffix.upper())]
     named = (path.with_suffix(ending) for path in paths for ending in endings)
-    if found := next((path for path in named if path.is_file() and path != media), None):
-        return found
+    for path in named:
+        if path.is_file() and path != media:
+            is_there = also and (also.samefile(where) or also.samefile(path.parent))
+            if not is_there or path.suffix.lower() == ".csv" or is_export(path):
+                return path
     tagged = {p for path in paths for p in path.parent.glob(f"{glob.escape(path.stem)}.*")}
     tagged = [p for p in tagged if suffixes is TRANSCRIPTS and TAGGED.search(p.name)]
-    tagged = [p for p in tagged if not any(p.with_suffix(end).is_file() for end in MEDIA)]
+    tagged = [p for p in tagged if not _is_of_another(p, media.parent)]
     return tagged[0] if len(tagged) == 1 else None
+
+
+def _is_of_another(tagged: Path, folder: Path) -> bool:
+    """Whether talk.cut.vtt is of talk.cut.wav, so "cut" is no language."""
+    named = (place / f"{tagged.stem}{end}" for place in {tagged.parent, folder}
+             for one in (*MEDIA, *RARER) for end in (one, one.upper()))  # fmt: skip
+    return any(map(Path.is_file, named))
 
 
 def _check_same(job: Job, target: Path) -> None:
@@ -185,7 +209,7 @@ def _check_same(job: Job, target: Path) -> None:
     files, is_other = {"media": job.media, "transcript": job.transcript}, False
     with suppress(DataError, OSError):  # missing, or damaged
         old = load_clip(target).origin
-        is_other = all(path and old.get(x) != sha256(path) for x, path in files.items())
+        is_other = all(not path or old.get(x) != sha256(path) for x, path in files.items())
     if is_other:
         raise DataError(
             f"{job.media}: {target} is of another recording; rename one of the two, or delete that "

@@ -22,10 +22,10 @@ SENTENCE = re.compile(r"[.!?…。！？][\"'”’)\]]*$")
 SHORT = ["Mr", "Mrs", "Ms", "Dr", "Prof", "St", "vs", "etc", r"e\.g", r"i\.e"]
 ABBREVIATED = re.compile(rf"\b(?:{'|'.join(SHORT)})\.$", re.IGNORECASE)
 BREAK = r"(?<=[.!?…])" + "".join(map(r"(?<!\b{}\.)".format, SHORT)) + r"\s+"  # between sentences
-DIRECTION = re.compile(r"\[[^\]]*\](?!:\s)|\([A-Z ]+\)|[♪♫]")
+DIRECTION = re.compile(r"\[[^\]]*\]|\([A-Z ]+\)|[♪♫]")
 # ANNA:, Speaker 1:, [SPEAKER_00]: of whisperX, (speaker 0) of whisper.cpp; perhaps after a dash
 NAME = (
-    r"(?:>>|[-–—])?\s*(?:\[[^\]\n]{1,30}\]:|\([Ss]peaker [^\s)]{1,8}\)|"
+    r"(?:>>|[-–—])?[ \t]*(?:\[[^\]\n]{0,30}\d\]:|\((?:speaker|SPEAKER) [\d?]+\):?|"
     r"(?:[A-Z][A-Z0-9 ._-]{1,30}|[Ss]peaker[ _]?\w+):)\s+(?=\S)"
 )
 NAMED, TURN = re.compile(f"^{NAME}"), re.compile(rf"\n(?={NAME})")  # a turn begins with a name
@@ -43,10 +43,11 @@ class Piece(NamedTuple):
 
 def _words_and_speaker(text: str) -> tuple[str, str]:
     """Words and speaker of a line: "ANNA: Hello." names one. Stage directions are left out."""
-    text = " ".join(DIRECTION.sub(" ", text).split())
-    name = NAMED.match(text)
+    text = " ".join(text.split())
+    name = NAMED.match(text) or NAMED.match(text := " ".join(DIRECTION.sub(" ", text).split()))
     speaker = name[0].strip(" >-–—[]():") if name else ""
-    return text[name.end() :] if name else text.removeprefix(">> "), speaker
+    words = " ".join(DIRECTION.sub(" ", text[name.end() if name else 0 :]).split())
+    return words.removeprefix(">> "), speaker
 
 
 # Plain text
@@ -338,7 +339,8 @@ def _spoken_by(cue: list[Piece]) -> Iterator[Piece]:
     """Parts of a cue with their speakers, from a voice tag or from a name before the words."""
     speaker = ""
     for part in cue:
-        for turn in TURN.split(html.unescape(part.text)):  # the speakers of a cue share its times
+        text = html.unescape(part.text)
+        for turn in TURN.split(text) if NAMED.match(text) else [text]:  # they share their times
             words, named = _words_and_speaker(turn)
             speaker = html.unescape(part.speaker).strip() or named or speaker
             yield Piece(words, part.start, part.end, speaker)

@@ -10,8 +10,9 @@ A clip's file appears under its final name only when complete, so an interrupted
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isclose
 from pathlib import Path
 
 import numpy as np
@@ -107,11 +108,11 @@ def write_table(folder: Path) -> pd.DataFrame:
         if path != place(folder, clips[-1].id):
             raise DataError(f"{path}: holds the clip {clips[-1].id!r}; delete it, or name it so")
     made = pd.concat([clip.table() for clip in clips], ignore_index=True)
-    rows, filled, aside = _with_own(folder, made)
+    rows, base, filled, aside = _with_own(folder, made)
     if len(aside) or (folder / ASIDE).exists():
         write_whole(folder / ASIDE, filled.to_csv(index=False))  # if killed, nothing is lost
     write_whole(folder / TABLE, rows.to_csv(index=False))
-    write_whole(folder / MADE, made.to_csv(index=False))
+    write_whole(folder / MADE, base.to_csv(index=False))
     if n := len(aside):
         write_whole(folder / ASIDE, aside.to_csv(index=False))
         log.warning("%s: %d filled-in rows have no utterance now; kept in %s", folder, n, ASIDE)
@@ -120,16 +121,21 @@ def write_table(folder: Path) -> pd.DataFrame:
     return rows
 
 
-def _with_own(folder: Path, made: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The rows with what was filled in or corrected; all rows that have such; those now without."""
+def _with_own(folder: Path, made: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
+    """What was filled in or corrected in the files TABLE and ASIDE, put into the rows `made`.
+
+    Returns the rows with it; the rows as made, with those of `aside`; all rows that had such; and,
+    of these, those without a row now (`aside`).
+    """
     files = [folder / name for name in (TABLE, ASIDE) if (folder / name).exists()]
     if not files:
-        return made, made[:0], made[:0]
+        return made, made, made[:0], made[:0]
     for path in files:
         table(path, COLUMNS)  # refuses a table that lacks one
-    own, rows = _keyed(pd.concat(map(table, files)).fillna("")), _keyed(made.astype(object))
+    last = table(folder / MADE) if (folder / MADE).exists() else made[:0].astype(str)
+    own = _keyed(pd.concat(map(table, files)).fillna(""), [made, last])
+    rows, last = _keyed(made.astype(object), [made]), _keyed(last, [made])
     columns = own.columns.difference(("id", "clip", "start", "end"), sort=False)
-    last = _keyed(table(folder / MADE)) if (folder / MADE).exists() else own[:0]
     base = last.reindex(columns=columns).astype(object).fillna("")
     is_own = own[columns] != base.reindex(own.index)
     for column in columns:
@@ -139,14 +145,28 @@ def _with_own(folder: Path, made: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFr
     is_filled = (own[columns.difference(COLUMNS[:-2])] != "").any(axis=1)
     is_filled |= is_own.any(axis=1) & own.index.isin(last.index)
     aside = own[is_filled & ~own.index.isin(rows.index)]
-    return rows.reset_index(drop=True), own[is_filled], aside
+    made = pd.concat([made, last[last.index.isin(aside.index)]])
+    return rows.reset_index(drop=True), made, own[is_filled], aside
 
 
-def _keyed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows by id and start in ms, since spreadsheets keep only 15 digits; the first of equals."""
-    start = pd.to_numeric(with_points(rows["start"].astype(str)), errors="coerce")
-    keyed = rows.set_axis(pd.MultiIndex.from_arrays([rows["id"], start.mul(1000).round()]))
+def _keyed(rows: pd.DataFrame, known: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Rows by id and start, the first of equals; a start that was rounded is the known one."""
+    starts: dict[str, list[float]] = {}
+    for some in known:
+        for id, start in zip(some["id"], _seconds(some), strict=True):
+            starts.setdefault(id, []).append(start)
+
+    def exact(id: str, start: float) -> float:
+        near = (x for x in starts.get(id, ()) if isclose(x, start, rel_tol=1e-5, abs_tol=1e-3))
+        return next(near, start)
+
+    found = list(map(exact, rows["id"], _seconds(rows)))
+    keyed = rows.set_axis(pd.MultiIndex.from_arrays([rows["id"], found]))
     return keyed[~keyed.index.duplicated()]
+
+
+def _seconds(rows: pd.DataFrame) -> pd.Series:
+    return pd.to_numeric(with_points(rows["start"].astype(str)), errors="coerce")
 
 
 def read_recordings(path: Path) -> Corpus:
