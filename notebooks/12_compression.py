@@ -826,9 +826,9 @@ if len(bits):
 # **Verdict: five layers keep most of the accuracy.** Against the pair they lose .006 of coarse and
 # .007 of fine accuracy on the test split. That is .001 and .002 more than the goal allowed; no test
 # says whether that is chance. They are told apart from a bag of words of the same reviews, by .018
-# [.010, .026] in coarse and .024 [.011, .037] in fine accuracy ($p$ of the latter is .001, or .055
-# with one correction for all tests of the run, [08b](08b_tables.ipynb#pairs)). The size is met, the
-# speed is not.
+# [.010, .026] in coarse and .024 [.011, .037] in fine accuracy. In fine accuracy $p$ is .001; with
+# one correction for all tests of the run it is .055 ([08b](08b_tables.ipynb#pairs)). The size is
+# met, the speed is not.
 #
 # **The knee is at three or four layers**, on validation, after 8,000 reviews: both lie .41 above
 # the line. In fine accuracy four layers are .010 [-.009, .030] above three and cannot be told apart
