@@ -147,6 +147,14 @@ def test_bins_begin_at_the_least_value():
     assert not any(one.get_text().startswith("-") for one in ax.axes[0].get_xticklabels())
 
 
+def test_a_title_is_not_cut_off(folder):
+    figure = plots.curves([1, 2], {f"m{i}": np.arange(2.0) for i in range(6)})
+    figure.axes[0].set_title("a long title that would not fit above the axes of this figure " * 2)
+    plots.save(figure, "one", "mosi")
+    box = figure.axes[0].title.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.width
+
+
 def test_a_price_is_no_formula():
     figure = cards.words(["cheap", "$$", "$20_$"], np.array([0.1, 0.2, -0.1]), "low", "high")
     figure.canvas.draw()

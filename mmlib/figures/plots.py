@@ -48,6 +48,8 @@ def save(figure: Figure, name: str, run: str, form: str = "png") -> Path:
     point = files.point_folder()
     path = (point / "figures" if point else files.FIGURES / run) / f"{name}.{form}"
     about = {"format": form, "dpi": DPI, "metadata": {FORMS[form]: None}}
+    for ax in figure.axes:
+        ax.title.set_wrap(True)  # else a title wider than the figure is cut off
     with plt.rc_context({"svg.hashsalt": "mmlib"}):
         files.write_whole(path, lambda part: figure.savefig(part, **about))
     return path
