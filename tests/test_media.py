@@ -1026,6 +1026,12 @@ def test_a_transcript_is_of_one_recording(tmp_path):
     assert len(reasons) == 1 and "day2/a.wav: " in reasons[0] and "tr/a.json is of " in reasons[0]
 
 
+def test_a_name_too_long_for_its_features_is_told_first(tmp_path):
+    made.write_wav(tmp_path / f"{'あ' * 80}.wav", made.voice(0.1))
+    with fails("its name has over 220 bytes; shorten it"):
+        build_corpus([tmp_path], tmp_path / "out")
+
+
 def test_a_camera_s_original_beside_its_export_is_no_second_clip(tmp_path):
     made.clip(tmp_path, "a", made.voice(1.0))
     made.encode(tmp_path / "a.mp4", made.voice(1.0)).rename(tmp_path / "a.m4v")

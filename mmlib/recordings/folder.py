@@ -44,6 +44,7 @@ REMEDY = (
     "--word_timestamps True --output_format json"
 )
 PASSPORT, SKIPPED = "passport.json", "skipped.csv"
+LONGEST = 220  # bytes of a name, so that the unfinished file of its features has at most 255
 
 
 class Job(NamedTuple):
@@ -142,6 +143,8 @@ def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str |
     for media, inner in sorted(found, key=lambda file: file[0].suffix.lower() in RARER):
         if (named := str(media)) != named.encode(errors="replace").decode():
             raise DataError(f"{named!a}: its name is not UTF-8, as a table needs; rename it")
+        if len(media.stem.encode()) > LONGEST:
+            raise DataError(f"{media}: its name has over {LONGEST} bytes; shorten it")
         name = str(inner.with_suffix(""))
         if name in jobs and media.suffix.lower() in RARER and media not in clips:
             continue
