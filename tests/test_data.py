@@ -806,6 +806,21 @@ def test_corrected_words_wait_and_uncorrected_ones_do_not(tmp_path):
     assert write_table(tmp_path)["label"].tolist() == ["", "", "1"]
 
 
+def test_a_set_aside_label_outlives_an_older_table(tmp_path):
+    from mmlib.data.readers.recordings import write_table
+
+    kept_clip(tmp_path, "a", "one")
+    kept_clip(tmp_path, "b", "two")
+    older = write_table(tmp_path)
+    older.assign(label="1", split="test").to_csv(tmp_path / "utterances.csv", index=False)
+    (tmp_path / "clips" / "b.safetensors").unlink()
+    write_table(tmp_path)
+    older.to_csv(tmp_path / "utterances.csv", index=False)
+    write_table(tmp_path)
+    kept_clip(tmp_path, "b", "two")
+    assert write_table(tmp_path)["label"].tolist() == ["", "1"]
+
+
 @pytest.mark.parametrize("start, saved", [(600.1234, "600.12"), (9.039499999999999, "9.0395")])
 def test_a_start_that_a_spreadsheet_rounded_is_the_same(tmp_path, start, saved):
     from mmlib.data.readers.recordings import Clip, save_clip, write_table

@@ -19,8 +19,8 @@ from threadpoolctl import threadpool_limits
 
 DIED = "its process was killed (too little memory, or a crash in the decoder); convert it to WAV"
 NO_MAIN = (
-    "processes start by importing your script again: put the call in a file, under `if __name__ == "
-    "'__main__':`, or use one worker"
+    "no process could start. They import your script again: put the call in a file, under `if "
+    "__name__ == '__main__':`, or use one worker, if memory is short too"
 )
 NAME = 60  # first letters of a file's name in that of its unfinished part, which may be too long
 Job = TypeVar("Job", bound=Hashable)
@@ -115,18 +115,21 @@ def only_run(folder: Path, targets: Iterable[Path]) -> Iterator[None]:
     """Hold a folder for one run; a second run waits for the first. The folder is made if missing.
 
     Unfinished parts of `targets` by killed runs are removed. OSError if it cannot be made, and in a
-    process that is importing the script of its parent, which holds the folder.
+    process that is importing the script of its parent while that holds the folder.
     """
-    if getattr(current_process(), "_inheriting", False):
-        raise OSError(NO_MAIN)
+    is_import = getattr(current_process(), "_inheriting", False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OSError(f"{folder}: {error.strerror}; name another folder with --out") from error
     handle = os.open(folder, os.O_RDONLY)  # the folder itself is locked, so no lock file is left
     try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | is_import * fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError(NO_MAIN) from error
+        except OSError:  # a file system without locks
+            pass
         names = {target.name[:NAME] for target in targets}
         for part in folder.rglob(".*.part"):
             if part.name[1:].rsplit(".", 2)[0][:NAME] in names:

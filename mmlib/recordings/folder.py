@@ -113,6 +113,8 @@ def attempt(job: Job, out: Path, options: Options, progress: bool = False) -> st
     """Make one clip: "", or why it was skipped, so that the others are still made."""
     target = place(out, job.name)
     try:
+        if len(Path(job.name).name.encode()) > LONGEST:
+            raise DataError(f"{job.media}: its name has over {LONGEST} bytes; shorten it")
         if not _done(job, target, options):
             _check_same(job, target)
             target.unlink(missing_ok=True)  # it was made from other files or settings
@@ -143,10 +145,10 @@ def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str |
     for media, inner in sorted(found, key=lambda file: file[0].suffix.lower() in RARER):
         if (named := str(media)) != named.encode(errors="replace").decode():
             raise DataError(f"{named!a}: its name is not UTF-8, as a table needs; rename it")
-        if len(media.stem.encode()) > LONGEST:
-            raise DataError(f"{media}: its name has over {LONGEST} bytes; shorten it")
         name = str(inner.with_suffix(""))
-        if name in jobs and media.suffix.lower() in RARER and media not in clips:
+        earlier = jobs[name].media if name in jobs else media
+        is_twin = media.suffix.lower() in RARER and earlier.suffix.lower() in MEDIA
+        if is_twin and earlier.with_suffix("") == media.with_suffix("") and media not in clips:
             continue
         name = name if name not in jobs else str(inner)  # a.wav beside a.mp4
         if name in jobs:
@@ -191,7 +193,8 @@ def _beside(
     named = (path.with_suffix(ending) for path in paths for ending in endings)
     for path in named:
         if path.is_file() and path != media:
-            is_there = also and (also.samefile(where) or also.samefile(path.parent))
+            is_there = also and also.exists()
+            is_there = is_there and (also.samefile(where) or also.samefile(path.parent))
             if not is_there or path.suffix.lower() == ".csv" or is_export(path):
                 return path
     tagged = {p for path in paths for p in path.parent.glob(f"{glob.escape(path.stem)}.*")}

@@ -133,7 +133,9 @@ def _with_own(folder: Path, made: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
     for path in files:
         table(path, COLUMNS)  # refuses a table that lacks one
     last = table(folder / MADE) if (folder / MADE).exists() else made[:0].astype(str)
-    own = _keyed(pd.concat(map(table, files)).fillna(""), [made, last])
+    both = pd.concat(map(table, files)).fillna("")
+    is_bare = (both[both.columns.difference(COLUMNS[:-2])] == "").all(axis=1)
+    own = _keyed(pd.concat([both[~is_bare], both[is_bare]]), [made, last])
     rows, last = _keyed(made.astype(object), [made]), _keyed(last, [made])
     columns = own.columns.difference(("id", "clip", "start", "end"), sort=False)
     base = last.reindex(columns=columns).astype(object).fillna("")
