@@ -91,7 +91,7 @@ def _about(fit: Fit, data: Features) -> dict:
 def _weights(options: Mapping[str, str]) -> dict[str, str]:
     """SHA-256 of the encoder's files; none for those of a known name, which have a known one."""
     name = options.get("encoder", "minilm")
-    known = {**encoder.WEIGHTS, "use": ""}
+    known = (*encoder.WEIGHTS, "use")
     return {} if name in known else encoder.identity(encoder.locate(name), name)["weights"]
 
 

@@ -3,7 +3,7 @@
 import glob
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -14,15 +14,7 @@ import pandas as pd
 
 from mmlib.covarep.work import DIED, attempt_all, files_below, only_run, several
 from mmlib.data import DataError, load
-from mmlib.data.readers.recordings import (
-    ASIDE,
-    MADE,
-    TABLE,
-    load_clip,
-    place,
-    save_clip,
-    write_table,
-)
+from mmlib.data.readers.recordings import FILES, load_clip, place, save_clip, write_table
 from mmlib.files import sha256, write_whole
 from mmlib.recordings.clip import Options, build, fingerprint
 from mmlib.recordings.faces import is_export
@@ -85,7 +77,7 @@ def build_corpus(
     if not jobs:
         raise DataError(f"no recording in {', '.join(map(str, clips))}; known: {' '.join(MEDIA)}")
     _make(out / "clips")
-    tables = [out / name for name in (TABLE, ASIDE, MADE, PASSPORT, SKIPPED)]
+    tables = [out / name for name in (*FILES, PASSPORT, SKIPPED)]
     with only_run(out, [*tables, *(place(out, job.name) for job in jobs)]):
         skipped = _skipped(jobs, out, options, workers, progress)
         write_whole(out / SKIPPED, skipped.to_csv(index=False))
@@ -115,8 +107,8 @@ def attempt(job: Job, out: Path, options: Options, progress: bool = False) -> st
     try:
         if len(Path(job.name).name.encode()) > LONGEST:
             raise DataError(f"{job.media}: its name has over {LONGEST} bytes; shorten it")
-        if not _done(job, target, options):
-            _check_same(job, target)
+        if not _done(job, old := _origin(target), options):
+            _check_same(job, target, old)
             target.unlink(missing_ok=True)  # it was made from other files or settings
             if job.transcript is None and job.media.is_file():
                 raise DataError(f"{job.media}: {job.reason}")
@@ -210,22 +202,28 @@ def _is_of_another(tagged: Path, folder: Path) -> bool:
     return any(map(Path.is_file, named))
 
 
-def _check_same(job: Job, target: Path) -> None:
+def _origin(target: Path) -> Mapping[str, object]:
+    """What a clip was made from; empty if it is missing or damaged."""
+    with suppress(DataError, OSError):
+        return load_clip(target).origin
+    return {}
+
+
+def _check_same(job: Job, target: Path, old: Mapping[str, object]) -> None:
     """DataError if `target` is of another recording: neither sound nor transcript is the same."""
     files, is_other = {"media": job.media, "transcript": job.transcript}, False
-    with suppress(DataError, OSError):  # missing, or damaged
-        old = load_clip(target).origin
+    with suppress(OSError):  # a missing file
         is_other = all(not path or old.get(x) != sha256(path) for x, path in files.items())
-    if is_other:
+    if old and is_other:
         raise DataError(
             f"{job.media}: {target} is of another recording; rename one of the two, or delete that "
             "file if it is the same one, made anew"
         )
 
 
-def _done(job: Job, target: Path, options: Options) -> bool:
-    """Whether `target` was made from the same files and settings."""
+def _done(job: Job, old: Mapping[str, object], options: Options) -> bool:
+    """Whether a clip of that origin was made from the same files and settings."""
     files = {"media": job.media, "transcript": job.transcript, "faces": job.faces}
-    with suppress(DataError, OSError):  # missing, or damaged
-        return bool(job.transcript) and load_clip(target).origin == fingerprint(files, options)
+    with suppress(OSError):  # a missing file
+        return bool(job.transcript) and old == fingerprint(files, options)
     return False

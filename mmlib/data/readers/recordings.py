@@ -27,6 +27,7 @@ from mmlib.files import write_whole
 
 TABLE, ASIDE = "utterances.csv", "set_aside.csv"
 MADE = ".made.csv"  # the table without what was filled in or corrected
+FILES = (TABLE, ASIDE, MADE)
 COLUMNS = ["id", "clip", "start", "end", "speaker", "text", "label", "split"]
 MODALITIES = ("audio", "vision")
 log = logging.getLogger(__name__)
