@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from mmlib.data import load
 from mmlib.data.targets import targets
 from mmlib.dyfulm.losses import Targets, constant_losses, task_losses
+from mmlib.files import locked
 from mmlib.finetune import checkpoint, evaluation, machine, pair, plan, step
 from mmlib.finetune.checkpoint import BEST, LOG, ORIGIN, STATE, read_log
 from mmlib.finetune.config import Config, read_config
@@ -507,6 +508,22 @@ def test_damaged_files(config, corpus, tmp_path, name):
     assert one_line(error)
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't allocate memory")])
+def test_a_file_that_does_not_fit_into_memory_is_not_called_damaged(tmp_path, monkeypatch, error):
+    for name in (STATE, BEST):
+        (tmp_path / name).write_bytes(b"whole")
+    for where, of in ((torch, "load"), (checkpoint, "load_file")):
+        monkeypatch.setattr(where, of, lambda *_, **__: (_ for _ in ()).throw(error))
+    for read in (checkpoint.load_state, lambda run: checkpoint.load_weights(run, None)):
+        with pytest.raises(ValueError, match="needs more memory than is free"):
+            read(tmp_path)
+
+
+def test_the_weights_can_be_read_by_whom_the_folder_lets(config, corpus, tmp_path):
+    finetune(replace(config, utterances=8), tmp_path, corpus)
+    assert len({(tmp_path / name).stat().st_mode for name in (STATE, BEST)}) == 1
+
+
 def test_state_that_would_execute_something(config, corpus, tmp_path):
     class Trap:
         def __reduce__(self):
@@ -787,6 +804,14 @@ def test_command_line_says_what_is_wrong_in_one_line(tmp_path):
     done = subprocess.run(command(tmp_path / "none.yaml"), capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert done.stderr.startswith("mmlib.finetune: ") and "No such file" in done.stderr
+
+
+def test_a_folder_that_another_process_trains_in_is_refused(config, tmp_path):
+    path, out = write(config, tmp_path / "c.yaml"), tmp_path / "run"
+    with locked(tmp_path / "run.lock"):
+        done = subprocess.run(command(path, "--out", out), capture_output=True, text=True)
+    assert done.returncode == 1 and not out.exists()
+    assert f"{out}: another process trains there; wait, or change --out" in done.stderr
 
 
 # What comes after

@@ -33,7 +33,7 @@ SCRIPT = Path(__file__).with_name("own_model.py")
 def model(tmp_path, monkeypatch):
     """The stand-in in the place of the kept model, whose folder has a file."""
     (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / "model.safetensors").write_bytes(b"numbers")
+    (tmp_path / "weights" / kept.NUMBERS).write_bytes(b"numbers")
     model = Model()
     monkeypatch.setattr(kept, "load", lambda folder: model)
     monkeypatch.chdir(tmp_path)
@@ -326,6 +326,42 @@ def test_a_column_that_is_missing_or_not_the_only_one(model, capsys):
     assert rows()["coarse"].tolist() == ["negative"]
 
 
+def test_a_first_text_is_not_taken_for_a_name(model, capsys):
+    Path("a.csv").write_text("\n".join(line.replace(",", "") for line in LONG))
+    refused(capsys, "a.csv: line 1 reads like a text; put a line `text` above it", "a.csv")
+    assert run("a.csv", "--text", LONG[0]) == 0
+    Path("b.csv").write_text(f"What guests said\n{LONG[0]}\n")
+    assert run("b.csv", "--force") == 0
+
+
+@pytest.mark.parametrize("quoted", ['"Review\ntext"', '"Review\r\n text"'])
+def test_a_name_over_two_lines_is_one_name(model, quoted):
+    Path("a.csv").write_text(f'{quoted};stars\n{LONG[0]};5\n"{LONG[1]}; ""loud"" one";1\n')
+    assert run("a.csv", "--text", "Review text") == 0
+    scored = rows()
+    assert list(scored)[:2] == ["Review text", "stars"] and scored["stars"].tolist() == ["5", "1"]
+    assert scored["coarse"].tolist() == ["positive", "negative"]
+
+
+def test_a_parquet_keeps_lists_bytes_and_records(model):
+    columns = {
+        "text": LONG, "tags": [["a", "b"], None], "of": [{"n": 1}, {"n": 2}],
+        "raw": [b"\xff\x00", "Köln".encode()],
+    }  # fmt: skip
+    pyarrow.parquet.write_table(pyarrow.table(columns), "a.parquet")
+    assert run("a.parquet") == 0
+    scored = rows()
+    assert list(scored)[:4] == list(columns)
+    assert scored["tags"].tolist() == ['["a", "b"]', ""] and scored["of"][0] == '{"n": 1}'
+    assert scored["raw"][1] == "Köln"
+
+
+def test_two_columns_that_are_one_number(model, capsys):
+    table = pyarrow.Table.from_arrays([pyarrow.array(LONG)] * 3, names=["text", "2020", "2020"])
+    pyarrow.parquet.write_table(table, "a.parquet")
+    refused(capsys, "a.parquet: two columns are called 2020; rename one", "a.parquet")
+
+
 def test_a_column_of_numbers_or_dates_is_not_scored(model, capsys):
     table = pd.DataFrame({"stars": [5, 1], "day": ["2024-01-02", ""], "Review": LONG})
     table.to_csv("mine.csv", index=False)
@@ -351,6 +387,42 @@ def test_output_that_exists_or_cannot_be(model, capsys):
     assert "a.csv: is the table itself" in capsys.readouterr().err
     assert main(["a.csv", "--out", "scored.xlsx", "--weights", "weights"]) == 2
     assert "name a file .csv or .tsv with --out" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_table_is_read(model, capsys):
+    Path("a.csv").write_text(f"text\n{LONG[0]}\n")
+    for out, said in (("a.csv/x.csv", "cannot be written"), ("n" * 220 + ".csv", "too long")):
+        assert main(["gone.csv", "--out", out, "--weights", "weights"]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_an_output_that_another_process_wrote_meanwhile_stays(model, capsys, monkeypatch):
+    Path("a.csv").write_text(f"text\n{LONG[0]}\n")
+    slow = score.text_column
+    monkeypatch.setattr(score, "text_column", lambda *given: Path("scored.csv").write_text("its")
+                        and slow(*given))  # fmt: skip
+    refused(capsys, "scored.csv: exists", "a.csv")
+    assert Path("scored.csv").read_text() == "its"
+
+
+def test_a_link_keeps_its_place_and_its_target_gets_the_rows(model, monkeypatch):
+    Path("a.csv").write_text(f"text\n{LONG[0]}\n")
+    Path("target.csv").write_text("old")
+    Path("scored.csv").symlink_to("target.csv")
+    assert run("a.csv", "--force") == 0 and Path("scored.csv").is_symlink()
+    assert len(rows("target.csv")) == 1
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    assert main(["~/a.csv", "--out", "~/a.csv", "--weights", "weights", "--force"]) == 2
+
+
+def test_another_file_beside_the_weights_does_not_stop_a_run_from_going_on(model, monkeypatch):
+    many(30).to_csv("a.csv", index=False)
+    with monkeypatch.context() as broken:
+        broken.setattr(score, "_join", lambda *given: (_ for _ in ()).throw(OSError("stopped")))
+        assert run("a.csv") == 2
+    Path("weights/.DS_Store").write_bytes(b"of a file manager")
+    asked = len(model.asked)
+    assert run("a.csv") == 0 and len(model.asked) == asked and len(rows()) == 30
 
 
 def test_the_unfinished_output_of_another_run(model, capsys):

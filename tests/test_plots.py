@@ -216,7 +216,7 @@ def test_words_are_readable_in_their_colours_and_keep_their_order():
     down, still, up = (np.array(text.get_bbox_patch().get_facecolor()) for text in signed.texts)
     assert still[:3].min() > 0.95 and down[2] > down[0] and up[0] > up[2]  # white, blue, orange
     same = cards.words(["a", "b"], np.ones(2), "B", "A")
-    assert same.axes[0].get_title() == "orange: A (1.00); blue: B (1.00)"
+    assert same.axes[0].get_title() == "orange: A (to 1.00); blue: B (to 1.00)"
 
 
 def test_arrows_end_at_boxes_that_are_there():

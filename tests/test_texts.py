@@ -293,6 +293,11 @@ def test_others_are_refused_until_they_are_named(tmp_path, words, encoding):
     assert corpus.text == tuple(frame["Comment"])
 
 
+def test_utf_8_with_a_control_character_stays_utf_8(tmp_path):
+    texts = [f"It\u0092s a very long street, 大街上的酒店, number {i}" for i in range(N)]
+    assert read(tmp_path, rows(Comment=texts)).text[0].startswith("It’s a very long street, 大街")
+
+
 @pytest.mark.parametrize(("words", "encoding"), [(CHINESE, "gb18030"), (ARABIC, "cp1256")])
 def test_two_encodings_in_one_file_are_refused(tmp_path, words, encoding):
     path = written(tmp_path, rows(Comment=words), saved=encoding)

@@ -263,7 +263,7 @@ def test_bad_input_of_fit(data, settings, error, says):
 @pytest.mark.parametrize(
     "bad, says",
     [
-        ({"batch": 0}, "batch=0: nothing can be trained with that; give more than 0"),
+        ({"batch": 0}, "batch=0: no training is possible; give more than 0"),
         ({"epochs": 0}, "epochs=0: nothing can be trained"),
         ({"patience": 0}, "patience=0: nothing can be trained"),
         ({"shape": {"width": 0}}, "width=0: nothing can be trained"),

@@ -132,9 +132,7 @@ def _of_grid(run: str, given: Namespace) -> list[Point]:
         points = [point for point in file.points(run) if _is_wanted(point, wanted)]
         counts = Counter(point.notebook.stem for point in points)
     if sum(counts.values()) > ASK and not given.yes:
-        raise ValueError(
-            f"{_price(counts, given)}: give --yes to start them, or choose some by --filter"
-        )
+        raise ValueError(f"{_price(counts, given)}: give --yes to start them, or use --filter")
     if not points:
         raise ValueError(f"{file.path}: no point is left; look at exclude and --filter")
     return points

@@ -113,6 +113,4 @@ def _refuse_mixed(options: argparse.Namespace) -> None:
     if options.filter and not options.grid:
         raise ValueError("--filter chooses among the points of a grid: name one")
     if options.resume and options.fresh:
-        raise ValueError(
-            "--resume keeps the results that --fresh would replace: give one of the two"
-        )
+        raise ValueError("--resume keeps the results that --fresh would replace: give one")

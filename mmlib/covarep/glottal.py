@@ -97,8 +97,7 @@ def h1_h2(
 ) -> np.ndarray:
     """H1-H2 (f,) in dB: level of the first harmonic minus that of the second; 0 under 5 peaks.
 
-    The spectrum is that of the flow derivative in a Hamming window of three periods, at every
-    whole Hz.
+    The spectrum is that of the flow derivative in a Hamming window of three periods, at whole Hz.
     """
     half = rnd(1.5 * period)
     start, stop = np.maximum(gci - half, 0), np.minimum(gci + half, len(derivative) - 1) + 1

@@ -118,9 +118,7 @@ def load(path: Path | str, device: str = "cpu") -> Saved:
             raise ValueError("other SHA-256")
         return _restored(tensors_of(numbers), about, device)
     except (KeyError, TypeError, ValueError, RuntimeError):  # raised for a file edited by hand
-        raise ValueError(
-            f"{path} is damaged, or not what its .json describes; save the model again"
-        ) from None
+        raise ValueError(f"{path} is damaged, or not what its .json says; save it again") from None
 
 
 def _restored(tensors: dict[str, torch.Tensor], about: dict, device: str) -> Saved:

@@ -124,8 +124,7 @@ def fit(
 ) -> Fit:
     """Train settings x folds x seeds as one stack; see `mmlib.stack.training.fit`.
 
-    `valid_loss` is the mean absolute error. ValueError if the settings have different shapes or a
-    rule is unknown.
+    `valid_loss` is the mean absolute error. ValueError if shapes differ or a rule is unknown.
     """
     return training.fit(_Task(features, settings, device), seeds, folds, on_step)
 

@@ -59,9 +59,7 @@ class Sequences:
         if values.ndim != 2 or len(self.columns) != values.shape[1]:
             raise DataError(f"{len(self.columns)} column names for values of shape {values.shape}")
         if lengths.sum() != len(values) or (lengths < 0).any():
-            raise DataError(
-                f"lengths add up to {lengths.sum()}, but there are {len(values)} frames"
-            )
+            raise DataError(f"lengths add up to {lengths.sum()}; there are {len(values)} frames")
         for name, array in (("values", values), ("lengths", lengths)):
             array.flags.writeable = False
             object.__setattr__(self, name, array)

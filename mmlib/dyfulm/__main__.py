@@ -6,12 +6,12 @@ standard input, one text per line. All columns are kept. Repeat a stopped comman
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 
 from filelock import Timeout
 
+from mmlib.covarep.work import end_stopped
 from mmlib.data import DataError
 from mmlib.data.readers import stream
 from mmlib.dyfulm import score
@@ -31,9 +31,7 @@ def parser() -> argparse.ArgumentParser:
     """The options of the command."""
     flags = argparse.ArgumentParser(prog="python -m mmlib.dyfulm", description=__doc__)
     flags.add_argument("table", help="your texts; - is standard input")
-    flags.add_argument(
-        "--text", metavar="COLUMN", help="column of the texts, if not called text or so"
-    )
+    flags.add_argument("--text", metavar="COLUMN", help="column of texts, if not called text or so")
     flags.add_argument("--out", type=Path, required=True, help=".csv or .tsv to write")
     flags.add_argument("--encoding", help="of the words, if not told from the bytes: cp1251, say")
     flags.add_argument("--weights", type=Path, help="folder of a kept model, if not ours")
@@ -53,10 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
     except KeyboardInterrupt:
         done = stream.ROWS * len([*score.unfinished(expanded(given.out)).glob("*.csv")])
-        said = f"stopped, about {done} texts are done; the same command goes on from here"
-        print(said, file=sys.stderr)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)  # so that a shell loop around this command ends too
+        end_stopped(f"stopped, about {done} texts are done; the same command goes on from here")
     else:
         return 0
     return 2
@@ -64,9 +59,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _write(given: argparse.Namespace) -> None:
     out = expanded(given.out)
-    if out.suffix not in (".csv", ".tsv") or out.is_dir():
+    out = out.resolve() if out.is_symlink() else out
+    into = next(folder for folder in out.absolute().parents if folder.exists())
+    if out.suffix not in (".csv", ".tsv") or out.is_dir() or not into.is_dir():
         raise DataError(f"{out}: cannot be written; name a file .csv or .tsv with --out")
-    if out.resolve() == Path(given.table).resolve():
+    if not os.access(into, os.W_OK) or len(os.fsencode(out.name)) > 200:
+        raise DataError(f"{out}: no right to write there, or name too long; give another --out")
+    if out.resolve() == expanded(given.table).resolve():
         raise DataError(f"{out}: is the table itself; name another file with --out")
     if out.exists() and not given.force:
         raise DataError(f"{out}: exists; name another file with --out, or use --force")
@@ -74,9 +73,10 @@ def _write(given: argparse.Namespace) -> None:
         column = score.text_column(table, given.text)
         from mmlib.dyfulm import kept  # torch: seconds, for those whose table can be read
 
-        folder = given.weights or kept.WEIGHTS
+        folder = expanded(given.weights or kept.WEIGHTS)
         model = kept.load(folder).in_precision(given.precision)
-        weights = [sha256(path) for path in sorted(folder.iterdir()) if path.is_file()]
+        parts = {kept.CARD, kept.NUMBERS, kept.WORDS} & {path.name for path in folder.iterdir()}
+        weights = [sha256(folder / name) for name in sorted(parts)]
         about = {"table": table.name, "columns": table.columns, "text": column, "weights": weights}
         about |= {"out": out.suffix, "rules": [score.FEWEST, score.MOST_UNKNOWN, stream.ROWS]}
         about |= {"precision": given.precision}

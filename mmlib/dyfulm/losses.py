@@ -78,9 +78,7 @@ def constant_losses(targets: Targets, **options: object) -> Tensor:
         labels.bincount(minlength=k) / len(labels)
         for labels, k in ((targets.coarse, COARSE), (targets.fine, FINE))
     )
-    coarse, fine = (
-        share.clamp(min=1e-9).log().expand(1, len(targets.fine), -1) for share in shares
-    )
+    coarse, fine = (p.clamp(min=1e-9).log().expand(1, len(targets.fine), -1) for p in shares)
     intensity = targets.intensity.mean().expand(1, len(targets.intensity))
     constant = Output(coarse, intensity, fine, None, None, None, None)
     here = Targets(*(values[None] for values in targets))

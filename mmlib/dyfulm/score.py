@@ -83,8 +83,10 @@ def text_column(table: stream.Stream, given: str | None) -> str:
     """
     names = (given,) if given is not None else (*NAMES["text"], DATAFINITI)
     found = [name for name in table.columns if name.lower() in map(str.lower, names)]
-    if given is None and len(table.columns) == 1:
+    if given is None and len(table.columns) == 1 != len(found):
         found = list(table.columns)
+        if len(_WORD.findall(found[0])) >= FEWEST:
+            raise DataError(f"{table.name}: line 1 reads like a text; put a line `text` above it")
     if len(found) != 1 and given not in found:
         what = f"{len(found) or 'no'} columns are called {' or '.join(names)}"
         known = ", ".join(found or table.columns[:30])
@@ -117,6 +119,8 @@ def run(
         ours = [f"dyfulm_{name}" for name in ours]
     form = {"sep": "\t" if out.suffix == ".tsv" else ",", "index": False}
     with locked(part / "lock", 0):
+        if out.exists() and not force:  # another process may have been faster
+            raise DataError(f"{out}: exists; name another file with --out, or use --force")
         _claim(part, about, force)
         files = list(_chunks(table, column, model, part, form))
         head = pd.DataFrame(columns=[*table.columns, *ours]).to_csv(**form)

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap as Shades
 from matplotlib.figure import Figure
 
 from mmlib.figures.plots import look
 
 LINE = 60  # characters of a line of words
-CONTRAST = 0.27  # colours stay pale enough for black words
+BLUE_TO_ORANGE = Shades.from_list("words", ["#75b3d5", "white", "#e8a875"])  # pale: words are black
 
 
 def utterance(
@@ -58,10 +59,9 @@ def words(
     """
     lines = _lines(texts)
     axes = ax or plt.subplots(figsize=(8.6, 0.7 + 0.36 * len(lines)))[1]
-    has_both = values.min() < 0 < values.max()
-    middle = 0.0 if has_both else (values.min() + values.max()) / 2
+    middle = 0.0 if values.min() < 0 < values.max() else (values.min() + values.max()) / 2
     reach = np.abs(values - middle).max() or 1.0
-    shades = plt.get_cmap("PuOr_r")(0.5 + CONTRAST * (values - middle) / reach)  # (words, 4)
+    shades = BLUE_TO_ORANGE(0.5 + 0.5 * (values - middle) / reach)  # (words, 4)
     for y, line in enumerate(lines):
         x = 0
         for i in line:
@@ -70,7 +70,7 @@ def words(
             axes.text(x, -y, texts[i], parse_math=False, **how)  # $$ is a price
             x += len(texts[i]) + 1.2
     axes.set(xlim=(0, 1.25 * LINE), ylim=(0.6 - len(lines), 0.6))
-    axes.set_title(f"orange: {high} ({values.max():.2f}); blue: {low} ({values.min():.2f})")
+    axes.set_title(f"orange: {high} (to {values.max():.2f}); blue: {low} (to {values.min():.2f})")
     axes.axis("off")
     return axes.figure
 

@@ -130,8 +130,7 @@ def published(lines: pd.DataFrame, metric: str, ax: Axes | None = None) -> Figur
     """Draw published values (diamonds) beside our means (dots) and intervals (lines).
 
     lines: those of `mmlib.scores.ledger.judged`; only those of the metric that a stored row tests
-    are drawn. A filled diamond is inside our interval; the title counts them. ValueError if no line
-    is drawn.
+    are drawn. Filled diamonds are inside our interval, and counted. ValueError without a line.
     """
     rows = lines[(lines["metric"] == metric) & lines[["reported", "mean"]].notna().all(axis=1)]
     if rows.empty:

@@ -2,14 +2,15 @@
 
 import argparse
 import logging
-import os
-import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
+from filelock import Timeout
 from torch import distributed
 
-from mmlib.files import cache_root, environment
+from mmlib.covarep.work import end_stopped
+from mmlib.files import cache_root, environment, locked
 from mmlib.finetune import machine, run
 from mmlib.finetune.config import read_config
 
@@ -25,12 +26,13 @@ def main() -> None:
     machine.keep_memory()
     try:
         _run(given)
+    except Timeout as busy:
+        where = f"mmlib.finetune: {busy.lock_file.removesuffix('.lock')}"
+        raise SystemExit(f"{where}: another process trains there; wait, or change --out") from None
     except (ValueError, FloatingPointError, OSError) as problem:
         raise SystemExit(f"mmlib.finetune: {problem}") from None
     except KeyboardInterrupt as stop:
-        print("mmlib.finetune:", str(stop) or "interrupted", file=sys.stderr)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)  # so that a shell loop around this command ends too
+        end_stopped(f"mmlib.finetune: {str(stop) or 'interrupted'}")
 
 
 def _run(given: argparse.Namespace) -> None:
@@ -38,9 +40,12 @@ def _run(given: argparse.Namespace) -> None:
     config = read_config(given.config, **({} if given.seed is None else {"seed": given.seed}))
     if given.export and given.export.exists():
         raise ValueError(f"{given.export} exists; choose another folder")
-    folder = run.finetune(config, given.out or cache_root() / "finetuned" / given.config.stem)
-    if given.export and environment("RANK", "0") == "0":
-        run.export(folder, given.export)
+    folder = given.out or cache_root() / "finetuned" / given.config.stem
+    is_main = environment("RANK", "0") == "0"
+    with locked(folder.with_name(f"{folder.name}.lock"), 0) if is_main else nullcontext():
+        run.finetune(config, folder)
+        if given.export and is_main:
+            run.export(folder, given.export)
     if distributed.is_initialized():  # a process may be aborted if others leave first
         distributed.barrier()
         distributed.destroy_process_group()

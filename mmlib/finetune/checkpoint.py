@@ -6,7 +6,7 @@ safetensors, and the log has one line of JSON per step.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from io import BytesIO
 from pathlib import Path
@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from mmlib.files import write_whole
-from mmlib.finetune.config import Config, defining
+from mmlib.finetune.config import Config, defining, read_config
 
 STATE, BEST, LOG, CONFIG = "state.pt", "best.safetensors", "log.jsonl", "config.yaml"
 ORIGIN = "provenance.json"
@@ -57,10 +57,8 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     path = folder / STATE
     if not path.exists():
         return None
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # torch, zipfile or the unpickler may raise anything for damaged bytes
-        raise ValueError(f"{path} is damaged; delete the file to start anew") from None
+    how = {"map_location": "cpu", "weights_only": True}
+    state = _read(path, lambda: torch.load(path, **how), "delete the file to start anew")
     names = {"config", *PARTS, *(f.name for f in fields(Progress))}
     if not isinstance(state, dict) or set(state) != names:
         raise ValueError(
@@ -68,6 +66,17 @@ def load_state(folder: Path) -> dict[str, Any] | None:
             "delete the file to start anew"
         )
     return state
+
+
+def _read(path: Path, read: Callable[[], Any], remedy: str) -> Any:
+    """What `read` returns; ValueError, one line, for a damaged file; OSError without rights."""
+    path.open("rb").close()
+    try:
+        return read()
+    except Exception as error:  # torch, zipfile or safetensors may raise anything for damaged bytes
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            raise ValueError(f"{path} needs more memory than is free; end other programs") from None
+        raise ValueError(f"{path} is damaged; {remedy}") from None
 
 
 def restore(folder: Path, settings: dict, parts: Mapping[str, Any]) -> Progress:
@@ -100,7 +109,7 @@ def restore(folder: Path, settings: dict, parts: Mapping[str, Any]) -> Progress:
 
 def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
     tensors = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    write_whole(folder / BEST, lambda part: save_file(tensors, part, metadata={"format": "pt"}))
+    write_whole(folder / BEST, save(tensors, metadata={"format": "pt"}))
 
 
 def load_weights(folder: Path, model: nn.Module) -> dict[str, Tensor]:
@@ -109,12 +118,9 @@ def load_weights(folder: Path, model: nn.Module) -> dict[str, Tensor]:
     ValueError, one line, if they are missing, damaged, or of a model of another shape.
     """
     path = folder / BEST
-    try:
-        weights = load_file(path)
-    except FileNotFoundError:
-        raise ValueError(f"{path} is missing; train first") from None
-    except Exception:  # safetensors has its own error
-        raise ValueError(f"{path} is damaged; train again") from None
+    if not path.exists():
+        raise ValueError(f"{path} is missing; train first")
+    weights = _read(path, lambda: load_file(path), "train again")
     here, there = (
         {name: tuple(value.shape) for name, value in of.items()}
         for of in (model.state_dict(), weights)
@@ -145,6 +151,16 @@ def load_origin(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise ValueError(f"{path} is missing; python -m mmlib.finetune ends the run and writes it")
     return json.loads(path.read_text())
+
+
+def finished(folder: Path, **changes: Any) -> Config:
+    """The configuration of a finished run, with `changes`; ValueError if its encoders are gone."""
+    load_origin(folder)
+    config = read_config(folder / CONFIG, **changes)
+    for encoder in map(Path, config.encoders):
+        if encoder.is_absolute() and not encoder.exists():
+            raise ValueError(f"{encoder} is missing; repeat the command that trained {folder}")
+    return config
 
 
 def log_line(folder: Path, line: Mapping[str, Any]) -> None:

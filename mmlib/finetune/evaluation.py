@@ -33,8 +33,7 @@ def predict(
     probabilities. If the model has them: alpha_a, alpha_b (n, l), averaged over positions; gate (n,
     h), averaged over positions; gate_counts (n, 20), number of gate values in each twentieth of (0,
     1); gate_positions (n, p), the mean over units at each of `tokens.spans`, 0 after a text's last;
-    guidance (n, h). Each of several processes fills in the rows that it reads; the other rows are
-    0.
+    guidance (n, h). Each of several processes fills in the rows that it reads; others are 0.
     """
     predictions: dict[str, Tensor] = {}
     lengths, most = tokens.lengths[rows], max(len(tokens.spans[i]) for i in rows)

@@ -21,7 +21,7 @@ from mmlib.data.corpus import first
 from mmlib.data.targets import targets
 from mmlib.dyfulm import kept
 from mmlib.finetune import checkpoint, pair
-from mmlib.finetune.config import Config, read_config
+from mmlib.finetune.config import Config
 from mmlib.scores import calibration
 from mmlib.text import vocabulary
 from mmlib.text.encoder import WEIGHTS, weights_digest
@@ -48,15 +48,16 @@ def keep(run: Path, folder: Path, corpus: Corpus | None = None) -> kept.Kept:
     corpus: the training corpus, if not the data set in the configuration. ValueError if the run is
     not finished, or if it has two encoders or one that is not a BERT.
     """
-    checkpoint.load_origin(run)
-    config = read_config(run / checkpoint.CONFIG)
+    config = checkpoint.finished(run)
     if len(config.encoders) != 1:
         raise ValueError(f"{run} has two encoders; a kept model has one")
     corpus = first(load(config.dataset) if corpus is None else corpus, config.utterances)
     student, tokenizer, card = _student(run, config, corpus.take(corpus.rows("train")))
     valid = corpus.take(corpus.rows("valid")).sample(SAMPLE)
     known, best = targets(valid, config.intensity), (-1.0, card, None)
-    for length, head in (read for read in READ if read[0] <= card["encoder"][POSITIONS]):
+    if (positions := card["encoder"][POSITIONS]) < READ[0][0]:
+        raise ValueError(f"the encoder of {run} reads {positions} tokens; a kept model reads 128")
+    for length, head in (read for read in READ if read[0] <= positions):
         model = kept.Kept(student.eval(), tokenizer, card | {"max_length": length, "head": head})
         reading = model.read(valid.text)
         right = [float(np.mean(getattr(reading, name).argmax(axis=1) == getattr(known, name)))

@@ -88,9 +88,7 @@ def make(config: Config, corpus: Corpus, tokenizers: list[Any], device: torch.de
     """
     rows = dict(zip(SPLITS, rows_of(corpus, SPLITS), strict=True))
     if (fewest := min(map(len, rows.values()))) < config.processes:
-        raise ValueError(
-            f"{config.processes} processes share {fewest} texts of a split; use fewer processes"
-        )
+        raise ValueError(f"{config.processes} processes share {fewest} texts of a split; use fewer")
     tokens = tokenize(corpus.text, tokenizers, config.max_length, config.truncation)
     tensors = (torch.as_tensor(v, device=device) for v in targets(corpus, config.intensity))
     everything = Targets(*tensors)

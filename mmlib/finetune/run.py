@@ -24,7 +24,7 @@ from mmlib import files
 from mmlib.data import Corpus, load
 from mmlib.data.corpus import first
 from mmlib.finetune import checkpoint, deberta_sdpa, evaluation, machine, pair, plan, step
-from mmlib.finetune.config import Config, read_config
+from mmlib.finetune.config import Config
 from mmlib.scores import provenance
 from mmlib.text import made
 
@@ -244,8 +244,7 @@ def export(folder: Path, into: Path) -> list[Path]:
 
     One encoder: in `into` itself; two: in `into`/a and `into`/b. ValueError if it is not finished.
     """
-    checkpoint.load_origin(folder)
-    model, tokenizers = pair.build(read_config(folder / checkpoint.CONFIG))
+    model, tokenizers = pair.build(checkpoint.finished(folder))
     model.load_state_dict(checkpoint.load_weights(folder, model))
     pair.multiply(model)  # a saved encoder has its architecture's own layers
     names = [""] if len(tokenizers) == 1 else ["a", "b"]

@@ -23,7 +23,6 @@ from mmlib.data.targets import Targets, targets
 from mmlib.dyfulm import frozen
 from mmlib.dyfulm.tune import settings
 from mmlib.finetune import checkpoint, evaluation, machine, pair, step
-from mmlib.finetune.config import read_config
 from mmlib.finetune.distillation import SoftTargets
 from mmlib.finetune.tokens import tokenize
 from mmlib.stack.vectors import Features
@@ -61,8 +60,7 @@ def of_run(run: Path, corpus: Corpus) -> dict[str, np.ndarray]:
 
     The run has learned from these labels (see above). ValueError, one line, if it is not finished.
     """
-    checkpoint.load_origin(run)
-    config = read_config(run / checkpoint.CONFIG, processes=1)  # however many have trained it
+    config = checkpoint.finished(run, processes=1)  # however many have trained it
     accelerator = machine.accelerator(config)
     short = machine.uses_bfloat16(config.precision, accelerator.device)
     model, tokenizers = pair.build(config)
@@ -98,6 +96,8 @@ def main() -> None:
     try:
         if given.utterances < 0:
             raise ValueError(f"--utterances {given.utterances}: give 0 or more")
+        if given.file.is_dir():
+            raise ValueError(f"{given.file} is a folder; name the file in it, say teacher.npz")
         corpus = first(load(given.dataset), given.utterances)
         if corpus.text is None:
             raise ValueError(f"{given.dataset} has no text, and a teacher reads nothing else")

@@ -142,9 +142,7 @@ def _check_length(path: Path, seconds: float, limits: Limits) -> None:
     if not seconds:
         raise DataError(f"{path}: no sound in it (0 s); record again")
     if seconds > limits.hours * 3600:
-        raise DataError(
-            f"{path}: over {limits.hours:g} h of sound; cut it into parts or raise the limit"
-        )
+        raise DataError(f"{path}: over {limits.hours:g} h of sound; cut it, or raise the limit")
 
 
 def _check_end(path: Path, seconds: float, declared: float | None) -> None:

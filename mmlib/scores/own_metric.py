@@ -12,8 +12,7 @@ def checked_values(
 ) -> np.ndarray:
     """Each utterance's value, shaped like p, (s, n) or (n,), for labels y (n,).
 
-    ValueError, one line with the remedy, if the function fails or returns another shape, NaN or
-    infinity.
+    ValueError, one line with the remedy, if the function fails, or returns another shape or NaN.
     """
     rows, fault = np.atleast_2d(p), ""
     try:

@@ -31,9 +31,7 @@ from mmlib.scores.store import FILES, ORIGINS_FILE, PAIRS_FILE, ROWS_FILE, Store
 from mmlib.scores.store import folder as folder  # notebooks say `results.runs()`
 from mmlib.scores.store import runs as runs
 
-UNIMODAL = tuple(
-    m + depth for depth in ("", "_deep", "_gated") for m in ("text", "audio", "vision")
-)
+UNIMODAL = tuple(m + kind for kind in ("", "_deep", "_gated") for m in ("text", "audio", "vision"))
 FUSION = ("mean", "static", "concat", "gmu", "lmf", "tfn", "crossmodal", "daf")
 DYFULM = ("dyfulm", "single_a", "single_b", "both", "late")  # one encoder; with DAF; mean with DAF
 REFERENCE = ("constant", "oracle", "tfidf", "logistic", "ridge")  # no seeds; the last three: linear
@@ -229,8 +227,7 @@ def save(
     checksums: of the corpus (`Corpus.checksums`). trained: device, seconds and versions, if the
     models were trained by other processes than this one. Results of other notebooks are kept.
     Everything is checked before anything is written, each file is replaced whole, and two notebooks
-    may save at the same time. A grid point saves into its own folder instead of the run's
-    (`Store`).
+    may save at the same time. A grid point saves into its own folder (`Store`).
     """
     rows, comparisons, store = list(rows), list(comparisons), Store(run)
     _check(rows, ROW, PLACE, notebook)

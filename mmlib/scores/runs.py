@@ -1,7 +1,6 @@
 """Many grid points in one tidy table; comparison of two runs: which scores differ, and why.
 
-Outdated points (same parameters, older code) are stored beside the newer ones; only the newest
-counts.
+Outdated points (same parameters, older code) are stored beside the newer ones; the newest counts.
 """
 
 import json

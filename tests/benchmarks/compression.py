@@ -5,6 +5,7 @@
     python tests/benchmarks/compression.py frontier FOLDER   # with compression-2, -3, ...
     python tests/benchmarks/compression.py parts FOLDER   # with compression-3, -3-last, ...
     python tests/benchmarks/compression.py taught FOLDER   # with compression-teacher, ...
+    python tests/benchmarks/compression.py pupils FOLDER   # with compression-teacher, ...
     python tests/benchmarks/compression.py kept --reviews 2000
     python tests/benchmarks/compression.py again FOLDER   # with compression-5-full, -5-full-1
     python tests/benchmarks/compression.py precision --reviews 2000
@@ -24,6 +25,9 @@
   guidance, from the same folders.
 - `taught` scores the validation split: three and six layers with and without the fine-tuned pair in
   FOLDER/compression-teacher as teacher, and that pair.
+- `pupils` does the same for students of all reviews. Three layers (compression-3-all, ...) have
+  compression-teacher as teacher, five (compression-5-full, ...) the pair at 384 tokens in
+  FOLDER/dyfulm0. It also compares the students without a teacher with these pairs.
 - `kept` scores the test split with the model in mmlib/dyfulm/weights.
 - `again` scores the test split with every seed of the kept model's training in FOLDER, before the
   vocabulary is pruned and the weights are rounded.
@@ -74,14 +78,12 @@ PARTS = {  # variant -> name of its configuration; the last has neither layer fu
     "3 layers, no guidance": "compression-3-no-guidance",
     "3 layers, plain": "compression-3-plain",
 }
-PUPILS = {  # models and their variants -> name of their configuration
-    "dyfulm:teacher": "compression-teacher",
-    **{f"single_a:{k} layers": f"compression-{k}" for k in (3, 6)},
-    **{f"single_a:{k} layers distilled": f"compression-{k}-taught" for k in (3, 6)},
-}
+AGAIN = "compression-5-full"  # the training of the kept model
+PAIR, LONG = "dyfulm:teacher", "dyfulm:teacher, 384 tokens"
+FEW = {f"single_a:{k} layers": f"compression-{k}" for k in (3, 6)}  # 8,000 reviews
+ALL = {"single_a:3 layers": "compression-3-all", "single_a:5 layers": AGAIN}  # all reviews
 DEEP = {**{f"{k} layers": f"compression-{k}" for k in (2, 3, 4, 6)},
         "6 layers, half the weights": "compression-6-half"}  # fmt: skip
-AGAIN = "compression-5-full"  # the training of the kept model
 CHUNK = 50  # texts that one model reads before the next one reads them
 EPOCHS, RATE = 3, 3e-3  # of the word vectors
 DISTILLED = "compression-sst5"  # name of the run and of its configuration
@@ -216,9 +218,24 @@ def parts(folder: Path) -> None:
 
 def taught(folder: Path) -> None:
     """Rows of the validation split: students with and without their teacher, and the teacher."""
-    teacher, *students = PUPILS
-    pairs = [(f"{name} distilled", name) for name in students if f"{name} distilled" in PUPILS]
-    store_valid("taught", folder, PUPILS, pairs + [(name, teacher) for name, _ in pairs])
+    helped = [f"{name} distilled" for name in FEW]
+    pairs = [*zip(helped, FEW, strict=True), *((name, PAIR) for name in helped)]
+    store_valid("taught", folder, with_taught(FEW) | {PAIR: "compression-teacher"}, pairs)
+
+
+def pupils(folder: Path) -> None:
+    """The same for students of all reviews, and every student against its teacher."""
+    names = with_taught(ALL) | {PAIR: "compression-teacher", LONG: "dyfulm0"}
+    pairs = []
+    for name, teacher in zip(ALL, (PAIR, LONG), strict=True):
+        helped = f"{name} distilled"
+        pairs += [(helped, name), (helped, teacher), (name, teacher)]
+    store_valid("pupils", folder, names, pairs)
+
+
+def with_taught(students: Mapping[str, str]) -> dict[str, str]:
+    """Configurations of students, and of the same students with a teacher."""
+    return {**students, **{f"{name} distilled": f"{x}-taught" for name, x in students.items()}}
 
 
 def store_valid(kind: str, folder: Path, names: Mapping[str, str], pairs: list) -> None:
@@ -227,6 +244,8 @@ def store_valid(kind: str, folder: Path, names: Mapping[str, str], pairs: list) 
     rows = corpus.rows("valid")
     valid, known = corpus.take(rows), targets(corpus).take(rows)
     runs = {variant: seeds_of(folder, name) for variant, name in names.items()}
+    runs = {variant: some for variant, some in runs.items() if some}
+    pairs = [pair for pair in pairs if set(pair) <= set(runs)]
     answers = {variant: members(some, "valid", list(valid.ids)) for variant, some in runs.items()}
     for variant, some in runs.items():
         if len(some) == 1:  # paired as a model without seeds
@@ -594,7 +613,7 @@ def beside(corpus, goal: Targets) -> dict[str, dict[str, Targets]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = (cost, threads, precision, read_test, again, frontier, parts, taught)
-    commands += (unknown, students, distilled)
+    commands += (pupils, unknown, students, distilled)
     names = {"read_test": "kept", "distilled": "sst5"}
     what = {names.get(f.__name__, f.__name__): f for f in commands}
     parser.add_argument("what", choices=what)

@@ -25,6 +25,7 @@ from mmlib.files import sha256
 CELL = 8  # bytes that pandas needs per cell, besides its text
 SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # .xlsx (or any zip) and .xls
 VALID = ("dev", "val", "validation")  # other names of the split "valid"
+_ENDS = ",;\t|"  # separators that a header may have
 
 
 def table(
@@ -48,7 +49,7 @@ def table(
     else:
         rows = _separated(path, encoding, header)
     check_names(rows.columns)
-    rows = rows.rename(columns=str.strip)
+    rows = rows.rename(columns=on_one_line)
     columns = list(rows.columns) if columns is None else list(columns)
     if missing := [c for c in columns if c not in rows.columns]:
         words = f"missing column(s) {', '.join(missing[:5])}"
@@ -56,13 +57,18 @@ def table(
     return rows[columns]
 
 
-def check_names(names: Iterable[str]) -> None:
+def on_one_line(name: object) -> str:
+    """A column's name without blanks around it and without line breaks."""
+    return re.sub(r"\s*[\r\n]\s*", " ", str(name).strip())
+
+
+def check_names(names: Iterable[str], named: bool = False) -> None:
     """DataError if two columns have one name: pandas would give the second another.
 
-    Numbers are no names: they are the first row of a file without a header.
+    Numbers are no names unless `named`: they are the first row of a file without one.
     """
     counts = Counter(str(name).strip() for name in names if name == name)
-    if twice := [name for name, n in counts.items() if n > 1 and re.search(r"[^\W\d]", name)]:
+    if twice := [x for x, n in counts.items() if n > 1 and (named or re.search(r"[^\W\d]", x))]:
         raise DataError(f"two columns are called {twice[0]}; rename one")
 
 
@@ -169,7 +175,7 @@ def objects(path: Path, lines: Iterable[str]) -> Iterator[dict[str, str]]:
 
 
 def _with_one_name_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    if len(row := {name.strip(): value for name, value in pairs}) < len(pairs):
+    if len(row := {on_one_line(name): value for name, value in pairs}) < len(pairs):
         check_names(name for name, _ in pairs)
     return row
 
@@ -178,7 +184,7 @@ def cell(value: object) -> str:
     """What JSON or a spreadsheet holds as text; "" for nothing or NaN; half an emoji is U+FFFD."""
     word = "" if value is None or value != value else str(value)
     if isinstance(value, bool | list | dict):
-        word = json.dumps(value, ensure_ascii=False)
+        word = json.dumps(value, ensure_ascii=False, default=str)
     return word.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -237,7 +243,8 @@ def flat_columns(file: Any) -> list[Any]:
 
 def as_words(rows: pd.DataFrame) -> pd.DataFrame:
     """Every cell as a string, "" for nothing."""
-    return rows.astype(object).where(rows.notna(), "").astype(str)
+    rows = rows.astype(object).where(rows.notna(), "")
+    return rows.map(lambda x: as_text(x) if isinstance(x, bytes) else x).astype(str)
 
 
 def header_of(text: str, usual: str) -> tuple[str, int, str]:
@@ -248,8 +255,9 @@ def header_of(text: str, usual: str) -> tuple[str, int, str]:
     """
     named = re.match(r'[\r\n]*(?:"?sep=(.)"?[\r\n]+)?', text)
     text = text[named.end() :]
-    header = re.sub(r'"[^"]*"', "", re.match(r"[^\r\n]*", text)[0])
-    separator = named[1] or max((usual, *",;\t|"), key=header.count)
+    header = re.match(rf'(?:(?<![^{_ENDS}])"(?:[^"]|"")*+"(?=[{_ENDS}\r\n]|$)|[^\r\n])*', text)[0]
+    header = re.sub(r'"[^"]*"', "", header)
+    separator = named[1] or max((usual, *_ENDS), key=header.count)
     return separator, header.count(separator) + 1, text
 
 

@@ -13,8 +13,7 @@ def decoded(path: Path, raw: bytes, encoding: str | None = None) -> tuple[str, s
 
     UTF-8, with Windows-1252 for single bytes that are invalid or control characters; UTF-16 if
     there is a byte-order mark; one of `SCRIPTS` if the letters fit its script. NUL is removed,
-    because parsers stop at it. DataError if none of these fits, or if the text is not in the given
-    `encoding`.
+    because parsers stop at it. DataError if none of these fits, or the given `encoding` does not.
     """
     if encoding:
         try:
@@ -40,7 +39,8 @@ def _is_foreign(line: bytes) -> bool:
     plain, others = (len(re.findall(kind, line)) for kind in (rb"[A-Za-z]", rb"[\x80-\xff]"))
     runs = re.finditer(rb"(?:([\xa1-\xff])(?!\1)){4}", line)
     words = [line] if others > plain else [run[0] for run in runs]
-    return any("\ufffd" in word.decode(errors="replace") for word in words)
+    whole, *parts = (bytes_.decode(errors="replace") for bytes_ in (line, *words))
+    return "\ufffd" in whole and any("\ufffd" in part for part in parts)  # a run may cut a letter
 
 
 def _of_script(path: Path, raw: bytes) -> tuple[str, str]:

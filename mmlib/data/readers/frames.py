@@ -24,9 +24,7 @@ def pack(
         values = np.array(values, dtype=np.float32)  # a copy: the caller's array does not change
     nan, inf = np.isnan(values), np.isinf(values)  # (f, d)
     if values.size and (nan | inf).all():
-        raise DataError(
-            f"{modality}: no finite value at all; drop the modality or extract it again"
-        )
+        raise DataError(f"{modality}: no finite value; drop the modality or extract it again")
     filled = np.stack([nan.sum(0), inf.sum(0)])  # (2, d)
     values[nan | inf] = 0
     kept = (values != 0).any(axis=1)  # (f,)

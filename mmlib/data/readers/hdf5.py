@@ -77,6 +77,4 @@ class Reader:
 
 def _refusal(group: h5py.Group, name: str, kind: str) -> DataError:
     at = f"{group.name.rstrip('/')}/{name}"
-    return DataError(
-        f"refused, {at} is {kind}, which can read other files; save the values in this file"
-    )
+    return DataError(f"refused, {at} is {kind}, which can read other files; store the values here")

@@ -20,19 +20,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from mmlib.data.corpus import DataError
+from mmlib.data.readers import cells
 from mmlib.data.readers.border import check_size, most, readable
-from mmlib.data.readers.cells import (
-    as_words,
-    cell,
-    check_names,
-    flat_columns,
-    header_of,
-    is_gzip,
-    needed,
-    objects,
-    quoting,
-    unshifted,
-)
 from mmlib.data.readers.encodings import decoded, is_utf8
 from mmlib.files import expanded
 
@@ -74,7 +63,7 @@ def opened(table: Path | str, encoding: str | None = None) -> Iterator[Stream]:
         rows = 0
         with readable(path, "cannot be read", "mend it, or fetch it again"):
             for chunk in read():
-                check_names(chunk.columns)
+                cells.check_names(chunk.columns)
                 columns |= dict.fromkeys(chunk.columns)
                 rows += len(chunk)
         if not rows:
@@ -113,7 +102,7 @@ def _copy(path: Path, copy: Path, blocks: Iterable[bytes]) -> None:
 
 
 def _opened(path: Path) -> io.BufferedIOBase:
-    return gzip.open(path) if is_gzip(path) else path.open("rb")
+    return gzip.open(path) if cells.is_gzip(path) else path.open("rb")
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
@@ -160,19 +149,19 @@ def _texts(path: Path, encoding: str) -> Iterator[str]:
 def _of_cells(path: Path, copy: Path, suffix: str) -> Reader:
     with copy.open("rb") as file:
         head = file.read(BLOCK).decode(errors="ignore")
-    separator, columns, rest = header_of(head, "\t" if suffix == ".tsv" else ",")
+    separator, columns, rest = cells.header_of(head, "\t" if suffix == ".tsv" else ",")
     how = {"sep": separator, "dtype": str, "keep_default_na": False}
     if head:
         with copy.open("rb") as file, closing(mmap(file.fileno(), 0, access=ACCESS_READ)) as whole:
-            how |= quoting(whole, separator)
+            how |= cells.quoting(whole, separator)
 
     def read() -> Iterator[pd.DataFrame]:
         names = pd.read_csv(io.StringIO(rest), header=None, nrows=1, **how).iloc[0]
-        check_names(names)
+        cells.check_names(names)
         with copy.open("rb") as file:
             file.seek(len(head.encode()) - len(rest.encode()))
             for rows in pd.read_csv(file, skip_blank_lines=columns > 1, chunksize=ROWS, **how):
-                rows = unshifted(path, rows).fillna("").rename(columns=str.strip)
+                rows = cells.unshifted(path, rows).fillna("").rename(columns=cells.on_one_line)
                 yield rows.reset_index(drop=True)
 
     return read
@@ -189,7 +178,7 @@ def _of_lines(path: Path, copy: Path) -> Reader:
 def _of_json_lines(path: Path, copy: Path) -> Reader:
     def read() -> Iterator[pd.DataFrame]:
         with copy.open(encoding="utf-8") as file:
-            for rows in _batches(objects(path, file)):
+            for rows in _batches(cells.objects(path, file)):
                 names = dict.fromkeys(name for row in rows for name in row)
                 yield pd.DataFrame(rows, columns=list(names), dtype=object).fillna("")
 
@@ -197,7 +186,7 @@ def _of_json_lines(path: Path, copy: Path) -> Reader:
 
 
 def _of_sheet(path: Path) -> Reader:
-    openpyxl = needed(path, "openpyxl", "excel")
+    openpyxl = cells.needed(path, "openpyxl", "excel")
 
     def read() -> Iterator[pd.DataFrame]:
         with readable(path, "not a readable xlsx", "save it again, or as csv"):
@@ -207,7 +196,10 @@ def _of_sheet(path: Path) -> Reader:
             books = [openpyxl.load_workbook(path, read_only=True, data_only=d) for d in kinds]
             with closing(books[0]), closing(books[1]):
                 filled = filter(any, _sheet(*(book.worksheets for book in books)))
-                names = [c.strip() or f"column {i}" for i, c in enumerate(next(filled, ()), 1)]
+                names = [
+                    cells.on_one_line(c) or f"column {i}" for i, c in enumerate(next(filled, ()), 1)
+                ]
+                cells.check_names(names, named=True)
                 yield from _frames(names, filled)
 
     return read
@@ -217,7 +209,7 @@ def _sheet(sheets: Sequence, formulas: Sequence) -> Iterator[list[str]]:
     """The rows of the only sheet that holds any; DataError for a formula that was not computed."""
     for sheet in (*sheets, *formulas):
         sheet.reset_dimensions()  # some programs write a wrong size into the file
-    widths = [max((len(r) for r in s.values if any(map(cell, r))), default=0) for s in sheets]
+    widths = [max((len(r) for r in s.values if any(map(cells.cell, r))), default=0) for s in sheets]
     full = [i for i, width in enumerate(widths) if width]
     if len(full) > 1:
         titles = ", ".join(sheets[i].title for i in full)
@@ -227,20 +219,23 @@ def _sheet(sheets: Sequence, formulas: Sequence) -> Iterator[list[str]]:
             pairs = zip(*rows, strict=True)  # a result "" has the type str
             if any(a.value is None is not b.value and a.data_type == "n" for a, b in pairs):
                 raise DataError(f"row {n} has a formula without a result; open and save it again")
-            words = [cell(a.value) for a in rows[0][: widths[i]]]
+            words = [cells.cell(a.value) for a in rows[0][: widths[i]]]
             yield words + [""] * (widths[i] - len(words))
 
 
 def _of_parquet(path: Path) -> Reader:
-    parquet = needed(path, "pyarrow.parquet", "parquet")
+    parquet = cells.needed(path, "pyarrow.parquet", "parquet")
 
     def read() -> Iterator[pd.DataFrame]:
         with readable(path, "not a readable parquet"), parquet.ParquetFile(path) as file:
-            names = [column.path for column in flat_columns(file)]
+            flat = [column.path for column in cells.flat_columns(file)]
+            names = [n for n in file.schema_arrow.names if not n.startswith("__index_level_")]
+            cells.check_names(names, named=True)
             for batch in file.iter_batches(ROWS, columns=names):
-                rows = batch.to_pandas(ignore_metadata=True, integer_object_nulls=True)
-                check_names(rows.columns)
-                yield as_words(rows.rename(columns=str.strip))
+                rows = batch.select(flat).to_pandas(ignore_metadata=True, integer_object_nulls=True)
+                for name in set(names) - set(flat):  # lists and the like, as in JSON
+                    rows[name] = [cells.cell(value) for value in batch.column(name).to_pylist()]
+                yield cells.as_words(rows[names].rename(columns=cells.on_one_line))
 
     return read
 

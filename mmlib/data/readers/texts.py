@@ -28,7 +28,8 @@ SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}  # our reading; the paper doe
 
 _ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
 _TAG = re.compile(
-    r"</?[a-z][a-z0-9]*(:[a-z]+)?(\s[^<>]*=[^<>]*)?\s*/?>|<[!?][a-z][^<>]*>|<!\[CDATA\[|\]\]>", re.I
+    r"</?[a-z][a-z0-9]*(:[a-z]+)?(\s[^<>=]*=[^<>]*+>|\s*/?>)|<[!?][a-z][^<>]*>|<!\[CDATA\[|\]\]>",
+    re.I,
 )
 _HIDDEN = [  # removed from the start to the end mark
     [re.compile(edge, re.I) for edge in edges]
