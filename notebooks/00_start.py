@@ -165,23 +165,27 @@ print(f"For {(gate > 0.5).sum()} of {n} words the gate is above one half: encode
 
 
 # %%
-def difference(name: str, other: str, metric: str, a: str) -> str:
-    """A stored paired difference with its 95 % interval."""
-    tests = results.load_comparisons(name).set_index(["a", "b", "metric"])
-    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(
-        *tests.loc[(a, other, metric), ["diff", "ci_low", "ci_high"]]
-    )
+def difference(name: str, a: str, other: str, metric: str) -> tuple[str, str]:
+    """A stored difference with its 95 % interval, and the model that is told apart as better."""
+    tests = results.load_comparisons(name).set_index(["a", "b", "metric"], drop=False)
+    pair = tests.loc[(a, other, metric)]
+    ends = f"[{pair['ci_low']:+.3f}, {pair['ci_high']:+.3f}]"
+    return f"{pair['diff']:+.3f} {ends}", results.better(pair)
 
 
 # %%
-depth, voice = (difference("mosi", b, "mae", "daf") for b in ("text_deep", "daf:t+shuffled"))
-bag, second = (difference("hotel", b, "acc_fine", "dyfulm") for b in ("tfidf", "single_a"))
+depth, no_depth = difference("mosi", "daf", "text_deep", "mae")
+voice, no_voice = difference("mosi", "daf", "daf:t+shuffled", "mae")
+assert no_depth == no_voice == ""  # as the lines below say
 print("1. CMU-MOSI, MiniLM: DAF with words and voice is not measurably better than words alone,")
 print("   equally deep.")
 print(f"   Error of DAF minus that of words alone: {depth}.")
 print(f"   Error of DAF minus that of DAF with the voices of other utterances: {voice}.")
 
 # %%
+bag, beats_bag = difference("hotel", "dyfulm", "tfidf", "acc_fine")
+second, no_second = difference("hotel", "dyfulm", "single_a", "acc_fine")
+assert beats_bag == "dyfulm" and no_second == ""
 print("2. Hotel reviews, fine-tuned: DyFuLM beats a bag of words in five-class accuracy.")
 print(f"   Difference: {bag}.")
 print("3. Its second encoder adds nothing there that we can measure.")

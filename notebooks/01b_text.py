@@ -434,7 +434,8 @@ data = features.build(corpus, layers=layers, **frozen)
 
 # %%
 folds = folds_of(corpus)
-known = {"text": read["cross-validated"]["all layers"]} if worded is corpus else {}
+view = "all layers" if layers == "all" else last
+known = {"text": read["cross-validated"][view]} if worded is corpus else {}
 known |= {m: probe(x, corpus, folds) for m, x in data.x.items() if m != "text"}
 median = np.concatenate([np.full(len(h), np.median(corpus.label[fit])) for fit, h in folds])
 known["constant"] = next(iter(known.values()))._replace(guess=median)

@@ -51,7 +51,7 @@ dataset: str = "synthetic"  # synthetic | mosi | mosi-leak | mosei | mmmo: which
 modalities: str = "all"  # which modalities, e.g. "text audio"; all: those the corpus has
 models: str = "all"  # which are trained, e.g. "text_deep daf"; all: each modality alone, every rule
 noise: bool = False  # True: train every rule again with a modality of 100 Gaussian columns
-utterances: int = 2000  # at most so many, whole groups; 0: all of them, as in the stored runs
+utterances: int = 2000  # at most so many; 0: all, as in the stored runs
 seeds: int = 2  # models trained at once; the stored runs use 20
 encoder: str = "minilm"  # of the text: minilm | mpnet, a folder, or a hub id
 layers: str = "all"  # text states: of all layers end to end, or of the last
@@ -78,13 +78,16 @@ pd.set_option("display.precision", 3, "display.width", 110)
 
 # %%
 corpus = load(dataset)
+if dataset == "synthetic":  # its first rows are whole speakers of all splits; others are drawn
+    corpus = corpus.take(np.arange(len(corpus))[: utterances or None])
+corpus = corpus.sample(utterances)
 states = dict(encoder=encoder, layers=layers)  # of the text
-if utterances and len(corpus) > utterances:
-    corpus = corpus.take(np.arange(utterances))
 
 # %%
 wanted = None if modalities == "all" else modalities.split()
 data = features.build(corpus, wanted, **states)
+if noise and not (models == "all" and {"text", "audio"} <= set(data.modalities)):
+    raise ValueError("noise=True needs text, audio and models='all'; set noise to False")
 everything = features.with_constant(data)  # and a modality that is 1 for every utterance
 test = data.take(data.rows("test"))
 full = features.variant(data.modalities)
@@ -283,7 +286,7 @@ def with_shuffled(source: vectors.Features, draw: int) -> vectors.Features:
 
 # %%
 useless, controls = {}, {}
-if noise and models == "all":
+if noise:
     useless = {full + "n": with_noise(data), "tn": with_noise(data.only(["text"]))}
 
 # %%
@@ -328,7 +331,7 @@ if costs:
 
 # %%
 noisy = {}
-for name in ("mosi", "mosi-mpnet"):
+for name in filter(results.runs().__contains__, ("mosi", "mosi-mpnet")):
     against = results.load_comparisons(name).query("b == 'text_deep' and a.str.contains(':')")
     noisy[name] = against.set_index("a")[ENDS]
     display(plots.labelled(noisy[name].round(3)))
@@ -383,12 +386,12 @@ print("better:", *better or ["none"])
 FAR = "audio|vision"  # one of them alone is far behind, and would squeeze the others
 
 # %%
-if pairs:
-    drawn = pd.DataFrame(pairs).query("not b.str.match(@FAR)")
+drawn = pd.DataFrame(pairs, columns=shown).query("not b.str.match(@FAR)")
+if len(drawn):
     _ = plots.save(plots.differences(drawn, "mae"), "03_differences", run)
 
 # %%
-if dataset == "synthetic" and models == "all":
+if dataset == "synthetic" and models == "all" and modalities == "all" and len(corpus) >= 2000:
     simpler = {*known} - {*fusion.RULES} | {"mean", "static", "ridge"}  # one modality, at any depth
     assert simpler <= set(worse)
 
@@ -464,7 +467,6 @@ honest = {name: error(score, test.label).mean() for name, score in scores.items(
 peeked = {name: error(score, test.label).min() for name, score in scores.items()}
 gain = pd.DataFrame({"mean over seeds": honest, "best seed on test": peeked})
 gain["gain"] = gain.iloc[:, 0] - gain.iloc[:, 1]
-assert (gain["gain"] >= 0).all()
 
 # %%
 plots.labelled(gain.round(3))
@@ -529,7 +531,9 @@ print(f"The easiest to tell is {leaky}: {abs(told[leaky] - 0.5):.2f} from chance
 # of the constant, on both corpora.
 
 # %%
-leaked = results.load("mosi-leak").query("notebook == '03_daf_ablations' and metric == 'mae'")
+has_leak = "mosi-leak" in results.runs()
+leaked = results.load("mosi-leak") if has_leak else pd.DataFrame(columns=list(results.ROW))
+leaked = leaked.query("notebook == '03_daf_ablations' and metric == 'mae'")
 both = {"mosi-leak": leaked, dataset: pd.DataFrame(rows).query("metric == 'mae'")}
 alone = pd.concat(
     {name: table.query("model in ['vision', 'constant']") for name, table in both.items()}
@@ -559,21 +563,23 @@ shown = {"vision alone": ("v", "mean", "vision"), "DAF with vision": ("tav", "da
 shown |= {"deep text": ("t", "concat", "text_deep"), "DAF without vision": ("ta", "", "daf")}
 
 # %%
-for name, (part, rule, model) in shown.items():
+for name, (part, rule, model) in shown.items() if has_leak else ():
     row = at.loc[(part, model)]
     inside = f"in folds {folds[part, rule]:.3f}, " if rule else ""
     print(
         f"mosi-leak, {name}, MAE: {inside}on new videos {row['mean']:.3f} "
         f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
     )
-auc = results.load_table("mosi-leak", "03_leak").set_index("modality")["auc"]
-print("mosi-leak, AUC, train or test?", auc.round(2).to_dict())
+if has_leak:
+    auc = results.load_table("mosi-leak", "03_leak").set_index("modality")["auc"]
+    print("mosi-leak, AUC, train or test?", auc.round(2).to_dict())
 
 # %%
-error_of = {name: at.loc[(part, model), "mean"] for name, (part, _, model) in shown.items()}
-assert error_of["vision alone"] > 0.95 * at.loc[("tav", "constant"), "mean"]
-assert error_of["DAF with vision"] > error_of["DAF without vision"]
-assert error_of["vision alone"] > folds["v", "mean"] + 0.3  # the folds flatter it
+if has_leak:
+    error_of = {name: at.loc[(part, model), "mean"] for name, (part, _, model) in shown.items()}
+    assert error_of["vision alone"] > 0.95 * at.loc[("tav", "constant"), "mean"]
+    assert error_of["DAF with vision"] > error_of["DAF without vision"]
+    assert error_of["vision alone"] > folds["v", "mean"] + 0.3  # the folds flatter it
 
 # %% [markdown]
 # <a id="cost-of-each-rule"></a>
@@ -701,24 +707,31 @@ for name, tests in stored.items():
 # %%
 TEXTS = {"mosi": "MiniLM", "mosi-finetuned": "MiniLM, fine-tuned", "mosi-mpnet": "MPNet"}
 WANTED = ["text_deep", "static", "concat", "daf"]
-kept = pd.concat([results.load(name).assign(encoder=text) for name, text in TEXTS.items()])
-errors = kept.query("notebook == '03_daf_ablations' and metric == 'mae' and variant in ['t', 'ta']")
-errors = errors.query("model in @WANTED")
-wide = results.table(errors, line=("model", "encoder"))["mae"].unstack()
-plots.labelled(wide.loc[WANTED, [*TEXTS.values()]])
+has_all = set(TEXTS) <= set(results.runs())
 
 # %%
-means = errors.set_index(["encoder", "model"])["mean"]
-frozen, learned, larger = (means[text, "daf"] for text in TEXTS.values())
-assert larger < learned < frozen
-tests = results.load_comparisons("mosi-finetuned").query("metric == 'mae' and a == 'daf'")
-own = tests.set_index("b").loc["text_deep"]
-assert own["ci_low"] < 0 < own["ci_high"]  # the voice is not seen to help here either
-print(
-    f"DAF's error with MiniLM frozen is {frozen:.3f}, fine-tuned {learned:.3f}, with MPNet frozen "
-    f"{larger:.3f}.\nFine-tuned, DAF minus deep text: {own['diff']:+.3f} "
-    f"[{own['ci_low']:+.3f}, {own['ci_high']:+.3f}]."
-)
+if has_all:
+    kept = pd.concat([results.load(name).assign(encoder=text) for name, text in TEXTS.items()])
+    kept = kept.query("notebook == '03_daf_ablations' and metric == 'mae' and model in @WANTED")
+    errors = kept.query("variant in ['t', 'ta']")
+    wide = results.table(errors, line=("model", "encoder"))["mae"].unstack()
+    display(plots.labelled(wide.loc[WANTED, [*TEXTS.values()]]))
+
+# %%
+if has_all:
+    means = errors.set_index(["encoder", "model"])["mean"]
+    frozen, learned, larger = (means[text, "daf"] for text in TEXTS.values())
+    assert larger < learned < frozen
+    print(f"DAF's error with MiniLM frozen is {frozen:.3f}, fine-tuned {learned:.3f},", end=" ")
+    print(f"with MPNet frozen {larger:.3f}.")
+
+# %%
+if has_all:
+    tests = results.load_comparisons("mosi-finetuned").query("metric == 'mae' and a == 'daf'")
+    own = tests.set_index("b").loc["text_deep"]
+    assert own["ci_low"] < 0 < own["ci_high"]  # the voice is not seen to help here either
+    ends = f"[{own['ci_low']:+.3f}, {own['ci_high']:+.3f}]"
+    print(f"Fine-tuned, DAF minus deep text: {own['diff']:+.3f} {ends}.")
 
 # %% [markdown]
 # <a id="takeaways"></a>

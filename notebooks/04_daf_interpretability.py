@@ -76,6 +76,7 @@ data = features.build(corpus, None if modalities == "all" else modalities.split(
 if len(data.modalities) < 2:
     only = f"{dataset} ({corpus.variant}) has {data.modalities[0]} alone"
     raise ValueError(f"{only}; weights need two modalities: use a file or data set that has them")
+has_truth = bool(corpus.truth) and data.modalities == ("text", "audio", "vision")
 fits = {}
 
 # %%
@@ -150,18 +151,19 @@ def gaps(corpus, data, fits) -> pd.DataFrame:
 
 
 # %%
-if corpus.truth:
+if has_truth:
     truth = corpus.truth["weights"][data.rows("test")]
     ranks = interpret.agreement(daf.weights, truth, test.present)  # (s, m + 1)
     names = [*data.modalities, "pooled"]
     print("rank correlation:", dict(zip(names, ranks.mean(axis=0).round(2).tolist(), strict=True)))
     closed = gaps(corpus, data, fits)
-    assert ranks.mean(axis=0).min() > 0.6
-    assert closed.loc["best fixed weights", "oracle"] > 0.7
+    if (encoder, layers) == ("minilm", "all"):  # the goals above; for others see the next cell
+        assert ranks.mean(axis=0).min() > 0.6
+        assert closed.loc["best fixed weights", "oracle"] > 0.7
     display(closed.round(2))
 
 # %%
-if corpus.truth:
+if has_truth:
     for start, share in closed["oracle"].items():
         met = "meets" if share >= 0.7 else "misses"
         print(f"From {start} to the oracle DAF closes {share:.0%} of the gap: it {met} the goal.")
@@ -175,7 +177,7 @@ if corpus.truth:
 # And DAF's weight is to follow the share, not the precision itself.
 
 # %%
-if corpus.truth:
+if has_truth:
     precision = corpus.truth["precision"][data.rows("test")]  # (n, m)
     trivial = {}
     for column, m in enumerate(data.modalities):
@@ -190,7 +192,7 @@ if corpus.truth:
     display(pd.DataFrame(trivial).T.round(2))
 
 # %%
-for m, one in trivial.items() if corpus.truth else ():
+for m, one in trivial.items() if has_truth else ():
     simple, learned = one.values()
     way = "can" if simple > learned else "cannot"
     print(
@@ -203,7 +205,7 @@ for m, one in trivial.items() if corpus.truth else ():
 # than the values above, which take each seed by itself and leave absent modalities out.
 
 # %%
-if corpus.truth:
+if has_truth:
     grid = [[spearmanr(alpha[:, i], truth[:, j]).statistic for j in range(3)] for i in range(3)]
     figure = plots.heatmap(np.array(grid), data.modalities, data.modalities)
     figure.axes[0].set(xlabel="true precision share of", ylabel="DAF's weight of")
@@ -219,7 +221,7 @@ if corpus.truth:
 # Its weights should hardly vary.
 
 # %%
-if corpus.truth:
+if has_truth:
     control = load("synthetic", control=True, n=2000)
     flat = features.build(control, data.modalities, **states)
     flat_test = flat.take(flat.rows("test"))
@@ -232,7 +234,7 @@ if corpus.truth:
     assert mae["daf"] > mae["static"] - 0.02
 
 # %%
-if corpus.truth:
+if has_truth:
     print("MAE on the control: DAF {:.3f}, static {:.3f}.".format(mae["daf"], mae["static"]))
     print("The weights' sd over utterances: control {:.2f}, corpus {:.2f}.".format(*spread))
 
@@ -255,7 +257,7 @@ distance = interpret.distances(corpus.take(data.rows("test")), data.modalities) 
 if distance is not None:
     at = (distance, test.present, test.groups)
     farther = interpret.by_distance(daf.weights, *at).set_index(pd.Index(data.modalities))
-    if corpus.truth:
+    if has_truth:
         farther["best"] = interpret.by_distance(truth[None], *at)["rank_corr"].to_numpy()
         assert (farther["ci_high"] < 0).all()
     display(farther.round(2))
@@ -341,8 +343,10 @@ def describe(part: np.ndarray) -> dict[str, float]:
 
 
 # %%
-summary = {}
-for name, values in (("doubt", doubt), ("conflict", disagreement)):
+summary, kinds = {}, {"doubt": doubt, "conflict": disagreement}
+if seeds == 1:
+    del kinds["doubt"]  # one seed agrees with itself
+for name, values in kinds.items():
     low, high = np.quantile(values, [0.25, 0.75])
     summary[f"low {name}"] = describe(values <= low)
     summary[f"high {name}"] = describe(values >= high)
@@ -352,7 +356,7 @@ quarters = pd.DataFrame(summary).T
 quarters.round(2)
 
 # %%
-for name in ("doubt", "conflict"):
+for name in kinds:
     low, high = quarters.loc[f"low {name}"], quarters.loc[f"high {name}"]
     m = (high - low)[[*data.modalities]].abs().idxmax()
     print(f"From low to high {name} the weight of {m} changes most: {low[m]:.2f} to {high[m]:.2f}.")
@@ -406,7 +410,7 @@ print(of_contradicted(against))
 rows, complexity = data.rows("test"), None
 
 # %%
-if corpus.truth:
+if has_truth:
     evidence = np.where(test.present, corpus.truth["evidence"][rows], np.nan)
     complexity = np.nanmax(evidence, axis=1) - np.nanmin(evidence, axis=1)  # (n,)
     steps = [0, 1, 2, 4, 6]
@@ -501,7 +505,7 @@ shown = pd.DataFrame(
 # %%
 for k, m in enumerate(data.modalities):
     shown[f"alpha {m}"], shown[f"o {m}"] = alpha[most, k], daf.opinions.mean(0)[most, k]
-if corpus.truth:
+if has_truth:
     print(*[corpus.text[i] for i in data.rows("test")[most]], sep="\n")
 shown.round(2)
 
@@ -686,7 +690,7 @@ print(f"On {dataset}, {seeds} seeds: largest mean weight {top} ({alpha.mean(0).m
 print(f"Faithfulness (hidden): {missing['rank_corr'].mean():.2f}. Alarms: {alarms or 'none'}.")
 
 # %%
-if corpus.truth:
+if has_truth:
     print(f"Rank correlation with the truth, pooled: {ranks[:, -1].mean():.2f}.")
     for start in closed.index:
         share = closed.loc[start, "oracle"]

@@ -100,7 +100,7 @@ corpus = load(dataset, **own).sample(utterances)
 corpus = corpus.sample(train_reviews, splits=("train", "valid"))
 goal = targets(corpus, intensity)
 rows = {split: corpus.rows(split) for split in ("train", "valid", "test")}
-{**{split: len(r) for split, r in rows.items()}, "hotels": len(set(corpus.groups))}
+{**{split: len(r) for split, r in rows.items()}, "groups": len(set(corpus.groups))}
 
 # %%
 if dataset == "synthetic_reviews":
@@ -405,7 +405,7 @@ table = pd.DataFrame(
 plots.labelled(table.round(2))
 
 # %%
-if dataset == "synthetic_reviews":
+if dataset == "synthetic_reviews" and len(corpus) >= 1000:
     gain = table.loc["dyfulm"] - table.loc["constant"]
     assert gain["acc_coarse"] > 0.1 and gain["acc_fine"] > 0.1 and gain["mae"] < -0.03
 

@@ -195,12 +195,14 @@ pd.DataFrame(top, index=["trained", "untrained", "uniform"]).round(2)
 for name, (alpha, _) in parts.items():
     rows = pd.DataFrame(alpha.mean(axis=0)).groupby(known.fine).mean()  # (k, l)
     labels = [FINE[k] for k in rows.index]
-    columns = [f"layer {k}" for k in rows.columns]
-    limits = (0, max(2 / len(columns), rows.to_numpy().max()))
-    figure = plots.heatmap(rows.to_numpy(), labels, columns, label="layer weight", limits=limits)
-    heaviest = columns[int(rows.mean().to_numpy().argmax())]
+    layer_names = [f"layer {k}" for k in rows.columns]
+    limits = (0, max(2 / len(layer_names), rows.to_numpy().max()))
+    figure = plots.heatmap(
+        rows.to_numpy(), labels, layer_names, label="layer weight", limits=limits
+    )
+    heaviest = layer_names[int(rows.mean().to_numpy().argmax())]
     found = f"Encoder {name}: {heaviest} has the largest mean weight, {rows.mean().max():.2f}"
-    figure.axes[0].set_title(f"{found}\n(uniform: {1 / len(columns):.2f})", loc="left")
+    figure.axes[0].set_title(f"{found}\n(uniform: {1 / len(layer_names):.2f})", loc="left")
     _ = plots.save(figure, f"07_layers_{name.lower()}", run)
     print(f"{found}.")
 
@@ -301,6 +303,7 @@ BROKEN = {
     "fine head off": (full, {"fine.weight": 0}, ["coarse far above fine"]),
 }
 tried = set()
+is_default = dataset == "synthetic_reviews" and len(corpus) >= 1000 and max_length >= 128
 
 # %%
 for name, (fit, values, expected) in BROKEN.items():
@@ -309,7 +312,7 @@ for name, (fit, values, expected) in BROKEN.items():
         model.get_parameter(parameter).data.fill_(value)
     found = interpret.diagnosis(replace(fit, model=model), test, known, bag=bag)
     rings = set(found.loc[found["alarm"], "signature"])
-    assert dataset != "synthetic_reviews" or set(expected) <= rings, (name, rings)
+    assert not is_default or set(expected) <= rings, (name, rings)
     tried |= rings & set(expected)
     print(f"{name}: {', '.join(sorted(rings))}")
 
@@ -336,7 +339,7 @@ expected = {"guidance gradients near zero", "layer fusion without effect"}
 tried |= expected & set(found.loc[found["alarm"], "signature"])
 
 # %%
-assert dataset != "synthetic_reviews" or tried == set(report["signature"])
+assert not is_default or tried == set(report["signature"])
 print(f"{len(tried)} of {report['signature'].nunique()} kinds of alarm were raised on purpose")
 
 # %%

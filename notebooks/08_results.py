@@ -160,9 +160,10 @@ with_intervals(pd.concat(table), "mae")
 # `inside` means inside our 95 % interval: `LMF` and `MulT` are; the error of `LF-DNN` is above it.
 
 # %%
-figure = plots.published(ledger.query("paper == 'MMSA' and dataset == 'mosi'"), "mae")
-_ = plots.save(figure, "08_peers", run)
-for line in ledger.query("paper == 'MMSA' and metric == 'mae' and mean.notna()").itertuples():
+alike = ledger.query("paper == 'MMSA' and dataset == 'mosi' and metric == 'mae' and mean.notna()")
+if len(alike):
+    _ = plots.save(plots.published(alike, "mae"), "08_peers", run)
+for line in alike.itertuples():
     print(
         f"{line.system}: published {line.reported:.3f}, our rule of that kind {line.mean:.3f}, "
         f"{line.verdict}"

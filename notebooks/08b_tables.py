@@ -152,10 +152,11 @@ def wide(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
 WIDEST = 3  # metrics in a table
 
 
-def narrow(name: str, table: pd.DataFrame, columns: list[str]) -> None:
+def narrow(name: str, table: pd.DataFrame) -> None:
     """Tables of a run: one for each data set and each three metrics."""
     for data_set, part in table.groupby("dataset"):
-        has = [metric for metric in columns if metric in set(part["metric"])]
+        there = set(part["metric"])
+        has = [x for x in (reviews if "acc_fine" in there else metrics).split() if x in there]
         for i in range(0, len(has), WIDEST):
             shown = plots.labelled(wide(part, has[i : i + WIDEST]))
             display(Markdown(f"**{name}**, {data_set}"), shown)
@@ -163,8 +164,7 @@ def narrow(name: str, table: pd.DataFrame, columns: list[str]) -> None:
 
 # %%
 for name, frame in frames.items():
-    columns = reviews if frame["metric"].eq("acc_fine").any() else metrics
-    narrow(name, runs.fullest(frame), columns.split())
+    narrow(name, runs.fullest(frame))
 
 # %% [markdown]
 # Every row of every run, all metrics and splits, with the score of each seed:
@@ -191,6 +191,8 @@ def near(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Test rows of a metric that are nearer to the best than to the constant; the best first."""
     rows = runs.fullest(frame).query("metric == @metric and not dataset.str.contains('>')")
     rows = rows.sort_values("mean", ascending=metric == "mae")
+    if rows.empty:
+        return rows
     base, best = rows.loc[rows["model"] == "constant", "mean"].max(), rows["mean"].iloc[0]
     return rows[~((rows["mean"] - best).abs() > abs(base - best) / 2)]
 
@@ -446,7 +448,8 @@ for name, encoder in (("mosi", "MiniLM"), ("mosi-mpnet", "MPNet")):
     rows = rows.query("dataset == 'mosi' and variant in ['t', 'a', 'ta']")
     rows = rows.assign(source=f"here, {encoder}, " + rows["variant"], system=rows["model"])
     beside.append(rows.pivot_table(index=["system", "source"], columns="metric", values="mean"))
-pd.concat(beside).reindex(columns=metrics.split()[:5]).sort_values("mae").round(3)
+shown = pd.concat(beside).reindex(columns=metrics.split()[:5])
+shown.sort_values(shown.columns[0]).round(3)
 
 # %% [markdown]
 # <a id="claims"></a>

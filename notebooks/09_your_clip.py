@@ -86,10 +86,9 @@ made = not clip
 work = Path(tempfile.mkdtemp())
 if made:
     files = demo.record(work)
-    clip, transcript, faces = map(str, files[:3])
+media, said, face = files[:3] if made else (Path(clip), transcript or None, faces or None)
 
 # %%
-media = Path(clip)
 wave = decode.load(media)
 print(f"{media.name}: {len(wave) / decode.RATE:.1f} s")
 
@@ -104,7 +103,7 @@ print(f"{media.name}: {len(wave) / decode.RATE:.1f} s")
 
 # %%
 folder = Path(corpus) if corpus else work / "corpus"
-skipped = build_corpus([media], folder, transcript or None, faces or None)
+skipped = build_corpus([media], folder, said, face)
 assert skipped.empty, skipped["reason"][0]
 data = load(str(folder))
 rows = pd.read_csv(folder / "utterances.csv", dtype={"clip": str}, keep_default_na=False)
@@ -177,7 +176,7 @@ counts = found["heard"].value_counts()
 print({heard: int(n) for heard, n in sorted(counts.items())})
 
 # %%
-if made:
+if made and not model:
     assert found["heard"].iloc[-1] == "text+vision", "too short for COVAREP: masked, not guessed"
 
 # %%
@@ -215,7 +214,8 @@ summary.insert(0, "weight", [found[f"weight_{m}"].mean() for m in seen])
 summary.round(1)
 
 # %%
-print(f"The score changes most without {summary['mean'].idxmax()}: {summary['mean'].max():.1f}")
+if len(seen) > 1:
+    print(f"The score changes most without {summary['mean'].idxmax()}: {summary['mean'].max():.1f}")
 
 # %% [markdown]
 # <a id="6--step-through-the-utterances"></a>

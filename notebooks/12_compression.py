@@ -168,7 +168,8 @@ def trained(k: int, **how: int) -> dict[str, dict[str, np.ndarray]]:
 
 # %%
 how = dict(max_length=max_length, epochs=epochs)
-predictions = {f"{k} layer{'s' * (k > 1)}": trained(k, **how) for k in map(int, depths.split())}
+layers = sorted(map(int, depths.split()))
+predictions = {f"{k} layer{'s' * (k > 1)}": trained(k, **how) for k in layers}
 
 # %%
 shape = load_encoder(source)[0].config
@@ -286,7 +287,7 @@ for token in set(kept_words) - always:
 
 # %%
 print(
-    f"{len(kept_words)} of {len(tokenizer)} tokens stay for {len(train)} embedded reviews: "
+    f"{len(kept_words)} of {len(tokenizer)} tokens stay for {len(train)} training reviews: "
     f"{shape.hidden_size * 2 * len(kept_words) / 1e6:.1f} MB of word vectors in 16 bits, "
     f"not {shape.hidden_size * 4 * len(tokenizer) / 1e6:.1f} MB in 32."
 )
@@ -388,8 +389,8 @@ ratio = step / layer.std().item()
 print(f"A step of one matrix of the kept model is {ratio:.2f} standard deviations of its weights.")
 
 # %% [markdown]
-# So most weights lie within some ten steps of zero. The kept model (section 6) reads the embedded
-# test reviews in three precisions. The last digits depend on the processor.
+# So most weights lie within some ten steps of zero. The kept model (section 6) reads the test
+# reviews in three precisions. The last digits depend on the processor.
 
 # %% tags=["nbval-ignore-output"]
 readings = {name: model.in_precision(name).read(test.text) for name in kept.PRECISIONS}
@@ -401,8 +402,9 @@ moved = {name: abs(r.intensity - full.intensity).mean() for name, r in readings.
 pd.DataFrame({"same fine class": same, "intensity moves by": moved}).round(3)
 
 # %%
-assert same["bfloat16"] >= 0.9 and same["int8"] >= 0.8 and max(moved.values()) < 0.05
-print(f"{len(test)} embedded reviews: at least 90 % keep their class in bfloat16, 80 % in 8 bits.")
+if dataset == "synthetic_reviews":
+    assert same["bfloat16"] >= 0.9 and same["int8"] >= 0.8 and max(moved.values()) < 0.05
+    print(f"{len(test)} reviews: at least 90 % keep their class in bfloat16, 80 % in 8 bits.")
 
 # %% [markdown]
 # <a id="6--the-same-on-hotel-reviews"></a>
@@ -791,45 +793,72 @@ if len(taught):
 # python tests/benchmarks/compression.py taught DIR
 # ```
 
-# %%
-pupils = lines_stored.query("notebook == 'compression-taught'")
-if len(pupils):
-    display(plots.labelled(wide(pupils)))
 
 # %%
-if len(pupils):
-    of_pupils = results.load_comparisons(stored).query("notebook == 'compression-taught'")
-    of_pupils = of_pupils[["a", "b", *DIFFERENCE]].replace("^single_a:", "", regex=True)
-    display(plots.labelled(of_pupils.round(3).astype(object).set_index(["a", "b"])))
+def of_students(kind: str) -> pd.DataFrame:
+    """Show the stored scores of students; returns their paired tests."""
+    rows = lines_stored.query("notebook == @kind")
+    display(plots.labelled(wide(rows)))
+    tests = results.load_comparisons(stored).query("notebook == @kind")
+    return tests[["a", "b", *DIFFERENCE]].replace("^single_a:", "", regex=True)
+
 
 # %%
-if len(pupils):
-    fine_of = of_pupils[of_pupils["metric"] == "acc_fine"].set_index(["a", "b"])
-    for k in (3, 6):
-        one = fine_of.loc[(f"{k} layers distilled", f"{k} layers")]
-        print(
-            f"{k} layers, fine accuracy with the teacher minus without: {one['diff']:+.3f} "
-            f"[{one['ci_low']:+.3f}, {one['ci_high']:+.3f}], {p_text(one['p_holm'])} (Holm)"
-        )
+def with_and_without(tests: pd.DataFrame) -> dict[str, pd.Series]:
+    """Print what the teacher changes in the fine accuracy of each student; returns these tests."""
+    fine = tests[(tests["metric"] == "acc_fine") & (tests["a"] == tests["b"] + " distilled")]
+    for _, one in fine.iterrows():
+        ends = f"[{one['ci_low']:+.3f}, {one['ci_high']:+.3f}], {p_text(one['p_holm'])} (Holm)"
+        print(f"{one['b']}, with a teacher minus without: fine accuracy {one['diff']:+.3f} {ends}")
+    return {one["b"]: one for _, one in fine.iterrows()}
+
+
+# %%
+has_students = {"compression-taught", "compression-pupils"} <= set(lines_stored["notebook"])
+if has_students:
+    of_few = of_students("compression-taught")
+    display(plots.labelled(of_few.round(3).astype(object).set_index(["a", "b"])))
+    fine_few = with_and_without(of_few)
 
 # %% [markdown]
 # **The teacher changes no score that we can tell apart**, though its own fine accuracy is .056
 # above that of the three layers that it taught, and .040 above that of the six. It has two
 # encoders, and learned from four times as many reviews.
+#
+# **With all reviews.** Now three layers learn from all 31,053 reviews, with this teacher and
+# without, three seeds each, again from the first 128 tokens. The table also has the two trainings
+# of the kept model (section 6), which read 256 tokens and had no teacher. Seeds 1 and 2 are trained
+# by `--seed`, into folders that end in `-1` and `-2`:
+#
+# ```
+# python -m mmlib.finetune.teacher hotel data/finetuned/teacher.npz --run DIR/compression-teacher
+# for NAME in 3-all 3-all-taught; do
+#   CONFIG=papermill_runs/finetune/compression-$NAME.yaml
+#   python -m mmlib.finetune $CONFIG --out DIR/compression-$NAME
+# done
+# python tests/benchmarks/compression.py pupils DIR
+# ```
+
+# %%
+if has_students:
+    of_all = of_students("compression-pupils")
+    display(plots.labelled(of_all.round(3).astype(object).set_index(["a", "b"])))
+    fine_all = with_and_without(of_all)
 
 # %% [markdown]
 # <a id="8--the-verdict-on-open-question-3"></a>
 #
 # ## 8 · The verdict on open question 3
 #
-# The small model had three goals: both accuracies at most .005 below the fine-tuned pair, 8 times
-# the pair's speed on one core, and at most 25 MB. Pair and small model learned from the same 31,053
-# reviews: the pair (stored run `hotel`) from 384 tokens of each, the small model from 256. So the
+# The kept model had three goals: both accuracies at most .005 below the fine-tuned pair, 8 times
+# the pair's speed on one core, and at most 25 MB. Pair and kept model learned from the same 31,053
+# reviews: the pair (stored run `hotel`) from 384 tokens of each, the kept model from 256. So the
 # difference below comes from encoders, layers, vocabulary and length together. The two were not
 # compared review by review, so the difference has no interval.
 #
-# The first goal was set for the validation split, where the pair's scores are not stored. So it is
-# judged on the test split below.
+# The first goal was set for the validation split. There the scores of the run `hotel` are not
+# stored; the teacher of section 7 is another training, on 128 tokens. So the goal is judged on the
+# test split below.
 
 # %%
 if len(final) and "hotel" in results.runs():
@@ -841,7 +870,7 @@ if len(final) and "hotel" in results.runs():
 
 # %%
 if len(final) and "hotel" in results.runs():
-    print("small model minus pair, test: " + ", ".join(f"{m} {gaps[m]:+.3f}" for m in METRICS))
+    print("kept model minus pair, test: " + ", ".join(f"{m} {gaps[m]:+.3f}" for m in METRICS))
     reached = min(gaps["acc_coarse"], gaps["acc_fine"]) >= -0.005
     print("goal for accuracy, on test: " + ("reached" if reached else "not reached"))
 
@@ -920,24 +949,27 @@ if len(final):
 if len(bits):
     of, fine = bits.set_index("precision"), short[short["metric"] == "acc_fine"].set_index("a")
     eight = fine.loc[f"single_a:{kept_depth} int8"]
+    changed = [x["metric"] for _, x in short.iterrows() if "16" in x["a"] and results.better(x)]
     print(
         f"4. In bfloat16 it takes {of.loc['bfloat16', 'mb']} MB, is "
-        f"{of.loc['bfloat16', 'times_faster']} times as fast, and no score is told apart. "
+        f"{of.loc['bfloat16', 'times_faster']} times as fast; told apart: {changed or 'no score'}. "
         f"With 8-bit weights it takes {of.loc['int8', 'mb']} MB, is "
         f"{of.loc['int8', 'times_faster']} times as fast, and its fine accuracy changes by "
         f"{eight['diff']:+.3f} [{eight['ci_low']:+.3f}, {eight['ci_high']:+.3f}]."
     )
 
 # %%
-if len(taught):
+if len(taught) and gained:
     some = [f"{name.partition(':')[2]} {pair.diff:+.3f}" for name, pair in gained.items()]
-    some = ", ".join(some)
-    print(f"5. On SST-5 a frozen teacher changes fine accuracy by {some}; none is told apart.")
-if len(pupils):
-    by = {k: fine_of.loc[(f"{k} layers distilled", f"{k} layers"), "diff"] for k in (3, 6)}
-    some = [f"{k} layers {gain:+.3f}" for k, gain in by.items()]
-    some = ", ".join(some)
-    print(f"6. On hotel reviews a fine-tuned teacher changes it by {some}; neither is told apart.")
+    clear = [name for name, pair in gained.items() if results.better(pair._asdict())]
+    print(f"5. On SST-5 a frozen teacher changes fine accuracy by {', '.join(some)};")
+    print(f"   told apart: {', '.join(clear) or 'none'}.")
+if has_students:
+    for reviews, found in (("8,000", fine_few), ("all", fine_all)):
+        some = ", ".join(f"{name} {one['diff']:+.3f}" for name, one in found.items())
+        clear = [name for name, one in found.items() if results.better(one)]
+        print(f"6. On hotel reviews ({reviews}) a fine-tuned teacher changes it by {some};")
+        print(f"   told apart: {', '.join(clear) or 'none'}.")
 
 # %% [markdown]
 # <a id="exercises"></a>
