@@ -27,7 +27,7 @@
   FOLDER/compression-teacher as teacher, and that pair.
 - `pupils` does the same for students of all reviews. Three layers (compression-3-all, ...) have
   compression-teacher as teacher, five (compression-5-full, ...) the pair at 384 tokens in
-  FOLDER/dyfulm0. It also compares the students without a teacher with these pairs.
+  FOLDER/dyfulm0. It also compares every student with both pairs. What is not trained is left out.
 - `kept` scores the test split with the model in mmlib/dyfulm/weights.
 - `again` scores the test split with every seed of the kept model's training in FOLDER, before the
   vocabulary is pruned and the weights are rounded.
@@ -224,12 +224,10 @@ def taught(folder: Path) -> None:
 
 
 def pupils(folder: Path) -> None:
-    """The same for students of all reviews, and every student against its teacher."""
+    """The same for students of all reviews, and every student against each teacher."""
     names = with_taught(ALL) | {PAIR: "compression-teacher", LONG: "dyfulm0"}
-    pairs = []
-    for name, teacher in zip(ALL, (PAIR, LONG), strict=True):
-        helped = f"{name} distilled"
-        pairs += [(helped, name), (helped, teacher), (name, teacher)]
+    pairs = [(f"{name} distilled", name) for name in ALL]
+    pairs += [(name, teacher) for teacher in (PAIR, LONG) for name in with_taught(ALL)]
     store_valid("pupils", folder, names, pairs)
 
 
