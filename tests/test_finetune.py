@@ -808,9 +808,9 @@ def test_command_line_says_what_is_wrong_in_one_line(tmp_path):
 
 def test_a_folder_that_another_process_trains_in_is_refused(config, tmp_path):
     path, out = write(config, tmp_path / "c.yaml"), tmp_path / "run"
-    with locked(tmp_path / "run.lock"):
+    with locked(out / ".lock"):
         done = subprocess.run(command(path, "--out", out), capture_output=True, text=True)
-    assert done.returncode == 1 and not out.exists()
+    assert done.returncode == 1 and not any(out.iterdir())
     assert f"{out}: another process trains there; wait, or change --out" in done.stderr
 
 

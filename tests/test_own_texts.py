@@ -328,10 +328,16 @@ def test_a_column_that_is_missing_or_not_the_only_one(model, capsys):
 
 def test_a_first_text_is_not_taken_for_a_name(model, capsys):
     Path("a.csv").write_text("\n".join(line.replace(",", "") for line in LONG))
-    refused(capsys, "a.csv: line 1 reads like a text; put a line `text` above it", "a.csv")
+    refused(
+        capsys,
+        "a.csv: line 1 seems a text; put `text` above, or use --text",
+        "a.csv",
+    )
     assert run("a.csv", "--text", LONG[0]) == 0
     Path("b.csv").write_text(f"What guests said\n{LONG[0]}\n")
     assert run("b.csv", "--force") == 0
+    Path("c.jsonl").write_text(json.dumps({"How was your stay here?": LONG[0]}))
+    assert run("c.jsonl", "--force") == 0
 
 
 @pytest.mark.parametrize("quoted", ['"Review\ntext"', '"Review\r\n text"'])
@@ -347,13 +353,20 @@ def test_a_parquet_keeps_lists_bytes_and_records(model):
     columns = {
         "text": LONG, "tags": [["a", "b"], None], "of": [{"n": 1}, {"n": 2}],
         "raw": [b"\xff\x00", "Köln".encode()],
+        "time": pd.to_timedelta(["1 days", "2 days"]), "raws": [["Köln".encode()], []],
     }  # fmt: skip
     pyarrow.parquet.write_table(pyarrow.table(columns), "a.parquet")
     assert run("a.parquet") == 0
     scored = rows()
-    assert list(scored)[:4] == list(columns)
+    assert list(scored)[: len(columns)] == list(columns)
     assert scored["tags"].tolist() == ['["a", "b"]', ""] and scored["of"][0] == '{"n": 1}'
-    assert scored["raw"][1] == "Köln"
+    assert scored["raw"][1] == "Köln" and scored["raws"][0] == '["Köln"]'
+    assert scored["time"][0] == "1 days 00:00:00"
+
+
+def test_two_names_that_differ_in_a_line_break_are_one(model, capsys):
+    Path("a.csv").write_text(f'"a\nb",a b,text\n1,2,{LONG[0]}\n')
+    refused(capsys, "two columns are called a b", "a.csv")
 
 
 def test_two_columns_that_are_one_number(model, capsys):

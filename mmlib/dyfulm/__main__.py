@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     flags = argparse.ArgumentParser(prog="python -m mmlib.dyfulm", description=__doc__)
     flags.add_argument("table", help="your texts; - is standard input")
     flags.add_argument("--text", metavar="COLUMN", help="column of texts, if not called text or so")
-    flags.add_argument("--out", type=Path, required=True, help=".csv or .tsv to write")
+    flags.add_argument("--out", type=expanded, required=True, help=".csv or .tsv to write")
     flags.add_argument("--encoding", help="of the words, if not told from the bytes: cp1251, say")
     flags.add_argument("--weights", type=Path, help="folder of a kept model, if not ours")
     flags.add_argument("--precision", default="float32", help="float32 (default), bfloat16, int8")
@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0: the table is written; 2: it is not, and one printed line says why."""
     given = parser().parse_args(arguments)
+    given.out = given.out.resolve() if given.out.is_symlink() else given.out
     try:
         _write(given)
     except Timeout:
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:  # DataError among them, and a full disk
         print(error, file=sys.stderr)
     except KeyboardInterrupt:
-        done = stream.ROWS * len([*score.unfinished(expanded(given.out)).glob("*.csv")])
+        done = stream.ROWS * len([*score.unfinished(given.out).glob("*.csv")])
         end_stopped(f"stopped, about {done} texts are done; the same command goes on from here")
     else:
         return 0
@@ -58,8 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _write(given: argparse.Namespace) -> None:
-    out = expanded(given.out)
-    out = out.resolve() if out.is_symlink() else out
+    out = given.out
     into = next(folder for folder in out.absolute().parents if folder.exists())
     if out.suffix not in (".csv", ".tsv") or out.is_dir() or not into.is_dir():
         raise DataError(f"{out}: cannot be written; name a file .csv or .tsv with --out")

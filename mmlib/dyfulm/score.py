@@ -85,8 +85,9 @@ def text_column(table: stream.Stream, given: str | None) -> str:
     found = [name for name in table.columns if name.lower() in map(str.lower, names)]
     if given is None and len(table.columns) == 1 != len(found):
         found = list(table.columns)
-        if len(_WORD.findall(found[0])) >= FEWEST:
-            raise DataError(f"{table.name}: line 1 reads like a text; put a line `text` above it")
+        is_csv = re.search(r"[ct]sv(\.gz)?$", table.name, re.I)
+        if is_csv and len(_WORD.findall(found[0])) >= FEWEST:
+            raise DataError(f"{table.name}: line 1 seems a text; put `text` above, or use --text")
     if len(found) != 1 and given not in found:
         what = f"{len(found) or 'no'} columns are called {' or '.join(names)}"
         known = ", ".join(found or table.columns[:30])

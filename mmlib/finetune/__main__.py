@@ -27,7 +27,7 @@ def main() -> None:
     try:
         _run(given)
     except Timeout as busy:
-        where = f"mmlib.finetune: {busy.lock_file.removesuffix('.lock')}"
+        where = f"mmlib.finetune: {Path(busy.lock_file).parent}"
         raise SystemExit(f"{where}: another process trains there; wait, or change --out") from None
     except (ValueError, FloatingPointError, OSError) as problem:
         raise SystemExit(f"mmlib.finetune: {problem}") from None
@@ -42,7 +42,7 @@ def _run(given: argparse.Namespace) -> None:
         raise ValueError(f"{given.export} exists; choose another folder")
     folder = given.out or cache_root() / "finetuned" / given.config.stem
     is_main = environment("RANK", "0") == "0"
-    with locked(folder.with_name(f"{folder.name}.lock"), 0) if is_main else nullcontext():
+    with locked(folder / ".lock", 0) if is_main else nullcontext():
         run.finetune(config, folder)
         if given.export and is_main:
             run.export(folder, given.export)

@@ -159,7 +159,7 @@ def finished(folder: Path, **changes: Any) -> Config:
     config = read_config(folder / CONFIG, **changes)
     for encoder in map(Path, config.encoders):
         if encoder.is_absolute() and not encoder.exists():
-            raise ValueError(f"{encoder} is missing; repeat the command that trained {folder}")
+            raise ValueError(f"{encoder} is missing; put it back, or name it in {folder / CONFIG}")
     return config
 
 

@@ -67,7 +67,7 @@ def check_names(names: Iterable[str], named: bool = False) -> None:
 
     Numbers are no names unless `named`: they are the first row of a file without one.
     """
-    counts = Counter(str(name).strip() for name in names if name == name)
+    counts = Counter(on_one_line(name) for name in names if name == name)
     if twice := [x for x, n in counts.items() if n > 1 and (named or re.search(r"[^\W\d]", x))]:
         raise DataError(f"two columns are called {twice[0]}; rename one")
 
@@ -184,7 +184,7 @@ def cell(value: object) -> str:
     """What JSON or a spreadsheet holds as text; "" for nothing or NaN; half an emoji is U+FFFD."""
     word = "" if value is None or value != value else str(value)
     if isinstance(value, bool | list | dict):
-        word = json.dumps(value, ensure_ascii=False, default=str)
+        word = json.dumps(value, ensure_ascii=False, default=as_text)
     return word.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -244,7 +244,7 @@ def flat_columns(file: Any) -> list[Any]:
 def as_words(rows: pd.DataFrame) -> pd.DataFrame:
     """Every cell as a string, "" for nothing."""
     rows = rows.astype(object).where(rows.notna(), "")
-    return rows.map(lambda x: as_text(x) if isinstance(x, bytes) else x).astype(str)
+    return rows.map(lambda x: as_text(x) if isinstance(x, bytes) else str(x)).astype(str)
 
 
 def header_of(text: str, usual: str) -> tuple[str, int, str]:
