@@ -31,9 +31,10 @@ SCRIPT = Path(__file__).with_name("own_model.py")
 
 @pytest.fixture
 def model(tmp_path, monkeypatch):
-    """The stand-in in the place of the kept model, whose folder has a file."""
+    """The stand-in in the place of the kept model, whose folder has its three files."""
     (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / kept.NUMBERS).write_bytes(b"numbers")
+    for name in (kept.CARD, kept.NUMBERS, kept.WORDS):
+        (tmp_path / "weights" / name).write_bytes(name.encode())
     model = Model()
     monkeypatch.setattr(kept, "load", lambda folder: model)
     monkeypatch.chdir(tmp_path)
@@ -328,11 +329,7 @@ def test_a_column_that_is_missing_or_not_the_only_one(model, capsys):
 
 def test_a_first_text_is_not_taken_for_a_name(model, capsys):
     Path("a.csv").write_text("\n".join(line.replace(",", "") for line in LONG))
-    refused(
-        capsys,
-        "a.csv: line 1 seems a text; put `text` above, or use --text",
-        "a.csv",
-    )
+    refused(capsys, "a.csv: line 1 seems a text; put `text` above, or use --text", "a.csv")
     assert run("a.csv", "--text", LONG[0]) == 0
     Path("b.csv").write_text(f"What guests said\n{LONG[0]}\n")
     assert run("b.csv", "--force") == 0

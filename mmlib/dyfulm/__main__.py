@@ -75,8 +75,7 @@ def _write(given: argparse.Namespace) -> None:
 
         folder = expanded(given.weights or kept.WEIGHTS)
         model = kept.load(folder).in_precision(given.precision)
-        parts = {kept.CARD, kept.NUMBERS, kept.WORDS} & {path.name for path in folder.iterdir()}
-        weights = [sha256(folder / name) for name in sorted(parts)]
+        weights = [sha256(folder / name) for name in (kept.CARD, kept.NUMBERS, kept.WORDS)]
         about = {"table": table.name, "columns": table.columns, "text": column, "weights": weights}
         about |= {"out": out.suffix, "rules": [score.FEWEST, score.MOST_UNKNOWN, stream.ROWS]}
         about |= {"precision": given.precision}

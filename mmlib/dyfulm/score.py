@@ -83,7 +83,7 @@ def text_column(table: stream.Stream, given: str | None) -> str:
     """
     names = (given,) if given is not None else (*NAMES["text"], DATAFINITI)
     found = [name for name in table.columns if name.lower() in map(str.lower, names)]
-    if given is None and len(table.columns) == 1 != len(found):
+    if given is None and not found and len(table.columns) == 1:
         found = list(table.columns)
         is_csv = re.search(r"[ct]sv(\.gz)?$", table.name, re.I)
         if is_csv and len(_WORD.findall(found[0])) >= FEWEST:
@@ -110,9 +110,9 @@ def run(
     """Write the table with a model's predictions; returns note, texts, row: a row per kind of note.
 
     Finished chunks are stored in `<out>.part`, named by a hash of their rows, until `out` is
-    written as a whole. A later run with an equal `about` continues from them. DataError if a run
-    with another `about` left chunks; filelock.Timeout if another process is writing;
-    NotWrittenError if the disk is full.
+    written as a whole. A later run with an equal `about` continues from them. DataError if `out`
+    exists or a run with another `about` left chunks, unless `force`; filelock.Timeout if another
+    process is writing; NotWrittenError if the disk is full.
     """
     part = unfinished(out)
     ours = list(COLUMNS)

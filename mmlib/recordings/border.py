@@ -50,7 +50,7 @@ def read_text(path: Path, what: str) -> str:
         text = raw.decode("utf-16" if raw[:2] in (BOM_UTF16_LE, BOM_UTF16_BE) else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path}: wrong encoding, byte {error.start} is no UTF-8; save as UTF-8"
+            f"{path}: wrong encoding, byte {error.start} is no UTF-8; save it as UTF-8"
         ) from None
     if "\0" in text:
         raise DataError(f"{path}: wrong encoding, zeros between the letters; save it as UTF-8")

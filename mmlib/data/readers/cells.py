@@ -65,7 +65,7 @@ def on_one_line(name: object) -> str:
 def check_names(names: Iterable[str], named: bool = False) -> None:
     """DataError if two columns have one name: pandas would give the second another.
 
-    Numbers are no names unless `named`: they are the first row of a file without one.
+    Numbers are no names, but cells of a file without a header, unless the columns are `named`.
     """
     counts = Counter(on_one_line(name) for name in names if name == name)
     if twice := [x for x, n in counts.items() if n > 1 and (named or re.search(r"[^\W\d]", x))]:
