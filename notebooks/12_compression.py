@@ -332,17 +332,16 @@ def reliability(tables: dict[str, pd.DataFrame], title: str):
 
 # %%
 lines_of = {name: calibration.reliability(p, known["test"].fine) for name, p in sure.items()}
-errors = {name: calibration.ece(p, known["test"].fine) for name, p in sure.items()}
-found = ", ".join(f"{name} {error:.2f}" for name, error in errors.items())
+errors = {name: calibration.ece(p, known["test"].fine, test.groups) for name, p in sure.items()}
+found = ", ".join(f"{name} {error.scores[0]:.2f}" for name, error in errors.items())
 figure = reliability(lines_of, f"ECE, five classes: {found}\n(dotted: calibrated)")
 _ = plots.save(figure, "12_reliability", run)
 
 # %%
-print(f"T = {heat:.2f}: ECE {errors['as trained']:.2f} as trained, {errors['scaled']:.2f} scaled.")
-
-# %%
-helps = errors["scaled"] < errors["as trained"]
-print(f"On the test split the temperature {'improves' if helps else 'worsens'} the calibration.")
+gap = errors["scaled"].minus(errors["as trained"])
+moves = "changes" if gap.ci_low > 0 or gap.ci_high < 0 else "does not measurably change"
+print(f"T = {heat:.2f}: the temperature {moves} the ECE on the test split,")
+print(f"by {gap.diff:+.2f} [{gap.ci_low:+.2f}, {gap.ci_high:+.2f}].")
 
 # %%
 rows = []

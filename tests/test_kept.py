@@ -212,8 +212,22 @@ def test_calibration_finds_the_temperature_that_was_taken_away():
     known = np.array([rng.choice(3, p=row) for row in p])
     sharp = calibration.scaled(p, 0.5)
     assert calibration.temperature(sharp, known) == pytest.approx(2, rel=0.05)
-    assert calibration.ece(p, known) < 0.02 < calibration.ece(sharp, known)
+    texts = np.arange(len(p)) // 10
+    right, wrong = (calibration.ece(x, known, texts) for x in (p, sharp))
+    assert right.scores[0] < 0.02 < wrong.scores[0]
+    assert wrong.minus(right).ci_low > 0
     assert calibration.reliability(p, known)["share"].sum() == pytest.approx(1)
+
+
+def test_calibration_error_is_the_weighted_gap_of_its_bins_also_without_a_group():
+    rng = np.random.default_rng(1)
+    p, known, groups = rng.dirichlet([1] * 5, 300), rng.integers(0, 5, 300), np.arange(300) % 7
+    found = calibration.ece(p, known, groups)
+    assert found.counts.tolist() == [43] * 6 + [42]
+    for one, rows in [(found.scores[0], groups >= 0), (found.without[0, 3], groups != 3)]:
+        table = calibration.reliability(p[rows], known[rows])
+        gaps = (table["accuracy"] - table["confidence"]).abs()
+        assert one == pytest.approx((table["share"] * gaps).sum())
 
 
 def saved_bert(folder, words):

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 
+from mmlib.scores.two_classes import Parts
+
 BINS = 10  # number of bins of equal width over (0, 1]
 
 
@@ -33,14 +35,25 @@ def reliability(p: np.ndarray, known: np.ndarray) -> pd.DataFrame:
 
     Empty bins are left out.
     """
-    top, right = p.max(axis=1), p.argmax(axis=1) == known
-    which = np.clip(np.ceil(top * BINS).astype(int) - 1, 0, BINS - 1)
-    frame = pd.DataFrame({"bin": which, "confidence": top.astype(float), "accuracy": right})
+    frame = _binned(p, known)
     table = frame.groupby("bin").mean()
     return table.assign(share=frame.groupby("bin").size() / len(frame)).reset_index()
 
 
-def ece(p: np.ndarray, known: np.ndarray) -> float:
-    """Expected calibration error: mean |accuracy - confidence| weighted by bin share; 0 is best."""
-    table = reliability(p, known)
-    return float((table["share"] * (table["accuracy"] - table["confidence"]).abs()).sum())
+def ece(p: np.ndarray, known: np.ndarray, groups: np.ndarray) -> Parts:
+    """Expected calibration error: mean |accuracy - confidence| weighted by bin share; 0 is best.
+
+    Of all texts and without each group, (n,) names, for intervals and paired differences.
+    """
+    frame = _binned(p, known)
+    code, counts = np.unique(groups, return_inverse=True, return_counts=True)[1:]
+    gaps = np.zeros((1 + len(counts), BINS))  # sums by group; row 0, no group, stays 0
+    np.add.at(gaps, (1 + code, frame["bin"]), frame["accuracy"] - frame["confidence"])
+    errors = np.abs(gaps.sum(0) - gaps).sum(1) / np.maximum(len(frame) - np.r_[0, counts], 1)
+    return Parts(errors[:1], errors[None, 1:], counts)
+
+
+def _binned(p: np.ndarray, known: np.ndarray) -> pd.DataFrame:
+    top, right = p.max(axis=1), p.argmax(axis=1) == known
+    which = np.clip(np.ceil(top * BINS).astype(int) - 1, 0, BINS - 1)
+    return pd.DataFrame({"bin": which, "confidence": top.astype(float), "accuracy": right * 1.0})

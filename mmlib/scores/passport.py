@@ -44,12 +44,10 @@ class Passport:
         facts.append(f"ids without features: {missing or 'none'}")
         facts.append(f"groups in several splits: {len(self.crossing_groups) or 'none'}")
         facts.append(f"texts in several splits: {self.duplicate_texts or 'none'}")
-        tables = [
-            f"\n{name}\n{frame.to_string(float_format=lambda x: f'{x:.3f}')}"
-            for name, frame in self.frames.items()
-            if len(frame)
-        ]
-        return "\n".join(facts + tables)
+        for name, frame in self.frames.items():
+            if len(frame):
+                facts.append(f"\n{name}\n{frame.to_string(float_format='{:.3f}'.format)}")
+        return "\n".join(facts)
 
     def save(self, path: Path | str) -> Path:
         """Write everything as JSON, atomically."""
@@ -130,11 +128,8 @@ def _class_counts(corpus: Corpus, rows: np.ndarray) -> dict[str, int]:
 
 def _base_rates(corpus: Corpus) -> pd.DataFrame:
     train = corpus.label[corpus.rows("train")].astype(float)
-    constants = {
-        "train median": float(np.median(train)),
-        "train mean": float(train.mean()),
-        "positive": corpus.scale.high,
-    }
+    constants = {"train median": float(np.median(train)), "train mean": float(train.mean())}
+    constants["positive"] = corpus.scale.high
     lines = []
     for split in SPLITS:
         label = corpus.label[corpus.rows(split)].astype(float)
@@ -163,14 +158,9 @@ def _arrays(corpus: Corpus) -> pd.DataFrame:
     def facts(s: Sequences) -> dict:
         present = s.lengths[s.lengths > 0]
         shortest, median, longest = np.quantile(present, [0, 0.5, 1]) if len(present) else [0] * 3
-        return {
-            "shape": str(s.values.shape),
-            "dtype": str(s.values.dtype),
-            "utterances": len(present),
-            "shortest": int(shortest),
-            "median": float(median),
-            "longest": int(longest),
-        }
+        kind = {"shape": str(s.values.shape), "dtype": str(s.values.dtype)}
+        lengths = {"shortest": int(shortest), "median": float(median), "longest": int(longest)}
+        return kind | {"utterances": len(present)} | lengths
 
     rows = {modality: facts(s) for modality, s in corpus.sequences.items()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("modality")
@@ -202,11 +192,8 @@ def _columns(corpus: Corpus) -> pd.DataFrame:
 
 
 def _without_features(corpus: Corpus) -> dict[str, list[str]]:
-    missing = {
-        modality: [corpus.ids[i] for i in np.flatnonzero(s.lengths == 0)]
-        for modality, s in corpus.sequences.items()
-    }
-    return {modality: ids for modality, ids in missing.items() if ids}
+    rows = {m: np.flatnonzero(s.lengths == 0) for m, s in corpus.sequences.items()}
+    return {m: [corpus.ids[i] for i in missing] for m, missing in rows.items() if len(missing)}
 
 
 def _duplicate_texts(corpus: Corpus) -> dict[str, int]:

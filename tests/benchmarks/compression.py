@@ -30,7 +30,8 @@
   FOLDER/dyfulm0. It also compares every student with both pairs. What is not trained is left out.
 - `kept` scores the test split with the model in mmlib/dyfulm/weights.
 - `again` scores the test split with every seed of the kept model's training in FOLDER, before the
-  vocabulary is pruned and the weights are rounded.
+  vocabulary is pruned and the weights are rounded, and compares them with the pair in
+  FOLDER/dyfulm0.
 - `precision` scores the kept model in float32, in bfloat16 and with 8-bit weights.
 - `unknown` counts the texts in which the kept model does not know many words: in the test split of
   hotel reviews, in that of SST-5, and in restaurant reviews of each language.
@@ -399,43 +400,63 @@ def read_test(reviews: int) -> None:
     place = ("kept", "test", test.groups, corpus.checksums)
     pairs = against_all(answers, name_of(model))
     store(*place, answers, pairs, known, weights, usual, reviews=len(test))
-    lines = []
+    lines, errors = [], []
     for head in ("coarse", "fine"):
         p, y = getattr(reading, head).astype(float), getattr(known, head)
         raw = calibration.scaled(p, 1 / model.card["temperature"][head])
         for name, values in (("as trained", raw), ("scaled", p)):
-            table = calibration.reliability(values, y)
-            lines.append(table.assign(head=head, kind=name, ece=calibration.ece(values, y)))
-    frame = pd.concat(lines)
-    results.save_table(frame, RUN, "reliability")
-    print(frame.groupby(["head", "kind"])["ece"].first().to_string())
+            lines.append(calibration.reliability(values, y).assign(head=head, kind=name))
+        errors += error_lines(head, {"as trained": raw, "scaled": p}, y, test.groups)
+    results.save_table(pd.concat(lines), RUN, "reliability")
+    results.save_table(pd.DataFrame(errors), RUN, "calibration")
+    print(pd.DataFrame(errors).to_string(index=False))
     means = {name: float(getattr(reading, name).mean()) for name in ("cut", "unknown", "tokens")}
     about = pd.DataFrame([{"reviews": len(test), **means}])
     results.save_table(about, RUN, "read")
     print(about.to_string(index=False))
 
 
-def again(folder: Path) -> None:
-    """Store test scores of all seeds of the kept model's training, and tests with the bag of words.
+def error_lines(head: str, kinds: Mapping[str, np.ndarray], y, groups) -> list[dict]:
+    """Calibration error of each kind of probabilities; of the last also the gap to the first."""
+    found = {kind: calibration.ece(p, y, groups) for kind, p in kinds.items()}
+    first, *_, last = found.values()
+    lines = []
+    for kind, one in found.items():
+        low, high = one.interval()
+        bounds = {"ece": float(one.scores[0]), "ci_low": max(low, 0.0), "ci_high": high}
+        lines.append({"head": head, "kind": kind, **bounds})
+    gap = last.minus(first)._asdict()
+    lines.append({"head": head, "kind": "scaled minus as trained", "ece": gap.pop("diff"), **gap})
+    return lines
 
-    The bag of words has its rows in "compression-kept".
+
+def again(folder: Path) -> None:
+    """Store test scores of all seeds of the kept model's training, and of the pair at 384 tokens.
+
+    Both kinds of model are tested against each other, and the seeds against the bag of words, whose
+    rows are in "compression-kept". The pair is left out if FOLDER lacks it.
     """
     corpus = load("hotel")
     goal, rows = targets(corpus), corpus.rows("test")
     test, known, runs = corpus.take(rows), goal.take(rows), seeds_of(folder, AGAIN)
-    model, _, variant = f"{name_of(kept.load())}, {len(runs)} seeds".partition(":")
-    answer = members(runs, "test", list(test.ids))  # (s, n) each
-    answers = {f"{model}:{variant}": answer,
-               "tfidf": bag_of_words.learn(corpus, goal).predict(test)}  # fmt: skip
+    leading = f"{name_of(kept.load())}, {len(runs)} seeds"
+    answers = {leading: members(runs, "test", list(test.ids))}  # (s, n) each
+    teachers = seeds_of(folder, "dyfulm0")[:1]
+    for run in teachers:
+        answers[LONG] = Targets(*(x[0] for x in members([run], "test", list(test.ids))))
     given = {"notebook": f"{NOTEBOOK}-again", "dataset": "hotel", "split": "test",
              "weights": natural(test)}  # fmt: skip
-    new = results.rows(answer, known, test.groups, model=model, variant=variant, **given)
-    pairs = [tuple(answers)]
+    new = []
+    for name, answer in answers.items():
+        model, _, variant = name.partition(":")
+        new += results.rows(answer, known, test.groups, model=model, variant=variant, **given)
+    answers["tfidf"] = bag_of_words.learn(corpus, goal).predict(test)
+    pairs = against_all(answers, leading)
     tests = results.comparisons(answers, pairs, known, test.groups, variant="full", **given)
     keep(RUN, "again", new, tests, corpus.checksums,
-         trained={run.name: origin(run) for run in runs})  # fmt: skip
-    print(pd.DataFrame(new).set_index("metric")[["mean", "sd", "ci_low", "ci_high", "n_seeds"]])
-    print(pd.DataFrame(tests)[["metric", "diff", "ci_low", "ci_high", "p_holm"]])
+         trained={run.name: origin(run) for run in [*runs, *teachers]})  # fmt: skip
+    print(pd.DataFrame(new).drop(columns=["per_seed", "notebook", "dataset"]))
+    print(pd.DataFrame(tests)[["b", "metric", "diff", "ci_low", "ci_high", "p_holm"]])
 
 
 def name_of(model: kept.Kept) -> str:
