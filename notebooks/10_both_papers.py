@@ -18,12 +18,13 @@
 # ![DyFuLM's text state, voice and face, weighed by DAF](../figures/models/both.svg)
 #
 # [DyFuLM](https://arxiv.org/abs/2512.01410) reads text only. A summary of its paper names voice and
-# face as future work and leaves open whether they help (open question 1).
-# [DAF](https://arxiv.org/abs/2509.22729) weighs modalities anew for each utterance. So here
-# DyFuLM's text state becomes one of the modalities that DAF weighs. The joint model is **ours**;
-# neither paper has it. On generated data voice and face lower the error; on CMU-MOSI the voice
-# adds nothing that we can measure. In the picture blue parts are DyFuLM's, orange parts are DAF's,
-# and grey is data and frozen encoders; the bold arrow is new.
+# face as future work and leaves open whether they help (open question 1 of
+# [`08_results`](08_results.ipynb)). [DAF](https://arxiv.org/abs/2509.22729) weighs modalities anew
+# for each utterance. So here DyFuLM's text state becomes one of the modalities that DAF weighs. The
+# joint model is **ours**; neither paper has it. On generated data voice and face lower the error;
+# on CMU-MOSI the voice adds nothing that we can measure. In the picture blue parts are DyFuLM's,
+# orange parts are DAF's, and grey is data and frozen encoders; the bold arrow is new. $h_A$ and
+# $c_B$ are the mixed layers of notebook 05.
 #
 # Two special cases tie the model to our readings of the papers. Without voice and face it is
 # DyFuLM; with one layer of one encoder and one head it is DAF. Both are checked below. The notebook
@@ -39,7 +40,7 @@
 # - [Two special cases](#3--two-special-cases)
 # - [Training, and the baselines](#4--training-and-the-baselines)
 # - [Paired tests](#5--paired-tests)
-# - [Does sound help a strong text model?](#6--does-sound-help-a-strong-text-model)
+# - [Do voice and face help each utterance?](#6--do-voice-and-face-help-each-utterance)
 # - [Who leads when the text is in doubt?](#7--who-leads-when-the-text-is-in-doubt)
 # - [Damaged input at test time](#8--damaged-input-at-test-time)
 # - [What it costs](#9--what-it-costs)
@@ -92,11 +93,11 @@ _ = plots.save(architecture.both(), "both", "models", "svg")  # the picture abov
 #
 # ## 1 · The data
 #
-# Axis letters: `s` stack member (seed), `b` batch, `m` modality, `l` layer, `d` feature, `h`
-# hidden; `n` counts utterances. `data` holds the pooled states of every layer of both encoders, `a`
-# and `b`, and DAF's vectors of voice and face. DyFuLM's three targets come from the sentiment $y$
-# by a rule of ours. Coarse is its sign. Fine is its value, rounded and cut to $-2..2$. Intensity is
-# $(y + 3) / 6$.
+# Axis letters: `s` stack member (seed), `b` batch, `t` position, `m` modality, `l` layer, `d`
+# feature, `h` hidden; `n` counts utterances. `data` holds the pooled states of every layer of
+# encoders A and B (its entries `a` and `b`), and DAF's vectors of voice and face. DyFuLM's three
+# targets come from the sentiment $y$ by a rule of ours. Coarse is its sign. Fine is its value,
+# rounded and cut to $-2..2$. Intensity is $(y + 3) / 6$.
 
 # %%
 corpus = load(dataset).sample(utterances)
@@ -243,7 +244,7 @@ print("DAF: fresh outputs equal to 1e-6, trained scores and weights to 1e-3")
 # | `both:static` | the joint model with fixed weights in the place of DAF's |
 # | `both:no_tanh` | without tanh on the text state |
 # | `both:one_head` | one affine head on the sentiment, with DAF's loss |
-# | `both:strangers` | voice and face of others, in training and test; five orders at most |
+# | `both:strangers` | voice and face of others, in training and test; seeds share five orders |
 #
 # `both`, `dyfulm`, `daf`, `concat` and `text_deep` each choose among as many `candidates`, by
 # cross-validation over groups of train + valid: the default and the same random draws for all. The
@@ -396,7 +397,7 @@ def verdicts(tests: pd.DataFrame, metric: str) -> None:
     for word in ("is better than", "is not told apart from", "is worse than"):
         winner = {"is better than": "both", "is not told apart from": ""}.get(word, own["b"])
         names = "; ".join(map(plots.label, own.loc[own["better"] == winner, "b"]))
-        print(f"{plots.measure(metric)}: {plots.label('both')} {word}", names or "none")
+        print(f"{plots.measure(metric)}: {plots.label('both')} {word}", names or "no other model")
 
 
 # %%
@@ -404,9 +405,9 @@ for metric in ("mae", "acc_fine"):
     verdicts(tests, metric)
 
 # %% [markdown]
-# <a id="6--does-sound-help-a-strong-text-model"></a>
+# <a id="6--do-voice-and-face-help-each-utterance"></a>
 #
-# ## 6 · Does sound help a strong text model?
+# ## 6 · Do voice and face help each utterance?
 #
 # The gain of an utterance is the error of DyFuLM on its text minus that of `both`. A mean can hide
 # that a few utterances gain and many lose, so we also count them. The second row is the gain over
@@ -475,10 +476,11 @@ print(
 
 # %% [markdown]
 # In the stored output the text's weight falls with its doubt, as expected. The gain over DyFuLM
-# hardly follows the doubt (+.08). On the embedded corpus we know how informative each modality of
-# each utterance is. The table has the mean weights by the informativeness of the text, from
-# sarcastic (0) to plain (1). The text's weight rises from row to row (asserted). Above the table is
-# the rank correlation of the weights with the best ones (`mmlib.data.embedded.synthetic`).
+# hardly follows the doubt (+.08); neither correlation has an interval. On the embedded corpus we
+# know how informative each modality of each utterance is. The table has the mean weights by the
+# informativeness of the text, from sarcastic (0) to plain (1). The text's weight rises from row to
+# row (asserted). Above the table is the rank correlation of the weights with the best ones
+# (`mmlib.data.embedded.synthetic`).
 
 # %%
 if dataset == "synthetic" and seen == ("text", "audio", "vision"):
@@ -514,8 +516,8 @@ for name, which in (("sure", sure), ("in doubt", unsure)):
 #
 # As in notebook 03, one modality at a time is missing, noisy, or taken from another utterance; in
 # the table, in all utterances. DyFuLM has no mask, so a missing text becomes the mean of the
-# training texts. The figure's title has the least and the greatest *rise* of the error. The rises
-# are not tested.
+# training texts. The figure draws four of the six models; its title has the least and the greatest
+# *rise* of their errors. The rises are not tested.
 
 
 # %%
@@ -557,7 +559,7 @@ rise = {name: line[-1] - line[0] for name, line in curves.items()}
 xlabel = "share of utterances with the text of another"
 figure = plots.curves((0, *SHARES), curves, xlabel=xlabel, ylabel="error (MAE)")
 found = f"{min(rise.values()):.2f} to {max(rise.values()):.2f}"
-figure.axes[0].set_title(f"With all texts swapped, each error rises by {found}")
+figure.axes[0].set_title(f"With all texts swapped, these errors rise by {found}")
 _ = plots.save(figure, "10_robustness", run)
 
 # %%
@@ -670,8 +672,9 @@ if not kept:
 # MUStARD++ has lines of comedy shows, half of them sarcastic, rated by valence. The table shows how
 # well the words alone predict it with the same frozen encoders (notebook 11, run `transfer`; `text`
 # is by MiniLM, and MPNet read at most 1,000 texts of a data set). Below the table is the square of
-# the best correlation, the share of the variance that the words explain. What they leave open is
-# the most that sound could add to these features, and part of it is noise of the ratings. We do not
+# the best correlation: the share of the variance that a line through that model's scores explains.
+# It has no interval. Sound could add at most the rest, and part of that is noise of the ratings. We
+# do not
 # have the voices and faces of MUStARD++.
 
 # %%
@@ -693,25 +696,19 @@ else:
 # ## 11 · The verdict on open question 1
 #
 # *Can DyFuLM take in voice and face?* A joint model can be built, and our readings of both papers
-# are special cases of it. The lines below say for each stored run whether it helps. "Strangers'
-# voices" is the same model with the voices (and faces) of other utterances; p is Holm's.
+# are special cases of it. The lines below say for each stored run whether it helps. "Others'
+# voices" means the same model with the voices and faces of other utterances; p is Holm's.
 
 # %%
-RIVALS = {
-    "dyfulm": "DyFuLM on text",
-    "text_deep": "text alone by DAF's loss",
-    "both:strangers": "strangers' voices",
-    "late": "late fusion",
-    "daf": "DAF",
-}
+RIVALS = ["dyfulm", "text_deep", "both:strangers", "late", "daf"]
 
 # %%
 for name, frame in (stored or {dataset: tests}).items():
     of_mae = frame.query("a == 'both' and metric == 'mae'").set_index("b")
-    for b, pair in of_mae.loc[list(RIVALS)].iterrows():
+    for b, pair in of_mae.loc[RIVALS].iterrows():
         word = {"both": "better", "": "not told apart"}.get(pair["better"], "worse")
         print(
-            f"{name}: both - {RIVALS[b]}, MAE {pair['diff']:+.3f} [{pair['ci_low']:+.3f}, "
+            f"{name}: both - {plots.label(b)}, MAE {pair['diff']:+.3f} [{pair['ci_low']:+.3f}, "
             f"{pair['ci_high']:+.3f}], {p_text(pair['p_holm'])}: {word}"
         )
 
@@ -719,7 +716,7 @@ for name, frame in (stored or {dataset: tests}).items():
 for name, frame in (stored or {dataset: tests}).items():
     for _, pair in frame.query("a == 'late' and metric == 'mae'").iterrows():
         print(
-            f"{name}: late fusion - {RIVALS[pair['b']]}, MAE {pair['diff']:+.3f} "
+            f"{name}: {plots.label('late')} - {plots.label(pair['b'])}, MAE {pair['diff']:+.3f} "
             f"[{pair['ci_low']:+.3f}, {pair['ci_high']:+.3f}], {p_text(pair['p_holm'])}"
         )
 
@@ -735,9 +732,9 @@ if "both-synthetic" in stored:
 
 # %% [markdown]
 # **On CMU-MOSI the answer is no, as far as 20 seeds and 685 utterances can tell.** The joint model
-# is not told apart from DyFuLM on text, nor from itself with the voices of strangers. Late fusion
-# does lower DyFuLM's error, by .043 (p .002). But it is not told apart from DAF alone. And the
-# lowest mean error in section 10 is that of the text alone trained with DAF's loss. So this does
+# is not told apart from DyFuLM on text, nor from itself with others' voices. The mean of
+# DyFuLM and DAF does lower DyFuLM's error, by .043 (p .002). But it is not told apart from DAF
+# alone. And the lowest mean error in section 10 is that of the text alone, two layers. So this does
 # not show that the voice helps.
 #
 # **On the embedded corpus the answer is yes**: there voice and face tell what the words leave open,
@@ -751,9 +748,10 @@ if "both-synthetic" in stored:
 # labels (notebook 03). So we tested vision beside text on the embedded corpus only. There one
 # modality of each utterance, drawn at random, is always clear.
 #
-# **What could change the verdict**: CMU-MOSEI's COVAREP and FACET features (`make run DATASET=mosei
-# ONLY=10_both_papers`), frame sequences in place of utterance means, fine-tuned encoders, or a
-# corpus in which the words leave the sentiment open, such as sarcasm.
+# **What could change the verdict**: CMU-MOSEI's COVAREP and FACET features (a copy of
+# `papermill_runs/params/both-mosi.yaml` with `dataset: mosei`, `modalities: all`), frame sequences
+# in place of utterance means, fine-tuned encoders, or a corpus in which the words leave the
+# sentiment open, such as sarcasm.
 #
 # <a id="takeaways"></a>
 #
@@ -762,8 +760,8 @@ if "both-synthetic" in stored:
 # %%
 print(
     f"1. {dataset}, {seeds} seeds: MAE of both {table.loc['both', 'mae']:.2f}, DyFuLM on text "
-    f"{table.loc['dyfulm', 'mae']:.2f}, DAF {table.loc['daf', 'mae']:.2f}, late fusion "
-    f"{table.loc['late', 'mae']:.2f}."
+    f"{table.loc['dyfulm', 'mae']:.2f}, DAF {table.loc['daf', 'mae']:.2f}, "
+    f"{plots.label('late')} {table.loc['late', 'mae']:.2f}."
 )
 
 # %%

@@ -18,7 +18,8 @@
 # ![Trained on one data set, tested on that and on others](../figures/models/transfer.svg)
 #
 # A model of sentiment is trained on one set of texts. How good is it on other texts, in another
-# domain or another language? A summary of DyFuLM's paper leaves that open (open question 2), and a
+# domain or another language? A summary of DyFuLM's paper leaves that open (open question 2 of
+# [`08_results`](08_results.ipynb)), and a
 # summary of DAF's asks for other data sets. The notebook takes under a minute on a CPU with
 # generated texts.
 #
@@ -222,8 +223,8 @@ if encoder != "tfidf":
 # ## 2 · Trained on each, tested on each
 #
 # Rows are the training data set, columns the test data set. This table and those of two classes and
-# of the scale are about `text_deep`. Correlation (Corr) ignores scale, so it
-# can be compared for all pairs. All models of a column have the same test split, so we test paired
+# of the scale are about `text_deep`. Correlation (Corr) ignores scale;
+# compare it within a column. All models of a column have the same test split, so we test paired
 # differences, seed by seed and group by group, with Holm's correction over all these tests.
 
 
@@ -595,8 +596,8 @@ if encoder == "minilm" and targets == "made_up":
 # 1000 for states, 1 for TF-IDF). `both` is ridge on the same texts with the score of a's model
 # as one more feature, scaled up so that it is hardly penalised. The n texts are drawn `seeds`
 # times. All learners have the same test split, so differences are paired. TF-IDF's vocabulary comes
-# from the target's training texts, without their labels. TF-IDF splits texts at spaces, which
-# Chinese does not have, so on Chinese it is no fair baseline.
+# from the target's training texts, without their labels. TF-IDF splits texts at spaces and
+# punctuation. Chinese has no spaces between words, so there it is no fair baseline.
 
 # %%
 SIZES = (50, 200, 1000)
@@ -759,7 +760,8 @@ print(f"{len(new)} rows, {len(pairs)} paired tests")
 # `MMLIB_DATA`.
 #
 # The tables `classes` and `scale` are those of section 2 and `zero-shot` is that of section 3. The
-# table `few` is that of section 4, where `both` stands for source and target. `pooled` joins the
+# table `few` is that of section 4, where `both` stands for source and target. `zero-shot` is over
+# all texts of a target, `few` over its test split. `pooled` joins the
 # languages of `reviews_19lang` except German and English; each has fewer than 30 bad reviews. In
 # that file English reviews are filed under other languages, too; they are left out
 # ([data](book/data.md)).
@@ -862,9 +864,9 @@ if "languages" in kept:
 # beside 50 labels, SST-5 lowers the AUC on hotel reviews by .06. These are differences of means,
 # without intervals here.
 #
-# **Hidden layers bring no gain here**: `text_deep` is better in Corr than `ridge` in none of 72
-# cells, and worse in 5. But its settings are not tuned, while the penalty of `ridge` is. With tuned
-# settings a second layer lowers the error on CMU-MOSEI by .027 [.019, .035]
+# **In `transfer` hidden layers bring no gain**: `text_deep` is better in Corr than `ridge` in none
+# of 72 cells, and worse in 5. But its settings are not tuned, while the penalty of `ridge` is. With
+# tuned settings a second layer lowers the error on CMU-MOSEI by .027 [.019, .035]
 # ([03](03_daf_ablations.ipynb)).
 #
 # **Languages: yes, with an encoder that knows them.** With `use`, a model of English hotel reviews
@@ -883,9 +885,9 @@ if "languages" in kept:
 # be shared words, names and signs; we did not test that. Before we left out the English reviews,
 # TF-IDF had .67 on `pooled`; now it has .60 [.53, .66].
 #
-# **Where transfer fails.** An encoder that has not learned a language has few useful states for its
-# words. A carried score keeps the scale of its source, so its values can be wrong on the target
-# even if its ranking is right.
+# **Where transfer fails.** An encoder trained on English alone ranked texts of other languages at
+# chance or a little above, except Spanish. A carried score keeps the scale of its source, so its
+# values can be wrong on the target even if its ranking is right.
 #
 # **What could change the verdict.** The results could change with an encoder trained on the
 # language, with labels of the target (table `few` of section 5), or with encoders fine-tuned on

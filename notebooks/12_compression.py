@@ -25,7 +25,7 @@
 # with the project.
 #
 # All these ways to compress are **our choice**; what we worked from names none. The notebook takes
-# under a minute on a CPU with the embedded reviews, which are generated.
+# about a minute on a CPU with the embedded reviews, which are generated.
 #
 # Before this: [`05_dyfulm`](05_dyfulm.ipynb), [`06_dyfulm_ablations`](06_dyfulm_ablations.ipynb).
 # After it: [`13_your_texts`](13_your_texts.ipynb), which uses the kept model.
@@ -45,7 +45,7 @@
 # - [Takeaways](#takeaways)
 # - [Exercises](#exercises)
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "long"]
 dataset: str = "synthetic_reviews"  # synthetic_reviews | hotel | sst5: which reviews
 utterances: int = 600  # at most so many; 0: all of them
 encoder: str = "minilm"  # minilm, a hub id or a folder: what is made shallower

@@ -18,7 +18,7 @@
 # ![DAF: one weight a modality, for each utterance](../figures/models/daf.svg)
 #
 # Can you add a fusion rule, a metric, a modality or a table of your own without editing `mmlib`?
-# Yes: each is added here in one cell of at most 15 lines. Copy the cell, change it, and run it
+# Yes: each is added here in one or two cells of at most 15 lines. Copy, change and run them
 # again: the new version replaces the old one. An addition is known only to the process that ran its
 # cell.
 #
@@ -102,7 +102,7 @@ fits = {rule: train.fit(data, train.Settings(rule), range(seeds)) for rule in ru
 
 # %%
 answers = {rule: fit.predict(test).score for rule, fit in fits.items()}  # (s, n)
-assert (fits["bilinear"].model.beta != 0).any(), "the products were learned"
+assert (fits["bilinear"].model.beta != 0).any(), "beta was trained"
 
 # %% [markdown]
 # Paired tests compare `bilinear` with `mean` and with `daf` on the same utterances and seeds.
@@ -248,7 +248,8 @@ folder.cleanup()
 # parameters.
 #
 # ```
-# python -m mmlib.batch --run mine --dataset mine.csv --only 05_dyfulm --params mine.yaml
+# .venv/bin/python -m mmlib.batch --run mine --dataset /path/to/mine.csv \
+#     --only 05_dyfulm --params mine.yaml
 # ```
 #
 # `mine.yaml` holds `text_column: Comment`, `label_column: Stars` and `group_column: Place`. An

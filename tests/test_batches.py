@@ -329,6 +329,13 @@ def test_collect_compare_and_verify(small, workers, capsys):
     assert "bit-equal" in capsys.readouterr().out
 
 
+def test_verify_of_a_notebook_that_stores_nothing_any_more_differs(small, capsys):
+    record = received(small, corpus="")
+    small.notebook("02_a", RECEIVED, "")
+    assert record["state"] == "done" and main(["verify", "r", "--workers", "1"]) == 1
+    assert "differs" in capsys.readouterr().out
+
+
 def received(small, **parameters) -> dict:
     """A manifest from elsewhere, of a notebook that writes where `corpus` says."""
     small.notebook("02_a", RECEIVED, SAVE + WRITES)
@@ -429,6 +436,8 @@ def test_compare_names_what_the_runs_were_made_from(small, capsys):
     assert lines["b"].tolist() == ["", "b"]
     assert main(["compare", "a", "b"]) == 0
     assert "rows: equal" in capsys.readouterr().out
+    path.write_text(path.read_text().replace('"02_a"', '"05_e"'))  # nothing in common
+    assert set(runs.differences("a", "b")["notebook"]) == {"02_a", "05_e"}
 
 
 def test_code_that_goes_back_shows_its_own_results(small, workers):

@@ -78,8 +78,8 @@ def test_two_tables_of_one_name_are_refused(project, small):
     small.notebook(
         "04_c", 'dataset: str = "synthetic"  # synthetic: data\ntext_column: str = ""', ""
     )
-    with pytest.raises(ValueError, match=r"a/x\.csv and b/x\.csv have one name; rename one"):
-        made(project, "notebooks: 04_c\ncross: {dataset: [a/x.csv, b/x.csv]}")
+    with pytest.raises(ValueError, match=r"a/x\.1\.csv and b/x\.csv\.gz have one name"):
+        made(project, "notebooks: 04_c\ncross: {dataset: [a/x.1.csv, b/x.csv.gz]}")
 
 
 def test_a_file_that_is_not_utf_8_is_refused_with_a_remedy(project, capsys):
@@ -180,6 +180,7 @@ def test_a_choice_of_another_data_set_leaves_a_point_up_to_date(project, tmp_pat
     assert not change("mmmo", dataset="mosi") and not change("mosi-mpnet", dataset="mosi")
     assert change("mosi", dataset="mosi") and not change("mosi", dataset="mosi-leak")
     assert change("mosi-leak", dataset="mosi-leak")
+    assert change("data/mine.csv", dataset="data/mine.csv")
     assert not change("mosi-leak-mpnet", dataset="mosi", encoder="mpnet")
     assert change("mosi-leak-minilm", dataset="mosi-leak", encoder="minilm")
     assert change("mosei-mpnet", dataset="mosei", encoder="mpnet")

@@ -228,6 +228,8 @@ def test_calibration_error_is_the_weighted_gap_of_its_bins_also_without_a_group(
         table = calibration.reliability(p[rows], known[rows])
         gaps = (table["accuracy"] - table["confidence"]).abs()
         assert one == pytest.approx((table["share"] * gaps).sum())
+    with pytest.raises(ValueError, match="1 group: an interval needs at least 2"):
+        calibration.ece(p, known, np.zeros(300))
 
 
 def saved_bert(folder, words):

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from mmlib import files
-from mmlib.batch import execute
+from mmlib.batch import engine, execute
 from mmlib.batch.__main__ import _tell_replaced, _tell_scores, main
 from mmlib.batch.execute import Outcome
 from mmlib.batch.parameters import Point, plan
@@ -71,6 +71,9 @@ def test_the_data_set_of_the_command_line_stands_for_that_of_the_file(small):
         ),
         (("r", None, {"02_b": {"lr": 0.1}}, []), "02_b: unknown parameter 'lr'"),
         (("r", None, {"lr": "1e-3"}, []), "01_a: lr takes float, not '1e-3' .YAML reads"),
+        (("r", None, {"run": "x"}, []), "`run` is the folder of the results: give it by --run"),
+        (("r", None, {"02_b": {"run": "x"}}, []), "`run` is the folder of the results"),
+        (("r", "mosi", {}, ["03"]), "no notebook takes data set 'mosi'; they take "),
         (("r", None, {"seeds": 2.5}, []), "02_b: seeds takes int, not 2.5"),
         (("r", None, {"seeds": True}, []), "02_b: seeds takes int, not True"),
         (("r", None, {"fast": 1}, []), "02_b: fast takes bool, not 1"),
@@ -123,7 +126,8 @@ def test_a_failure_is_counted_and_the_others_still_run(project, workers, capsys)
     assert project.folders("r") == ["01_a", "02_b.failed", "03_c"]
     assert project.printed("r", "01_a") == "mosi r 0.1\n"
     printed = capsys.readouterr().out
-    assert "ZeroDivisionError: division by zero" in printed and "Where to look next" in printed
+    assert "ZeroDivisionError: division by zero" in printed
+    assert "NAME is one of\n    01_a 03_c\n" in printed  # a failed one may have an older folder
 
     params.write_text("seeds: 4\n")
     assert main(["--run", "r", "--only", "02", "--params", str(params), *workers]) == 0
@@ -132,7 +136,8 @@ def test_a_failure_is_counted_and_the_others_still_run(project, workers, capsys)
 
 def test_rows_in_git_are_not_replaced_without_a_word(project, capsys):
     (rows := project.runs / "kept" / "metrics.json").parent.mkdir()
-    rows.write_text('[{"notebook": "01_a"}, {"notebook": "05_e"}]')
+    rows.write_text("[]")  # a notebook may store tables alone
+    rows.with_name("provenance.json").write_text('{"01_a": {}, "05_e": {}}')
     jobs = [execute.job(point, rows.parent, own=False) for point in plan("kept", None, {}, [])]
     console = Console(markup=False, highlight=False, width=200)
 
@@ -146,7 +151,7 @@ def test_rows_in_git_are_not_replaced_without_a_word(project, capsys):
     assert not told()
     subprocess.run([*git, "add", str(rows)], check=True)
     said = told()
-    assert "papermill_runs/kept is in git: its rows of 01_a will be replaced" in said
+    assert "papermill_runs/kept is in git: its results of 01_a will be replaced" in said
     assert "`git checkout papermill_runs/kept`" in said
     (figure := files.FIGURES / "kept" / "a.png").parent.mkdir(parents=True)
     figure.write_bytes(b"")
@@ -201,3 +206,12 @@ def test_a_notebook_that_reads_results_comes_last(small, workers):
     params.write_text(f"path: {small.root / 'there'}\n")
     assert main(["--run", "r", "--params", str(params), *workers]) == 0
     assert small.printed("r", "01_r") == "True\n"
+
+
+def test_a_long_notebook_begins_first(small, monkeypatch):
+    for name, tags in (("01_a", ()), ("02_b", ("long",)), ("03_c", ("reads-results",))):
+        small.notebook(name, "x: int = 1", "", *tags)
+    begun = []
+    monkeypatch.setattr(engine, "run", lambda jobs, *_, **__: begun.extend(jobs) or [])
+    assert main(["--run", "r"]) == 0
+    assert [job.name for job in begun] == ["02_b", "01_a", "03_c"]

@@ -178,6 +178,11 @@ def test_data_of_the_point_make_it_stale(project):
     assert job(project).key == before
     append(project.root / "data" / "mosi" / "mosi.csv.gz")
     assert job(project).key != before
+    before = job(project, beside="data/kept", other="sst5>hotel:en").inputs["data"]
+    assert "hotel/reviews.csv" in before  # a part of a data set
+    write(project.root / "data" / "kept", "card.json", "weights.safetensors")
+    after = job(project, beside="data/kept", other="sst5>hotel:en").inputs["data"]
+    assert set(after) - set(before) == {"kept/card.json", "kept/weights.safetensors"}
 
 
 def test_points_of_before_are_stale_and_are_kept(project, capsys):

@@ -31,7 +31,7 @@ from mmlib.batch import engine, execute, grid, options, verify
 from mmlib.batch.execute import Job, Outcome, up_to_date
 from mmlib.batch.options import ASK, JOBS, MEMORY
 from mmlib.batch.pairs import advice
-from mmlib.batch.parameters import Point, plan, read_parameters, reads_results
+from mmlib.batch.parameters import Point, is_tagged, plan, read_parameters
 from mmlib.batch.progress import Progress, duration, labels
 from mmlib.data.readers.documents import parse
 from mmlib.figures.labels import of_row, source
@@ -54,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return os.EX_USAGE
     except KeyboardInterrupt:
-        print("stopped; a grid's command, or --resume, finishes the rest", file=sys.stderr)
+        rest = "; a grid's command, or --resume, finishes the rest"
+        print(f"stopped{rest * (arguments[:1] != ['verify'])}", file=sys.stderr)
         return 130
 
 
@@ -90,9 +91,10 @@ def execute_batch(given: Namespace, console: Console) -> int:
 
 
 def _run(jobs: Sequence[Job], batch: execute.Batch, given: Namespace, console: Console):
-    """The outcomes of all jobs; jobs that read results run after the others."""
+    """The outcomes of all jobs; long ones begin first, and those that read results run last."""
     if not jobs:
         return []
+    jobs = sorted(jobs, key=lambda job: not is_tagged(job.point.notebook, "long"))
     waves = [job for job in jobs if not _is_last(job)], [job for job in jobs if _is_last(job)]
     workers = _workers(len(jobs), given)
     where = given.scheduler, workers, given.memory, jobs[0].folder, given.host
@@ -106,7 +108,7 @@ def _run(jobs: Sequence[Job], batch: execute.Batch, given: Namespace, console: C
 
 
 def _is_last(job: Job) -> bool:
-    return reads_results(job.point.notebook)
+    return is_tagged(job.point.notebook, "reads-results")
 
 
 def _workers(points: int, given: Namespace) -> int:
@@ -206,13 +208,13 @@ def execute_again(given: Namespace, console: Console) -> int:
 def _tell_replaced(todo: Sequence[Job], run: str, console: Console) -> None:
     """Name the rows in git that this batch will replace, and what brings them back."""
     folder = results.folder(run)
-    known = {row["notebook"] for row in runs.read(folder / "metrics.json", [])}
+    known = set(runs.read(folder / "provenance.json", {}))
     names = sorted(known & {job.point.notebook.stem for job in todo})
     if names and _in_git(folder / "metrics.json"):
         paths = [path for path in (folder, files.FIGURES / run) if _in_git(path)]
         shown = " ".join(str(path.relative_to(files.ROOT)) for path in paths)
         console.print(
-            f"papermill_runs/{run} is in git: its rows of {', '.join(names)} will be replaced; "
+            f"papermill_runs/{run} is in git: its results of {', '.join(names)} will be replaced; "
             f"`git checkout {shown}` brings them back",
             soft_wrap=True,
         )
@@ -237,7 +239,7 @@ def _tell(outcomes: Sequence[Outcome], kept: int, run: str, console: Console) ->
 def _tell_scores(outcomes: Sequence[Outcome], run: str, console: Console) -> None:
     """Print the best score of each executed notebook, a line each, and the paths of the results."""
     rows = results.load(run) if run in results.runs() else DataFrame(columns=results.ROW)
-    executed = rows["notebook"].isin({outcome.job.name for outcome in outcomes})
+    executed = rows["notebook"].isin({o.job.name for o in outcomes if not o.error})
     errors = rows[executed & (rows["metric"] == "mae") & (rows["split"] == "test")]
     learned = errors[~errors["model"].isin(["constant", "oracle"])]
     for (notebook, dataset), group in learned.groupby(["notebook", "dataset"]):
@@ -251,7 +253,8 @@ def _tell_scores(outcomes: Sequence[Outcome], run: str, console: Console) -> Non
             soft_wrap=True,
         )
     console.print("Where to look next:")
-    names = sorted(path.stem for o in outcomes for path in o.folder.glob("*.ipynb"))
+    folders = [outcome.folder for outcome in outcomes if not outcome.error]
+    names = sorted(path.stem for folder in folders for path in folder.glob("*.ipynb"))
     if names:
         folder = results.folder(run).relative_to(files.ROOT)
         console.print(f"  {folder}/NAME/NAME.ipynb, where NAME is one of", soft_wrap=True)
@@ -291,11 +294,8 @@ def print_comparison(given: Namespace, console: Console) -> int:
         columns = ["dataset", "model", "variant", "metric", *table.columns[len(results.PLACE) :]]
         _print_frame(shown[[c for c in columns if c in shown and shown[c].notna().any()]], console)
     origin = runs.differences(given.a, given.b)
-    console.print(
-        "Made by the same code, versions and data"
-        if origin.empty
-        else "Made by different code, versions or data:"
-    )
+    same = "the same code, versions and data", "different code, versions or data:"
+    console.print(f"Made by {same[len(origin) > 0]}")
     if len(origin):
         _print_frame(origin, console)
     return 0

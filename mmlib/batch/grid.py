@@ -123,8 +123,8 @@ def _axis(grid: Grid, file: Document, section: str, columns: Mapping[str, list])
             _check(grid, name, value)
     tables: dict[str, str] = {}
     for name in filter(is_table, columns.get("dataset", ())):
-        if tables.setdefault(Path(name).stem, name) != name:
-            raise ValueError(f"{tables[Path(name).stem]} and {name} have one name; rename one file")
+        if (other := tables.setdefault(Path(name).name.partition(".")[0], name)) != name:
+            raise ValueError(f"{other} and {name} have one name before the dot; rename one file")
     rows, seen = [], set()
     for i, row in enumerate(zip(*columns.values(), strict=True)):
         file.at(section, first, i)

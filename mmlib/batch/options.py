@@ -8,8 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
 from math import isfinite
-from pathlib import Path
 from typing import NoReturn
+
+from mmlib.files import expanded
 
 ASK = 1000  # points; more need --yes
 JOBS = 8  # of SLURM, unless --workers says so
@@ -48,7 +49,7 @@ OPTIONS: dict[str, dict[str, dict]] = {
         "grid": {"nargs": "?", "metavar": "GRID", "help": "of papermill_runs/grids, or a file"},
         "--run": {"help": "folder below papermill_runs (default: the grid's name, or `default`)"},
         "--dataset": {"help": "data set for the notebooks that can take it"},
-        "--params": {"type": Path, "help": "YAML file of parameters"},
+        "--params": {"type": expanded, "help": "YAML file of parameters"},
         "--only": {"nargs": "+", "default": [], "metavar": "NN", "help": "e.g. 02_daf 08"},
         "--filter": {"action": "append", "default": [], "metavar": "KEY=VALUE",
                      "help": "only these points of a grid"},
@@ -67,7 +68,7 @@ OPTIONS: dict[str, dict[str, dict]] = {
     },
     "collect": {
         "run": {},
-        "--out": {"type": Path, "help": "default: table.csv in the run's folder"},
+        "--out": {"type": expanded, "help": "default: table.csv in the run's folder"},
     },
     "compare": {"a": {}, "b": {}},
     "verify": {

@@ -88,9 +88,9 @@ def cells(notebook: Path) -> list:
     return imported("nbformat").read(notebook, as_version=4).cells
 
 
-def reads_results(notebook: Path) -> bool:
-    """Whether the notebook's parameters cell has the tag for reading results: it then runs last."""
-    return any("reads-results" in cell.metadata.get("tags", []) for cell in cells(notebook))
+def is_tagged(notebook: Path, tag: str) -> bool:
+    """Whether a cell has the tag `reads-results` (the notebook runs last), or `long` (first)."""
+    return any(tag in cell.metadata.get("tags", []) for cell in cells(notebook))
 
 
 # Points
@@ -137,10 +137,10 @@ def _hint(kind: str, value: object) -> str:
     if kind == "str" and isinstance(value, bool | int | float):
         return " (as text it stands in quotes)"
     with suppress(ValueError):
-        if kind in ("int", "float") and isinstance(value, str):
-            number = float(value)
-            plain = int(number) if number.is_integer() else f"{Decimal(repr(number)):f}"
-            return f" (YAML reads {value} as text: write {plain})"
+        whole = isinstance(value, str) and float(value).is_integer()
+        if isinstance(value, str) and (kind == "float" or (kind == "int" and whole)):
+            plain = int(float(value)) if whole else f"{Decimal(repr(float(value))):f}"
+            return f" (YAML reads {value} as text: write {plain})".replace("Infinity", ".inf")
     return ""
 
 
@@ -155,14 +155,17 @@ def plan(run: str, dataset: str | None, given: Mapping, only: list[str]) -> list
     every = {path: declared(path) for path in select([])}
     chosen = {path: every[path] for path in select(only)}
     stems = {"dataset", *(path.stem for path in every)}
+    own = [values for values in given.values() if isinstance(values, dict)]  # a notebook's each
+    if any("run" in values for values in (given, *own)):
+        raise ValueError("`run` is the folder of the results: give it by --run")
     shared = {name: value for name, value in given.items() if name not in stems}
     known = sorted({name for names in every.values() for name in names})
     refuse_unknown("parameter", shared, known, where="any notebook")
     dataset = dataset or given.get("dataset")  # False, of `no`, is no data set
     asking = [names for names in chosen.values() if "dataset" in names]
-    listed = sorted({c for names in asking for c in choices(names)})
+    listed = ", ".join(sorted({c for names in asking for c in choices(names)})) or "none"
     if dataset is not None and not any(_takes(names, dataset) for names in asking):
-        raise ValueError(f"no notebook takes data set {dataset!r}; they take {', '.join(listed)}")
+        raise ValueError(f"no notebook takes data set {dataset!r}; they take {listed}")
     return [_planned(path, chosen[path], run, dataset, shared, given) for path in chosen]
 
 
@@ -170,9 +173,7 @@ def _planned(notebook: Path, parameters, run, dataset, shared, given) -> Point:
     own = {} if given.get(notebook.stem) is None else given[notebook.stem]
     if not isinstance(own, dict):
         raise ValueError(f"{notebook.stem}: write `name: value` lines below it, not {own!r}")
-    values = {name: value for name, value in shared.items() if name in parameters} | own
-    if "run" in parameters:
-        values["run"] = run
+    values = {n: v for n, v in {**shared, "run": run}.items() if n in parameters} | own
     if "dataset" not in own and "dataset" in parameters and _takes(parameters, dataset):
         values["dataset"] = dataset
     return point(notebook, parameters, values)

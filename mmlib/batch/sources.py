@@ -39,7 +39,7 @@ def inputs(notebook: Path, parameters: Mapping[str, object]) -> Inputs:
         code = {**code, "settings.json": _choices(texts.values())}
     return {
         "code": code,
-        "data": _data({*texts.values(), *re.split(r"[\s>]+", " ".join(texts.values()))}),
+        "data": _data({*texts.values(), *re.split(r"[\s>:]+", " ".join(texts.values()))}),
         "encoders": _encoders(texts, "mmlib/text/encoder.py" in code),
         "versions": versions(),
     }
@@ -47,7 +47,7 @@ def inputs(notebook: Path, parameters: Mapping[str, object]) -> Inputs:
 
 def _choices(texts: Iterable[str]) -> str:
     """Digest of the settings tuned for data sets that parameters name, alone or with encoders."""
-    names = {Path(text).name for text in texts}
+    names = {name for text in texts for name in (text, Path(text).name)}
     pairs = {f"{a}+{b}" for a in names for b in names}
     may = names | {f"{name}-{rest}" for name in names for rest in names | pairs}
     chosen = {place: entries for place, entries in choices.everything().items() if place in may}
@@ -85,8 +85,9 @@ def from_root(value: str) -> Path:
 
 
 def _data(values: Collection[str]) -> dict[str, str]:
-    """Checksums of the data sets and files that parameters name, if they exist."""
+    """Checksums of the data sets, kept models and files that parameters name, if they exist."""
     folders = [files.data_root() / FOLDERS.get(name, name) for name in READERS if name in values]
+    folders += [from_root(v) for v in values if os.path.isfile(from_root(v) / "card.json")]
     contents = [path for folder in folders for path in sorted(folder.glob("*")) if path.is_file()]
     named = [from_root(value) for value in sorted(values) if os.path.isfile(from_root(value))]
     return {f"{path.parent.name}/{path.name}": sha256(path) for path in contents + named}

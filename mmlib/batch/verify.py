@@ -108,7 +108,7 @@ def verdicts(
     tables = []
     for (folder, record), job in zip(chosen.items(), jobs, strict=True):
         error = ended[job.name].error
-        new = [] if error else stored(run, job.done, record["notebook"])
+        new = [] if error else rows_of(job.done, record["notebook"])
         changed = ", ".join(sources.changed(record, job.inputs))
         lines = judge(stored(run, folder, record["notebook"]), new)
         tables.append(lines.assign(point=folder.name, inputs=changed, error=error))

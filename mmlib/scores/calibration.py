@@ -35,21 +35,22 @@ def reliability(p: np.ndarray, known: np.ndarray) -> pd.DataFrame:
 
     Empty bins are left out.
     """
-    frame = _binned(p, known)
-    table = frame.groupby("bin").mean()
-    return table.assign(share=frame.groupby("bin").size() / len(frame)).reset_index()
+    bins = _binned(p, known).groupby("bin")
+    return bins.mean().assign(share=bins.size() / len(p)).reset_index()
 
 
 def ece(p: np.ndarray, known: np.ndarray, groups: np.ndarray) -> Parts:
     """Expected calibration error: mean |accuracy - confidence| weighted by bin share; 0 is best.
 
-    Of all texts and without each group, (n,) names, for intervals and paired differences.
+    Of all texts and without each group; groups (n,) are names. ValueError for one group.
     """
     frame = _binned(p, known)
     code, counts = np.unique(groups, return_inverse=True, return_counts=True)[1:]
+    if len(counts) < 2:
+        raise ValueError("1 group: an interval needs at least 2; give ids as groups")
     gaps = np.zeros((1 + len(counts), BINS))  # sums by group; row 0, no group, stays 0
     np.add.at(gaps, (1 + code, frame["bin"]), frame["accuracy"] - frame["confidence"])
-    errors = np.abs(gaps.sum(0) - gaps).sum(1) / np.maximum(len(frame) - np.r_[0, counts], 1)
+    errors = np.abs(gaps.sum(axis=0) - gaps).sum(axis=1) / (len(frame) - np.r_[0, counts])
     return Parts(errors[:1], errors[None, 1:], counts)
 
 

@@ -62,9 +62,9 @@ def diff() -> str:
 
 def _git(*arguments: str) -> str | None:
     """The stripped output of git; None and a warning if git fails."""
-    command = ["git", "-C", ROOT, *arguments]
+    how = dict(capture_output=True, errors="replace", check=True)  # any file may be in a diff
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(["git", "-C", ROOT, *arguments], **how).stdout.strip()
     except subprocess.CalledProcessError as error:
         _warn(error.stderr.strip().partition("\n")[0])
     except OSError as error:

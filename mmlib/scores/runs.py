@@ -66,10 +66,8 @@ def collect(run: str) -> pd.DataFrame:
     ValueError if there are none. Only finished points are read.
     """
     stored = [(Store(run).read(ROWS_FILE, None), {})]
-    stored += [
-        (read(point / ROWS_FILE, None), record["parameters"])
-        for point, record in manifests(run).items()
-    ]
+    points = manifests(run).items()
+    stored += [(read(point / ROWS_FILE, None), record["parameters"]) for point, record in points]
     frames = []
     for rows, parameters in stored:
         if rows is not None:
@@ -105,9 +103,7 @@ def compare_runs(a: str, b: str) -> pd.DataFrame:
     tables = [collect(run).rename(columns={"seeds": "given seeds"}) for run in (a, b)]
     own = {"given seeds"}.difference(*map(varied, tables))  # one number in each run: paired below
     shared = [n for n in tables[0] if n in tables[1] and n not in (*ROW[len(PLACE) :], *own)]
-    left, right = (
-        _told_apart(run, table, shared) for run, table in zip((a, b), tables, strict=True)
-    )
+    left, right = map(_told_apart, (a, b), tables, (shared, shared))
     both = left.merge(right, on=shared, how="outer", suffixes=("_a", "_b"), indicator=True)
     tested = [_paired(*pair) for pair in zip(both["per_seed_a"], both["per_seed_b"], strict=True)]
     both[["diff", "seeds", "p"]] = pd.DataFrame(tested, index=both.index)
@@ -175,14 +171,14 @@ def facts(record: Mapping[str, Any], within: tuple[str, ...] = ()) -> dict[tuple
 def differences(a: str, b: str) -> pd.DataFrame:
     """Differences in code, versions, data or devices between two runs' results, a line each.
 
-    Of what only one of them has, data files alone have a line.
+    Of what only one of them has, commits and data files alone have a line.
     """
     left, right = made_by(a), made_by(b)
     lines = []
-    for notebook in sorted(set(left) & set(right)):
-        one, other = left[notebook], right[notebook]
-        files = {what for what in {*one, *other} if what.startswith("data ")}  # of one side, too
-        for what in sorted(files | (one.keys() & other.keys())):
+    for notebook in sorted(set(left) | set(right)):
+        one, other = left.get(notebook, {}), right.get(notebook, {})
+        either = {what for what in {*one, *other} if what.startswith(("data ", "commit"))}
+        for what in sorted(either | (one.keys() & other.keys())):
             if (pair := (one.get(what, ""), other.get(what, "")))[0] != pair[1]:
                 lines.append((notebook, what, *(value[:40] for value in pair)))
     return pd.DataFrame(lines, columns=["notebook", "what", a, b if b != a else f"{b} again"])
