@@ -67,7 +67,8 @@ from mmlib.finetune import checkpoint, pair
 from mmlib.finetune.config import Config, read_config
 from mmlib.finetune.distillation import FILE
 from mmlib.finetune.run import finetune
-from mmlib.scores import calibration, results
+from mmlib.scores import calibration, results, stats
+from mmlib.scores.two_classes import Parts
 from mmlib.text import made
 from mmlib.text.encoder import load as load_encoder
 
@@ -400,34 +401,32 @@ def read_test(reviews: int) -> None:
     place = ("kept", "test", test.groups, corpus.checksums)
     pairs = against_all(answers, name_of(model))
     store(*place, answers, pairs, known, weights, usual, reviews=len(test))
-    lines, errors = [], []
+    lines, errors, gaps = [], [], []
     for head in ("coarse", "fine"):
         p, y = getattr(reading, head).astype(float), getattr(known, head)
         raw = calibration.scaled(p, 1 / model.card["temperature"][head])
         for name, values in (("as trained", raw), ("scaled", p)):
             lines.append(calibration.reliability(values, y).assign(head=head, kind=name))
-        errors += error_lines(head, {"as trained": raw, "scaled": p}, y, test.groups)
-    results.save_table(pd.concat(lines), RUN, "reliability")
-    results.save_table(pd.DataFrame(errors), RUN, "calibration")
-    print(pd.DataFrame(errors).to_string(index=False))
+        found = {"as trained": raw, "scaled": p}
+        found = {kind: calibration.ece(values, y, test.groups) for kind, values in found.items()}
+        errors += [error_line(head, kind, one) for kind, one in found.items()]
+        gaps.append({"head": head, **found["scaled"].minus(found["as trained"])._asdict()})
+    gaps = pd.DataFrame(gaps).assign(p_holm=stats.holm([gap["p"] for gap in gaps]))
+    tables = {"reliability": pd.concat(lines), "calibration": pd.DataFrame(errors)}
+    for name, table in {**tables, "calibration_gaps": gaps}.items():
+        results.save_table(table, RUN, name)
+        print(table.to_string(index=False))
     means = {name: float(getattr(reading, name).mean()) for name in ("cut", "unknown", "tokens")}
     about = pd.DataFrame([{"reviews": len(test), **means}])
     results.save_table(about, RUN, "read")
     print(about.to_string(index=False))
 
 
-def error_lines(head: str, kinds: Mapping[str, np.ndarray], y, groups) -> list[dict]:
-    """Calibration error of each kind of probabilities; of the last also the gap to the first."""
-    found = {kind: calibration.ece(p, y, groups) for kind, p in kinds.items()}
-    first, *_, last = found.values()
-    lines = []
-    for kind, one in found.items():
-        low, high = one.interval()
-        bounds = {"ece": float(one.scores[0]), "ci_low": max(low, 0.0), "ci_high": high}
-        lines.append({"head": head, "kind": kind, **bounds})
-    gap = last.minus(first)._asdict()
-    lines.append({"head": head, "kind": "scaled minus as trained", "ece": gap.pop("diff"), **gap})
-    return lines
+def error_line(head: str, kind: str, error: Parts) -> dict[str, object]:
+    """A calibration error with its interval over hotels."""
+    low, high = error.interval()
+    bounds = {"ece": float(error.scores[0]), "ci_low": max(low, 0.0), "ci_high": high}
+    return {"head": head, "kind": kind, **bounds}
 
 
 def again(folder: Path) -> None:
