@@ -110,8 +110,8 @@ print(f"{len(given)} texts, {sum(len(text.split()) for text in given)} words")
 #
 # The model gives three answers for each text, as in the paper: a coarse class, one to five stars,
 # and an intensity in $[0, 1]$. Class and stars get probabilities: their logits $z_k$ are divided by
-# a temperature $T$ that was chosen on validation reviews. On test hotels the calibration error is a
-# little higher with it than without (section 6 of [12](12_compression.ipynb)).
+# a temperature $T$ that was chosen on validation reviews. On test hotels that did not lower
+# the calibration error (section 6 of [12](12_compression.ipynb)).
 #
 # $$p_k = \frac{\exp(z_k / T)}{\sum_j \exp(z_j / T)}$$
 #

@@ -28,7 +28,7 @@ def cells(model: str, ending: str = "", kind: str = "kept") -> str:
 def text(folder: Path = kept.WEIGHTS) -> str:
     """The whole card, which is the README.md of the weights."""
     model, read = kept.load(folder), results.load_table(RUN, "read").iloc[0]
-    errors = results.load_table(RUN, "reliability").groupby(["head", "kind"])["ece"].first()
+    errors = results.load_table(RUN, "calibration").to_dict("records")
     facts = {"card": model.card, "read": read, "words": model.tokenizer.get_vocab_size()}
     facts["million"] = sum(x.numel() for x in model.student.state_dict().values()) / 1e6
     facts["mb"] = (folder / kept.NUMBERS).stat().st_size / 1e6
@@ -36,8 +36,13 @@ def text(folder: Path = kept.WEIGHTS) -> str:
     for name in ("single_a", "tfidf", "constant"):
         facts |= {name: cells(name), f"{name}_natural": cells(name, "_natural")}
     facts["again_coarse"], facts["again_fine"], _ = cells("single_a", kind="again").split(" | ")
-    for (head, kind), error in errors.items():
-        facts[f"ece_{head}_{kind.replace(' ', '_')}"] = error
+    for e in errors:
+        shown = f"{e['ece']:.3f} [{e['ci_low']:.3f}, {e['ci_high']:.3f}]"
+        facts[f"ece_{e['head']}_{e['kind'].replace(' ', '_')}"] = shown
+    gaps = results.load_table(RUN, "calibration_gaps").to_dict("records")
+    facts |= {
+        f"gap_{g['head']}": "{diff:.3f} [{ci_low:.3f}, {ci_high:.3f}]".format(**g) for g in gaps
+    }
     facts["digest"] = {name.partition(".")[0]: x for name, x in model.card["sha256"].items()}
     return Path(__file__).with_suffix(".md").read_text().format(**facts)
 

@@ -1,6 +1,7 @@
 """Cost and scores of smaller readers and of the pair: the stored tables of notebook 12.
 
     python tests/benchmarks/compression.py cost
+    python tests/benchmarks/compression.py used
     python tests/benchmarks/compression.py threads
     python tests/benchmarks/compression.py frontier FOLDER   # with compression-2, -3, ...
     python tests/benchmarks/compression.py parts FOLDER   # with compression-3, -3-last, ...
@@ -15,6 +16,7 @@
 
 - `cost` needs no data, because reviews are random tokens. Every reader runs in each round. The
   measures are CPU time of the process, and its ratio to that of the pair in the same round.
+- `used` compares the pair with five layers in both precisions, each at the tokens that it reads.
 - `threads` compares reviews a second on two threads and on one, in the same round, with the gain of
   a bare matrix product. It counts wall time, so nothing else should run on the machine.
 - `frontier` scores the validation split. It reads what `python -m mmlib.finetune
@@ -42,6 +44,7 @@
 """
 
 import argparse
+import copy
 import io
 import time
 from collections.abc import Iterable, Mapping
@@ -74,6 +77,7 @@ from mmlib.text.encoder import load as load_encoder
 
 RUN, NOTEBOOK = "compression-hotel", "compression"
 LAYERS, LENGTHS, ROUNDS, BATCH = (2, 3, 4, 5, 6), (32, 128, 384), 9, 8
+READ = {"pair": 384, "5 layers": 256}  # tokens that the pair and the kept model read at most
 PARTS = {  # variant -> name of its configuration; the last has neither layer fusion nor guidance
     "3 layers, DyFuLM": "compression-3",
     "3 layers, no layer fusion": "compression-3-last",
@@ -146,6 +150,36 @@ def line(name: str, model: pair.Pair, t: int, single: dict, many: dict) -> dict[
         "a_cpu_second": round(1 / float(np.median(many[name])), 1),
         "times_faster_batch": round(float(np.median(np.array(many["pair"]) / many[name])), 2),
     }
+
+
+@torch.inference_mode()
+def used() -> None:
+    """A line for each reader, precision and length of a review: the pair and five layers.
+
+    Each reads at most the tokens in `READ`. Ratios are to the pair in float32, in the same round.
+    """
+    models, seconds = {}, {}
+    for name, model in readers().items():
+        if name in READ:
+            models[name, "float32"] = model
+            models[name, "bfloat16"] = copy.deepcopy(model)
+            models[name, "bfloat16"].encoders.to(torch.bfloat16)
+    for _ in range(ROUNDS):
+        for (name, precision), model in models.items():
+            for t in LENGTHS:
+                some = seconds.setdefault((name, precision, t), [])
+                some.append(cpu_seconds(model, batch(model, 1, min(t, READ[name]))))
+    lines = []
+    for (name, precision, t), some in seconds.items():
+        ratio = np.array(seconds["pair", "float32", t]) / some
+        numbers = {"ms_median": 1000 * np.median(some), "ms_p95": 1000 * np.quantile(some, 0.95)}
+        numbers |= {"times_faster": np.median(ratio), "least": ratio.min(), "most": ratio.max()}
+        numbers = {key: round(float(number), 2) for key, number in numbers.items()}
+        place = {"reader": name, "precision": precision, "tokens": t, "read": min(t, READ[name])}
+        lines.append(place | numbers)
+    frame = pd.DataFrame(lines)
+    print(frame.to_string(index=False))
+    results.save_table(frame, RUN, "used")
 
 
 @torch.inference_mode()
@@ -630,7 +664,7 @@ def beside(corpus, goal: Targets) -> dict[str, dict[str, Targets]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    commands = (cost, threads, precision, read_test, again, frontier, parts, taught)
+    commands = (cost, used, threads, precision, read_test, again, frontier, parts, taught)
     commands += (pupils, unknown, students, distilled)
     names = {"read_test": "kept", "distilled": "sst5"}
     what = {names.get(f.__name__, f.__name__): f for f in commands}
@@ -639,7 +673,7 @@ def main() -> None:
     parser.add_argument("--reviews", type=int, default=0, help="of the test split; 0: all")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    if given.what in ("cost", "threads", "unknown"):
+    if given.what in ("cost", "used", "threads", "unknown"):
         what[given.what]()
     elif given.what in ("precision", "kept"):
         what[given.what](given.reviews)
