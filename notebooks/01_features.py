@@ -90,8 +90,9 @@ _ = plots.save(architecture.draw(boxes, arrows, height=1.2), "data", "models", "
 # predicts +3 for every utterance and still gets more than half of the signs right. Read each score
 # of the later notebooks against these rows. In them `acc2_non0` leaves labels of zero out,
 # `acc2_has0` counts zero as not negative, and `acc7` rounds to seven classes
-# ([scores](book/scores.md)). Two remarks about the embedded corpus are expected: its creak is
-# constant, as in CMU's files, and its short texts recur in several splits.
+# ([scores](book/scores.md)). Three remarks about the embedded corpus are expected: about 5 % of
+# its utterances lack a voice or a face, its creak is constant, as in CMU's files, and its short
+# texts recur in several splits.
 
 # %%
 embedded = load("synthetic", seed=seed)
@@ -179,9 +180,9 @@ for name, at, sign in (("voiced frames", 1, voiced), ("frames without a face", 2
 # most that a dynamic weighting can win; a little of it is that the oracle also knows which values a
 # label can take. Notebook 04 asks which share of the gap DAF closes.
 #
-# The negative control is the same corpus with one $q$ for all utterances. There a fixed weighting
-# is right, so a gain by dynamic weighting would be spurious. (The oracle's small lead there comes
-# from knowing which values a label can take.)
+# In the negative control each modality has the same $q_m$ in all utterances, and none is missing.
+# There a fixed weighting is right, so a gain by dynamic weighting would be spurious. (The oracle's
+# small lead there comes from knowing which values a label can take.)
 
 
 # %%

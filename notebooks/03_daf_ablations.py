@@ -112,7 +112,7 @@ full = features.variant(data.modalities)
 # | `text` | one modality, one layer: $z = h_\text{text}$ |
 # | `text_deep` | one modality, two layers: $z = \mathrm{relu}(W h_\text{text})$, `concat` of one |
 # | `text_gated` | `daf` on text and a constant $c$: $z = \alpha h_\text{text} + (1 - \alpha) h_c$ |
-# | `ridge` | a linear model of all features, its penalty chosen on the same folds |
+# | `ridge` | a linear model of all features, fit on train + valid, its penalty chosen in folds |
 #
 # $[\ldots]$ puts vectors end to end; $\sigma$ is the sigmoid, $\odot$ the product by elements; $M$
 # counts the modalities; $\theta$, $W$ and $G$ are learned. Biases and the mask of absent modalities
@@ -125,8 +125,8 @@ full = features.variant(data.modalities)
 # `text_deep`, and `tc` is `text_gated`. `lr` is the learning rate; the parameters of the rule
 # itself learn `fusion_lr` times as fast. `cv_mae` is the cross-validated error, `worst` that of the
 # worst candidate, and `near` counts the candidates within .005 of the best. A corpus that was not
-# tuned uses one default for all rules and has an empty table. Since its tuning only the wording of
-# the embedded corpus's texts has changed.
+# tuned uses one default for all rules and has an empty table. After the
+# embedded corpus was tuned, only the wording of its texts changed.
 
 # %%
 tuned = pd.DataFrame(tune.table(dataset, encoder))
@@ -221,8 +221,8 @@ if len(errors_of) > 1:
 
 # %% [markdown]
 # **One model for every subset.** A model trained on all modalities can also be *used* without one.
-# On the embedded corpus its error is then close to that of DAF trained on the remaining two, in the
-# table above.
+# On the embedded corpus its mean error is then within .02 of that of DAF trained on the remaining
+# two, in the table above (not tested).
 
 
 # %%
@@ -323,8 +323,8 @@ if costs:
 # For CMU-MOSI this cost is stored, with 20 seeds (runs `mosi` and `mosi-mpnet`; their commands
 # stand in `papermill_runs/params`). With each useless modality `static` is furthest above
 # `text_deep`, by .023 to .064, and these intervals exclude zero. But no cost is told apart after
-# Holm's correction (p at least .056). And `static` has one layer less than `text_deep`. Above
-# `text`, which is as deep as `static`, it is by -.011 to +.022 only (not tested). So depth may
+# Holm's correction (p at least .056). And `static` has one layer less than `text_deep`. The error
+# of `static` minus that of `text`, which is as deep, is -.011 to +.022 (not tested). So depth may
 # explain half of this cost or more. `concat` loses at most .017 by the mean, `daf` at most .003,
 # and all their intervals include zero. Below, DAF with voice is compared with DAF with noise
 # ([there](#the-stored-runs-on-real-data)).
@@ -411,7 +411,7 @@ if dataset == "synthetic" and models == "all" and modalities == "all" and len(co
 # can take weight from a damaged modality. But it can also lose more, if it relies on that modality.
 # So we also print how much the error *rises*. In the stored output DAF's error rises more than that
 # of `static` and stays below it. Against `concat` damage brings DAF no further advantage: DAF's
-# error is .02 lower without damage, and with it the two differ by at most .03. That is not tested.
+# error is .022 lower without damage, and with it the two differ by at most .03 (not tested).
 
 # %%
 shares = (0, 0.5, 1)
@@ -504,8 +504,8 @@ if len(widest):
 #
 # A classifier can look for it without test labels: it tries to tell training utterances from test
 # utterances by their features. Its AUC is near .5 if both come from one distribution. Other
-# speakers alone can raise it, so a high AUC is a warning and no proof. The generated corpus has no
-# leak.
+# speakers alone can raise it, so a high AUC is a warning and no proof; below .5 is chance, too. The
+# generated corpus has no leak.
 
 # %%
 from sklearn.linear_model import LogisticRegression
@@ -549,7 +549,8 @@ for name, table in both.items():
         print(f"{name}: vision alone has an error {abs(gained):.0%} {way} that of the constant")
 
 # %% [markdown]
-# On new videos of the leaking split, vision alone is no better than the constant. Cross-validation
+# On new videos of the leaking split, vision alone has a mean error 2 % above the constant's (not
+# tested). Cross-validation
 # cannot notice it: the features have seen the labels of all videos in its folds. So in the folds
 # vision looks useful. On test DAF's mean error with vision (`tav`) is higher than without (`ta`).
 # The two intervals overlap, and their paired difference is not stored. An earlier run with default
@@ -588,8 +589,8 @@ if has_leak:
 #
 # Most parameters are in the projections, which all rules share; DAF's scorer adds few. The time of
 # one pass is a multiple of the mean fusion's in this run, because ratios differ less between
-# machines than times do. A ratio below 1 is noise of the clock: every rule does at least what the
-# mean does. So read only large ratios.
+# machines than times do. A ratio near 1 is within the noise of the clock, so read only large
+# ratios.
 
 
 # %% tags=["nbval-ignore-output"]
@@ -702,7 +703,7 @@ for name, tests in stored.items():
 # learned sentiment on MOSI's training transcripts (`papermill_runs/finetune/mosi-text.yaml`). Then
 # it was frozen for the same rules, with the settings chosen before for MiniLM; the other two
 # columns are tuned. MiniLM was fine-tuned once, so no interval below covers how much another such
-# training would change.
+# training would change. Differences between encoders are not tested.
 
 # %%
 TEXTS = {"mosi": "MiniLM", "mosi-finetuned": "MiniLM, fine-tuned", "mosi-mpnet": "MPNet"}

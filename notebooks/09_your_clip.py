@@ -24,7 +24,7 @@
 # weights of text, audio and vision, and the score without each. The notebook takes about twenty
 # seconds on a CPU with a recording that it makes; name your own in the parameters.
 #
-# Before this: [`02_daf`](02_daf.ipynb) (the model),
+# Read first: [`02_daf`](02_daf.ipynb) (the model),
 # [`04_daf_interpretability`](04_daf_interpretability.ipynb) (what its weights mean, and what not).
 # Nothing is trained here, and nothing leaves this computer.
 #
@@ -299,7 +299,8 @@ print(f"Without audio features: {(~found['heard'].str.contains('audio')).sum()}.
 #
 # Each takes a few lines below the last cell. The solutions run as they are.
 #
-# **1.** What would the score be if every modality that is heard had the same weight?
+# **1.** By how much would the score change, at most, if every modality that is heard had the same
+# weight?
 #
 # <details><summary>Solution</summary>
 #
