@@ -629,12 +629,12 @@ if len(final):
 # accuracy.
 
 # %%
-seeds_of = lines_stored.query("notebook == 'compression-again'")
+seeds_of = lines_stored.query("notebook == 'compression-again' and model == 'single_a'")
 if len(seeds_of):
     display(plots.labelled(results.table(seeds_of, METRICS, ("model", "variant"))))
     each = seeds_of.set_index("metric")["per_seed"]
     print("each training:", {m: [round(x, 3) for x in each[m]] for m in METRICS})
-    against = tests[tests["notebook"] == "compression-again"]
+    against = tests[(tests["notebook"] == "compression-again") & (tests["b"] == "tfidf")]
     display(plots.labelled(against.set_index("b")[DIFFERENCE].round(3).astype(object)))
 
 # %%
@@ -848,15 +848,20 @@ if has_students:
 # above that of the three layers that it taught, and .040 above that of the six. It has two
 # encoders, and learned from four times as many reviews.
 #
-# **With all reviews.** Now three layers learn from all 31,053 reviews, with a teacher and without,
-# three seeds each, again from the first 128 tokens. The teacher was trained anew from the same
-# configuration, on another processor, so its scores differ a little from those above. The table
-# also has the two trainings of the kept model (section 6), which read 256 tokens and had no
-# teacher. Seeds 1 and 2 are trained by `--seed`, into folders that end in `-1` and `-2`:
+# **With all reviews.** Now students learn from all 31,053 reviews, with a teacher and without:
+#
+# - three layers from the first 128 tokens, three seeds each. Their teacher was trained anew from
+#   the same configuration, on another processor, so its scores differ a little from those above.
+# - the five layers of the kept model from 256 tokens, two seeds each. Their teacher is the pair of
+#   the run `hotel`, trained anew: it reads 384 tokens, and has one seed and one epoch.
+#
+# Seeds 1 and 2 are trained by `--seed`, into folders that end in `-1` and `-2`:
 #
 # ```
+# python -m mmlib.finetune papermill_runs/finetune/hotel-dyfulm.yaml --out DIR/dyfulm0
 # python -m mmlib.finetune.teacher hotel data/finetuned/teacher.npz --run DIR/compression-teacher
-# for NAME in 3-all 3-all-taught; do
+# python -m mmlib.finetune.teacher hotel data/finetuned/teacher-384.npz --run DIR/dyfulm0
+# for NAME in 3-all 3-all-taught 5-full 5-full-taught; do
 #   CONFIG=papermill_runs/finetune/compression-$NAME.yaml
 #   python -m mmlib.finetune $CONFIG --out DIR/compression-$NAME
 # done
@@ -873,19 +878,23 @@ if has_students:
 if has_students:
     for_all = lines_stored.query("notebook == 'compression-pupils' and metric == 'acc_fine'")
     seeds_fine = for_all.set_index("variant")["per_seed"]
-    by_seed = np.subtract(*(seeds_fine[f"3 layers{x}"] for x in (" distilled", "")))  # (s,)
-    assert (by_seed > 0).all() and not results.better(fine_all["3 layers"])
-    print(f"fine accuracy, with the teacher minus without, by seed: {by_seed.round(3).tolist()}")
+    for name in fine_all:
+        by_seed = np.subtract(*(seeds_fine[f"{name}{x}"] for x in (" distilled", "")))  # (s,)
+        assert not results.better(fine_all[name])
+        print(f"{name}, fine accuracy with the teacher minus without, by seed:", by_seed.round(3))
 
 # %% [markdown]
-# **With all reviews the teacher's effect is not told apart either.** Fine accuracy is higher in
-# each of the three seeds, by .005 to .007, and by .006 [-.001, .013] together (p .07, after Holm
-# .35). Three layers so taught stay .023 [.009, .037] below their teacher in fine accuracy (p .026).
+# **With all reviews the teacher's effect is not told apart either.** In three layers fine accuracy
+# is higher in each of the three seeds, by .005 to .007, and by .006 [-.001, .013] together (p .07,
+# after Holm 1). In five layers it changes by .000 [-.009, .010] with the teacher of 384 tokens,
+# down in one seed and up in the other. With two seeds the interval of their coarse accuracy is
+# wide: -.003 [-.056, .051].
 #
-# **Five layers that read 256 tokens have a lower MAE than the pair that read 128**: by .008 [.005,
-# .012] (p .004 after Holm). Their mean accuracies are higher, too, by .022 and .015; after Holm
-# these are not told apart (p .29 and .11). What length and encoders each contribute is not
-# measured.
+# **Five layers that read 256 tokens cannot be told from the pair that read 384**, with a teacher or
+# without. Three layers that read 128 can, with a teacher and without: their fine accuracy is .040
+# [.023, .057] and .046 [.032, .061] lower. Against the pair that read 128 tokens, five layers have
+# a lower MAE, by .008 [.005, .012] (p .010 after Holm). What length, layers and encoders each
+# contribute is not measured.
 
 # %% [markdown]
 # <a id="8--the-verdict-on-open-question-3"></a>
@@ -898,9 +907,32 @@ if has_students:
 # difference below comes from encoders, layers, vocabulary and length together. The two were not
 # compared review by review, so the difference has no interval.
 #
-# The first goal was set for the validation split. There the scores of the run `hotel` are not
-# stored. The teacher of section 7, which read 128 tokens, has lower mean accuracies than the kept
-# model's two trainings (not told apart). So the goal is judged on the test split below.
+# The first goal was set for the validation split. There the run `hotel` keeps no scores, but the
+# teacher of 384 tokens does (section 7): it is the same pair, trained anew. Below, the two
+# trainings of the kept model's five layers are compared with it, first on validation, then on the
+# test split. These differences are paired, by review.
+
+
+# %%
+def against_pair(kind: str) -> pd.DataFrame:
+    """Stored tests of the five layers, without a teacher, against the pair at 384 tokens."""
+    tests = results.load_comparisons(stored).query("notebook == @kind")
+    is_pair = tests["b"] == "dyfulm:teacher, 384 tokens"
+    return tests[is_pair & tests["a"].str.match(r"single_a:5 layers(, \d seeds)?$")]
+
+
+# %%
+if has_students:
+    for kind in ("compression-pupils", "compression-again"):
+        pairs = against_pair(kind)
+        display(plots.labelled(pairs.set_index("split")[DIFFERENCE].round(3).astype(object)))
+        lost = pairs[pairs["metric"] != "mae"]["diff"].min()
+        split = pairs["split"].iloc[0]
+        print(f"{split}, goal for accuracy: {'reached' if lost >= -0.005 else 'not reached'}")
+
+# %% [markdown]
+# The kept model itself (one training, pruned and rounded) beside the five seeds of the run `hotel`,
+# whose predictions are not kept. So these differences have no interval:
 
 # %%
 if len(final) and "hotel" in results.runs():
@@ -923,18 +955,34 @@ if len(prices):
     print(f"{kept_depth}, times faster at equal length: {ratio.to_dict()}; goal 8: {reached}")
 
 # %%
+if len(as_used):
+    times = as_used.set_index(["reader", "precision", "tokens"])["times_faster"].sort_index()
+    fast = times[kept_depth, "bfloat16"]
+    alike = (fast / times["pair", "bfloat16"]).round(1)
+    print(f"as used, in bfloat16, against the pair in float32: {fast.to_dict()}")
+    print(f"against the pair in bfloat16: {alike.to_dict()}")
+
+# %%
 if len(bits):
     size = bits.set_index("precision")["mb"]["bfloat16"]
     print(f"{size} MB in 16 bits; goal 25 MB: {'reached' if size <= 25 else 'not reached'}")
 
 # %% [markdown]
-# **Verdict: five layers keep most of the accuracy.** Against the pair they lose .006 of coarse and
-# .007 of fine accuracy on the test split. That is .001 and .002 more than the goal allowed; no test
-# says whether that is chance. They are told apart from a bag of words of the same reviews, by .018
-# [.010, .026] in coarse and .024 [.011, .037] in fine accuracy. In fine accuracy $p$ is .001; with
-# one correction for all tests of the run it is .064. That correction would change seven other
-# verdicts of this notebook, too ([08b](08b_tables.ipynb#pairs)). The goal for the size is met, that
-# for the speed is not.
+# **Verdict: five layers keep the accuracy, as far as we can tell.** On validation the goal is
+# reached: two trainings of the five layers have .007 [-.015, .028] more coarse and .002 [-.009,
+# .014] less fine accuracy than the pair. On the test split they have .005 [-.001, .012] and .006
+# [-.003, .015] less, which is up to .001 more than the goal allows; they are not told apart from
+# the pair there either. The kept model is one of these trainings. It is told apart from a bag of
+# words of the same reviews, by .018 [.010, .026] in coarse and .024 [.011, .037] in fine accuracy.
+# In fine accuracy $p$ is .001; with one correction for all tests of the run it is .079. That
+# correction would change eight other verdicts of this notebook, too
+# ([08b](08b_tables.ipynb#pairs)).
+#
+# **The goal for the size is met, that for the speed only in part.** At equal length and precision
+# five layers are 2.8 to 3.1 times as fast as the pair. As they are used, in bfloat16, they read a
+# review of 384 tokens, of which they see 256, 11.1 times as fast as the pair in float32; a review
+# of 128 tokens they read 4.8 times as fast. Against the pair in bfloat16 these ratios are 6.3 and
+# 3.0.
 #
 # **The knee is at three or at four layers**, on validation, after 8,000 reviews; we cannot say at
 # which. In the mean of two seeds both lie .41 of the whole gain above the line of section 2. Alone,
@@ -953,12 +1001,11 @@ if len(bits):
 #
 # **Nor can we measure that a teacher helps accuracy**, be it frozen (SST-5) or fine-tuned (hotel
 # reviews, 8,000 or all). On hotel reviews, with these teachers, an effect of more than .013 on the
-# fine accuracy of three layers is unlikely.
+# fine accuracy of three layers is unlikely, and of more than .010 on that of five.
 #
 # **Not measured yet**:
 #
-# - a teacher that reads 384 tokens, as the pair of the run `hotel` does, and its effect on the five
-#   layers of the kept model;
+# - a second training of the teacher of 384 tokens, and a third of its five layers;
 # - a teacher's effect on students that learn for more than one epoch;
 # - what the layers of the kept model and its 256 tokens each contribute.
 

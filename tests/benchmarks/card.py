@@ -43,6 +43,12 @@ def text(folder: Path = kept.WEIGHTS) -> str:
     facts |= {
         f"gap_{g['head']}": "{diff:.3f} [{ci_low:.3f}, {ci_high:.3f}]".format(**g) for g in gaps
     }
+    tests = results.load_comparisons(RUN).query(
+        "b == 'dyfulm:teacher, 384 tokens' and split == 'test'"
+    )
+    for t in tests.itertuples():
+        shown = f"{-t.diff:.3f} [{-t.ci_high:.3f}, {-t.ci_low:.3f}]"
+        facts[f"pair_{t.metric.removeprefix('acc_')}"] = shown
     facts["digest"] = {name.partition(".")[0]: x for name, x in model.card["sha256"].items()}
     return Path(__file__).with_suffix(".md").read_text().format(**facts)
 
