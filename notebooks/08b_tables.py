@@ -284,8 +284,8 @@ plots.labelled(changed.set_index(["a", "b"])[named].round(3))
 
 # %% [markdown]
 # Twelve verdicts change, nine of them in `compression-hotel`, whose 96 pairs ask eight questions.
-# One of the twelve is the kept model against the bag of words in fine accuracy ($p$ .079). Another
-# of the twelve is DAF against static weights with MPNet ($p$ .060).
+# Among the twelve are the kept model against the bag of words in fine accuracy ($p$ .079) and DAF
+# against static weights with MPNet ($p$ .060).
 
 # %% [markdown]
 # The run `hotel` keeps no predictions, so its pairs cannot be tested anew. Its intervals do count

@@ -73,7 +73,7 @@ def test_the_data_set_of_the_command_line_stands_for_that_of_the_file(small):
         (("r", None, {"lr": "1e-3"}, []), "01_a: lr takes float, not '1e-3' .YAML reads"),
         (("r", None, {"run": "x"}, []), "`run` is the folder of the results: give it by --run"),
         (("r", None, {"02_b": {"run": "x"}}, []), "`run` is the folder of the results"),
-        (("r", "mosi", {}, ["03"]), "no notebook takes data set 'mosi'; they take "),
+        (("r", "mosi", {}, ["02"]), "no notebook takes data set 'mosi'; they take none"),
         (("r", None, {"seeds": 2.5}, []), "02_b: seeds takes int, not 2.5"),
         (("r", None, {"seeds": True}, []), "02_b: seeds takes int, not True"),
         (("r", None, {"fast": 1}, []), "02_b: fast takes bool, not 1"),

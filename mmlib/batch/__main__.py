@@ -210,7 +210,7 @@ def _tell_replaced(todo: Sequence[Job], run: str, console: Console) -> None:
     folder = results.folder(run)
     known = set(runs.read(folder / "provenance.json", {}))
     names = sorted(known & {job.point.notebook.stem for job in todo})
-    if names and _in_git(folder / "metrics.json"):
+    if names and _in_git(folder):
         paths = [path for path in (folder, files.FIGURES / run) if _in_git(path)]
         shown = " ".join(str(path.relative_to(files.ROOT)) for path in paths)
         console.print(

@@ -137,10 +137,10 @@ def _hint(kind: str, value: object) -> str:
     if kind == "str" and isinstance(value, bool | int | float):
         return " (as text it stands in quotes)"
     with suppress(ValueError):
-        whole = isinstance(value, str) and float(value).is_integer()
-        if isinstance(value, str) and (kind == "float" or (kind == "int" and whole)):
-            plain = int(float(value)) if whole else f"{Decimal(repr(float(value))):f}"
-            return f" (YAML reads {value} as text: write {plain})".replace("Infinity", ".inf")
+        number = float(value if isinstance(value, str) and kind in ("int", "float") else "inf")
+        if number.is_integer() or (kind == "float" and abs(number) < float("inf")):
+            plain = int(number) if number.is_integer() else f"{Decimal(repr(number)):f}"
+            return f" (YAML reads {value} as text: write {plain})"
     return ""
 
 

@@ -40,6 +40,7 @@ def text(folder: Path = kept.WEIGHTS) -> str:
         shown = f"{e['ece']:.3f} [{e['ci_low']:.3f}, {e['ci_high']:.3f}]"
         facts[f"ece_{e['head']}_{e['kind'].replace(' ', '_')}"] = shown
     gaps = results.load_table(RUN, "calibration_gaps").to_dict("records")
+    facts |= {f"holm_{g['head']}": g["p_holm"] for g in gaps}
     facts |= {
         f"gap_{g['head']}": "{diff:.3f} [{ci_low:.3f}, {ci_high:.3f}]".format(**g) for g in gaps
     }
