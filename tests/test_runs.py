@@ -126,7 +126,7 @@ def test_a_failure_is_counted_and_the_others_still_run(project, workers, capsys)
     assert project.folders("r") == ["01_a", "02_b.failed", "03_c"]
     assert project.printed("r", "01_a") == "mosi r 0.1\n"
     printed = capsys.readouterr().out
-    assert "ZeroDivisionError: division by zero" in printed
+    assert "ZeroDivisionError: division by zero" in printed and "Where to look next" in printed
     assert "NAME is one of\n    01_a 03_c\n" in printed  # a failed one may have an older folder
 
     params.write_text("seeds: 4\n")

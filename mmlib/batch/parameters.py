@@ -88,6 +88,7 @@ def cells(notebook: Path) -> list:
     return imported("nbformat").read(notebook, as_version=4).cells
 
 
+@lru_cache
 def is_tagged(notebook: Path, tag: str) -> bool:
     """Whether a cell has the tag `reads-results` (the notebook runs last), or `long` (first)."""
     return any(tag in cell.metadata.get("tags", []) for cell in cells(notebook))
@@ -155,8 +156,7 @@ def plan(run: str, dataset: str | None, given: Mapping, only: list[str]) -> list
     every = {path: declared(path) for path in select([])}
     chosen = {path: every[path] for path in select(only)}
     stems = {"dataset", *(path.stem for path in every)}
-    own = [values for values in given.values() if isinstance(values, dict)]  # a notebook's each
-    if any("run" in values for values in (given, *own)):
+    if any("run" in values for values in (given, *given.values()) if isinstance(values, dict)):
         raise ValueError("`run` is the folder of the results: give it by --run")
     shared = {name: value for name, value in given.items() if name not in stems}
     known = sorted({name for names in every.values() for name in names})
