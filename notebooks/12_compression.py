@@ -980,11 +980,11 @@ if len(bits):
 # ([08b](08b_tables.ipynb#pairs)).
 #
 # **The goal for the size is met, that for the speed only in part.** At equal length and precision
-# five layers are 2.8 to 3.1 times as fast as the pair. As they are used, in bfloat16, they read a
+# five layers are 2.7 to 3.2 times as fast as the pair. As they are used, in bfloat16, they read a
 # review of 384 tokens, of which they see 256, 11.1 times as fast as the pair in float32 (single
 # rounds 9.5 to 11.7); a review of 128 tokens they read 4.8 times as fast. Against the pair in
 # bfloat16 these ratios are 6.3 and 3.0, as quotients of medians. The time of the pair at 384 tokens
-# varies: its median is 426 ms in this table and was 320 ms in that of costs.
+# varies: its median is 426 ms in this table and 353 ms in that of costs.
 #
 # **The knee is at three or at four layers**, on validation, after 8,000 reviews; we cannot say at
 # which. In the mean of two seeds both lie .41 of the whole gain above the line of section 2. Alone,
@@ -994,7 +994,7 @@ if len(bits):
 # 8,000 reviews has the same mean accuracies as six layers, .785 and .57 (not tested).
 #
 # **Leaving out layers is faster than halving their weights.** At 128 tokens six layers of half the
-# weights are 3.5 times as fast as the pair, three whole layers 4.4 times. With two seeds the scores
+# weights are 3.7 times as fast as the pair, three whole layers 4.5 times. With two seeds the scores
 # of the two cannot be told apart: three whole layers are higher by .017 [-.008, .042] in coarse and
 # by .021 [-.037, .079] in fine accuracy.
 #

@@ -1,0 +1,145 @@
+"""New trainings of the pair and of five layers, and the kept model: a stored table of notebook 12.
+
+    OMP_NUM_THREADS=1 python tests/benchmarks/repeated.py FOLDER   # with dyfulm0-1, ...
+
+Each training takes an hour or more, and its weights are not kept. So this script adds what the
+finished trainings in FOLDER predict of both splits to
+`papermill_runs/compression-hotel/predictions.npz`, and makes rows and tests of all that is stored
+there: a later seed joins the earlier ones, and FOLDER may lack these. The kept model reads both
+splits once, which takes about ten minutes.
+
+- `dyfulm0-S` is the pair at 384 tokens, seed S (`papermill_runs/finetune/hotel-dyfulm.yaml`).
+- `compression-5-full-S` and `compression-5-full-taught-S` are five layers without and with such a
+  pair as teacher.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from compression import AGAIN, LONG, NOTEBOOK, RUN, name_of, origin
+
+from mmlib.data import Corpus, load
+from mmlib.data.readers.reviews import natural
+from mmlib.data.targets import Targets, targets
+from mmlib.dyfulm import kept
+from mmlib.files import RUNS, sha256, write_whole
+from mmlib.finetune import checkpoint
+from mmlib.scores import results
+
+STORED = RUNS / RUN / "predictions.npz"  # "training/split/head" -> (n,), "training/origin" -> JSON
+COMMAND = "python tests/benchmarks/repeated.py FOLDER"
+SPLITS = ("valid", "test")
+TRAININGS = {
+    "single_a:5 layers": AGAIN,
+    "single_a:5 layers distilled": f"{AGAIN}-taught",
+    LONG: "dyfulm0",
+}
+TYPES = Targets(np.int8, np.int8, np.float16)  # as stored
+
+
+def stored() -> dict[str, np.ndarray]:
+    """All arrays that are stored; none before the first run of this script."""
+    if not STORED.exists():
+        return {}
+    with np.load(STORED) as arrays:
+        return dict(arrays)
+
+
+def of_training(name: str, about: Mapping, splits: Mapping[str, Targets]) -> dict[str, np.ndarray]:
+    """The arrays of one training. about: where it was trained."""
+    arrays = {f"{name}/origin": np.array(json.dumps(about))}
+    for split, answer in splits.items():
+        for head, kind in TYPES._asdict().items():
+            arrays[f"{name}/{split}/{head}"] = getattr(answer, head).astype(kind)
+    return arrays
+
+
+def added(folder: Path, parts: Mapping[str, Corpus]) -> dict[str, np.ndarray]:
+    """The arrays of all finished trainings in a folder."""
+    arrays = {}
+    for of in TRAININGS.values():
+        for run in sorted(folder.glob(f"{of}*")):
+            if re.fullmatch(rf"{of}(-\d)?", run.name) and (run / checkpoint.ORIGIN).exists():
+                splits = {split: answer_of(run, split, part) for split, part in parts.items()}
+                arrays |= of_training(run.name, origin(run), splits)
+    return arrays
+
+
+def answer_of(run: Path, split: str, part: Corpus) -> Targets:
+    """What a training predicts of a split, (n,) each."""
+    with np.load(run / f"{split}.npz") as arrays:
+        assert arrays["ids"].tolist() == list(part.ids)
+        return Targets(*(arrays[head] for head in Targets._fields))
+
+
+def read_kept(parts: Mapping[str, Corpus], before: Mapping[str, np.ndarray]) -> dict:
+    """The arrays of the kept model, in float32; none if its weights were read before."""
+    [weights] = kept.WEIGHTS.glob("*.safetensors")
+    about = {"weights": sha256(weights)}
+    if str(before.get("kept/origin")) == json.dumps(about):
+        return {}
+    model = kept.load()
+    readings = {split: model.read(part.text) for split, part in parts.items()}
+    splits = {split: Targets(r.coarse.argmax(1), r.fine.argmax(1), r.intensity)
+              for split, r in readings.items()}  # fmt: skip
+    return of_training("kept", about, splits)
+
+
+def together(arrays: Mapping[str, np.ndarray], of: str, split: str) -> Targets:
+    """Predictions of all seeds of a training: (s, n) each, or (n,) for one seed."""
+    names = sorted(key.split("/")[0] for key in arrays if re.fullmatch(rf"{of}(-\d)?/origin", key))
+    heads = []
+    for head in Targets._fields:
+        some = np.stack([arrays[f"{name}/{split}/{head}"] for name in names])  # (s, n)
+        some = some.astype(np.float32 if head == "intensity" else np.int64)
+        heads.append(some[0] if len(some) == 1 else some)
+    return Targets(*heads)
+
+
+def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write compressed arrays to a path of any name."""
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    corpus, before = load("hotel"), stored()
+    parts = {split: corpus.take(corpus.rows(split)) for split in SPLITS}
+    arrays = before | added(folder, parts)
+    arrays |= read_kept(parts, arrays)
+    write_whole(STORED, lambda path: write(path, arrays))
+    mine = f"{name_of(kept.load())}, kept"
+    trainings = {mine: "kept", **TRAININGS}
+    plain, taught, pair = TRAININGS
+    pairs = [(mine, pair), (plain, pair), (taught, pair), (taught, plain)]
+    rows, tests = [], []
+    for split, part in parts.items():
+        answers = {name: together(arrays, of, split) for name, of in trainings.items()}
+        place = {"notebook": f"{NOTEBOOK}-repeated", "dataset": "hotel", "split": split}
+        known, weights = targets(part), natural(part)
+        for name, answer in answers.items():
+            model, _, variant = name.partition(":")
+            rows += results.rows(answer, known, part.groups, weights=weights, model=model,
+                                 variant=variant, **place)  # fmt: skip
+        tests += results.comparisons(answers, pairs, known, part.groups, weights=weights,
+                                     variant="full", **place)  # fmt: skip
+    origins = {key: x for key, x in arrays.items() if key.endswith("/origin")}
+    origins = {key.split("/")[0]: json.loads(str(x)) for key, x in origins.items()}
+    results.save(rows, RUN, f"{NOTEBOOK}-repeated", comparisons=tests,
+                 parameters={"seed": 0, "trained": origins}, checksums=dict(corpus.checksums),
+                 trained={"command": COMMAND})  # fmt: skip
+    print(pd.DataFrame(rows).drop(columns=["per_seed", "notebook", "dataset"]))
+    print(pd.DataFrame(tests)[["split", "a", "b", "metric", "diff", "ci_low", "ci_high", "p_holm"]])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path)
+    main(parser.parse_args().folder)
