@@ -176,7 +176,7 @@ strongest = int(np.argmax([np.abs(effect).max() for _, effect in effects]))
 
 # %%
 tokens, effect = effects[strongest]
-figure = cards.words(tokens, effect, "lowered the stars", "raised the stars")
+figure = cards.words(tokens, effect, "lowered the stars", "raised the stars", zero=True)
 _ = plots.save(figure, "13_words", run)
 
 # %%

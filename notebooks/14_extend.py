@@ -281,7 +281,7 @@ print(f"3. A table of {len(mine)} made-up texts trained both papers' models.")
 # ```python
 # class Largest(daf.Fusion):
 #     def fuse(self, h, present):
-#         return h.max(2).values, None
+#         return h.masked_fill(~present[..., None], -torch.inf).max(2).values, None
 #
 #
 # daf.register("largest", Largest)

@@ -99,9 +99,13 @@ def encode(path: Path, wave: np.ndarray | None, pictures: int = 0) -> Path:
 
 
 def film(
-    path: Path, wave: np.ndarray, codec: str, kind: str, rate: int, pictures: str | None
-) -> Path:
-    """Sound of any codec, with noise for pictures (of the codec `pictures`) between its packets."""
+    path: Path, wave: np.ndarray, codec: str, kind: str, rate: int, pictures: str | None,
+    late: int = 0,
+) -> Path:  # fmt: skip
+    """Sound of any codec, with noise for pictures (of the codec `pictures`) between its packets.
+
+    late: pictures by which these begin after the sound.
+    """
     rng = np.random.default_rng(0)
     with av.open(str(path), "w") as file:
         video = file.add_stream(pictures, rate=25) if pictures else None
@@ -109,10 +113,10 @@ def film(
         if video:
             video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
         for frame in _frames(wave, kind, 960 if codec == "libopus" else 1024, rate):
-            while video and n / 25 <= frame.pts / rate:
+            while video and (n + late) / 25 <= frame.pts / rate:
                 noise = rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)
                 picture = av.VideoFrame.from_ndarray(noise, format="rgb24")
-                picture.pts, picture.time_base, n = n, Fraction(1, 25), n + 1
+                picture.pts, picture.time_base, n = n + late, Fraction(1, 25), n + 1
                 file.mux(video.encode(picture))
             file.mux(sound.encode(frame))
         for stream in filter(None, (video, sound)):

@@ -400,7 +400,15 @@ BAD = {
     "no labels": (mmsa_pickle, without("regression_labels"), "neither regression_labels nor"),
     "no vision": (mmsa_pickle, without("vision"), "vision must be an array"),
     "not a dict": (mmsa_pickle, lambda d: [1, 2], "holds a list"),
-    "texts too few": (mmsa_pickle, entry("test", "raw_text", lambda t: t[:2]), "text has 10"),
+    "texts too few": (mmsa_pickle, entry("test", "raw_text", lambda t: t[:2]),
+                      "test raw_text must hold one text an utterance"),
+    "ids too few": (mmsa_pickle, lambda d: entry("valid", "id", lambda i: [*i, "v9$_$1"])(
+        entry("train", "id", lambda i: i[:-1])(d)), "train id must hold one id an utterance"),
+    "one split twice": (mmsa_pickle, lambda d: d | {"dev": d["valid"]}, "one split twice in train"),
+    "classes": (mmsa_pickle, entry("test", "regression_labels", lambda y: np.ones((len(y), 4, 2))),
+                "test regression_labels must hold one number"),
+    "emotions not finite": (mmsa_pickle, lambda d: {s: {**p, "regression_labels": np.tile(
+        [1.0, *[np.nan] * 6], (4, 1))} for s, p in d.items()}, "happy holds values that are not"),
     "no frames": (mmsa_pickle, lambda d: {s: {**p, "audio": p["audio"] * 0} for s, p in d.items()},
                   "audio has no frame"),
 }  # fmt: skip
@@ -505,6 +513,7 @@ def test_csd_companions(tmp_path, file, content, words):
         (np.ones((8, 70)), np.ones((8, 2)), r"\[70\] columns, declared \[74\]"),
         (np.ones((8, 74)), np.ones((7, 2)), "v0 has features .*expected"),
         (np.ones(8), np.ones((8, 2)), "v0 has features .*expected"),
+        (np.ones((8, 74)), np.full((8, 2), np.nan), "v0 has times that are not finite"),
     ],
 )
 def test_csd_shapes(tmp_path, features, intervals, words):
@@ -523,6 +532,40 @@ def test_csd_times_in_milliseconds_are_refused(tmp_path, name):
             video["intervals"][...] *= 1000
     with pytest.raises(DataError, match=r"COVAREP\.csd: its times reach .* write both in seconds"):
         load("mosi", tmp_path)
+
+
+def test_milliseconds_of_long_segments_are_refused(tmp_path):
+    """A frame each 10 ms: in "seconds" two of them lie in each segment of 15 s."""
+    folder, times = csd_folder(tmp_path), np.arange(3000) * 10.0
+    frames = np.ones((3000, 74)), np.stack([times, times + 10], 1)
+    csd(folder / "CMU_MOSI_COVAREP.csd", "COVAREP", {f"v{i}": frames for i in range(6)})
+    labels = {f"v{i}": (np.ones((2, 1)), [[0, 15], [15, 30]]) for i in range(6)}
+    csd(folder / "CMU_MOSI_Opinion_Labels.csd", "labels", labels)
+    words = {f"v{i}": (np.array([[b"good"], [b"day"]]), [[0, 1], [16, 17]]) for i in range(6)}
+    csd(folder / "CMU_MOSI_TimestampedWords.csd", "words", words)
+    with pytest.raises(DataError, match=r"COVAREP\.csd: its times reach .* write both in seconds"):
+        load("mosi", tmp_path, vision=None)
+
+
+def test_emotions_without_the_sentiment_are_refused(tmp_path):
+    labels = {f"v{i}": (np.ones((2, 6)), [[0, 2], [2, 4]]) for i in range(6)}
+    csd(csd_folder(tmp_path) / "CMU_MOSI_Opinion_Labels.csd", "labels", labels)
+    with pytest.raises(DataError, match=r"Labels\.csd: six columns, as of emotions without the"):
+        load("mosi", tmp_path)
+
+
+@pytest.mark.parametrize("given", [(1, -1), (1, 1), (-1, np.inf), (np.nan, 1)])
+def test_a_range_of_labels_ascends(tmp_path, given):
+    """(1, -1) turned every label round."""
+    mmsa_pickle(tmp_path)
+    with pytest.raises(DataError, match="give two numbers, the lower one first"):
+        load("mosi", tmp_path, label_range=given)
+
+
+def test_an_unknown_split_is_no_empty_one(tmp_path):
+    mmsa_pickle(tmp_path)
+    with pytest.raises(DataError, match="unknown split 'Train'"):
+        load("mosi", tmp_path).sample(2, splits=("Train",))
 
 
 # ---- hostile pickles -----------------------------------------------------------------------
@@ -831,6 +874,18 @@ def test_a_start_that_a_spreadsheet_rounded_is_the_same(tmp_path, start, saved):
     rows.to_csv(tmp_path / "utterances.csv", index=False)
     for _ in range(2):
         assert write_table(tmp_path)["label"].tolist() == ["1"]
+
+
+def test_a_row_that_stands_twice_loses_no_label(tmp_path):
+    from mmlib.data.readers.recordings import write_table
+
+    kept_clip(tmp_path, "a", "I hate it.", "so so")
+    rows = write_table(tmp_path)
+    twice = pd.concat([rows.assign(label="-3"), rows[:1].assign(label="1")])
+    twice.to_csv(tmp_path / "utterances.csv", index=False)
+    with pytest.raises(DataError, match=r"utterances\.csv: 'a\[0\]' is there twice; leave one"):
+        write_table(tmp_path)
+    assert len(pd.read_csv(tmp_path / "utterances.csv")) == len(twice)
 
 
 def test_a_new_transcript_replaces_words_that_were_not_corrected(tmp_path):

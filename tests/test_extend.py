@@ -93,6 +93,10 @@ def plain_layer(self, s):
     self.layer = nn.Linear(64, 64)
 
 
+def dropping(self, s):
+    self.drop = nn.Dropout(0.5)
+
+
 def unused(self, s):
     self.scale = nn.Parameter(Tensor(s, 1, 1))
 
@@ -122,6 +126,10 @@ class Halved(Product):
         (
             {"add_rule": plain_layer, "answer": lambda self, h: (self.layer(h).mean(2), None)},
             "ValueError: layer.weight has 64 rows, not one for each of 1 seeds",
+        ),
+        (
+            {"add_rule": dropping, "answer": lambda self, h: (self.drop(h).mean(2), None)},
+            r"ValueError: Dropout ignores the seeds; use Settings\(dropout=...\)",
         ),
         (
             {"add_rule": unused, "answer": lambda _, h: (h.mean(2), None)},

@@ -153,6 +153,24 @@ def test_another_corpus_is_scaled_as_training_was(encoded):
     np.testing.assert_allclose(there.x["audio"], expected.clip(-CLIP, CLIP), atol=1e-5)
 
 
+def test_a_modality_that_nobody_has_is_as_wide_as_in_training(encoded):
+    here = build(corpus(), ["audio", "text"])
+    deaf = build(corpus().take(np.array([1])), scaler=here.scaler)  # without audio
+    assert deaf.dims == here.dims and not deaf.present[0, 0] and not deaf.x["audio"].any()
+
+
+def test_texts_that_are_all_missing_are_absent(monkeypatch):
+    monkeypatch.setattr(encoding, "encode", lambda texts, **_: np.ones((len(texts), 2), np.float32))
+    mute = replace(corpus((3, 4)), text=("", ""))
+    scaler = build(corpus(), ["text", "audio"]).scaler
+    found = build(mute, scaler=scaler)
+    assert found.present.tolist() == [[False, True]] * 2 and not found.x["text"].any()
+
+
+def test_a_modality_named_twice_counts_once(encoded):
+    assert build(corpus(), ["audio", "text", "audio"]).present.shape == (6, 2)
+
+
 def test_without_words_a_text_sequence_will_do():
     silent = replace(corpus(words=False), sequences={"text": sequences([2] * 6)})
     assert build(silent).dims == {"text": 6}

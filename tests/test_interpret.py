@@ -33,6 +33,26 @@ def test_contradicted_counts_who_stands_against_all_others():
     assert table.loc["text", ["elsewhere", "followed", "right"]].tolist() == [0.5, 0.5, 0]
     assert table.loc["audio", ["followed", "right"]].tolist() == [1, 1]
     assert table.loc["vision", ["followed", "right"]].tolist() == [0, 1]
+    unlabelled = interpret.contradicted(prediction, features(np.full(4, np.nan), present))
+    assert unlabelled["right"].isna().all() and unlabelled["followed"].notna().all()
+
+
+def test_unlabelled_utterances_take_a_conflicting_modality_from_any():
+    given = features([np.nan] * 4, np.ones((4, 3), bool))
+    assert len(interpret.perturb(given, "text", "conflict")) == 4
+
+
+def test_entropy_stays_within_its_bounds():
+    present = np.ones((500, 3), bool)
+    weights = np.random.default_rng(0).dirichlet([1e6] * 3, (1, 500)).astype(np.float32)
+    found = interpret.entropy(weights, present)
+    assert found.max() == 1 and found.min() > 0.99
+
+
+def test_a_modality_that_is_never_beside_another_has_no_correlation():
+    present = np.eye(2, dtype=bool)[np.arange(24) % 2]
+    with pytest.raises(ValueError, match=r"\Amodality 0 is beside another in under two groups"):
+        interpret.by_distance(np.ones((1, 24, 2)), np.ones((24, 2)), present, ["a", "b"] * 12)
 
 
 def test_an_utterance_keeps_its_only_modality_if_another_has_none_to_give():

@@ -70,6 +70,48 @@ def test_other_rates_and_channels_become_16_khz_mono(tmp_path):
     assert np.abs(found - expected)[200:-200].max() < 0.01
 
 
+@pytest.mark.parametrize("channels", [7, 8, 16])
+def test_any_number_of_channels_is_averaged(tmp_path, channels):
+    """From eight on, reading them ended the process."""
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, (3 * RATE, channels))
+    path = made.write_wav(tmp_path / "a.wav", sound)
+    expected = (np.rint(32767 * sound) / 32768).mean(axis=1)
+    assert samples(path) == pytest.approx(expected, abs=1e-6)
+
+
+def test_joined_files_are_told(tmp_path):
+    """All of the sound was read, but its times are those of the first file."""
+    parts = [made.encode(tmp_path / f"{i}.flac", made.voice(3)) for i in range(2)]
+    both = tmp_path / "both.flac"
+    both.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with fails(r"6\.\d s of sound, declared are 3\.\d \(files joined\?\); `ffmpeg"):
+        samples(both)
+
+
+def test_a_name_with_a_colon_is_no_protocol(tmp_path, monkeypatch):
+    made.write_wav(tmp_path / "10:30.wav", made.voice(1))
+    monkeypatch.chdir(tmp_path)
+    assert len(samples("10:30.wav")) == RATE
+
+
+def test_faces_begin_with_the_pictures(tmp_path):
+    """They were laid on the sound as if both began together."""
+    path = made.film(tmp_path / "a.mkv", made.voice(3), "pcm_s16le", "s16", RATE, "mpeg4", late=25)
+    assert probe(path).pictures_at == pytest.approx(1, abs=0.05)
+    (tmp_path / "a.txt").write_text("All of it was good.")
+    made.facet(tmp_path / "a.tsv", np.repeat(np.arange(50.0)[:, None], 35, axis=1))
+    found = build(path, tmp_path / "a.txt", tmp_path / "a.tsv", options=Options(level="frame"))
+    assert len(found.sequences["vision"].values) == pytest.approx(50, abs=1)
+    words = json.dumps({"segments": [
+        {"start": start, "end": start + 1, "text": text}
+        for start, text in enumerate([" Before any face.", " The first faces.", " The last ones."])
+    ]})  # fmt: skip
+    (tmp_path / "a.json").write_text(words)
+    found = build(path, tmp_path / "a.json", tmp_path / "a.tsv")
+    assert found.sequences["vision"].lengths.tolist() == [0, 1, 1]
+    assert found.sequences["vision"].values[:, 0] == pytest.approx([12, 37], abs=1)
+
+
 @pytest.mark.parametrize(
     "size, intervals",
     [
@@ -608,6 +650,30 @@ def test_what_cannot_be_written_as_text_does_not_stop_a_run(tmp_path):
     assert (found.text, found.speaker) == ("ab ? cd", "7")
 
 
+def test_the_first_speaker_may_be_called_0(tmp_path):
+    segments = [{"start": i, "end": i + 1, "text": f" Yes {i} do.", "speaker": i} for i in range(2)]
+    found = said(tmp_path, "a.json", json.dumps({"segments": segments})).utterances
+    assert [one.speaker for one in found] == ["0", "1"]
+
+
+def test_segments_of_one_word_are_not_glued_together(tmp_path):
+    """whisperX writes a blank only before the first sentence of a part."""
+    texts = [(" Yes.", 0, "A"), ("No.", 5, "B"), (" I mean it.", 8, "B")]
+    segments = [{"start": at, "end": at + 1, "text": text, "speaker": who, "words": [
+        {"word": word, "start": at, "end": at + 1} for word in text.split()]}
+        for text, at, who in texts]  # fmt: skip
+    found = said(tmp_path, "a.json", json.dumps({"segments": segments})).utterances
+    assert [(one.text, one.start, one.end, one.speaker) for one in found] == [
+        ("Yes.", 0, 1, "A"), ("No.", 5, 6, "B"), ("I mean it.", 8, 9, "B")]  # fmt: skip
+
+
+def test_webvtt_after_a_blank_line_and_a_voice_without_a_name(tmp_path):
+    text = ("\nWEBVTT\n\n00:03.000 --> 00:04.000\n<v.loud>I liked it.\n\nNOTE the end is bad\n\n"
+            "intro\n00:05.000 --> 00:06.000\nAll of it.\n")  # fmt: skip
+    found = said(tmp_path, "a.vtt", text).utterances
+    assert [one.text for one in found] == ["I liked it.", "All of it."]
+
+
 def test_missing_transcript_file(tmp_path):
     with fails("give the transcript of the clip"):
         read_transcript(tmp_path / "no.srt", 1)
@@ -956,6 +1022,7 @@ def test_unknown_options(option):
     [
         lambda: Options(frame_rate=0),
         lambda: Options(frame_rate=float("nan")),
+        lambda: Options(frame_rate=float("inf")),
         lambda: Limits(hours=float("nan")),
         lambda: Limits(gigabytes=-1),
         lambda: build_corpus(["a.wav"], "out", workers=0),
@@ -1117,6 +1184,29 @@ def test_a_transcript_beside_a_missing_face_export_is_read(tmp_path):
     assert "clips without a face export: 1" in load(str(tmp_path / "out")).notes
 
 
+def test_a_transcript_named_by_its_file_is_none_of_the_faces_in_its_folder(tmp_path):
+    made.write_wav(tmp_path / "a.wav", made.voice(1.0))
+    (tmp_path / "a.txt").write_text("All of it.")
+    given = [tmp_path / "a.wav"], tmp_path / "out", tmp_path / "a.txt"
+    assert build_corpus(*given, faces=tmp_path).empty
+    assert load(str(tmp_path / "out")).text == ("All of it.",)
+
+
+def test_clips_of_two_levels_are_no_corpus(tmp_path):
+    for name in "ab":
+        made.clip(tmp_path, name, made.voice(1.0))
+    build_corpus([tmp_path / "a.wav"], tmp_path / "out")
+    with fails("clips of the levels frame and utterance; make them again with one --level"):
+        build_corpus([tmp_path / "b.wav"], tmp_path / "out", options=Options(level="frame"))
+    assert len(build_corpus([tmp_path], tmp_path / "out", options=Options(level="frame"))) == 0
+    assert load(str(tmp_path / "out")).ids == ("a[0]", "b[0]")
+
+
+def test_the_table_of_a_corpus_may_be_named_itself(built):
+    """It was read as a table of texts, without sound."""
+    assert load(str(built / "utterances.csv")).modalities == ("text", "audio", "vision")
+
+
 def test_labels_filled_in_make_a_data_set_and_survive_a_rerun(tmp_path):
     for name in "abcdef":
         made.clip(tmp_path, name, made.voice(1.0))
@@ -1137,6 +1227,8 @@ def test_labels_filled_in_make_a_data_set_and_survive_a_rerun(tmp_path):
     "change, words",
     [
         (lambda t: t.drop(columns="start"), "missing column"),
+        (lambda t: t.assign(start="9"), "starts at 9 s, in its clip at .* s; leave the starts as"),
+        (lambda t: t.iloc[:0], "no utterance; add some"),
         (lambda t: t.assign(id="demo[99]").iloc[:1], "is no utterance of clip"),
         (lambda t: t.assign(label=["1", "", ""]), "has no label or split, others do"),
         (lambda t: t.assign(label="good", split="test"), "labels are numbers"),

@@ -330,6 +330,8 @@ def test_a_column_that_is_missing_or_not_the_only_one(model, capsys):
 def test_a_first_text_is_not_taken_for_a_name(model, capsys):
     Path("a.csv").write_text("\n".join(line.replace(",", "") for line in LONG))
     refused(capsys, "a.csv: line 1 seems a text; put `text` above, or use --text", "a.csv")
+    Path("d.csv").write_text("\n".join(f'{i},"{text}"' for i, text in enumerate(LONG)))
+    refused(capsys, "d.csv: line 1 seems a text; put a line of names above", "d.csv")
     assert run("a.csv", "--text", LONG[0]) == 0
     Path("b.csv").write_text(f"What guests said\n{LONG[0]}\n")
     assert run("b.csv", "--force") == 0
@@ -435,11 +437,36 @@ def test_another_file_beside_the_weights_does_not_stop_a_run_from_going_on(model
     assert run("a.csv") == 0 and len(model.asked) == asked and len(rows()) == 30
 
 
+def test_a_table_of_numbers_or_a_folder_or_an_unknown_encoding(model, capsys):
+    Path("a.csv").write_text("id,text\n1,5\n2,4\n")
+    refused(capsys, "holds no words, e.g. '5'; nor does another; name a table that has", "a.csv")
+    Path("b.csv").mkdir()
+    refused(capsys, "b.csv: is a folder; give the path of a table", "b.csv")
+    many(3).to_csv("c.csv", index=False)
+    refused(capsys, "no text in encoding 'foo' (unknown encoding: foo); name another",
+            "c.csv", "--encoding", "foo")  # fmt: skip
+    Path("d.csv").write_text("text\nKöln was fine and clean\n", encoding="cp1252")
+    refused(capsys, "name another by --encoding, or none", "d.csv", "--encoding", "utf-8")
+
+
+def test_lines_are_texts_only_in_txt_and_standard_input(model, capsys):
+    """A csv without a suffix was scored line by line, its header too."""
+    many(3).to_csv("mine", index=False)
+    refused(capsys, "mine: not a table that is read here; save it as .csv", "mine")
+
+
+def test_suffixes_in_capitals(model):
+    many(3).to_csv("a.csv", index=False)
+    assert main(["a.csv", "--out", "SCORED.TSV", "--weights", "weights"]) == 0
+    assert len(rows("SCORED.TSV", sep="\t")) == 3
+
+
 def test_the_unfinished_output_of_another_run(model, capsys):
     Path("a.csv").write_text(f'text,review\n{LONG[0]},"{LONG[1]}"\n')
     Path("scored.csv.part").mkdir()
     Path("scored.csv.part/run.json").write_text("{}")
-    refused(capsys, "scored.csv.part: left by a run of other options", "a.csv", "--text", "text")
+    refused(capsys, "scored.csv.part: left by a run of other options (table, columns, text, weig",
+            "a.csv", "--text", "text")  # fmt: skip
     assert run("a.csv", "--text", "text", "--force") == 0 and len(rows()) == 1
 
 
@@ -511,7 +538,8 @@ CUT = gzip.compress(b"text\nx\n" * 99, mtime=0)[:-9]  # by the clock, two worker
 @pytest.mark.parametrize(
     "name, raw, words",
     [
-        ("a.csv", b"", "a.csv: cannot be read"),
+        ("a.csv", b"", "a.csv: no row; name a table that has some"),
+        ("a.csv", b"\n\n", "a.csv: no row; name a table that has some"),
         ("a.csv", b"text,n\n", "a.csv: no row"),
         ("a.csv", b"PK\x03\x04" + bytes(99), "a spreadsheet or an archive; save its table as csv"),
         ("a.csv", b"<!doctype html><p>x", "a web page"),

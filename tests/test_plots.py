@@ -215,6 +215,9 @@ def test_words_are_readable_in_their_colours_and_keep_their_order():
     signed = cards.words(["down", "still", "up"], np.array([-0.1, 0.0, 0.9]), "B", "A").axes[0]
     down, still, up = (np.array(text.get_bbox_patch().get_facecolor()) for text in signed.texts)
     assert still[:3].min() > 0.95 and down[2] > down[0] and up[0] > up[2]  # white, blue, orange
+    raised = cards.words(["so", "good"], np.array([0.1, 0.5]), "B", "A", zero=True).axes[0]
+    assert raised.get_title() == "orange: A (to 0.50)"  # none lowered anything
+    assert raised.texts[0].get_bbox_patch().get_facecolor()[2] < 1  # a little orange, not blue
     same = cards.words(["a", "b"], np.ones(2), "B", "A")
     assert same.axes[0].get_title() == "orange: A (to 1.00); blue: B (to 1.00)"
 

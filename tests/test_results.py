@@ -95,6 +95,15 @@ def test_a_wrong_row_is_refused_and_nothing_is_written(runs_folder, change, mess
     assert "\n" not in str(error.value) and not list(runs_folder.iterdir())
 
 
+def test_parameters_that_cannot_be_stored_leave_rows_and_origin_as_they_were(runs_folder):
+    """New rows stood beside the old origin."""
+    results.save(rows(), "r", "02_daf", parameters={"n": 1})
+    before = [path.read_bytes() for path in sorted(runs_folder.rglob("*.json"))]
+    with pytest.raises(ValueError, match=r"\A02_daf: Object of type \w+ is not JSON .*; store num"):
+        results.save(rows(POOR), "r", "02_daf", parameters={"n": runs_folder})
+    assert [path.read_bytes() for path in sorted(runs_folder.rglob("*.json"))] == before
+
+
 def test_a_row_may_not_stand_twice():
     with pytest.raises(ValueError, match="02_daf mosi daf ta test mae: there are two such rows"):
         results.save(rows() + rows(), "mosi", "02_daf")

@@ -222,7 +222,7 @@ def test_bad_files_and_options_are_refused_in_one_line(tmp_path, monkeypatch):
     assert "\n" not in str(error.value)
     for module in ("pyarrow", "pyarrow.parquet"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(DataError, match=r"pip install 'mmlib\[parquet\]'"):
+    with pytest.raises(DataError, match=r"pip install -e '\.\[parquet\]'"):
         load("hotel", tmp_path)
     written(tmp_path, reviews())
     with pytest.raises(DataError, match="no column Mark for stars"):
@@ -385,7 +385,7 @@ def test_impossible_targets_are_refused_in_one_line(scale, options, words):
 
 def test_a_missing_lexicon_names_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "vaderSentiment.vaderSentiment", None)
-    with pytest.raises(DataError, match=r"pip install 'mmlib\[lexicon\]'"):
+    with pytest.raises(DataError, match=r"pip install -e '\.\[lexicon\]'"):
         lexicon(TEXTS)
 
 

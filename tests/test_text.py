@@ -424,7 +424,7 @@ def test_a_sentencepiece_model_without_its_package(tiny, monkeypatch):
         path.unlink()
     (tiny / "spm.model").write_bytes(b"")
     monkeypatch.setattr(encoder, "find_spec", lambda _: None)
-    with pytest.raises(ValueError, match=r"needs sentencepiece: pip install 'mmlib\[sentence"):
+    with pytest.raises(ValueError, match=r"needs sentencepiece: pip install -e '\.\[sentence"):
         encode(TEXTS, tiny)
 
 

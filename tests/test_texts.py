@@ -94,6 +94,25 @@ def test_words_of_another_encoding_are_noted_or_refused(tmp_path):
     assert not [n for n in read(tmp_path, umlauts).notes if "words read" in n]
 
 
+def test_the_middle_of_a_range_is_neutral(tmp_path):
+    """It was 2e-7, so positive."""
+    shares = read(tmp_path, rows(Stars=[round(0.2 + 0.2 * (i % 5), 1) for i in range(N)]))
+    assert shares.label[:5].tolist() == [-3, -1.5, 0, 1.5, 3]
+
+
+def test_a_class_given_twice_is_refused(tmp_path):
+    words = rows(Stars=["bad", "good"] * (N // 2))
+    refused(
+        "labels are the words bad, good; give all", read, tmp_path, words, classes="bad,good,good"
+    )
+
+
+def test_a_cell_that_a_spreadsheet_spoilt_is_no_text(tmp_path):
+    texts = [f"The soup was {i}." if i % 3 else "#NAME?" for i in range(N)]
+    spoilt = read(tmp_path, rows(Comment=texts))
+    assert len(spoilt) == 40 and "20 rows without text left out" in spoilt.notes
+
+
 def test_blanks_around_a_group_make_no_other_group(tmp_path):
     places = [f"p{i % 20}" + " " * (i // 20) for i in range(N)]
     assert len(set(read(tmp_path, rows(Place=places), group="Place").groups)) == 20

@@ -450,6 +450,12 @@ def test_a_saved_model_refuses_other_weights_of_its_encoder(tmp_path):
     data = build(spoken, ["text", "audio"], encoder=str(folder))
     path = saved.save(fit(data, TINY, [0]), data, tmp_path / "toy.safetensors")
     assert predicted(path, spoken).score.shape == (1, 80)
+    tokens = (folder / "tokenizer.json").read_text()
+    (folder / "tokenizer.json").write_text(tokens.replace('"good"', '"Good"') + " ")
+    with pytest.raises(DataError, match=r"mine is not the one of training \(other SHA-256\)"):
+        predicted(path, spoken)
+    (folder / "tokenizer.json").write_text(tokens)
+    assert predicted(path, spoken).score.shape == (1, 80)
     flip_a_byte(folder / "model.safetensors")
     with pytest.raises(DataError, match=r"mine is not the one of training \(other SHA-256\)"):
         predicted(path, spoken)

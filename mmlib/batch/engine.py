@@ -132,16 +132,11 @@ def slurm(workers: int, memory: float, host: str | None = None) -> SpecCluster:
     folder = shlex.quote(str(files.ROOT))
     cores = threads(workers)
     cluster = SLURMCluster(
-        cores=1,
-        processes=1,
-        memory=f"{memory:g}GB",
-        job_cpu=cores,
-        python=sys.executable,
+        cores=1, processes=1, memory=f"{memory:g}GB", job_cpu=cores, python=sys.executable,
         job_script_prologue=[f"cd {folder}", *exports, f"export OMP_NUM_THREADS={cores}"],
         worker_extra_args=[*own, "--dashboard-address", http],
-        scheduler_options={"dashboard_address": http, **options},
-        silence_logs=logging.CRITICAL,
-    )
+        scheduler_options={"dashboard_address": http, **options}, silence_logs=logging.CRITICAL,
+    )  # fmt: skip
     if workers:
         _try_job(cluster.job_script())
         cluster.scale(jobs=workers)

@@ -152,23 +152,14 @@ def begun(job: Job, batch: Batch, number: int) -> dict:
     """The part of a manifest that is written before its point runs."""
     here = provenance.here(job.point.parameters, job.inputs["data"])
     return {
-        "notebook": job.point.notebook.stem,
-        "parameters": here["parameters"],
-        "key": job.key,
-        "session": batch.session,
-        "attempt": number,
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "threads": files.environment("OMP_NUM_THREADS"),
-        "gpu": files.environment("CUDA_VISIBLE_DEVICES"),
-        "device": here["device"],
-        "commit": here["commit"],
-        "diff": batch.diff,
-        "command": batch.command,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        **job.inputs,
+        "notebook": job.point.notebook.stem, "parameters": here["parameters"], "key": job.key,
+        "session": batch.session, "attempt": number, "host": socket.gethostname(),
+        "pid": os.getpid(), "threads": files.environment("OMP_NUM_THREADS"),
+        "gpu": files.environment("CUDA_VISIBLE_DEVICES"), "device": here["device"],
+        "commit": here["commit"], "diff": batch.diff, "command": batch.command,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"), **job.inputs,
         "versions": {**here["versions"], **job.inputs["versions"]},
-    }
+    }  # fmt: skip
 
 
 def renew(job: Job) -> None:

@@ -109,15 +109,11 @@ def execute(
     watch.start()
     try:
         imported("papermill").execute_notebook(
-            literal(notebook),
-            literal(output),
-            dict(parameters),
-            kernel_name="python3",
-            cwd=str(folder),
-            progress_bar=False,
+            literal(notebook), literal(output), dict(parameters), kernel_name="python3",
+            cwd=str(folder), progress_bar=False,
             kernel_manager_class=_manager(watch, {**environment, MARK: mark}, sockets),
             on_notebook_start=watch.note_ready,
-        )
+        )  # fmt: skip
     except Exception as problem:  # a failed notebook must not stop the others
         error, trace = _reason(problem, watch, output.parent)
     finally:

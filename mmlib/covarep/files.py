@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from mmlib.covarep.columns import FEATURES
 from mmlib.covarep.conventions import CovarepError
 from mmlib.covarep.recording import read_wav
 from mmlib.covarep.stages import check_names, extract
@@ -40,8 +41,9 @@ def complete(path: Path, target: Path, columns: Sequence[str]) -> bool:
 def check_own(targets: Iterable[Path]) -> None:
     """CovarepError if one of the files that would be replaced was not written by `attempt`."""
     for target in filter(Path.is_file, targets):
-        with target.open("rb") as file:
-            if not file.readline().startswith(b"seconds,"):
+        with target.open(errors="replace") as file:
+            first, *names = file.readline().rstrip("\r\n").split(",")
+            if first != "seconds" or not {*names} <= {*FEATURES}:
                 raise CovarepError(f"{target} holds something else: choose another folder")
 
 

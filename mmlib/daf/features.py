@@ -55,9 +55,9 @@ def raw(
         if m == "text" and m not in corpus.sequences:
             there = np.array([bool(text.strip()) for text in corpus.text])  # (n,)
             texts = [text for text in corpus.text if text.strip()]
-            states = encoding.encode(texts, **encoder)  # (n, d) or (n, l, d)
+            states = encoding.encode(texts or ["."], **encoder)  # (n, d) or (n, l, d)
             x[m] = np.zeros((len(corpus), states[0].size), np.float32)
-            x[m][there], present[:, i] = states.reshape(len(states), -1), there
+            x[m][there], present[:, i] = states.reshape(len(states), -1)[: len(texts)], there
         else:
             frames = corpus.sequences[m]
             check_finite(m, frames.values, corpus.ids, frames.lengths)
@@ -81,7 +81,8 @@ def build(
     in the corpus, is not finite or is absent from all training utterances, or if its number of
     features differs from the scaler's.
     """
-    modalities = tuple(modalities or (scaler.mean if scaler else corpus.modalities))
+    asked = modalities or (scaler.mean if scaler else corpus.modalities)
+    modalities = tuple(dict.fromkeys(asked))
     missing = [m for m in modalities if m not in corpus.modalities]
     if missing:
         raise DataError(
@@ -90,6 +91,9 @@ def build(
     encoder = {"layers": "all", **encoder}
     from_file = "text" in modalities and "text" in corpus.sequences
     x, present = raw(corpus, modalities, **encoder)
+    for m, there in zip(modalities, present.any(axis=0), strict=True):
+        if scaler and not there:  # nobody has it: zeros, as wide as in training
+            x[m] = np.zeros((len(corpus), len(scaler.mean.get(m, ()))), np.float32)
     scaler = scaler or Scaler.fit(x, present, corpus.rows("train"))
     x = scaler.apply(x, present)
     if from_file:

@@ -204,14 +204,9 @@ class CrossModal(Fusion):
 
 
 BUILT_IN: dict[str, type[Fusion]] = {
-    "mean": Mean,
-    "static": Static,
-    "concat": Concat,
-    "gmu": GMU,
-    "lmf": LMF,
-    "crossmodal": CrossModal,
-    "daf": DAF,
-}
+    "mean": Mean, "static": Static, "concat": Concat, "gmu": GMU, "lmf": LMF,
+    "crossmodal": CrossModal, "daf": DAF,
+}  # fmt: skip
 RULES = Names("fusion rule", BUILT_IN)
 
 
@@ -268,6 +263,9 @@ def _try(model: Fusion) -> None:
     for name, (given, size) in sizes.items():
         if (shape := tuple(getattr(given, "shape", ()))) != size:
             raise ValueError(f"{name} has shape {shape}, not {size}")
+    for part in model.modules():
+        if isinstance(part, nn.modules.dropout._DropoutNd | nn.modules.batchnorm._BatchNorm):
+            raise ValueError(f"{type(part).__name__} ignores the seeds; use Settings(dropout=...)")
     for name, parameter in model.fusion_parameters():
         if len(parameter) != s:
             raise ValueError(f"{name} has {len(parameter)} rows, not one for each of {s} seeds")

@@ -29,7 +29,7 @@ def perturb(
 
     missing: masked out unless it is the only one; noise: Gaussian noise of 2 sd is added; shuffle:
     taken, with its mask, from a random utterance; conflict: from one whose label has the opposite
-    sign (from any, if the label is 0 or none has that sign). ValueError for another `how`.
+    sign (from any, if the label is 0 or NaN, or none has that sign). ValueError for another `how`.
     """
     refuse_unknown("perturbation", [how], PERTURBATIONS)
     rng = np.random.default_rng(seed)
@@ -57,7 +57,7 @@ def _opposite(features: Features, rng: np.random.Generator) -> np.ndarray:
     label = features.label
     pools = [np.flatnonzero(label < 0), np.arange(len(label)), np.flatnonzero(label > 0)]
     pools = [pool if len(pool) else pools[1] for pool in pools]
-    return np.array([rng.choice(pools[1 - int(sign)]) for sign in np.sign(label)])
+    return np.array([rng.choice(pools[1 - int(sign)]) for sign in np.nan_to_num(np.sign(label))])
 
 
 def robustness(
@@ -83,7 +83,7 @@ def entropy(weights: np.ndarray, present: np.ndarray) -> np.ndarray:
     m = present.sum(axis=-1)  # (n,)
     terms = weights * np.log(np.where(weights > 0, weights, 1))
     most = np.where(m > 1, np.log(np.maximum(m, 2)), np.nan)
-    return -terms.sum(axis=-1) / most
+    return np.clip(-terms.sum(axis=-1) / most, 0, 1)  # rounding may leave it
 
 
 def faithfulness(fit: Fit, features: Features) -> pd.DataFrame:
@@ -155,6 +155,8 @@ def by_distance(
         kept = np.flatnonzero(present[:, k] & (present.sum(1) > 1))
         names = np.array(groups)[kept]
         _, code, counts = np.unique(names, return_inverse=True, return_counts=True)
+        if len(counts) < 2:
+            raise ValueError(f"modality {k} is beside another in under two groups; use more data")
         w, d = weights[:, kept, k], distance[kept, k]
         scores = np.array([_rank(one, d) for one in w])
         rest = [code != g for g in range(len(counts))]
@@ -192,7 +194,7 @@ def contradicted(prediction: Prediction, features: Features) -> pd.DataFrame:
     in which the score has the modality's sign; right: share in which the label has it; NaN if n is
     0. A rule that always relies on one modality has a `followed` above `right`.
     """
-    sign, rows = np.sign(prediction.opinions), []  # (s, n, m)
+    label, sign, rows = features.label, np.sign(prediction.opinions), []  # (n,), (s, n, m)
     for column, modality in enumerate(features.modalities):
         others = np.delete(features.present, column, axis=1)  # (n, m - 1)
         opposed = np.delete(sign, column, axis=2) == -sign[..., column, None]
@@ -201,7 +203,7 @@ def contradicted(prediction: Prediction, features: Features) -> pd.DataFrame:
         parts = {"weight": (prediction.weights[..., column], alone)}
         parts["elsewhere"] = (prediction.weights[..., column], has & ~alone)
         parts["followed"] = (np.sign(prediction.score) == sign[..., column], alone)
-        parts["right"] = (np.sign(features.label) == sign[..., column], alone)
+        parts["right"] = (np.sign(label) == sign[..., column], alone & ~np.isnan(label))
         means = {name: values[where].mean() for name, (values, where) in parts.items()}
         rows.append({"modality": modality, "n": alone.sum(axis=1).mean(), **means})
     return pd.DataFrame(rows)

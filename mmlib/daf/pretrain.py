@@ -148,15 +148,17 @@ def main(arguments: list[str] | None = None) -> None:
             pretrain(corpus, given.out / "mosi-tav.safetensors", borrow_faces(corpus))
         else:
             pretrain(_named(corpus), given.out / f"{given.dataset}.safetensors")
-    except (DataError, KeyError) as problem:
+    except ValueError as problem:  # DataError, and what cannot be written
         raise SystemExit(f"mmlib.daf.pretrain: {problem}") from None
 
 
 def _named(corpus: Corpus) -> Corpus:
     """Name FACET's channels: CMU's files leave the names out; their order is our reading."""
     vision = corpus.sequences.get("vision")
-    if vision is None or len(vision.columns) != len(FACET):
-        raise DataError(f"{corpus.name} lacks FACET's {len(FACET)} columns; take CMU's .csd files")
+    has_faces = vision is not None and len(vision.columns) == len(FACET)
+    if not has_faces or "audio" not in corpus.sequences:
+        what = "audio" if has_faces else f"FACET's {len(FACET)} columns"
+        raise DataError(f"{corpus.name} lacks {what}; take CMU's .csd files")
     named = Sequences(vision.values, vision.lengths, FACET)
     return replace(corpus, sequences={**corpus.sequences, "vision": named})
 

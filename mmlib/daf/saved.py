@@ -36,8 +36,9 @@ class Saved:
 
         DataError if it lacks a modality, or if the encoder's files are no longer those of training.
         """
-        options, weights = self.about["encoder"], self.about.get("weights")
-        if "text" in self.model.modalities and weights not in (None, _weights(options)):
+        options, known = self.about["encoder"], self.about.get("weights") or {}
+        now = _files(options) if known and "text" in self.model.modalities else known
+        if any(now.get(file) != digest for file, digest in known.items()):
             raise DataError(
                 f"encoder {options['encoder']} is not the one of training (other SHA-256); put its "
                 "files back, or train again"
@@ -78,7 +79,7 @@ def _about(fit: Fit, data: Features) -> dict:
         "shape": dict(settings.shape),
         "dims": fit.model.dims,
         "encoder": (options := data.origin.get("encoder", {})),
-        "weights": _weights(options) if "text" in data.x else {},
+        "weights": _files(options) if "text" in data.x else {},
         "data": {"name": data.name, **{k: v for k, v in data.origin.items() if k != "encoder"}},
         "members": [
             {"seed": int(member.seed), "settings": asdict(member.settings),
@@ -88,11 +89,12 @@ def _about(fit: Fit, data: Features) -> dict:
     }  # fmt: skip
 
 
-def _weights(options: Mapping[str, str]) -> dict[str, str]:
+def _files(options: Mapping[str, str]) -> dict[str, str]:
     """SHA-256 of the encoder's files; none for those of a known name, which have a known one."""
     name = options.get("encoder", "minilm")
     known = (*encoder.WEIGHTS, "use")
-    return {} if name in known else encoder.identity(encoder.locate(name), name)["weights"]
+    kinds = {} if name in known else encoder.identity(encoder.locate(name), name)
+    return {file: digest for kind in kinds.values() for file, digest in kind.items()}
 
 
 def load(path: Path | str, device: str = "cpu") -> Saved:

@@ -15,7 +15,7 @@ _FORMULA = re.compile(r"^#¡?[^\W\d_]{2,9}(/0)?[!?](?=$|[$_[])|^#N/?[AV]\b|\b\d(
 def check(corpus: Corpus) -> Corpus:
     """Return the corpus if it passes all checks; otherwise a DataError names the first fault."""
     try:
-        for rule in (_sizes, _ids, _labels, _splits, _groups, _text, _sequences):
+        for rule in (_sizes, _ids, _labels, _splits, _groups, _text, _sequences, _others):
             if corpus.labelled or rule not in (_labels, _splits):
                 rule(corpus)
     except DataError as error:
@@ -24,7 +24,8 @@ def check(corpus: Corpus) -> Corpus:
 
 
 def _sizes(corpus: Corpus) -> None:
-    n = len(corpus.ids)
+    if not (n := len(corpus.ids)):
+        raise DataError("no utterance; add some")
     text = corpus.ids if corpus.text is None else corpus.text
     parts = {"groups": corpus.groups, "split": corpus.split, "label": corpus.label, "text": text}
     known = {**parts, **corpus.sequences, **corpus.truth, **corpus.annotations}
@@ -115,3 +116,9 @@ def _sequences(corpus: Corpus) -> None:
     if (frames == 0).any():
         name = corpus.ids[int(np.argmin(frames))]
         raise DataError(f"zero-length sequence: {name!r} has no frame in any modality; drop it")
+
+
+def _others(corpus: Corpus) -> None:
+    for name, values in corpus.annotations.items():
+        if values.dtype.kind == "f":
+            check_finite(name, values, corpus.ids)

@@ -4,6 +4,7 @@ Axis letters used throughout mmlib: b batch, t token or frame, d feature, m moda
 h hidden, k class, s seed (member of a stack); n counts utterances.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -38,7 +39,12 @@ SENTIMENT = Scale("sentiment", -3.0, 3.0)
 def to_sentiment(
     label: np.ndarray, low: float, high: float, name: str = "sentiment"
 ) -> tuple[np.ndarray, Scale]:
-    """Map labels low..high (n,) linearly to -3..3; returns them and the scale, with its origin."""
+    """Map labels low..high (n,) linearly to -3..3; returns them and the scale, with its origin.
+
+    DataError unless low is below high and both are finite.
+    """
+    if not -np.inf < low < high < np.inf:
+        raise DataError(f"label_range {low:g}..{high:g}: give two numbers, the lower one first")
     factor = (SENTIMENT.high - SENTIMENT.low) / (high - low)
     origin = f"{factor:g} (y - {(low + high) / 2:g}) of y in {low:g}..{high:g}"
     return factor * (label - (low + high) / 2), Scale(name, SENTIMENT.low, SENTIMENT.high, origin)
@@ -122,10 +128,12 @@ class Corpus:
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
         for name in self.sequences:
-            if not name.isidentifier() or name in ("constant", "a", "b"):
+            is_taken = name in ("constant", "b") or re.fullmatch("t?a?v?c?", name)
+            if is_taken or not name.isidentifier():
                 raise DataError(
                     f"modality {name!r}: choose another name, of letters, digits, '_'; 'a' and 'b' "
-                    "are DyFuLM's encoders, 'constant' is a modality whose frames are all 1"
+                    "are DyFuLM's encoders, 'constant' is a modality whose frames are all 1, and "
+                    "'t', 'ta', 'tav' and the like are short for sets of modalities"
                 )
 
     def __len__(self) -> int:
@@ -153,6 +161,7 @@ class Corpus:
 
         All utterances if n is 0 or not smaller than their number. A larger n gives a superset.
         """
+        refuse_unknown("split", splits, SPLITS, DataError)
         is_drawn = np.isin(self.split, splits)
         rows = np.flatnonzero(is_drawn)
         kept = rows[np.random.default_rng(seed).permutation(len(rows))[: n or None]]
@@ -179,7 +188,7 @@ def of_texts(texts: Sequence[str]) -> Corpus:
         raise DataError("pass a list of one text or more")
     for i, text in enumerate(texts):
         if not isinstance(text, str) or not text.strip():
-            raise DataError(f"text {i} is {text!r}; leave it out, or give it as words")
+            raise DataError(f"text {i} is {text!r}; give words, or leave it out")
     ids = tuple(f"text {i}" for i in range(len(texts)))
     none, split = np.full(len(ids), np.nan), np.full(len(ids), "test")
     return Corpus("texts", "texts", ids, ids, split, none, tuple(texts))

@@ -119,7 +119,7 @@ def _padded(
         values = sequences.values if sequences else np.zeros((0, 1), np.float32)
         given = [values[a:b] for a, b in pairwise(off)]
     frames = [np.atleast_2d(np.asarray(row, np.float32)) for row in given]
-    if len(frames) != n or len({row.shape[1:] for row in frames}) != 1:
+    if len(frames) != n or len({row.shape[1:] for row in frames}) != 1 or frames[0].ndim != 2:
         raise DataError(f"{modality} has {len(frames)} entries for {n} utterances, or of several "
                         "widths; give one array (t, d) an utterance")  # fmt: skip
     lengths = np.array([max(len(row), 1) for row in frames])

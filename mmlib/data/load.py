@@ -57,7 +57,10 @@ def load(name: str, /, root: Path | str | None = None, **options: object) -> Cor
     embedded corpus. Raises DataError, one line, with the choices or the remedy.
     """
     if name not in NAMES:
-        if os.path.exists(own := expanded(str(name)) / TABLE):  # Path.exists fails for long names
+        own = expanded(str(name))
+        is_folder = own.name != TABLE or not os.path.isdir(own.parent / "clips")
+        own = own / TABLE if is_folder else own
+        if os.path.exists(own):  # Path.exists fails for long names
             _known(own.parent.name, read_recordings, options)
             return _checked(read_recordings, own)
         if is_table(name):
@@ -92,6 +95,8 @@ def columns(**given: str) -> dict[str, str]:
 
 def _texts(path: Path, options: dict) -> Corpus:
     _known(path.name, read_texts, options)
+    if not path.exists():
+        raise DataError(f"missing file {path}; give the path of a table")
     corpus = _checked(read_texts, path, **options)
     try:
         plain_name("the name of a data set", corpus.name)

@@ -80,7 +80,7 @@ def lexicon(texts: Sequence[str], by_sentence: bool = False) -> np.ndarray:
     try:
         from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
     except ImportError:
-        raise DataError("a lexicon needs vaderSentiment: pip install 'mmlib[lexicon]'") from None
+        raise DataError("a lexicon needs vaderSentiment: pip install -e '.[lexicon]'") from None
     score = SentimentIntensityAnalyzer().polarity_scores
     parts = [(by_sentence and _sentences(text)) or [text] for text in texts]
     means = [np.mean([score(part)["compound"] for part in of_text]) for of_text in parts]

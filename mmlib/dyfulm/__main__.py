@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _write(given: argparse.Namespace) -> None:
     out = given.out
     into = next(folder for folder in out.absolute().parents if folder.exists())
-    if out.suffix not in (".csv", ".tsv") or out.is_dir() or not into.is_dir():
+    if out.suffix.lower() not in (".csv", ".tsv") or out.is_dir() or not into.is_dir():
         raise DataError(f"{out}: cannot be written; name a file .csv or .tsv with --out")
     if not os.access(into, os.W_OK) or len(os.fsencode(out.name)) > 200:
         raise DataError(f"{out}: no right to write there, or name too long; give another --out")
@@ -77,7 +77,10 @@ def _write(given: argparse.Namespace) -> None:
         model = kept.load(folder).in_precision(given.precision)
         weights = [sha256(folder / name) for name in (kept.CARD, kept.NUMBERS, kept.WORDS)]
         about = {"table": table.name, "columns": table.columns, "text": column, "weights": weights}
-        about |= {"out": out.suffix, "rules": [score.FEWEST, score.MOST_UNKNOWN, stream.ROWS]}
+        about |= {
+            "out": out.suffix.lower(),
+            "rules": [score.FEWEST, score.MOST_UNKNOWN, stream.ROWS],
+        }
         about |= {"precision": given.precision}
         notes = score.run(table, column, model, out, about, given.force)
         print(f"{table.rows} texts of column {column} in {out}")

@@ -83,11 +83,13 @@ def text_column(table: stream.Stream, given: str | None) -> str:
     """
     names = (given,) if given is not None else (*NAMES["text"], DATAFINITI)
     found = [name for name in table.columns if name.lower() in map(str.lower, names)]
-    if given is None and not found and len(table.columns) == 1:
-        found = list(table.columns)
+    if given is None and not found:
+        found = list(table.columns) * (len(table.columns) == 1)
         is_csv = re.search(r"[ct]sv(\.gz)?$", table.name, re.I)
-        if is_csv and len(_WORD.findall(found[0])) >= FEWEST:
-            raise DataError(f"{table.name}: line 1 seems a text; put `text` above, or use --text")
+        if is_csv and any(len(_WORD.findall(name)) >= FEWEST for name in table.columns):
+            what = "put `text`" if found else "put a line of names"
+            remedy = f"{what} above, or use --text if it is a name"
+            raise DataError(f"{table.name}: line 1 seems a text; {remedy}")
     if len(found) != 1 and given not in found:
         what = f"{len(found) or 'no'} columns are called {' or '.join(names)}"
         known = ", ".join(found or table.columns[:30])
@@ -97,10 +99,10 @@ def text_column(table: stream.Stream, given: str | None) -> str:
     filled = first[column][first[column].str.strip() != ""]
     if len(filled) and not filled.str.contains(_WORD).any():
         words = [name for name in first if first[name].str.contains(_WORD).any()]
-        raise DataError(
-            f"{table.name}: column {column} holds no words, e.g. {filled.iloc[0][:30]!r}; name the "
-            f"texts' column by --text, one of {', '.join(words[:30]) or 'a table that has one'}"
-        )
+        remedy = f"name the texts' column by --text, one of {', '.join(words[:30])}"
+        remedy = remedy if words else "nor does another; name a table that has texts"
+        words = f"column {column} holds no words, e.g. {filled.iloc[0][:30]!r}; {remedy}"
+        raise DataError(f"{table.name}: {words}")
     return column
 
 
@@ -118,7 +120,7 @@ def run(
     ours = list(COLUMNS)
     while set(ours) & set(table.columns):
         ours = [f"dyfulm_{name}" for name in ours]
-    form = {"sep": "\t" if out.suffix == ".tsv" else ",", "index": False}
+    form = {"sep": "\t" if out.suffix.lower() == ".tsv" else ",", "index": False}
     with locked(part / "lock", 0):
         if out.exists() and not force:  # another process may have been faster
             raise DataError(f"{out}: exists; name another file with --out, or use --force")
@@ -157,7 +159,10 @@ def _claim(part: Path, about: Mapping, force: bool) -> None:
     note = part / "run.json"
     if note.exists() and note.read_text() != same:
         if not force:
-            raise DataError(f"{part}: left by a run of other options; finish that, or use --force")
+            old = json.loads(note.read_text())
+            other = ", ".join(key for key in about if old.get(key) != about[key])
+            words = f"left by a run of other options ({other})"
+            raise DataError(f"{part}: {words}; finish that, or use --force to begin anew")
         for file in (note, *part.glob("*.csv")):
             file.unlink()
     if not note.exists():

@@ -50,16 +50,18 @@ def utterance(
 
 
 def words(
-    texts: Sequence[str], values: np.ndarray, low: str, high: str, ax: Axes | None = None
-) -> Figure:
+    texts: Sequence[str], values: np.ndarray, low: str, high: str, ax: Axes | None = None,
+    *, zero: bool = False,
+) -> Figure:  # fmt: skip
     """Draw words in reading order, orange where their value is high, blue where it is low.
 
-    values (words,); low, high: what the two ends mean. White is 0 if values have both signs, else
-    the middle of their range.
+    values (words,); low, high: what the two ends mean. White is 0 if values have both signs or
+    `zero` is set, else the middle of their range.
     """
     lines = _lines(texts)
     axes = ax or plt.subplots(figsize=(8.6, 0.7 + 0.36 * len(lines)))[1]
-    middle = 0.0 if values.min() < 0 < values.max() else (values.min() + values.max()) / 2
+    zero = zero or values.min() < 0 < values.max()
+    middle = 0.0 if zero else (values.min() + values.max()) / 2
     reach = np.abs(values - middle).max() or 1.0
     shades = BLUE_TO_ORANGE(0.5 + 0.5 * (values - middle) / reach)  # (words, 4)
     for y, line in enumerate(lines):
@@ -70,7 +72,9 @@ def words(
             axes.text(x, -y, texts[i], parse_math=False, **how)  # $$ is a price
             x += len(texts[i]) + 1.2
     axes.set(xlim=(0, 1.25 * LINE), ylim=(0.6 - len(lines), 0.6))
-    axes.set_title(f"orange: {high} (to {values.max():.2f}); blue: {low} (to {values.min():.2f})")
+    ends = {f"orange: {high} (to {values.max():.2f})": values.max() > middle or not zero,
+            f"blue: {low} (to {values.min():.2f})": values.min() < middle or not zero}  # fmt: skip
+    axes.set_title("; ".join(words for words, is_there in ends.items() if is_there))
     axes.axis("off")
     return axes.figure
 
@@ -97,7 +101,7 @@ def review(
         [["words"] * len(heads), list(heads)], figsize=(8.6, height + 2.2),
         height_ratios=[height, 2.2], width_ratios=[len(bars) + 1 for bars in heads.values()],
     )  # fmt: skip
-    words(texts, effects, "lowered the stars", "raised the stars", axes["words"])
+    words(texts, effects, "lowered the stars", "raised the stars", axes["words"], zero=True)
     for task, bars in heads.items():
         at, ax = look(task), axes[task]
         drawn = ax.bar(list(bars), list(bars.values()), color=at.colour, hatch=at.hatch, ec="white")

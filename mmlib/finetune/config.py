@@ -12,15 +12,12 @@ from mmlib.dyfulm.losses import WEIGHTINGS
 from mmlib.files import refuse_unknown
 
 CHOICES = {
-    "truncation": ("end", "middle"),
-    "intensity": INTENSITIES,
+    "truncation": ("end", "middle"), "intensity": INTENSITIES,
     **{name: model.CHOICES[name] for name in ("layer_fusion", "gate", "scope")},
-    "weighting": tuple(WEIGHTINGS),
-    "regression": ("l2", "huber"),
-    "device": ("auto", "cpu", "cuda"),
-    "precision": ("auto", "float32", "bfloat16"),
+    "weighting": tuple(WEIGHTINGS), "regression": ("l2", "huber"),
+    "device": ("auto", "cpu", "cuda"), "precision": ("auto", "float32", "bfloat16"),
     "attention": ("auto", "sdpa", "eager"),
-}
+}  # fmt: skip
 LEAST = {
     0: ("budget", "evaluate_every", "utterances", "seed", "weight_decay"),
     1: ("epochs", "batch", "save_every", "processes", "patience"),

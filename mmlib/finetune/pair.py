@@ -58,14 +58,9 @@ def build(config: Config, attention: str = "sdpa") -> tuple[Pair, list[Any]]:
     models, tokenizers, shapes = zip(*loaded, strict=True)
     layers, dims = zip(*(shapes[0], shapes[-1]), strict=True)
     fusion = DyFuLM(
-        dims,
-        layers,
-        width=config.width,
-        layer_fusion=config.layer_fusion,
-        gate=config.gate if len(loaded) == 2 else "a",
-        guidance=config.guidance,
-        scope=config.scope,
-    )
+        dims, layers, width=config.width, layer_fusion=config.layer_fusion,
+        gate=config.gate if len(loaded) == 2 else "a", guidance=config.guidance, scope=config.scope,
+    )  # fmt: skip
     fusion.reset([np.random.default_rng(config.seed)])
     return Pair(models, fusion), list(tokenizers)
 

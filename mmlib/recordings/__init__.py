@@ -13,12 +13,6 @@ from mmlib.recordings.folder import build_corpus
 from mmlib.recordings.transcript import read_transcript
 
 __all__ = [
-    "Limits",
-    "Options",
-    "build",
-    "build_corpus",
-    "collapse",
-    "probe",
-    "read_faces",
+    "Limits", "Options", "build", "build_corpus", "collapse", "probe", "read_faces",
     "read_transcript",
-]
+]  # fmt: skip

@@ -33,7 +33,7 @@ class Options:
 
     def __post_init__(self) -> None:
         audio.columns(self.audio)
-        if self.frame_rate is not None and not self.frame_rate > 0:
+        if self.frame_rate is not None and not 0 < self.frame_rate < np.inf:
             raise DataError(f"{self.frame_rate:g} face frames a second; give more than 0")
         refuse_unknown("level", [self.level], LEVELS, DataError)
 
@@ -65,7 +65,8 @@ def build(
     utterances = track(words.utterances, recording.path.name, disable=not progress)
     sequences, counts = _audio(recording.path, utterances, words, options)
     if face is not None:
-        rows = [_at_level(face.values, face.intervals, u, options.level) for u in words.utterances]
+        at = face.intervals + recording.pictures_at  # exports count from the first picture
+        rows = [_at_level(face.values, at, u, options.level) for u in words.utterances]
         sequences["vision"] = _packed(rows, FACET)
         counts += _of_faces(face, sequences["vision"], recording.seconds)
     text, start, end, speaker, _ = zip(*words.utterances, strict=True)

@@ -42,11 +42,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Recording:
-    """Path, length and frame rate of a recording."""
+    """Path, length and pictures of a recording."""
 
     path: Path
     seconds: float
     frame_rate: float | None  # pictures a second, None without video
+    pictures_at: float = 0.0  # seconds from the start to the first picture
 
 
 @names_file
@@ -61,9 +62,11 @@ def probe(path: Path | str, limits: Limits | None = None) -> Recording:
         video = container.streams.video
         rate = float(video[0].average_rate) if video and video[0].average_rate else None
         length = promised(path, container).whole
+        at = (video[0].start_time or 0) * video[0].time_base if video else 0
+        at = max(float(at) - (container.start_time or 0) / av.time_base, 0.0)
     seconds = length or sum(map(len, blocks(path, limits))) / RATE
     _check_length(path, seconds, limits)
-    return Recording(path, seconds, rate)
+    return Recording(path, seconds, rate, at)
 
 
 def blocks(
@@ -87,7 +90,7 @@ def blocks(
             if not np.isfinite(block).all():
                 raise DataError(f"{path}: samples that are NaN or infinite; convert it again")
             yield block
-    _check_length(path, done / RATE, limits)
+    _check_length(path, done / RATE, limits, lengths.whole)
     _check_end(path, done / RATE, lengths.sound)
     _check_end(path, done / RATE, sound.heard)
     _check_end(path, sound.reached, lengths.whole if lengths.pictures else None)
@@ -138,11 +141,16 @@ def _check_file(path: Path, limits: Limits) -> None:
         )
 
 
-def _check_length(path: Path, seconds: float, limits: Limits) -> None:
+def _check_length(
+    path: Path, seconds: float, limits: Limits, declared: float | None = None
+) -> None:
     if not seconds:
         raise DataError(f"{path}: no sound in it (0 s); record again")
     if seconds > limits.hours * 3600:
         raise DataError(f"{path}: over {limits.hours:g} h of sound; cut it, or raise the limit")
+    if declared and seconds > declared + LOST:
+        words = f"{seconds:.1f} s of sound, declared are {declared:.1f} (files joined?)"
+        raise DataError(f"{path}: {words}; `ffmpeg -i OLD NEW.wav`")
 
 
 def _check_end(path: Path, seconds: float, declared: float | None) -> None:
@@ -157,7 +165,9 @@ def _opened(path: Path) -> av.container.InputContainer:
     try:
         check_size(path)
         options = {"format_whitelist": CONTAINERS}
-        container = av.open(str(path), container_options=options, metadata_errors="replace")
+        container = av.open(
+            str(path.absolute()), container_options=options, metadata_errors="replace"
+        )
     except (av.FFmpegError, OSError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
         is_forbidden = isinstance(error, PermissionError)
@@ -187,18 +197,20 @@ class _Sound:
         late = (self.stream.start_time or 0) * float(self.stream.time_base or 0) - self.start
         if (lead := round(late * RATE)) > 0:
             yield np.zeros(lead, np.float32)
-        # Channels are averaged below: FFmpeg's own mono can exceed full scale.
-        resampler = av.AudioResampler("fltp", rate=RATE, frame_size=BLOCK)
+        # Channels are averaged below: FFmpeg's own mono can exceed full scale. "flt" interleaves
+        # them, because PyAV crashes on eight planes.
+        resampler = av.AudioResampler("flt", rate=RATE, frame_size=BLOCK)
         try:
             for frame in chain(self._frames(), [None]):
                 for piece in resampler.resample(frame):
-                    channels = piece.to_ndarray()  # (channels, n)
+                    channels = piece.to_ndarray().reshape(piece.samples, -1).T  # (channels, n)
                     peaks = np.abs(channels).max(axis=1, initial=0)
                     np.maximum(self.peaks, peaks, out=self.peaks)
                     yield channels.mean(axis=0)
         except av.FFmpegError as error:
             raise DataError(
-                f"{self.path}: damaged or truncated ({error.strerror}); copy it again"
+                f"{self.path}: damaged or truncated ({error.strerror}); copy it again, or if it "
+                "plays to its end `ffmpeg -i OLD NEW.wav`"
             ) from None
 
     def _frames(self) -> Iterator[av.AudioFrame]:

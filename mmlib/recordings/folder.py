@@ -135,8 +135,10 @@ def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str |
             raise DataError(f"{given}: no such file or folder; correct its name")
     found = list(files_below(clips, (*MEDIA, *RARER)))
     for media, inner in sorted(found, key=lambda file: file[0].suffix.lower() in RARER):
-        if (named := str(media)) != named.encode(errors="replace").decode():
-            raise DataError(f"{named!a}: its name is not UTF-8, as a table needs; rename it")
+        named = str(media)
+        if "\r" in named or named != named.encode(errors="replace").decode():
+            words = "its name is not UTF-8, or has a carriage return; rename it"
+            raise DataError(f"{named!a}: {words}")
         name = str(inner.with_suffix(""))
         earlier = jobs[name].media if name in jobs else media
         is_twin = media.suffix.lower() in RARER and earlier.suffix.lower() in MEDIA
@@ -147,7 +149,9 @@ def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str |
             raise DataError(f"{jobs[name].media} and {media} would share one name: rename one")
         if jobs and any(given and Path(given).is_file() for given in (transcripts, faces)):
             raise DataError("one transcript or face file for several recordings; name its folder")
-        export = faces and _beside(media, inner, faces, EXPORTS, Path(transcripts or media.parent))
+        texts = Path(transcripts or media.parent)
+        texts = texts.parent if texts.is_file() else texts
+        export = faces and _beside(media, inner, faces, EXPORTS, texts)
         near = inner if transcripts else Path(media.name)
         transcript = _beside(media, near, transcripts or media.parent, TRANSCRIPTS)
         transcript = None if transcript == export else transcript  # a .txt may be either

@@ -131,7 +131,8 @@ def _piece(entry: dict | list) -> Piece:
     text = entry["word"] if "word" in entry else entry.get("text", "") if words else entry["text"]
     start, end = (None if time is None else float(time) for time in (start, end))
     text = text.encode(errors="replace").decode()  # half a surrogate pair has no UTF-8
-    return Piece(text, start, end, " ".join(str(entry.get("speaker") or "").split()), words)
+    speaker = "" if entry.get("speaker") is None else str(entry["speaker"])  # a number may be 0
+    return Piece(text, start, end, " ".join(speaker.split()), words)
 
 
 def _word(entry: dict | list) -> Piece:
@@ -148,7 +149,8 @@ def _whole(pieces: Iterable[Piece]) -> list[Piece]:
         return pieces
     for piece, is_first in zip(pieces, begins, strict=True):
         last = whole[-1] if whole else piece
-        is_apart = len(f"{last.text}{piece.text}".split()) > 1
+        is_apart = piece.words or len(f"{last.text}{piece.text}".split()) > 1
+        is_apart = is_apart or piece.speaker != last.speaker
         if is_first or is_apart or None in (last.start, piece.start):
             whole.append(piece)
         else:
@@ -260,7 +262,7 @@ def subtitles(text: str, counts: Counter) -> list[Piece]:
     A cue with times between its words becomes one piece per time. DataError names a cue whose
     times cannot be read.
     """
-    if text.startswith("WEBVTT"):
+    if text.lstrip().startswith("WEBVTT"):
         text = IDENTIFIER.sub("", COMMENT.sub("", text))
     lines = NUMBER.sub("", text).splitlines()
     at = [i for i, line in enumerate(lines) if is_time_line(line)]
@@ -292,7 +294,7 @@ def _parts(start: float, end: float, text: str, number: int) -> list[Piece]:
     for part in TAGS.split(text):
         if voice := VOICE.fullmatch(part):
             speaker = voice[1]  # the voices of a cue share its times
-        elif TAGS.fullmatch(part):
+        elif TAGS.fullmatch(part) and not part.startswith("<v"):
             start = min(max(_seconds(part[1:-1], number), start), end)
             parts = [before._replace(end=min(before.end, start)) for before in parts]
         else:

@@ -85,17 +85,12 @@ def _tested(line: dict, row: dict, inside: bool, reason: str) -> dict:
     origins = Store(line["tested_by"]["run"]).load(ORIGINS_FILE)
     origin = origins.get(row["notebook"], {})  # missing if a damaged file was moved aside
     return {
-        **line,
-        **row,
-        "verdict": "inside" if inside else "outside",
+        **line, **row, "verdict": "inside" if inside else "outside",
         "reason": "; ".join(text for text in (reason, line.get("caveat")) if text),
-        "dataset": line["dataset"],
-        "metric": line["metric"],
-        "run": line["tested_by"]["run"],
-        "tested_on": row["dataset"],
-        "command": origin.get("command", UNKNOWN),
+        "dataset": line["dataset"], "metric": line["metric"], "run": line["tested_by"]["run"],
+        "tested_on": row["dataset"], "command": origin.get("command", UNKNOWN),
         "hardware": origin.get("device", UNKNOWN),
-    }
+    }  # fmt: skip
 
 
 def _find(name: str, entry: dict, **wanted: str) -> dict | None:

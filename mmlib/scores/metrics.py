@@ -213,14 +213,9 @@ METRICS: dict[str, Metric] = Names("metric", {
 
 # The target of `Reviews` that a score is about; `mae` is the same function as for sentiment.
 REVIEW = {
-    "acc_coarse": "coarse",
-    "acc_fine": "fine",
-    "f1_coarse": "coarse",
-    "f1_fine": "fine",
-    "mae": "intensity",
-    "mse": "intensity",
-    "r2": "intensity",
-}
+    "acc_coarse": "coarse", "acc_fine": "fine", "f1_coarse": "coarse", "f1_fine": "fine",
+    "mae": "intensity", "mse": "intensity", "r2": "intensity",
+}  # fmt: skip
 SENTIMENT = tuple(name for name in METRICS if name == "mae" or name not in REVIEW)
 CLASSES = {"coarse": 3, "fine": 5}
 NATURAL = "_natural"  # suffix of scores whose reviews are weighted to natural class shares

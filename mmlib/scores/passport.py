@@ -178,14 +178,10 @@ def _columns(corpus: Corpus) -> pd.DataFrame:
         limit = np.abs(s.values).max(initial=0)
         at_limit = (np.abs(s.values) == limit).sum(axis=0)  # (d,)
         facts = {
-            "modality": modality,
-            "column": s.columns,
-            "nan": filled[0],
-            "inf": filled[1],
-            "at_limit": at_limit if at_limit.sum() >= 3 else 0,
-            "limit": limit,
+            "modality": modality, "column": s.columns, "nan": filled[0], "inf": filled[1],
+            "at_limit": at_limit if at_limit.sum() >= 3 else 0, "limit": limit,
             "constant": (s.values == s.values[:1]).all(axis=0),
-        }
+        }  # fmt: skip
         frames.append(pd.DataFrame(facts))
     names = ["modality", "column", "nan", "inf", "at_limit", "limit", "constant"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=names)

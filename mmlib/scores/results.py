@@ -7,6 +7,7 @@ mean over seeds, for other videos and other seeds; `sd` is over seeds alone. Pre
 of sentiment, or coarse, fine and intensity of reviews (`mmlib.scores.metrics`).
 """
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -57,14 +58,10 @@ def row(per_seed, interval: tuple[float, float], **place: str) -> dict:
     summary = stats.over_seeds(per_seed)
     low, high = (round(float(x), 6) for x in interval)
     return {
-        **{key: place[key] for key in PLACE},
-        "mean": round(summary.mean, 6),
-        "sd": round(summary.sd, 6),
-        "ci_low": low,
-        "ci_high": high,
-        "n_seeds": len(per_seed),
+        **{key: place[key] for key in PLACE}, "mean": round(summary.mean, 6),
+        "sd": round(summary.sd, 6), "ci_low": low, "ci_high": high, "n_seeds": len(per_seed),
         "per_seed": [round(float(x), 6) for x in per_seed],
-    }
+    }  # fmt: skip
 
 
 def rows(
@@ -233,6 +230,10 @@ def save(
     _check(rows, ROW, PLACE, notebook)
     _check(comparisons, COMPARISON, PAIR, notebook)
     origin = provenance.here(parameters or {}, checksums or {}) | dict(trained or {})
+    try:
+        json.dumps([rows, comparisons, origin])
+    except TypeError as error:
+        raise ValueError(f"{notebook}: {error}; store numbers and texts") from None
     with store.lock():
         for name, new in ((ROWS_FILE, rows), (PAIRS_FILE, comparisons)):
             others = [entry for entry in store.kept(name, []) if entry["notebook"] != notebook]

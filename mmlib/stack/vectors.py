@@ -125,11 +125,7 @@ class Features:
     def take(self, rows: np.ndarray) -> Self:
         """The utterances `rows` (integers), in that order."""
         return replace(
-            self,
-            ids=tuple(self.ids[i] for i in rows),
-            groups=tuple(self.groups[i] for i in rows),
-            split=self.split[rows],
-            label=self.label[rows],
-            x={m: values[rows] for m, values in self.x.items()},
-            present=self.present[rows],
-        )
+            self, ids=tuple(self.ids[i] for i in rows), groups=tuple(self.groups[i] for i in rows),
+            split=self.split[rows], label=self.label[rows],
+            x={m: values[rows] for m, values in self.x.items()}, present=self.present[rows],
+        )  # fmt: skip

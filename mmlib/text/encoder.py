@@ -135,7 +135,7 @@ def load(
 
     names = " ".join(path.name for path in files(folder)[1])
     if ".model" in names and "tokenizer.json" not in names and not find_spec("sentencepiece"):
-        raise ValueError(f"{folder} needs sentencepiece: pip install 'mmlib[sentencepiece]'")
+        raise ValueError(f"{folder} needs sentencepiece: pip install -e '.[sentencepiece]'")
     try:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

@@ -91,14 +91,10 @@ def _as_deberta(bert, buckets: int) -> "transformers.DebertaV2Config":
     same += ("intermediate_size", "max_position_embeddings", "type_vocab_size", "pad_token_id")
     same += ("layer_norm_eps", "hidden_dropout_prob", "attention_probs_dropout_prob")
     return transformers.DebertaV2Config(
-        **{name: getattr(bert, name) for name in same},
-        relative_attention=True,
-        pos_att_type=["c2p", "p2c"],
-        share_att_key=True,
-        position_buckets=buckets,
-        max_relative_positions=bert.max_position_embeddings,
-        position_biased_input=True,
-    )
+        **{name: getattr(bert, name) for name in same}, relative_attention=True,
+        pos_att_type=["c2p", "p2c"], share_att_key=True, position_buckets=buckets,
+        max_relative_positions=bert.max_position_embeddings, position_biased_input=True,
+    )  # fmt: skip
 
 
 def _renamed(state: dict[str, Tensor], deberta: "transformers.DebertaV2Model") -> dict[str, Tensor]:
@@ -138,18 +134,11 @@ def small(
     def make(folder: Path) -> None:
         tokenizer = _tokenizer(texts, vocabulary)
         config = transformers.DebertaV2Config(
-            vocab_size=len(tokenizer),
-            hidden_size=width,
-            num_hidden_layers=depth,
-            num_attention_heads=width // 32,
-            intermediate_size=2 * width,
-            relative_attention=True,
-            pos_att_type=["c2p", "p2c"],
-            share_att_key=True,
-            position_buckets=16,
-            position_biased_input=False,
-            norm_rel_ebd="layer_norm",
-        )
+            vocab_size=len(tokenizer), hidden_size=width, num_hidden_layers=depth,
+            num_attention_heads=width // 32, intermediate_size=2 * width, relative_attention=True,
+            pos_att_type=["c2p", "p2c"], share_att_key=True, position_buckets=16,
+            position_biased_input=False, norm_rel_ebd="layer_norm",
+        )  # fmt: skip
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = transformers.DebertaV2Model(config)

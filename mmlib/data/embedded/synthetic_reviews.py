@@ -88,21 +88,10 @@ def synthetic_reviews(seed: int = 0, n: int = 2400) -> Corpus:
     verdict = np.clip(GAIN * (weights * values).sum(1) / weights.sum(1), -3, 3)
     stars = 3 + np.clip(verdict + NOISE * rng.standard_normal(n), -3, 3) * 2 / 3
     fine = np.round(verdict * 2 / 3).astype(np.int64) + 2
-    return Corpus(
-        name="synthetic_reviews",
-        variant=f"seed {seed}, {n} reviews",
-        **identity,
-        label=stars,
-        text=texts,
-        scale=Scale("stars", 1, 5),
-        truth={
-            "values": values,
-            "weights": weights,
-            "coarse": np.sign(fine - 2) + 1,
-            "fine": fine,
-            "intensity": (verdict + 3) / 6,
-        },
-    )
+    truth = {"values": values, "weights": weights, "coarse": np.sign(fine - 2) + 1, "fine": fine,
+             "intensity": (verdict + 3) / 6}  # fmt: skip
+    return Corpus(name="synthetic_reviews", variant=f"seed {seed}, {n} reviews", **identity,
+                  label=stars, text=texts, scale=Scale("stars", 1, 5), truth=truth)  # fmt: skip
 
 
 def _review(mood: np.ndarray, rng: np.random.Generator) -> tuple[str, np.ndarray, np.ndarray]:

@@ -148,7 +148,7 @@ def unshifted(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
         return rows
     raise DataError(
         f"{path.name}: the rows have more cells than the header names columns; put texts that hold "
-        "a separator in quotes, and name every column"
+        "a separator in quotes, without a blank before the quote, and name every column"
     )
 
 
@@ -214,7 +214,7 @@ def needed(path: Path, module: str, extra: str) -> ModuleType:
     except ImportError:
         kind, package = path.suffix[1:], module.partition(".")[0]
         raise DataError(
-            f"{path.name}: reading {kind} needs {package}; pip install 'mmlib[{extra}]', or save "
+            f"{path.name}: reading {kind} needs {package}; pip install -e '.[{extra}]', or save "
             "the table as csv"
         ) from None
 

@@ -64,14 +64,10 @@ def read_csd(path: Path, *, audio: str | None = "COVAREP", vision: str | None = 
             sequences[modality] = _cut(modality, files[-1], segments, notes)
     rows = pd.DataFrame(segments, columns=Segment._fields)
     return corpus_of(
-        files,
-        rows.assign(split=rows["group"].map(fold_of), label=rows["labels"].str[0]),
-        name=folder.name,
-        variant=", ".join(file.name for file in files),
-        sequences=sequences,
-        annotations=_emotions(segments),
-        notes=tuple(notes),
-    )
+        files, rows.assign(split=rows["group"].map(fold_of), label=rows["labels"].str[0]),
+        name=folder.name, variant=", ".join(file.name for file in files), sequences=sequences,
+        annotations=_emotions(labels, segments), notes=tuple(notes),
+    )  # fmt: skip
 
 
 def _find(folder: Path, fragment: str, remedy: str = "") -> Path:
@@ -110,6 +106,8 @@ def _entry(reader: hdf5.Reader, group: hdf5.Node) -> tuple[np.ndarray, np.ndarra
             f"{group.name.rpartition('/')[2]} has features {features.shape} and intervals "
             f"{intervals.shape}; expected (f, d) and (f, 2)"
         )
+    if not np.isfinite(intervals).all():
+        raise DataError(f"{group.name.rpartition('/')[2]} has times that are not finite")
     return features, intervals
 
 
@@ -149,8 +147,14 @@ def _segments(
     return segments, noted(counts)
 
 
-def _emotions(segments: list[Segment]) -> dict[str, np.ndarray]:
-    """MOSEI's six emotions, name -> (n,); empty unless all segments have them."""
+def _emotions(path: Path, segments: list[Segment]) -> dict[str, np.ndarray]:
+    """MOSEI's six emotions, name -> (n,); empty unless all segments have them.
+
+    DataError if a segment has six numbers: emotions without the sentiment.
+    """
+    if any(len(segment.labels) == len(EMOTIONS) for segment in segments):
+        words = "six columns, as of emotions without the sentiment"
+        raise DataError(f"{path.name}: {words}; use the file of labels that has it first")
     if any(len(segment.labels) != 1 + len(EMOTIONS) for segment in segments):
         return {}
     values = np.array([segment.labels[1:] for segment in segments], np.float32)  # (n, 6)
@@ -184,7 +188,7 @@ def _cut(modality: str, path: Path, segments: list[Segment], notes: list[str]) -
 
 def _check_units(path: Path, span: float, frames: float) -> None:
     """DataError if the frames' times reach `span` times as far as the labels', by another unit."""
-    if span < 1 / UNITS or (span > UNITS and frames <= 1):  # one long video may be labelled briefly
+    if span < 1 / UNITS or (span > UNITS and frames < 10):  # one long video may be labelled briefly
         raise DataError(
             f"{path.name}: its times reach {span:.3g} times as far as the labels'; write both "
             "in seconds"

@@ -17,6 +17,7 @@ def decoded(path: Path, raw: bytes, encoding: str | None = None) -> tuple[str, s
     """
     if encoding:
         try:
+            codecs.lookup(encoding)  # decoding nothing would not look it up
             return raw.decode(encoding).replace("\0", "").removeprefix("\ufeff"), encoding
         except (LookupError, UnicodeDecodeError) as error:
             words = f"{path.name}: no text in encoding {encoding!r} ({error}); name another"

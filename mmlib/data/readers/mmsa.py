@@ -111,19 +111,13 @@ def _corpus(
     ids, groups = _ids(splits)
     notes = noted({alone: ids == groups})
     corpus = Corpus(
-        name=splits[0].path.parent.name,
-        variant=", ".join(variant),
-        ids=ids,
-        groups=groups,
-        split=np.repeat(SPLITS, [len(split.labels) for split in splits]),
-        label=label,
+        name=splits[0].path.parent.name, variant=", ".join(variant), ids=ids, groups=groups,
+        split=np.repeat(SPLITS, [len(split.labels) for split in splits]), label=label,
         text=_texts(splits, notes) if "text" in modalities else None,
         sequences={m: _sequences(m, splits, frames[m], use_lengths, notes) for m in asked},
-        scale=scale,
-        annotations=annotations,
-        notes=tuple(notes),
+        scale=scale, annotations=annotations, notes=tuple(notes),
         checksums={file.name: sha256(file) for file in files},
-    )
+    )  # fmt: skip
     return without_crossing(corpus) if is_sims else corpus
 
 
@@ -141,8 +135,10 @@ def _pickled(path: Path) -> "list[_Split]":
     content = load_pickle(path)
     if not isinstance(content, dict):
         raise DataError(f"{path.name}: holds a {type(content).__name__}; expected a dict of splits")
-    content = {as_text(name).lower(): part for name, part in content.items()}
-    content = {"valid" if name in VALID else name: part for name, part in content.items()}
+    known = ["valid" if name in VALID else name for name in (as_text(x).lower() for x in content)]
+    if len({*known}) < len(known):
+        raise DataError(f"{path.name}: one split twice in {', '.join(map(str, content))}")
+    content = dict(zip(known, content.values(), strict=True))
     for split in SPLITS:
         if isinstance(content.get(split), list) and content[split]:
             raise DataError(
@@ -178,6 +174,8 @@ class _Split:
             raise DataError(f"{path.name}: neither regression_labels nor labels in {name}: {keys}")
         with self.expected(key, "must hold one number an utterance; save them as an array"):
             labels = np.asarray(self.content[key], dtype=np.float32)
+            if any(n > 1 for n in labels.shape[1:-1]):  # IEMOCAP's classes, (n, 4, 2)
+                raise ValueError
             labels = labels.reshape(len(labels), -1)  # MOSEI's emotions are the other columns
             self.labels, self.others = labels[:, 0], labels[:, 1:]
 
@@ -250,7 +248,8 @@ class _Split:
         with self.expected(key, f"must hold one {what} an utterance; leave it out"):
             if not isinstance(value := self.content[key], list | tuple | np.ndarray):
                 raise TypeError
-            len(value)  # an array may have no axis
+            if len(value) != len(self.labels):  # TypeError: an array without an axis
+                raise ValueError
         return value
 
 

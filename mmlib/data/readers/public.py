@@ -96,16 +96,10 @@ def read_mustardpp(path: Path, *, seed: int = 0) -> Corpus:
     is_context = rows["KEY"].str.contains(r"_c(?:_\d+)?$")
     columns = {"text": "SENTENCE", "label": "Valence", "group": "group", "id": "SCENE"}
     return corpus_of_texts(
-        path,
-        rows[~is_context],
-        {**columns, "sarcasm": "Sarcasm", "arousal": "Arousal"},
-        name=path.parent.name,
-        kind="valence",
-        unit="linked scenes",
-        seed=seed,
-        label_range=(1, 9),
+        path, rows[~is_context], {**columns, "sarcasm": "Sarcasm", "arousal": "Arousal"},
+        name=path.parent.name, kind="valence", unit="linked scenes", seed=seed, label_range=(1, 9),
         notes=noted({f"{is_context.sum()} rows of context left out": is_context.sum()}),
-    )
+    )  # fmt: skip
 
 
 def _linked(scenes: pd.Series, sentences: pd.Series) -> np.ndarray:

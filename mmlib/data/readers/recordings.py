@@ -132,7 +132,9 @@ def _with_own(folder: Path, made: pd.DataFrame) -> tuple[pd.DataFrame, ...]:
     if not files:
         return made, made, made[:0], made[:0]
     for path in files:
-        table(path, COLUMNS)  # refuses a table that lacks one
+        ids = table(path, COLUMNS)["id"]  # refuses a table that lacks one
+        if path.name == TABLE and ids.duplicated().any():
+            raise DataError(f"{path}: {ids[ids.duplicated()].iloc[0]!r} is there twice; leave one")
     last = table(folder / MADE) if (folder / MADE).exists() else made[:0].astype(str)
     both = pd.concat(map(table, files)).fillna("")
     is_bare = (both[both.columns.difference(COLUMNS[:-2])] == "").all(axis=1)
@@ -181,9 +183,15 @@ def read_recordings(path: Path) -> Corpus:
     """
     rows = table(path, COLUMNS)
     clips = {name: load_clip(place(path.parent, name)) for name in dict.fromkeys(rows["clip"])}
-    numbers = [_number(row, clips[row.clip]) for row in rows.itertuples()]
+    numbers = list(map(_number, rows["id"], _seconds(rows), map(clips.get, rows["clip"])))
     gathered = {m: _gather(m, rows["clip"], numbers, clips) for m in MODALITIES}
     sequences = {m: s for m, s in gathered.items() if s is not None and s.lengths.any()}
+    settings = [
+        str(clip.origin["settings"]) for clip in clips.values() if "settings" in clip.origin
+    ]
+    if len(levels := {", ".join(one.split(", ")[1:2]) for one in settings}) > 1:
+        words = f"clips of the levels {' and '.join(sorted(levels))}"
+        raise DataError(f"{words}; make them again with one --level")
     counts = sum((Counter(clip.counts) for clip in clips.values()), Counter())
     split = rows["split"].replace("", "test")
     return corpus_of(
@@ -196,11 +204,16 @@ def read_recordings(path: Path) -> Corpus:
     )
 
 
-def _number(row, clip: Clip) -> int:
-    """The index of an utterance in its clip, from its id `clip[index]`."""
-    number = row.id.removeprefix(f"{clip.id}[").removesuffix("]")
+def _number(name: str, start: float, clip: Clip) -> int:
+    """The index of an utterance in its clip, from its id `clip[index]`; its start must agree."""
+    number = name.removeprefix(f"{clip.id}[").removesuffix("]")
     if not number.isdecimal() or int(number) >= len(clip):
-        raise DataError(f"{row.id!r} is no utterance of clip {clip.id!r}; leave the ids as written")
+        raise DataError(f"{name!r} is no utterance of clip {clip.id!r}; leave the ids as written")
+    if not isclose(start, there := clip.start[int(number)], rel_tol=1e-5, abs_tol=1e-3):
+        raise DataError(
+            f"{name!r} starts at {start:g} s, in its clip at {there:g} s; leave the starts as "
+            "written, or repeat the command of mmlib.recordings that made the clip"
+        )
     return int(number)
 
 

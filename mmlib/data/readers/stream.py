@@ -26,6 +26,7 @@ from mmlib.data.readers.encodings import decoded, is_utf8
 from mmlib.files import expanded
 
 ROWS = 1024  # per chunk
+STDIN = "standard input"  # its name in messages
 BLOCK = 2**22  # bytes decoded at a time
 Reader = Callable[[], Iterator[pd.DataFrame]]
 
@@ -53,11 +54,12 @@ def opened(table: Path | str, encoding: str | None = None) -> Iterator[Stream]:
     text is in the folder for temporary files. DataError, one line, if it cannot be read.
     """
     with TemporaryDirectory(prefix="mmlib-") as folder:
-        path = Path(folder) / "standard input" if table == "-" else expanded(table)
+        path = Path(folder) / STDIN if table == "-" else expanded(table)
         if table == "-":
             _copy(path, path, iter(lambda: sys.stdin.buffer.read(BLOCK), b""))
         elif not path.is_file():
-            raise DataError(f"{table}: no such file; give the path of a table")
+            kind = "is a folder" if path.is_dir() else "no such file"
+            raise DataError(f"{table}: {kind}; give the path of a table")
         read = _reader(path, Path(folder) / "copy", encoding)
         columns: dict[str, None] = {}
         rows = 0
@@ -72,14 +74,15 @@ def opened(table: Path | str, encoding: str | None = None) -> Iterator[Stream]:
 
 
 def _reader(path: Path, copy: Path, encoding: str | None) -> Reader:
-    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    suffix = ".txt" if path.name == STDIN else Path(path.name.lower().removesuffix(".gz")).suffix
     if suffix in (".xlsx", ".parquet"):
         return {".xlsx": _of_sheet, ".parquet": _of_parquet}[suffix](path)
-    kinds = {"": _of_lines, ".txt": _of_lines, ".jsonl": _of_json_lines}
+    kinds = {".txt": _of_lines, ".jsonl": _of_json_lines}
     if suffix not in (".csv", ".tsv", *kinds):
         known = ".csv, .tsv, .jsonl, .txt, .xlsx or .parquet"
         raise DataError(f"{path.name}: not a table that is read here; save it as {known}")
-    with readable(path, "not readable as text", "mend it, or fetch it again"):
+    remedy = "name another by --encoding, or none" if encoding else "mend it, or fetch it again"
+    with readable(path, "not readable as text", remedy):
         texts = _texts(path, (encoding or "").lower() or _encoding(path))
         _copy(path, copy, (text.encode() for text in texts))
     return kinds[suffix](path, copy) if suffix in kinds else _of_cells(path, copy, suffix)
@@ -156,6 +159,8 @@ def _of_cells(path: Path, copy: Path, suffix: str) -> Reader:
             how |= cells.quoting(whole, separator)
 
     def read() -> Iterator[pd.DataFrame]:
+        if not rest:
+            return
         names = pd.read_csv(io.StringIO(rest), header=None, nrows=1, **how).iloc[0]
         cells.check_names(names)
         with copy.open("rb") as file:
@@ -219,7 +224,7 @@ def _sheet(sheets: Sequence, formulas: Sequence) -> Iterator[list[str]]:
             pairs = zip(*rows, strict=True)  # a result "" has the type str
             if any(a.value is None is not b.value and a.data_type == "n" for a, b in pairs):
                 raise DataError(f"row {n} has a formula without a result; open and save it again")
-            words = [cells.cell(a.value) for a in rows[0][: widths[i]]]
+            words = [cells.cell(a.value).replace("_x000D_", "") for a in rows[0][: widths[i]]]
             yield words + [""] * (widths[i] - len(words))
 
 

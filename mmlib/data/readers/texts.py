@@ -24,6 +24,7 @@ NAMES: Names = {  # the first name that is there counts
 DATAFINITI = "reviews.text"  # with this column, `name` is the hotel; otherwise it may be a guest
 ORDERS = (COARSE[::2], ("neg", "pos"), COARSE, ("neg", "neu", "pos"), FINE)
 FEW = ("no", "one class", "two classes", "three classes", "four classes")  # fewer classes than FINE
+ERRORS = ("#NAME?", "#VALUE!", "#REF!", "#N/A", "#DIV/0!")  # a spreadsheet's, in a text's place
 SHARES = {"train": 0.8, "valid": 0.1, "test": 0.1}  # our reading; the paper does not name its split
 
 _ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
@@ -94,18 +95,15 @@ def corpus_of_texts(
     label, scale = _labels(path, rows["label"], kind, label_range, classes, found)
     rows = with_split(path, rows, (unit, "rows (no group is named)"), seed, found)
     others = {r: rows[[r]].rename(columns=columns) for r in columns if r not in (*NAMES, "id")}
+    variant = (path.name, *(f"{role} {column}" for role, column in columns.items()))
+    annotations = {
+        role: cells.to_numpy(str)[:, 0] if role == "language" else numbers(path, cells, cells)[:, 0]
+        for role, cells in others.items()
+    }
     return corpus_of(
-        [path],
-        rows.assign(label=label),
-        name=name or path.name.partition(".")[0],
-        variant=", ".join((path.name, *(f"{role} {column}" for role, column in columns.items()))),
-        scale=scale,
-        annotations={
-            r: cells.to_numpy(str)[:, 0] if r == "language" else numbers(path, cells, cells)[:, 0]
-            for r, cells in others.items()
-        },
-        notes=(*found, *notes),
-    )
+        [path], rows.assign(label=label), name=name or path.name.partition(".")[0],
+        variant=", ".join(variant), scale=scale, annotations=annotations, notes=(*found, *notes),
+    )  # fmt: skip
 
 
 def _labels(
@@ -119,7 +117,10 @@ def _labels(
     there = sorted(set(words))
     given = classes.split(",") if isinstance(classes, str) else classes
     orders = ORDERS if given is None else [[str(word).strip().lower() for word in given]]
-    order = next((order for order in orders if {*there} <= {*order} and len(order) > 1), None)
+    order = next(
+        (order for order in orders if {*there} <= {*order} and len({*order}) == len(order) > 1),
+        None,
+    )
     if order is None:
         choices = ", ".join(there[:10]) + ", ..." * (len(there) > 10)
         raise DataError(
@@ -149,7 +150,8 @@ def _of_numbers(
     notes += noted({f"labels are in {low:g}..{high:g}; label_range= says otherwise": not given})
     n = values.nunique()
     is_graded = n >= len(FINE) or (given and high - low >= len(FINE) - 1)
-    return to_sentiment(values.to_numpy(np.float32), low, high, kind if is_graded else FEW[n])
+    label, scale = to_sentiment(values.to_numpy(), low, high, kind if is_graded else FEW[n])
+    return label.round(6), scale  # the middle is 0, not 2e-7
 
 
 def plain(text: str) -> str:
@@ -216,6 +218,7 @@ def cleaned(
     rows.index = [f"row {i + 1}" for i in rows.index]
     bare = rows["text"].map(plain)
     with_html = int((bare != rows["text"]).sum())
+    bare = bare.mask(bare.isin(ERRORS), "")
     others = {role: rows[role].str.strip() for role in columns if role != "text"}
     rows = rows.assign(text=bare, **others)
     empty = rows.apply(lambda cells: cells.str.strip() == "")

@@ -204,18 +204,15 @@ def _mapping(given: Iterable = ()) -> dict:
 # `_reconstruct` or of a defaultdict and is never called; protocol 2 writes empty bytes as
 # `bytes()`.
 _STANDINS = {
-    ("numpy", "ndarray"): "ndarray",
-    ("numpy", "dtype"): _Dtype,
+    ("numpy", "ndarray"): "ndarray", ("numpy", "dtype"): _Dtype,
     ("numpy.core.multiarray", "_reconstruct"): lambda *_: np.empty(0).view(_Array),
     ("numpy.core.multiarray", "scalar"): _scalar,
-    ("numpy.core.numeric", "_frombuffer"): _from_buffer,
-    ("_codecs", "encode"): _latin1,
-    ("collections", "OrderedDict"): _mapping,
-    ("collections", "defaultdict"): _mapping,
+    ("numpy.core.numeric", "_frombuffer"): _from_buffer, ("_codecs", "encode"): _latin1,
+    ("collections", "OrderedDict"): _mapping, ("collections", "defaultdict"): _mapping,
     ("builtins", "bytes"): lambda: b"",
     **{("builtins", kind.__name__): kind.__name__ for kind in (list, dict, int, float, str, set)},
     ("builtins", "tuple"): "tuple",
-}
+}  # fmt: skip
 
 
 def _filled(dtype: _Dtype, shape: tuple, data: object, order: str) -> np.ndarray:
