@@ -81,7 +81,7 @@ book: .book/.installed  ## the notebooks and pages as a website, site/html/index
 	@touch $@
 
 benchmark: setup  ## speed and memory, as ratios measured in one run
-	@set -e; for script in $(filter-out %/card.py %/compression.py %/static8.py,$(sort $(wildcard tests/benchmarks/*.py))); do \
+	@set -e; for script in $(filter-out %/card.py %/compression.py %/repeated.py %/static8.py,$(sort $(wildcard tests/benchmarks/*.py))); do \
 	  echo "$$script"; $(BIN)/python $$script; done
 
 lock: setup  ## pin what .venv holds: names and versions, torch without its CUDA parts

@@ -21,9 +21,10 @@
 # each of your texts. This model has one of the two encoders in the picture, and so no gate. The
 # notebook also shows which words changed the score, and which texts the model cannot read.
 #
-# The notebook takes about twenty seconds on a CPU with seven made-up reviews. To predict for texts
-# of your own, paste them into the parameter `texts`, or name a file in `table`. Nothing is trained
-# here, and nothing leaves this computer.
+# The notebook takes about twenty seconds on a CPU with seven made-up reviews. Long reviews take
+# longer, because section 3 predicts once for each word. To predict for texts of your own, paste
+# them into the parameter `texts`, or name a file in `table`. Nothing is trained here, and nothing
+# leaves this computer.
 #
 # Before this: [`05_dyfulm`](05_dyfulm.ipynb) (the model). After it: [`14_extend`](14_extend.ipynb),
 # with a table of your own to train on.

@@ -455,6 +455,21 @@ def test_lines_are_texts_only_in_txt_and_standard_input(model, capsys):
     refused(capsys, "mine: not a table that is read here; save it as .csv", "mine")
 
 
+def test_a_csv_at_standard_input_is_told(model, capsys, monkeypatch):
+    """Its header and lines were scored as texts."""
+    stdin = io.TextIOWrapper(io.BytesIO(b"id,Review\n1,The room was clean and good\n"))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    refused(capsys, "standard input seems a csv; save it, and name the file", "-")
+    stdin = io.TextIOWrapper(io.BytesIO(b"A clean room, a good review and a quiet text\n"))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert run("-") == 0
+
+
+def test_a_text_with_separators_outside_quotes_is_told(model, capsys):
+    Path("a.csv").write_text("id,text\n1,fine\n2,good, clean, quiet\n")
+    refused(capsys, "line 3, saw 4); put texts that hold a separator in quotes", "a.csv")
+
+
 def test_suffixes_in_capitals(model):
     many(3).to_csv("a.csv", index=False)
     assert main(["a.csv", "--out", "SCORED.TSV", "--weights", "weights"]) == 0

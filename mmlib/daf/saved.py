@@ -103,6 +103,7 @@ def load(path: Path | str, device: str = "cpu") -> Saved:
     ValueError, one line, if a file is missing or damaged, or the two do not belong together.
     """
     path = _checked(path)
+    torch.empty(0, device=device)  # torch's own words, since an unknown device is no damaged file
     try:
         numbers, about = path.read_bytes(), json.loads(path.with_suffix(".json").read_bytes())
     except FileNotFoundError as error:

@@ -132,8 +132,7 @@ class Corpus:
             if is_taken or not name.isidentifier():
                 raise DataError(
                     f"modality {name!r}: choose another name, of letters, digits, '_'; 'a' and 'b' "
-                    "are DyFuLM's encoders, 'constant' is a modality whose frames are all 1, and "
-                    "'t', 'ta', 'tav' and the like are short for sets of modalities"
+                    "are DyFuLM's encoders, 'constant' is all 1, 't', 'ta' and so on are several"
                 )
 
     def __len__(self) -> int:
@@ -170,16 +169,13 @@ class Corpus:
     def take(self, rows: np.ndarray) -> "Corpus":
         """The utterances `rows` (integers), in that order, as a corpus."""
         return replace(
-            self,
-            ids=tuple(self.ids[i] for i in rows),
-            groups=tuple(self.groups[i] for i in rows),
-            split=self.split[rows],
-            label=self.label[rows],
+            self, ids=tuple(self.ids[i] for i in rows), groups=tuple(self.groups[i] for i in rows),
+            split=self.split[rows], label=self.label[rows],
             text=None if self.text is None else tuple(self.text[i] for i in rows),
             sequences={m: s.take(rows) for m, s in self.sequences.items()},
             truth={name: values[rows] for name, values in self.truth.items()},
             annotations={name: values[rows] for name, values in self.annotations.items()},
-        )
+        )  # fmt: skip
 
 
 def of_texts(texts: Sequence[str]) -> Corpus:

@@ -96,6 +96,10 @@ def text_column(table: stream.Stream, given: str | None) -> str:
         raise DataError(f"{table.name}: {what}; name the texts' column by --text, one of {known}")
     column = found[0] if len(found) == 1 else given
     first = next(table.chunks())
+    cells = [cell.strip(' "') for cell in re.split(r"[,;\t|]", first[column].iloc[0].lower())]
+    is_header = len(cells) > 1 and {*cells} & {*NAMES["text"], DATAFINITI}
+    if table.name == stream.STDIN and is_header and max(len(x.split()) for x in cells) < FEWEST:
+        raise DataError("standard input seems a csv; save it, and name the file")
     filled = first[column][first[column].str.strip() != ""]
     if len(filled) and not filled.str.contains(_WORD).any():
         words = [name for name in first if first[name].str.contains(_WORD).any()]

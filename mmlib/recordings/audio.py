@@ -17,6 +17,7 @@ from mmlib.recordings.decode import RATE
 
 SETS = ("covarep", "egemaps")
 SHORTEST = 0.82  # seconds, under which COVAREP has too few frames
+NO_VOICE = "nothing voiced, or too little outside silence"
 LONGEST = 30.0  # seconds; longer utterances are analysed in equal parts
 HOP = 0.01  # seconds between rows
 
@@ -36,7 +37,7 @@ def columns(name: str) -> tuple[str, ...]:
 
 
 def frames(wave: np.ndarray, name: str = "covarep") -> Frames:
-    """Features of an utterance (n,) at RATE; no rows under SHORTEST or without a voiced frame.
+    """Features of an utterance (n,) at RATE; no rows under SHORTEST or without enough voice.
 
     covarep: the 74 of `mmlib.covarep.extract`. egemaps: the 25 low-level descriptors of eGeMAPSv02
     (Eyben et al. 2016). An utterance over LONGEST is analysed in parts, because COVAREP works on
@@ -53,7 +54,7 @@ def frames(wave: np.ndarray, name: str = "covarep") -> Frames:
             values.append(table.to_numpy(dtype=np.float32))
             middles.append(table.index + start)
     intervals = np.concatenate(middles)[:, None] + [-HOP / 2, HOP / 2]
-    return Frames(np.concatenate(values), intervals, "" if values[1:] else "nothing voiced")
+    return Frames(np.concatenate(values), intervals, "" if values[1:] else NO_VOICE)
 
 
 def _table(wave: np.ndarray, name: str) -> pd.DataFrame:

@@ -90,7 +90,7 @@ def blocks(
             if not np.isfinite(block).all():
                 raise DataError(f"{path}: samples that are NaN or infinite; convert it again")
             yield block
-    _check_length(path, done / RATE, limits, lengths.whole)
+    _check_length(path, done / RATE, limits, lengths.whole or 0.0)
     _check_end(path, done / RATE, lengths.sound)
     _check_end(path, done / RATE, sound.heard)
     _check_end(path, sound.reached, lengths.whole if lengths.pictures else None)
@@ -141,9 +141,7 @@ def _check_file(path: Path, limits: Limits) -> None:
         )
 
 
-def _check_length(
-    path: Path, seconds: float, limits: Limits, declared: float | None = None
-) -> None:
+def _check_length(path: Path, seconds: float, limits: Limits, declared: float = 0.0) -> None:
     if not seconds:
         raise DataError(f"{path}: no sound in it (0 s); record again")
     if seconds > limits.hours * 3600:

@@ -112,19 +112,16 @@ def _counting(name: str) -> Callable:
 
 class _Unpickler(pickle._Unpickler):
     dispatch: ClassVar = {
-        **pickle._Unpickler.dispatch,
-        pickle.REDUCE[0]: _counting("load_reduce"),
-        pickle.INST[0]: _counting("load_inst"),
-        pickle.OBJ[0]: _counting("load_obj"),
-        pickle.NEWOBJ[0]: _without("an object"),
-        pickle.NEWOBJ_EX[0]: _without("an object"),
+        **pickle._Unpickler.dispatch, pickle.REDUCE[0]: _counting("load_reduce"),
+        pickle.INST[0]: _counting("load_inst"), pickle.OBJ[0]: _counting("load_obj"),
+        pickle.NEWOBJ[0]: _without("an object"), pickle.NEWOBJ_EX[0]: _without("an object"),
         **{code[0]: _without("an extension") for code in (pickle.EXT1, pickle.EXT2, pickle.EXT4)},
         pickle.SETITEM[0]: _hashing("load_setitem", slice(-2, -1)),
         pickle.SETITEMS[0]: _hashing("load_setitems", slice(0, None, 2)),
         pickle.DICT[0]: _hashing("load_dict", slice(0, None, 2)),
         pickle.ADDITEMS[0]: _hashing("load_additems", slice(None)),
         pickle.FROZENSET[0]: _hashing("load_frozenset", slice(None)),
-    }
+    }  # fmt: skip
 
     def __init__(self, path: Path, file: mmap.mmap) -> None:
         super().__init__(file, encoding="latin1")
