@@ -5,8 +5,8 @@
 Each training takes an hour or more, and its weights are not kept. So this script adds what the
 finished trainings in FOLDER predict of both splits to
 `papermill_runs/compression-hotel/predictions.npz`, and makes rows and tests of all that is stored
-there: a later seed joins the earlier ones, and FOLDER may lack these. The kept model reads both
-splits once, which takes about ten minutes.
+there: a later seed joins the earlier ones, and FOLDER may lack these. What is trained nowhere is
+left out. The kept model reads both splits once, which takes about ten minutes.
 
 - `dyfulm0-S` is the pair at 384 tokens, seed S (`papermill_runs/finetune/hotel-dyfulm.yaml`).
 - `compression-5-full-S` and `compression-5-full-taught-S` are five layers without and with such a
@@ -91,10 +91,14 @@ def read_kept(parts: Mapping[str, Corpus], before: Mapping[str, np.ndarray]) -> 
     return of_training("kept", about, splits)
 
 
+def seeds_of(arrays: Mapping[str, np.ndarray], of: str) -> list[str]:
+    """The names of all stored seeds of a training."""
+    return sorted(key.split("/")[0] for key in arrays if re.fullmatch(rf"{of}(-\d)?/origin", key))
+
+
 def together(arrays: Mapping[str, np.ndarray], of: str, split: str) -> Targets:
     """Predictions of all seeds of a training: (s, n) each, or (n,) for one seed."""
-    names = sorted(key.split("/")[0] for key in arrays if re.fullmatch(rf"{of}(-\d)?/origin", key))
-    heads = []
+    names, heads = seeds_of(arrays, of), []
     for head in Targets._fields:
         some = np.stack([arrays[f"{name}/{split}/{head}"] for name in names])  # (s, n)
         some = some.astype(np.float32 if head == "intensity" else np.int64)
@@ -116,9 +120,12 @@ def main(folder: Path) -> None:
     arrays |= read_kept(parts, arrays)
     write_whole(STORED, lambda path: write(path, arrays))
     mine = f"{name_of(kept.load())}, kept"
-    trainings = {mine: "kept", **TRAININGS}
+    trainings = {
+        name: of for name, of in ({mine: "kept"} | TRAININGS).items() if seeds_of(arrays, of)
+    }
     plain, taught, pair = TRAININGS
     pairs = [(mine, pair), (plain, pair), (taught, pair), (taught, plain)]
+    pairs = [some for some in pairs if set(some) <= set(trainings)]
     rows, tests = [], []
     for split, part in parts.items():
         answers = {name: together(arrays, of, split) for name, of in trainings.items()}
