@@ -281,7 +281,8 @@ print(f"3. A table of {len(mine)} made-up texts trained both papers' models.")
 # ```python
 # class Largest(daf.Fusion):
 #     def fuse(self, h, present):
-#         return h.masked_fill(~present[..., None], -torch.inf).max(2).values, None
+#         largest = h.masked_fill(~present[..., None], -torch.inf).max(2).values
+#         return largest.nan_to_num(neginf=0), None  # 0 if no modality is present
 #
 #
 # daf.register("largest", Largest)

@@ -129,7 +129,7 @@ class Halved(Product):
         ),
         (
             {"add_rule": dropping, "answer": lambda self, h: (self.drop(h).mean(2), None)},
-            r"ValueError: Dropout ignores the seeds; use Settings\(dropout=...\)",
+            "ValueError: leave out Dropout, which knows no seeds",
         ),
         (
             {"add_rule": unused, "answer": lambda _, h: (h.mean(2), None)},
@@ -199,7 +199,7 @@ def test_a_modality_of_one_s_own_is_used_and_named_in_full():
     assert variant(("pose",)) == "pose" != variant(("pitch",))  # tuned settings have these keys
     assert variant(("text", "pose")) == "text+pose"
     why = "'a' and 'b' are DyFuLM's encoders"
-    for name in ("constant", "a", "skin.temperature", ""):
+    for name in ("constant", "a", "b", "t", "ta", "tavc", "skin.temperature", ""):
         with pytest.raises(DataError, match=f"^modality '{name}': choose another name.*{why}"):
             corpus(name)
     assert corpus("pulse").modalities == ("pulse",)  # the remedy of that line

@@ -201,6 +201,12 @@ def test_only_and_take(encoded):
             lambda: build(corpus(), ["vision"], build(corpus(), ["audio"]).scaler),
             "vision has 4 features, training had 0",
         ),
+        (
+            lambda: build(
+                corpus((0, 3)).take(np.array([0])), ["audio"], build(corpus(), ["vision"]).scaler
+            ),
+            "audio has . features, training had 0",
+        ),
     ],
 )
 def test_bad_input(make, says):

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tracemalloc
+from contextlib import suppress
 
 import av
 import numpy as np
@@ -88,6 +89,16 @@ def test_joined_files_are_told(tmp_path):
         samples(both)
 
 
+def test_the_length_of_an_amr_is_counted(tmp_path):
+    """FFmpeg guesses it from the first frames; a phone's later ones are shorter."""
+    path = tmp_path / "a.amr"
+    loud, quiet = bytes([0x3C]) + bytes(31), bytes([0x04]) + bytes(12)  # 12.2 and 4.75 kbit/s
+    path.write_bytes(b"#!AMR\n" + 50 * loud + 450 * quiet)
+    with suppress(DataError):  # zeros may be silent
+        samples(path)
+    assert probe(path).seconds == pytest.approx(10, abs=0.1)
+
+
 def test_a_name_with_a_colon_is_no_protocol(tmp_path, monkeypatch):
     made.write_wav(tmp_path / "10:30.wav", made.voice(1))
     monkeypatch.chdir(tmp_path)
@@ -110,6 +121,7 @@ def test_faces_begin_with_the_pictures(tmp_path):
     found = build(path, tmp_path / "a.json", tmp_path / "a.tsv")
     assert found.sequences["vision"].lengths.tolist() == [0, 1, 1]
     assert found.sequences["vision"].values[:, 0] == pytest.approx([12, 37], abs=1)
+    assert not [note for note in found.counts if "shorter or longer" in note]
 
 
 @pytest.mark.parametrize(

@@ -331,7 +331,11 @@ def test_a_first_text_is_not_taken_for_a_name(model, capsys):
     Path("a.csv").write_text("\n".join(line.replace(",", "") for line in LONG))
     refused(capsys, "a.csv: line 1 seems a text; put `text` above, or use --text", "a.csv")
     Path("d.csv").write_text("\n".join(f'{i},"{text}"' for i, text in enumerate(LONG)))
-    refused(capsys, "d.csv: line 1 seems a text; put a line of names above", "d.csv")
+    refused(
+        capsys, "(or line 1 is a text: put a line of names above); name the texts' col", "d.csv"
+    )
+    Path("e.csv").write_text("id,nights that you stayed here,feedback\n1,2,fine\n")
+    refused(capsys, "--text, one of id, nights that you stayed here, feedback", "e.csv")
     assert run("a.csv", "--text", LONG[0]) == 0
     Path("b.csv").write_text(f"What guests said\n{LONG[0]}\n")
     assert run("b.csv", "--force") == 0
@@ -459,7 +463,7 @@ def test_a_csv_at_standard_input_is_told(model, capsys, monkeypatch):
     """Its header and lines were scored as texts."""
     stdin = io.TextIOWrapper(io.BytesIO(b"id,Review\n1,The room was clean and good\n"))
     monkeypatch.setattr(sys, "stdin", stdin)
-    refused(capsys, "standard input seems a csv; save it, and name the file", "-")
+    refused(capsys, "standard input seems a csv; save it (as .txt if not), and name", "-")
     stdin = io.TextIOWrapper(io.BytesIO(b"A clean room, a good review and a quiet text\n"))
     monkeypatch.setattr(sys, "stdin", stdin)
     assert run("-") == 0
@@ -480,8 +484,10 @@ def test_the_unfinished_output_of_another_run(model, capsys):
     Path("a.csv").write_text(f'text,review\n{LONG[0]},"{LONG[1]}"\n')
     Path("scored.csv.part").mkdir()
     Path("scored.csv.part/run.json").write_text("{}")
-    refused(capsys, "scored.csv.part: left by a run of other options (table, columns, text, weig",
+    refused(capsys, "scored.csv.part: left by a run of other options (columns, out, precision, ru",
             "a.csv", "--text", "text")  # fmt: skip
+    Path("scored.csv.part/run.json").write_text("cut o")
+    refused(capsys, "scored.csv.part: left by a run of other options", "a.csv", "--text", "text")
     assert run("a.csv", "--text", "text", "--force") == 0 and len(rows()) == 1
 
 
@@ -498,7 +504,7 @@ def test_parts_of_two_precisions_are_not_mixed(model, capsys, monkeypatch):
     refused(capsys, "no space", "a.csv", "--precision", "bfloat16")
     assert model.precision == "bfloat16" and len(model.asked) == 30
     monkeypatch.setattr(score, "write_whole", real)
-    refused(capsys, "scored.csv.part: left by a run of other options", "a.csv")
+    refused(capsys, "scored.csv.part: left by a run of other options (precision); finish", "a.csv")
     assert run("a.csv", "--precision", "bfloat16") == 0 and len(model.asked) == 30
 
 

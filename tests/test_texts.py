@@ -100,6 +100,11 @@ def test_the_middle_of_a_range_is_neutral(tmp_path):
     assert shares.label[:5].tolist() == [-3, -1.5, 0, 1.5, 3]
 
 
+def test_a_table_of_one_s_own_may_be_called_as_that_of_recordings(tmp_path):
+    (tmp_path / "clips").mkdir()
+    assert len(read(tmp_path, file="utterances.csv")) == N
+
+
 def test_a_class_given_twice_is_refused(tmp_path):
     words = rows(Stars=["bad", "good"] * (N // 2))
     refused(
@@ -262,6 +267,7 @@ def test_a_table_that_one_may_not_read_asks_for_its_rights(tmp_path, monkeypatch
 
 def test_bad_files_are_refused_in_one_line(tmp_path):
     refused("missing file .*mine.csv", load, str(tmp_path / "mine.csv"))
+    refused("missing file x{300}", load, "x" * 300 + ".csv")
     refused("unknown data set 'mine'", load, "mine")
     refused("unknown data set ''", load, "")
     refused("is a folder without utterances.csv: repeat the command", load, str(tmp_path))

@@ -43,7 +43,7 @@ def check_own(targets: Iterable[Path]) -> None:
     for target in filter(Path.is_file, targets):
         with target.open(errors="replace") as file:
             first, *names = file.readline().rstrip("\r\n").split(",")
-            if first != "seconds" or not {*names} <= {*FEATURES}:
+            if first != "seconds" or not names or not {*names} <= {*FEATURES}:
                 raise CovarepError(f"{target} holds something else: choose another folder")
 
 

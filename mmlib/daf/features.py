@@ -92,8 +92,8 @@ def build(
     from_file = "text" in modalities and "text" in corpus.sequences
     x, present = raw(corpus, modalities, **encoder)
     for m, there in zip(modalities, present.any(axis=0), strict=True):
-        if scaler and not there:  # nobody has it: zeros, as wide as in training
-            x[m] = np.zeros((len(corpus), len(scaler.mean.get(m, ()))), np.float32)
+        if scaler and m in scaler.mean and not there:  # nobody has it: zeros as wide as in training
+            x[m] = np.zeros((len(corpus), len(scaler.mean[m])), np.float32)
     scaler = scaler or Scaler.fit(x, present, corpus.rows("train"))
     x = scaler.apply(x, present)
     if from_file:

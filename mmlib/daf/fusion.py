@@ -265,7 +265,7 @@ def _try(model: Fusion) -> None:
             raise ValueError(f"{name} has shape {shape}, not {size}")
     for part in model.modules():
         if isinstance(part, nn.modules.dropout._DropoutNd | nn.modules.batchnorm._BatchNorm):
-            raise ValueError(f"{type(part).__name__} ignores the seeds; use Settings(dropout=...)")
+            raise ValueError(f"leave out {type(part).__name__}, which knows no seeds")
     for name, parameter in model.fusion_parameters():
         if len(parameter) != s:
             raise ValueError(f"{name} has {len(parameter)} rows, not one for each of {s} seeds")

@@ -100,7 +100,8 @@ def _files(options: Mapping[str, str]) -> dict[str, str]:
 def load(path: Path | str, device: str = "cpu") -> Saved:
     """The stack that `save` wrote to `path`.
 
-    ValueError, one line, if a file is missing or damaged, or the two do not belong together.
+    ValueError, one line, if a file is missing or damaged, or the two do not belong together; for a
+    device that is not there, torch's own error.
     """
     path = _checked(path)
     torch.empty(0, device=device)  # torch's own words, since an unknown device is no damaged file
@@ -120,7 +121,9 @@ def load(path: Path | str, device: str = "cpu") -> Saved:
         if about["sha256"] != sha256(numbers).hexdigest():
             raise ValueError("other SHA-256")
         return _restored(tensors_of(numbers), about, device)
-    except (KeyError, TypeError, ValueError, RuntimeError):  # raised for a file edited by hand
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # a file edited by hand
+        if str(error).startswith("rule "):
+            raise
         raise ValueError(f"{path} is damaged, or not what its .json says; save it again") from None
 
 

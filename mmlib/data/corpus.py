@@ -160,6 +160,7 @@ class Corpus:
 
         All utterances if n is 0 or not smaller than their number. A larger n gives a superset.
         """
+        splits = [splits] if isinstance(splits, str) else splits
         refuse_unknown("split", splits, SPLITS, DataError)
         is_drawn = np.isin(self.split, splits)
         rows = np.flatnonzero(is_drawn)

@@ -58,8 +58,8 @@ def load(name: str, /, root: Path | str | None = None, **options: object) -> Cor
     """
     if name not in NAMES:
         own = expanded(str(name))
-        is_folder = own.name != TABLE or not os.path.isdir(own.parent / "clips")
-        own = own / TABLE if is_folder else own
+        is_made = own.name == TABLE and any((own.parent / "clips").rglob("*.safetensors"))
+        own = own if is_made else own / TABLE
         if os.path.exists(own):  # Path.exists fails for long names
             _known(own.parent.name, read_recordings, options)
             return _checked(read_recordings, own)
@@ -95,7 +95,7 @@ def columns(**given: str) -> dict[str, str]:
 
 def _texts(path: Path, options: dict) -> Corpus:
     _known(path.name, read_texts, options)
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataError(f"missing file {path}; give the path of a table")
     corpus = _checked(read_texts, path, **options)
     try:

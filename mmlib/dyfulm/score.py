@@ -5,6 +5,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,15 +84,15 @@ def text_column(table: stream.Stream, given: str | None) -> str:
     """
     names = (given,) if given is not None else (*NAMES["text"], DATAFINITI)
     found = [name for name in table.columns if name.lower() in map(str.lower, names)]
-    if given is None and not found:
-        found = list(table.columns) * (len(table.columns) == 1)
-        is_csv = re.search(r"[ct]sv(\.gz)?$", table.name, re.I)
-        if is_csv and any(len(_WORD.findall(name)) >= FEWEST for name in table.columns):
-            what = "put `text`" if found else "put a line of names"
-            remedy = f"{what} above, or use --text if it is a name"
-            raise DataError(f"{table.name}: line 1 seems a text; {remedy}")
+    is_csv = re.search(r"[ct]sv(\.gz)?$", table.name, re.I)
+    is_text = is_csv and any(len(_WORD.findall(name)) >= FEWEST for name in table.columns)
+    if given is None and not found and len(table.columns) == 1:
+        found = list(table.columns)
+        if is_text:
+            raise DataError(f"{table.name}: line 1 seems a text; put `text` above, or use --text")
     if len(found) != 1 and given not in found:
         what = f"{len(found) or 'no'} columns are called {' or '.join(names)}"
+        what += " (or line 1 is a text: put a line of names above)" * bool(is_text and not found)
         known = ", ".join(found or table.columns[:30])
         raise DataError(f"{table.name}: {what}; name the texts' column by --text, one of {known}")
     column = found[0] if len(found) == 1 else given
@@ -99,7 +100,7 @@ def text_column(table: stream.Stream, given: str | None) -> str:
     cells = [cell.strip(' "') for cell in re.split(r"[,;\t|]", first[column].iloc[0].lower())]
     is_header = len(cells) > 1 and {*cells} & {*NAMES["text"], DATAFINITI}
     if table.name == stream.STDIN and is_header and max(len(x.split()) for x in cells) < FEWEST:
-        raise DataError("standard input seems a csv; save it, and name the file")
+        raise DataError("standard input seems a csv; save it (as .txt if not), and name the file")
     filled = first[column][first[column].str.strip() != ""]
     if len(filled) and not filled.str.contains(_WORD).any():
         words = [name for name in first if first[name].str.contains(_WORD).any()]
@@ -163,8 +164,10 @@ def _claim(part: Path, about: Mapping, force: bool) -> None:
     note = part / "run.json"
     if note.exists() and note.read_text() != same:
         if not force:
-            old = json.loads(note.read_text())
-            other = ", ".join(key for key in about if old.get(key) != about[key])
+            old, now = {}, json.loads(same)
+            with suppress(ValueError):
+                old = json.loads(note.read_text())
+            other = ", ".join(key for key in now if old.get(key) != now[key])
             words = f"left by a run of other options ({other})"
             raise DataError(f"{part}: {words}; finish that, or use --force to begin anew")
         for file in (note, *part.glob("*.csv")):

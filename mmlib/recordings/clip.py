@@ -68,7 +68,7 @@ def build(
         at = face.intervals + recording.pictures_at  # exports count from the first picture
         rows = [_at_level(face.values, at, u, options.level) for u in words.utterances]
         sequences["vision"] = _packed(rows, FACET)
-        counts += _of_faces(face, sequences["vision"], recording.seconds)
+        counts += _of_faces(face, sequences["vision"], recording.seconds - recording.pictures_at)
     text, start, end, speaker, _ = zip(*words.utterances, strict=True)
     counts += _of_transcript(words)
     origin = fingerprint({"media": media, "transcript": transcript, "faces": faces}, options)

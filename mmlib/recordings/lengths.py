@@ -27,8 +27,8 @@ class Lengths(NamedTuple):
 def promised(path: Path, container: av.container.InputContainer) -> Lengths:
     """Lengths that an opened file declares; DataError, one line, if it holds fewer bytes than that.
 
-    FFmpeg's guesses from the bit rate (AAC without a container, MP3 without a Xing header) do not
-    count, and MPEG streams (.ts, .mpg) declare no length.
+    FFmpeg's guesses from the bit rate (AMR, AAC without a container, MP3 without a Xing header) do
+    not count, and MPEG streams (.ts, .mpg) declare no length.
     """
     streamed = check_size(path)
     stream, duration = container.streams.audio[0], (container.duration or 0) / av.time_base
@@ -88,7 +88,7 @@ def _ends(path: Path) -> Iterator[int]:
 def _is_guess(path: Path, kind: str) -> bool:
     """Whether FFmpeg guesses the length from the bit rate."""
     if kind != "mp3":
-        return kind == "aac"
+        return kind in ("aac", "amr")
     with path.open("rb") as file:
         tag = file.read(10)
         if tag[:3] == b"ID3":  # the length of its pictures and names, 7 bits a byte

@@ -49,7 +49,10 @@ def text(folder: Path = kept.WEIGHTS) -> str:
     )
     for t in tests.itertuples():
         shown = f"{-t.diff:.3f} [{-t.ci_high:.3f}, {-t.ci_low:.3f}]"
-        facts[f"pair_{t.metric.removeprefix('acc_')}"] = shown
+        kind = t.notebook.removeprefix("compression-")  # again or repeated
+        facts[f"{kind}_pair_{t.metric.removeprefix('acc_')}"] = shown
+        if t.metric == "acc_coarse":
+            facts[f"{kind}_holm"] = t.p_holm
     facts["digest"] = {name.partition(".")[0]: x for name, x in model.card["sha256"].items()}
     return Path(__file__).with_suffix(".md").read_text().format(**facts)
 

@@ -65,7 +65,7 @@ def added(folder: Path, parts: Mapping[str, Corpus]) -> dict[str, np.ndarray]:
     arrays = {}
     for of in TRAININGS.values():
         for run in sorted(folder.glob(f"{of}*")):
-            if re.fullmatch(rf"{of}(-\d)?", run.name) and (run / checkpoint.ORIGIN).exists():
+            if re.fullmatch(rf"{of}(-\d+)?", run.name) and (run / checkpoint.ORIGIN).exists():
                 splits = {split: answer_of(run, split, part) for split, part in parts.items()}
                 arrays |= of_training(run.name, origin(run), splits)
     return arrays
@@ -93,7 +93,7 @@ def read_kept(parts: Mapping[str, Corpus], before: Mapping[str, np.ndarray]) -> 
 
 def seeds_of(arrays: Mapping[str, np.ndarray], of: str) -> list[str]:
     """The names of all stored seeds of a training."""
-    return sorted(key.split("/")[0] for key in arrays if re.fullmatch(rf"{of}(-\d)?/origin", key))
+    return sorted(key.split("/")[0] for key in arrays if re.fullmatch(rf"{of}(-\d+)?/origin", key))
 
 
 def together(arrays: Mapping[str, np.ndarray], of: str, split: str) -> Targets:

@@ -49,6 +49,6 @@ def readable(path: Path, failure: str = "", remedy: str = "fetch it again") -> I
     except Exception as error:  # each library raises its own errors for damaged files
         words = " ".join(str(error).split())[:300] or type(error).__name__
         words = f"{failure} ({words})" if failure else words
-        if type(error).__name__ == "ParserError":  # pandas': too many cells in a line of a table
-            remedy = "put texts that hold a separator in quotes, and double quotes inside them"
+        if "Error tokenizing data. C error: Expected" in words:  # pandas' error: too many cells
+            remedy = "put texts that hold a separator in quotes, and write quotes in them twice"
         raise DataError(f"{path.name}: {words}; {remedy}") from error

@@ -85,13 +85,10 @@ def is_utf8(line: bytes) -> bool:
 # Chinese reviews, .51 in Arabic ones. Sentences in eight other encodings, misread as Chinese, had
 # none; misread as Arabic at most .16, but .36 for ISO 8859-6, of whose letters .14 are then Latin.
 SCRIPTS = {
-    "gb18030": (
-        "\u4e00-\u9fff",
-        "的了不是一有我很好在到人也上个就大这没点来可要都们时说去么还",
-        0.1,
-    ),
+    "gb18030": ("\u4e00-\u9fff",
+                "的了不是一有我很好在到人也上个就大这没点来可要都们时说去么还", 0.1),
     "cp1256": ("\u0600-\u06ff", "اليمون", 0.35),
-}
+}  # fmt: skip
 _RUN = re.compile(  # four non-Western letters, or no letter of Windows-1252 within a word
     "(?:([\udca1-\udcff])(?!\\1)){4}|(?<=[a-z])[\udc81\udc8d\udc8f\udc90\udc9d](?=[a-z])"
 )

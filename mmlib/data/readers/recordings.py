@@ -186,10 +186,8 @@ def read_recordings(path: Path) -> Corpus:
     numbers = list(map(_number, rows["id"], _seconds(rows), map(clips.get, rows["clip"])))
     gathered = {m: _gather(m, rows["clip"], numbers, clips) for m in MODALITIES}
     sequences = {m: s for m, s in gathered.items() if s is not None and s.lengths.any()}
-    settings = [
-        str(clip.origin["settings"]) for clip in clips.values() if "settings" in clip.origin
-    ]
-    if len(levels := {", ".join(one.split(", ")[1:2]) for one in settings}) > 1:
+    levels = {str(c.origin.get("settings", ", ")).split(", ")[1] for c in clips.values()} - {""}
+    if len(levels) > 1:
         words = f"clips of the levels {' and '.join(sorted(levels))}"
         raise DataError(f"{words}; make them again with one --level")
     counts = sum((Counter(clip.counts) for clip in clips.values()), Counter())

@@ -117,10 +117,7 @@ def _labels(
     there = sorted(set(words))
     given = classes.split(",") if isinstance(classes, str) else classes
     orders = ORDERS if given is None else [[str(word).strip().lower() for word in given]]
-    order = next(
-        (order for order in orders if {*there} <= {*order} and len({*order}) == len(order) > 1),
-        None,
-    )
+    order = next((o for o in orders if {*there} <= {*o} and len({*o}) == len(o) > 1), None)
     if order is None:
         choices = ", ".join(there[:10]) + ", ..." * (len(there) > 10)
         raise DataError(
