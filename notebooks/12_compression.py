@@ -1008,7 +1008,7 @@ if len(bits):
 # The kept model is told apart from a bag of words of the same reviews, by .018 [.010, .026] in
 # coarse and .024 [.011, .037] in fine accuracy. In fine accuracy $p$ is .001; with one correction
 # for all tests of the run it is .086. That correction would change eleven other verdicts of this
-# notebook, too, those of this paragraph's pair among them ([08b](08b_tables.ipynb#pairs)).
+# notebook, too; among them are all three against seed 1 ([08b](08b_tables.ipynb#pairs)).
 #
 # **The goal for the size is met, that for the speed only in part.** At equal length and precision
 # five layers are 2.7 to 3.2 times as fast as the pair. As they are used, in bfloat16, they read a
