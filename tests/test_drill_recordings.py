@@ -256,6 +256,14 @@ def test_a_name_that_is_not_utf_8_is_told_before_anything_is_done(tmp_path):
     assert row.path.endswith(r"caf\udce9.wav") and "convert it to WAV" in row.reason
 
 
+def test_a_name_with_a_carriage_return_is_told_first(tmp_path):
+    folder = fill(tmp_path / "clips", 1)
+    (folder / "a\rb.wav").write_bytes(b"no wave")
+    with pytest.raises(ValueError, match=r"\A[^\n\r]*b.wav': .* a carriage return; rename it\Z"):
+        build_corpus([folder], tmp_path / "corpus")
+    assert not (tmp_path / "corpus").exists()
+
+
 def test_a_folder_in_a_table_s_place_stops_that_table_alone(tmp_path):
     folder, out = fill(tmp_path / "clips", 2), tmp_path / "out"
     (out / "clip 0.csv").mkdir(parents=True)

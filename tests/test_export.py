@@ -135,7 +135,9 @@ def test_what_mmsa_cannot_hold_is_refused_in_one_line(corpus, tmp_path, case):
     assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("text", [[np.ones(4)] * 5, [np.ones(4)] * 5 + [np.ones(3)]])
+@pytest.mark.parametrize(
+    "text", [[np.ones(4)] * 5, [np.ones(4)] * 5 + [np.ones(3)], [np.ones((1, 2, 4))] * 6]
+)
 def test_texts_that_do_not_fit_are_refused(corpus, tmp_path, text):
     corpus = replace(corpus, ids=tuple("abcdef"))
     with pytest.raises(DataError, match=r"text has \d entries for 6 utterances"):

@@ -398,6 +398,11 @@ def on_disk(tmp_path):
     return saved.save(fit(data, TINY, [0]), data, tmp_path / "toy.safetensors")
 
 
+def test_an_unknown_device_is_no_damaged_file(on_disk):
+    with pytest.raises(RuntimeError, match="gpu"):
+        saved.load(on_disk, device="gpu")
+
+
 def flip_a_byte(path):
     blob = bytearray(path.read_bytes())
     blob[-1] ^= 1

@@ -180,6 +180,10 @@ def test_own_csd_files_make_a_model_with_real_faces(tmp_path, monkeypatch):
         monkeypatch.setattr(pretrain, "load", lambda _, other=other: other)
         with pytest.raises(SystemExit, match="mosei lacks FACET's 35 columns; take CMU's"):
             pretrain.main(["--dataset", "mosei", "--out", str(tmp_path)])
+    deaf = replace(corpus, sequences={"vision": given(35).sequences["vision"]})
+    monkeypatch.setattr(pretrain, "load", lambda _: deaf)
+    with pytest.raises(SystemExit, match="mosei lacks audio; take CMU's"):
+        pretrain.main(["--dataset", "mosei", "--out", str(tmp_path)])
 
 
 def test_borrowed_faces_belong_to_about_the_label():
