@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from compression import AGAIN, LONG, NOTEBOOK, RUN, name_of, origin
+from compression import AGAIN, LONG, NOTEBOOK, RUN, members, name_of, origin
 
 from mmlib.data import Corpus, load
 from mmlib.data.readers.reviews import natural
@@ -66,16 +66,10 @@ def added(folder: Path, parts: Mapping[str, Corpus]) -> dict[str, np.ndarray]:
     for of in TRAININGS.values():
         for run in sorted(folder.glob(f"{of}*")):
             if re.fullmatch(rf"{of}(-\d+)?", run.name) and (run / checkpoint.ORIGIN).exists():
-                splits = {split: answer_of(run, split, part) for split, part in parts.items()}
+                splits = {name: members([run], name, list(x.ids)) for name, x in parts.items()}
+                splits = {name: Targets(*(x[0] for x in one)) for name, one in splits.items()}
                 arrays |= of_training(run.name, origin(run), splits)
     return arrays
-
-
-def answer_of(run: Path, split: str, part: Corpus) -> Targets:
-    """What a training predicts of a split, (n,) each."""
-    with np.load(run / f"{split}.npz") as arrays:
-        assert arrays["ids"].tolist() == list(part.ids)
-        return Targets(*(arrays[head] for head in Targets._fields))
 
 
 def read_kept(parts: Mapping[str, Corpus], before: Mapping[str, np.ndarray]) -> dict:
