@@ -1,4 +1,4 @@
-"""New trainings of the pair and of five layers, and the kept model: a stored table of notebook 12.
+"""New trainings of the pair, of five and two layers, and the kept model: tables of notebook 12.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/repeated.py FOLDER   # with dyfulm0-1, ...
 
@@ -10,7 +10,10 @@ left out. The kept model reads both splits once, which takes about ten minutes.
 
 - `dyfulm0-S` is the pair at 384 tokens, seed S (`papermill_runs/finetune/hotel-dyfulm.yaml`).
 - `compression-5-full-S` and `compression-5-full-taught-S` are five layers without and with such a
-  pair as teacher.
+  pair as teacher; `compression-2-all-S` and `compression-2-all-taught-S` are two layers.
+
+Five layers and the kept model are one question (`compression-repeated`), two layers another
+(`compression-two`): each has a correction of its own for several tests.
 """
 
 import argparse
@@ -22,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from compression import AGAIN, LONG, NOTEBOOK, RUN, members, name_of, origin
+from compression import AGAIN, LONG, NOTEBOOK, RUN, members, origin
 
 from mmlib.data import Corpus, load
 from mmlib.data.readers.reviews import natural
@@ -35,10 +38,17 @@ from mmlib.scores import results
 STORED = RUNS / RUN / "predictions.npz"  # "training/split/head" -> (n,), "training/origin" -> JSON
 COMMAND = "python tests/benchmarks/repeated.py FOLDER"
 SPLITS = ("valid", "test")
-TRAININGS = {
-    "single_a:5 layers": AGAIN,
-    "single_a:5 layers distilled": f"{AGAIN}-taught",
-    LONG: "dyfulm0",
+PAIR = "dyfulm0"
+QUESTIONS = {  # reader -> name of its trainings; the last two: without and with a teacher
+    "repeated": {
+        "single_a:5 layers, kept": "kept",
+        "single_a:5 layers": AGAIN,
+        "single_a:5 layers distilled": f"{AGAIN}-taught",
+    },
+    "two": {
+        "single_a:2 layers": "compression-2-all",
+        "single_a:2 layers distilled": "compression-2-all-taught",
+    },
 }
 TYPES = Targets(np.int8, np.int8, np.float16)  # as stored
 
@@ -63,7 +73,7 @@ def of_training(name: str, about: Mapping, splits: Mapping[str, Targets]) -> dic
 def added(folder: Path, parts: Mapping[str, Corpus]) -> dict[str, np.ndarray]:
     """The arrays of all finished trainings in a folder."""
     arrays = {}
-    for of in TRAININGS.values():
+    for of in [PAIR, *(of for readers in QUESTIONS.values() for of in readers.values())]:
         for run in sorted(folder.glob(f"{of}*")):
             if re.fullmatch(rf"{of}(-\d+)?", run.name) and (run / checkpoint.ORIGIN).exists():
                 splits = {name: members([run], name, list(x.ids)) for name, x in parts.items()}
@@ -106,24 +116,18 @@ def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def main(folder: Path) -> None:
-    torch.set_num_threads(1)
-    corpus, before = load("hotel"), stored()
-    parts = {split: corpus.take(corpus.rows(split)) for split in SPLITS}
-    arrays = before | added(folder, parts)
-    arrays |= read_kept(parts, arrays)
-    write_whole(STORED, lambda path: write(path, arrays))
-    mine = f"{name_of(kept.load())}, kept"
-    trainings = {
-        name: of for name, of in ({mine: "kept"} | TRAININGS).items() if seeds_of(arrays, of)
-    }
-    plain, taught, pair = TRAININGS
-    pairs = [(mine, pair), (plain, pair), (taught, pair), (taught, plain)]
-    pairs = [some for some in pairs if set(some) <= set(trainings)]
+def compare(
+    question: str, readers: Mapping[str, str], arrays: Mapping, parts: Mapping[str, Corpus]
+) -> None:
+    """Store rows and tests of one question: all readers against the pair, teacher against none."""
+    *_, plain, taught = readers
+    pairs = [(name, LONG) for name in readers] + [(taught, plain)]
+    of = {name: x for name, x in {**readers, LONG: PAIR}.items() if seeds_of(arrays, x)}
+    pairs = [some for some in pairs if set(some) <= set(of)]
     rows, tests = [], []
     for split, part in parts.items():
-        answers = {name: together(arrays, of, split) for name, of in trainings.items()}
-        place = {"notebook": f"{NOTEBOOK}-repeated", "dataset": "hotel", "split": split}
+        answers = {name: together(arrays, trainings, split) for name, trainings in of.items()}
+        place = {"notebook": f"{NOTEBOOK}-{question}", "dataset": "hotel", "split": split}
         known, weights = targets(part), natural(part)
         for name, answer in answers.items():
             model, _, variant = name.partition(":")
@@ -131,13 +135,26 @@ def main(folder: Path) -> None:
                                  variant=variant, **place)  # fmt: skip
         tests += results.comparisons(answers, pairs, known, part.groups, weights=weights,
                                      variant="full", **place)  # fmt: skip
-    origins = {key: x for key, x in arrays.items() if key.endswith("/origin")}
-    origins = {key.split("/")[0]: json.loads(str(x)) for key, x in origins.items()}
-    results.save(rows, RUN, f"{NOTEBOOK}-repeated", comparisons=tests,
-                 parameters={"seed": 0, "trained": origins}, checksums=dict(corpus.checksums),
+    trained = [name for trainings in of.values() for name in seeds_of(arrays, trainings)]
+    trained = {name: json.loads(str(arrays[f"{name}/origin"])) for name in trained}
+    checksums = next(iter(parts.values())).checksums
+    results.save(rows, RUN, f"{NOTEBOOK}-{question}", comparisons=tests,
+                 parameters={"seed": 0, "trained": trained}, checksums=dict(checksums),
                  trained={"command": COMMAND})  # fmt: skip
     print(pd.DataFrame(rows).drop(columns=["per_seed", "notebook", "dataset"]))
     print(pd.DataFrame(tests)[["split", "a", "b", "metric", "diff", "ci_low", "ci_high", "p_holm"]])
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    corpus, before = load("hotel"), stored()
+    parts = {split: corpus.take(corpus.rows(split)) for split in SPLITS}
+    arrays = before | added(folder, parts)
+    arrays |= read_kept(parts, arrays)
+    write_whole(STORED, lambda path: write(path, arrays))
+    for question, readers in QUESTIONS.items():
+        if any(seeds_of(arrays, of) for of in readers.values()):
+            compare(question, readers, arrays, parts)
 
 
 if __name__ == "__main__":
