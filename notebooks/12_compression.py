@@ -817,11 +817,11 @@ if len(taught):
 
 
 # %%
-def of_students(kind: str) -> pd.DataFrame:
-    """Show the stored scores of students; returns their paired tests."""
-    rows = lines_stored.query("notebook == @kind")
-    display(plots.labelled(wide(rows)))
-    tests = results.load_comparisons(stored).query("notebook == @kind")
+def of_students(kind: str, split: str = "valid") -> pd.DataFrame:
+    """Show the stored scores of students on a split; returns their paired tests."""
+    asked = "notebook == @kind and split == @split"
+    display(plots.labelled(wide(lines_stored.query(asked))))
+    tests = results.load_comparisons(stored).query(asked)
     return tests[["a", "b", *DIFFERENCE]].replace("^single_a:", "", regex=True)
 
 

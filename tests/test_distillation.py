@@ -1,5 +1,6 @@
 """A student's soft targets: whose they are, what their loss is, and that no weight means none."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -34,19 +35,20 @@ def config(corpus, tmp_path_factory):
                   device="cpu", precision="float32", utterances=24)  # fmt: skip
 
 
-def soft(ids, seed=0):
+def soft(corpus, rows, seed=0):
     rng = np.random.default_rng(seed)
-    n = len(ids)
+    n, some = len(rows), corpus.take(rows)
     return {
-        "ids": np.array(ids), "coarse": rng.dirichlet(np.ones(3), n),
-        "fine": rng.dirichlet(np.ones(5), n), "intensity": rng.random(n),
+        "ids": np.array(some.ids), "texts": distillation.digests(some.text),
+        "coarse": rng.dirichlet(np.ones(3), n), "fine": rng.dirichlet(np.ones(5), n),
+        "intensity": rng.random(n),
     }  # fmt: skip
 
 
 @pytest.fixture
 def file(corpus, tmp_path):
     path = tmp_path / "soft" / distillation.FILE
-    checkpoint.save_arrays(path, soft([corpus.ids[i] for i in corpus.rows("train")]))
+    checkpoint.save_arrays(path, soft(corpus, corpus.rows("train")))
     return path
 
 
@@ -103,16 +105,16 @@ def test_a_student_that_equals_its_teacher_has_nothing_to_learn(temperature):
 
 def test_soft_targets_find_their_utterances_in_any_order(corpus, tmp_path):
     train = corpus.rows("train")
-    arrays = soft([corpus.ids[i] for i in train[::-1]])
+    arrays = soft(corpus, train[::-1])
     checkpoint.save_arrays(tmp_path / distillation.FILE, arrays)
-    found = distillation.load(tmp_path, corpus.ids, train)
+    found = distillation.load(tmp_path, corpus, train)
     np.testing.assert_array_equal(found.fine[train], arrays["fine"][::-1].astype(np.float32))
     assert found.fine[corpus.rows("test")].abs().sum() == 0
 
 
 def _wrong(change):
     def write(path, corpus):
-        arrays = soft([corpus.ids[i] for i in corpus.rows("train")])
+        arrays = soft(corpus, corpus.rows("train"))
         checkpoint.save_arrays(path, {**arrays, **change(arrays)})
 
     return write
@@ -123,18 +125,19 @@ REFUSED = {
     "is damaged": lambda path, corpus: path.write_bytes(b"PK\x03\x04 no archive"),
     "no soft targets": lambda path, corpus: checkpoint.save_arrays(path, {"ids": np.arange(3)}),
     "knows 0 of": lambda path, corpus: checkpoint.save_arrays(
-        path, soft([corpus.ids[i] for i in corpus.rows("valid")])
+        path, soft(corpus, corpus.rows("valid"))
     ),
     "knows 1 of": lambda path, corpus: checkpoint.save_arrays(
-        path, soft([corpus.ids[corpus.rows("train")[0]]])
+        path, soft(corpus, corpus.rows("train")[:1])
     ),
+    "utterances and their texts, not": _wrong(lambda arrays: {"texts": arrays["texts"][::-1]}),
     "fine has shape": _wrong(lambda arrays: {"fine": arrays["coarse"]}),
     "the probabilities of coarse do not sum to 1": _wrong(
         lambda arrays: {"coarse": arrays["coarse"] / 2}
     ),
     "fine has values outside 0 to 1": _wrong(lambda arrays: {"fine": arrays["fine"] * np.nan}),
     "intensity has values outside": _wrong(lambda arrays: {"intensity": arrays["intensity"] + 1}),
-    "coarse has shape": _wrong(lambda arrays: {"ids": arrays["ids"][:-1]}),
+    "coarse has shape": _wrong(lambda arrays: {x: arrays[x][:-1] for x in ("ids", "texts")}),
 }
 
 
@@ -200,13 +203,31 @@ def test_a_finished_run_gives_soft_targets_for_its_first_utterances(config, corp
     found = teacher.of_run(run, few)
     assert found["ids"].tolist() == [few.ids[i] for i in few.rows("train")]
     checkpoint.save_arrays(path := tmp_path / "soft.npz", found)
-    distillation.load(path, few.ids, few.rows("train"))  # probabilities that a student accepts
+    distillation.load(path, few, few.rows("train"))  # probabilities that a student accepts
     other = few.take(few.rows("test"))  # the run has predicted these
     said = teacher.of_run(run, replace(other, split=np.full(len(other), "train")))
     with np.load(run / "test.npz") as arrays:
         rows = [arrays["ids"].tolist().index(id) for id in said["ids"]]
         np.testing.assert_allclose(said["fine"], arrays["p_fine"][rows], atol=1e-5)
         np.testing.assert_allclose(said["intensity"], arrays["intensity"][rows], atol=1e-5)
+
+
+def test_the_command_refuses_what_it_cannot_use_before_it_writes(tmp_path, monkeypatch):
+    def said(*given):
+        monkeypatch.setattr(sys, "argv", ["teacher", *map(str, given)])
+        with pytest.raises(SystemExit) as error:
+            teacher.main()
+        assert "\n" not in str(error.value)
+        return str(error.value)
+
+    (tmp_path / "mine.yaml").write_text("encoders: [minilm]")
+    assert "name one, say teacher.npz" in said("synthetic_reviews", tmp_path / "mine.yaml")
+    assert (tmp_path / "mine.yaml").read_text() == "encoders: [minilm]"
+    assert "name one, say teacher.npz" in said("synthetic_reviews", tmp_path)
+    table = tmp_path / "two.csv"
+    table.write_text("text,label\n" + "".join(f"so good {i},{i % 2}\n" for i in range(40)))
+    assert "no targets for labels" in said(table, tmp_path / "t.npz", "--run", tmp_path)
+    assert not (tmp_path / "t.npz").exists()
 
 
 def test_soft_targets_of_a_run_that_is_not_finished_are_refused(config, corpus, tmp_path):

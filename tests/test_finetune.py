@@ -221,6 +221,15 @@ def test_tables_stay_in_float32_and_are_rounded_when_read():
     assert model[0].weight.grad.dtype == torch.float32 and model[0].weight.grad[2].abs().sum() > 0
 
 
+def test_buffers_stay_in_float32():
+    """E.g. the frequencies of rotary positions, which a rounding would change."""
+    model = torch.nn.Linear(1, 1)
+    model.register_buffer("frequencies", torch.tensor([1 / 3]), persistent=False)
+    MasterWeights(model, [model])
+    assert model.weight.dtype == torch.bfloat16
+    assert model.frequencies.equal(torch.tensor([1 / 3]))
+
+
 def test_it_stops_when_nothing_gets_better(config, corpus, tmp_path):
     still = replace(config, lr=1e-30, head_lr=1e-30, weight_decay=0.0, epochs=9, patience=2)
     still = replace(still, weighting="static")
@@ -355,12 +364,26 @@ def test_a_run_begun_anew_has_no_results_of_the_one_before(config, corpus, tmp_p
         export(tmp_path, tmp_path / "made")
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "test.npz"])
+def test_a_folder_of_ones_own_files_is_refused(config, corpus, tmp_path, name):
+    (tmp_path / name).write_bytes(b"# mine")
+    with pytest.raises(ValueError, match="files of no training; name a new folder by --out"):
+        finetune(replace(config, utterances=8), tmp_path, corpus)
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [(name, b"# mine")]
+
+
 def test_a_run_resumed_on_other_data_is_refused(config, corpus, tmp_path):
     finetune(config, tmp_path, corpus)
     for changed in ({"text": corpus.text[::-1]}, {"label": corpus.label[::-1].copy()}):
         with pytest.raises(ValueError, match="a run with the checksum of its data=") as error:
             finetune(config, tmp_path, replace(corpus, **changed))
         assert one_line(error)
+    order = np.argsort(corpus.split == "test", kind="stable")  # the rest comes first
+    sorted_, moved = corpus.take(order), corpus.split[order].copy()
+    moved[-45:] = "test"  # five more, and neither an id nor a text nor a label has moved
+    finetune(config, tmp_path / "sorted", sorted_)
+    with pytest.raises(ValueError, match="a run with the checksum of its data="):
+        finetune(config, tmp_path / "sorted", replace(sorted_, split=moved))
     state = torch.load(tmp_path / STATE, weights_only=True)
     del state["config"]["the checksum of its data"]  # begun before it was noted
     torch.save(state, tmp_path / STATE)
@@ -541,7 +564,7 @@ def test_weights_of_another_shape(config, corpus, tmp_path, two):
     model, _ = pair.build(replace(config, width=32))
     with pytest.raises(ValueError, match=r"the shape of fusion\.coarse\.weight is \(1, 16, 3\)"):
         checkpoint.load_weights(tmp_path, model)
-    with pytest.raises(ValueError, match="is missing; train first"):
+    with pytest.raises(ValueError, match=r"is missing; delete state\.pt .*, and train"):
         checkpoint.load_weights(tmp_path / "elsewhere", model)
 
 

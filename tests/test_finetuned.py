@@ -8,7 +8,7 @@ import pytest
 
 from mmlib import files
 from mmlib.data import load
-from mmlib.data.targets import targets
+from mmlib.data.targets import Targets, targets
 from mmlib.finetune import rows
 from mmlib.finetune.config import Config, read_config
 from mmlib.finetune.rows import store
@@ -74,10 +74,18 @@ def test_models_are_paired_by_the_seeds_that_both_have(finished, tmp_path, monke
 
 
 def test_runs_that_cannot_be_compared(finished, tmp_path):
-    with pytest.raises(ValueError, match="holds no finished run"):
-        rows.predictions([tmp_path], [])
-    with pytest.raises(ValueError, match="other reviews"):
-        rows.predictions([finished["one"]], ["another"])
+    with np.load(finished["one"] / "test.npz") as arrays:
+        ids, known = arrays["ids"], Targets(*(arrays[f"true_{x}"] for x in Targets._fields))
+    with pytest.raises(ValueError, match=r"test\.npz is missing; python -m mmlib\.finetune ends"):
+        rows.predictions([tmp_path], ids, known)
+    (tmp_path / "test.npz").write_bytes((finished["one"] / "test.npz").read_bytes()[:-99])
+    with pytest.raises(ValueError, match=r"test\.npz is damaged; python -m mmlib\.finetune ends"):
+        rows.predictions([tmp_path], ids, known)
+    assert len(rows.predictions([finished["one"]], ids, known).fine) == 1
+    with pytest.raises(ValueError, match="other reviews or labels"):
+        rows.predictions([finished["one"]], ["another"], known)
+    with pytest.raises(ValueError, match="other reviews or labels"):
+        rows.predictions([finished["one"]], ids, known._replace(fine=known.fine[::-1]))
     with pytest.raises(ValueError, match="'dyfulm': write MODEL=FOLDER"):
         rows.folders_of(["single_a=there", "dyfulm"])
     config = read_config(finished["one"] / "config.yaml")

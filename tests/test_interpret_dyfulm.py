@@ -89,10 +89,13 @@ def test_gradients_are_those_of_each_loss(trained):
     hook = interpret.Gradients(STATES, TARGETS, utterances=N)
     hook(10, learner)
     rows = STATES.rows("train")
-    x = (torch.from_numpy(v[rows])[None, :, None].repeat(3, 1, 1, 1, 1)
-         for v in STATES.x.values())  # fmt: skip
+
+    def inputs():
+        return (torch.from_numpy(v[rows])[None, :, None].repeat(3, 1, 1, 1, 1)
+                for v in STATES.x.values())  # fmt: skip
+
     truth = Targets(*(torch.from_numpy(v[rows]).repeat(3, 1) for v in TARGETS))
-    losses = task_losses(learner.model(*x), truth)
+    losses = task_losses(learner.model(*inputs()), truth)
     pulls = []
     for k, task in enumerate(TASKS):
         learner.zero_grad()
@@ -104,6 +107,20 @@ def test_gradients_are_those_of_each_loss(trained):
         assert hook.table[f"norm_{task}"].item() == pytest.approx(expected, rel=1e-4)
     cosine = torch.cosine_similarity(pulls[0], pulls[1]).mean()
     assert hook.table["cos_coarse_fine"].item() == pytest.approx(float(cosine), rel=1e-4)
+
+    huber = interpret.Gradients(STATES, TARGETS, utterances=N, regression="huber")
+    huber(10, learner)
+    learner.zero_grad()
+    task_losses(learner.model(*inputs()), truth, regression="huber")[
+        :, TASKS.index("intensity")
+    ].sum().backward()
+    shared = [p.grad.flatten(1) for n, p in learner.model.named_parameters()
+              if n.startswith(("fusion", "gate"))]  # fmt: skip
+    expected = float(torch.cat(shared, dim=1).norm(dim=1).mean())
+    assert huber.table["norm_intensity"].item() == pytest.approx(expected, rel=1e-4)
+    assert huber.table["norm_intensity"].item() != pytest.approx(
+        hook.table["norm_intensity"].item(), rel=0.1
+    )
 
 
 def test_the_hook_does_not_touch_training(trained):

@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+import sys
 
 import numpy as np
 import pytest
@@ -173,6 +174,18 @@ def test_a_damaged_card_is_refused(copy, text):
     refused(copy)
 
 
+@pytest.mark.parametrize("change", [
+    {"temperature": {"coarse": 0, "fine": 1}}, {"temperature": {"coarse": 1, "fine": -1}},
+    {"temperature": {"coarse": 1}}, {"temperature": {"coarse": "0.9", "fine": 1}},
+    {"temperature": {"coarse": float("nan"), "fine": 1}},
+    {"max_length": 4}, {"max_length": "256"}, {"max_length": 100_000}, {"head": 0},
+])  # fmt: skip
+def test_a_card_of_impossible_values_is_refused(copy, change):
+    card = json.loads((copy / kept.CARD).read_text()) | {"head": 8}
+    (copy / kept.CARD).write_text(json.dumps(card | change))
+    refused(copy)
+
+
 def test_another_models_weights_are_refused(copy):
     card = json.loads((copy / kept.CARD).read_text())
     card["encoder"]["num_hidden_layers"] = 3
@@ -287,6 +300,15 @@ def test_what_cannot_be_kept_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"provenance\.json is missing"):
         keep.keep(run, tmp_path / "kept", corpus)
     assert not (tmp_path / "kept").exists()
+
+
+def test_a_folder_that_holds_no_kept_model_is_left_as_it_is(tmp_path, monkeypatch):
+    encoder = saved_bert(tmp_path / "bert", WORDS)
+    before = {path.name: path.read_bytes() for path in encoder.iterdir()}
+    monkeypatch.setattr(sys, "argv", ["keep", str(tmp_path / "run"), str(encoder)])
+    with pytest.raises(SystemExit, match=r"bert exists and is no kept model; name another folder"):
+        keep.main()
+    assert {path.name: path.read_bytes() for path in encoder.iterdir()} == before
 
 
 def config_name(folder, layers):

@@ -24,6 +24,7 @@ from mmlib.finetune.config import Config, defining, read_config
 STATE, BEST, LOG, CONFIG = "state.pt", "best.safetensors", "log.jsonl", "config.yaml"
 ORIGIN = "provenance.json"
 RESULTS = (ORIGIN, BEST, "valid.npz", "test.npz")
+RETRAIN = f"delete {STATE} beside it, if it is there, and train"
 
 
 @dataclass
@@ -33,9 +34,7 @@ class Progress:
     step: int = 0  # steps done
     due: bool = False  # whether the evaluation of this step is still to be done
     # lowest validation loss, its step, and the number of evaluations since then
-    best: dict[str, float] = field(
-        default_factory=lambda: {"loss": float("inf"), "step": 0, "waited": 0}
-    )
+    best: dict[str, float] = field(default_factory=lambda: dict(loss=np.inf, step=0, waited=0))
     sums: list[float] = field(default_factory=lambda: [0.0] * 3)  # of the epoch's losses over texts
 
 
@@ -58,7 +57,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     how = {"map_location": "cpu", "weights_only": True}
-    state = _read(path, lambda: torch.load(path, **how), "delete the file to start anew")
+    state = read(path, lambda: torch.load(path, **how), "delete the file to start anew")
     names = {"config", *PARTS, *(f.name for f in fields(Progress))}
     if not isinstance(state, dict) or set(state) != names:
         raise ValueError(
@@ -68,11 +67,13 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     return state
 
 
-def _read(path: Path, read: Callable[[], Any], remedy: str) -> Any:
-    """What `read` returns; ValueError, one line, for a damaged file; OSError without rights."""
+def read(path: Path, how: Callable[[], Any], remedy: str) -> Any:
+    """What `how` returns; ValueError for a missing or damaged file, OSError without rights."""
+    if not path.exists():
+        raise ValueError(f"{path} is missing; {remedy}")
     path.open("rb").close()
     try:
-        return read()
+        return how()
     except Exception as error:  # torch, zipfile or safetensors may raise anything for damaged bytes
         if isinstance(error, MemoryError) or "allocate memory" in str(error):
             raise ValueError(f"{path} needs more memory than is free; end other programs") from None
@@ -118,13 +119,9 @@ def load_weights(folder: Path, model: nn.Module) -> dict[str, Tensor]:
     ValueError, one line, if they are missing, damaged, or of a model of another shape.
     """
     path = folder / BEST
-    if not path.exists():
-        raise ValueError(f"{path} is missing; train first")
-    weights = _read(path, lambda: load_file(path), "train again")
-    here, there = (
-        {name: tuple(value.shape) for name, value in of.items()}
-        for of in (model.state_dict(), weights)
-    )
+    weights = read(path, lambda: load_file(path), RETRAIN)
+    both = model.state_dict(), weights
+    here, there = ({name: tuple(x.shape) for name, x in of.items()} for of in both)
     for name in sorted(here.keys() | there.keys()):
         if here.get(name) != there.get(name):
             raise ValueError(
@@ -148,9 +145,8 @@ def save_origin(folder: Path, origin: Mapping[str, Any]) -> None:
 def load_origin(folder: Path) -> dict[str, Any]:
     """Read what `save_origin` wrote; ValueError, one line, if the run is not finished."""
     path = folder / ORIGIN
-    if not path.exists():
-        raise ValueError(f"{path} is missing; python -m mmlib.finetune ends the run and writes it")
-    return json.loads(path.read_text())
+    how = "python -m mmlib.finetune ends the run and writes it"
+    return read(path, lambda: json.loads(path.read_text()), how)
 
 
 def finished(folder: Path, **changes: Any) -> Config:
@@ -181,9 +177,12 @@ def begin(folder: Path, progress: Progress, config: Mapping[str, Any]) -> None:
     These are the lines after the last saved step, and its evaluation if that is due. Results of an
     earlier run, if this one begins anew, are deleted.
     """
-    for name in RESULTS if progress.step == 0 and folder.is_dir() else ():
-        (folder / name).unlink(missing_ok=True)
+    old = [folder / name for name in RESULTS] if progress.step == 0 else []
+    if old and not (folder / LOG).exists() and any(map(Path.exists, [*old, folder / CONFIG])):
+        raise ValueError(f"{folder} holds files of no training; name a new folder by --out")
+    for path in old:
+        path.unlink(missing_ok=True)
     step, evaluated = progress.step, progress.step - progress.due
     lines = [x for x in read_log(folder) if x["step"] <= (evaluated if "valid" in x else step)]
-    write_whole(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
     write_whole(folder / LOG, "".join(json.dumps(line) + "\n" for line in lines))
+    write_whole(folder / CONFIG, yaml.safe_dump(dict(config), sort_keys=False))

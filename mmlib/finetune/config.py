@@ -82,7 +82,8 @@ class Config:
 
     def __post_init__(self) -> None:
         names = self.encoders
-        if not isinstance(names, list) or len(names) not in (1, 2) or not all(map(_is_name, names)):
+        is_list = isinstance(names, list) and all(isinstance(x, str) and x.strip() for x in names)
+        if not is_list or len(names) not in (1, 2):
             raise ValueError(f"encoders={names!r} must name one or two, in a list")
         for name, choices in CHOICES.items():
             refuse_unknown(name, [getattr(self, name)], choices)
@@ -110,10 +111,6 @@ class Config:
             raise ValueError(f"dropout={self.dropout!r} must be at most 0.99")
         if self.width % 4:
             raise ValueError(f"width={self.width} must be a multiple of 4, for the BiLSTM")
-
-
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
 
 
 def defining(config: Config) -> dict[str, Any]:

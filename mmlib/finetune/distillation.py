@@ -1,11 +1,13 @@
 """Soft targets of a teacher, stored on disk, and the loss with which a student learns from them.
 
 A teacher's probabilities tell which wrong classes are almost right (Hinton et al. 2015). They are
-computed once, e.g. by `mmlib.finetune.teacher`, and stored as .npz with the ids of the utterances.
+computed once, e.g. by `mmlib.finetune.teacher`, and stored as .npz with the utterances' ids and
+checksums of their texts.
 Axes: s stack member, n utterances, b batch, k class.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax, mse_loss
 
+from mmlib.data import Corpus
 from mmlib.dyfulm.model import COARSE, FINE, Output
 
 FILE = "teacher.npz"  # name of the file in a folder
@@ -32,16 +35,23 @@ class SoftTargets(NamedTuple):
         return SoftTargets(*(values[rows][None] for values in self))
 
 
-def load(path: Path, ids: Sequence[str], train: np.ndarray) -> SoftTargets:
-    """Soft targets of n utterances from a file, or from `FILE` in a folder; 0 outside rows `train`.
+def digests(texts: Iterable[str]) -> np.ndarray:
+    """A checksum of each text (n,): an id alone may be a row's number."""
+    return np.array([sha256(text.encode()).hexdigest()[:16] for text in texts])
 
-    ids: of all n. ValueError, one line, if the file is missing or damaged, holds no probabilities,
-    or lacks one of the utterances `train`.
+
+def load(path: Path, corpus: Corpus, train: np.ndarray) -> SoftTargets:
+    """Soft targets of a corpus from a file, or from `FILE` in a folder; 0 outside rows `train`.
+
+    ValueError, one line, if the file is missing or damaged, holds no probabilities, or lacks one of
+    the utterances `train`, as it has another id or another text.
     """
+    keys = list(zip(corpus.ids, digests(corpus.text), strict=True))
     path = path / FILE if path.is_dir() else path
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            there = {str(name): i for i, name in enumerate(arrays["ids"])}
+            known = zip(arrays["ids"], arrays["texts"], strict=True)
+            there = {(str(name), str(text)): i for i, (name, text) in enumerate(known)}
             given = [arrays[name].astype(np.float32) for name in SoftTargets._fields]
     except FileNotFoundError:
         raise ValueError(f"teacher {path} is missing; {REMEDY}") from None
@@ -49,14 +59,14 @@ def load(path: Path, ids: Sequence[str], train: np.ndarray) -> SoftTargets:
         raise ValueError(f"teacher {path} is damaged or no soft targets; {REMEDY}") from None
     if problem := _problem(given, len(there)):
         raise ValueError(f"teacher {path}: {problem}; {REMEDY}")
-    if missing := [ids[i] for i in train if ids[i] not in there]:
+    if missing := [corpus.ids[i] for i in train if keys[i] not in there]:
         raise ValueError(
             f"teacher {path} knows {len(train) - len(missing)} of {len(train)} training "
-            f"utterances, not {missing[0]!r}; {REMEDY}"
+            f"utterances and their texts, not {missing[0]!r}; {REMEDY}"
         )
-    whole = [np.zeros((len(ids), *values.shape[1:]), np.float32) for values in given]
+    whole = [np.zeros((len(keys), *values.shape[1:]), np.float32) for values in given]
     for into, values in zip(whole, given, strict=True):
-        into[train] = values[[there[ids[i]] for i in train]]
+        into[train] = values[[there[keys[i]] for i in train]]
     return SoftTargets(*map(torch.from_numpy, whole))
 
 

@@ -129,6 +129,4 @@ def _at_positions(
     spans = [tokens.spans[i] for i in rows]
     counts = np.array(list(map(len, spans)))
     values = gate[np.arange(gate.shape[1]) < counts[:, None]].astype(np.float16)
-    return {
-        "positions": counts, "position_gate": values, "position_spans": np.concatenate(spans)
-    }  # fmt: skip
+    return {"positions": counts, "position_gate": values, "position_spans": np.concatenate(spans)}

@@ -118,6 +118,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder that receives the model")
     given = parser.parse_args()
     try:
+        if given.folder.exists() and not (given.folder / kept.CARD).exists():
+            raise ValueError(f"{given.folder} exists and is no kept model; name another folder")
         keep(given.run, given.folder)
     except (ValueError, OSError) as problem:
         raise SystemExit(f"mmlib.finetune.keep: {problem}") from None

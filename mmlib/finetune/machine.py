@@ -39,9 +39,8 @@ def attention(asked: str, bfloat16: bool, device: torch.device) -> str:
     plain matrix products less than a tenth (`tests/benchmarks/finetune.py`). DeBERTa has SDPA on
     GPUs only (`mmlib.finetune.deberta_sdpa`).
     """
-    if asked != "auto":
-        return asked
-    return "eager" if bfloat16 and device.type == "cpu" else "sdpa"
+    auto = "eager" if bfloat16 and device.type == "cpu" else "sdpa"
+    return auto if asked == "auto" else asked
 
 
 def budget(asked: int, device: torch.device) -> int:

@@ -111,9 +111,8 @@ def factorise(model: nn.Module, share: float) -> None:
 def multiply(model: nn.Module) -> None:
     """Undo `factorise`: one linear layer for each two, with the product of their weights."""
     for parent in list(model.modules()):
-        for name, (inner, outer) in [
-            (name, child) for name, child in parent.named_children() if isinstance(child, Factors)
-        ]:
+        twos = [(name, x) for name, x in parent.named_children() if isinstance(x, Factors)]
+        for name, (inner, outer) in twos:
             layer = nn.Linear(inner.in_features, outer.out_features, outer.bias is not None)
             layer.weight.copy_(outer.weight @ inner.weight)
             if outer.bias is not None:

@@ -45,7 +45,7 @@ class Plan:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """What must not change when the run is resumed, with a checksum of what it learns from."""
-        whole = sha256(repr((self.corpus.ids, self.corpus.text)).encode())
+        whole = sha256(repr((self.corpus.ids, self.corpus.text, *self.corpus.split)).encode())
         for values in (*self.targets, *(self.teacher or ())):
             whole.update(values.cpu().numpy().tobytes())
         return defining(self.config) | {"the checksum of its data": whole.hexdigest()[:16]}
@@ -68,8 +68,7 @@ class Plan:
         losses = task_losses(output, self.targets_of(rows), **self.loss_options)
         if self.teacher is None:
             return losses
-        at = torch.as_tensor(rows, device=losses.device)
-        soft = self.teacher.take(at)
+        soft = self.teacher.take(torch.as_tensor(rows, device=losses.device))
         own = distillation.soft_losses(output, soft, self.config.temperature)
         weight = self.config.teacher_weight
         return (1 - weight) * losses + weight * own
@@ -101,6 +100,6 @@ def make(config: Config, corpus: Corpus, tokenizers: list[Any], device: torch.de
             raise ValueError(f"{task} is the same for all training texts; use more of them")
     teacher = None
     if config.teacher:
-        soft = distillation.load(expanded(config.teacher), corpus.ids, rows["train"])
+        soft = distillation.load(expanded(config.teacher), corpus, rows["train"])
         teacher = distillation.SoftTargets(*(values.to(device) for values in soft))
     return Plan(config, corpus, tokens, rows, everything, options, constant, teacher)

@@ -24,11 +24,10 @@ class MasterWeights:
         """
         self.model = model
         full = {name: p.detach().clone() for name, p in model.named_parameters()}
-        exact = [table.weight.data for table in tables]
-        for part in short:
-            part.to(torch.bfloat16)
-        for table, values in zip(tables, exact, strict=True):
-            table.weight.data = values
+        exact = {table.weight for table in tables}
+        for p in {p for part in short for p in part.parameters()} - exact:  # no buffers: RoPE's
+            p.data = p.data.to(torch.bfloat16)
+        for table in tables:
             table.register_forward_hook(lambda _, __, rows: rows.to(torch.bfloat16))
         self.copies = {
             name: nn.Parameter(full[name])

@@ -30,23 +30,23 @@ from mmlib.text.encoder import MINILM_PACKAGE
 NOTEBOOK = "finetune"  # origin named in the rows
 GATE_FILE = "inside.json"  # written next to the rows: see `gate_and_layers`
 COMMON, WORDS = 50, 12  # least occurrences of a listed word; number of words per encoder
+TOLD = ("commit", "dirty", "device", "seconds", "versions")  # of the provenance of a run
 ALIKE = ("dataset", "utterances", "intensity")  # settings in which compared models must agree
 
 
-def predictions(folders: Sequence[Path], ids: Sequence[str]) -> Targets:
+def predictions(folders: Sequence[Path], ids: Sequence[str], known: Targets) -> Targets:
     """Predictions of a model's seeds for the test reviews `ids`, (s, n) each.
 
-    ValueError, one line, if a run is not finished or has other reviews.
+    ValueError, one line, if a run is not finished or has other reviews or labels.
     """
     members = []
     for folder in folders:
         path = folder / "test.npz"
-        if not path.exists():
-            raise ValueError(f"{folder} holds no finished run; python -m mmlib.finetune ends it")
-        with np.load(path) as arrays:
-            if arrays["ids"].tolist() != list(ids):
-                raise ValueError(f"{path} is of other reviews than the first run's; leave it out")
-            members.append([arrays[name] for name in Targets._fields])
+        how = "python -m mmlib.finetune ends the run and writes it"
+        arrays = checkpoint.read(path, lambda path=path: dict(np.load(path)), how)
+        if arrays["ids"].tolist() != list(ids) or (arrays["true_fine"] != known.fine).any():
+            raise ValueError(f"{path} has other reviews or labels than the table; leave it out")
+        members.append([arrays[name] for name in Targets._fields])
     return Targets(*map(np.stack, zip(*members, strict=True)))
 
 
@@ -67,7 +67,8 @@ def store(run: str, folders: Mapping[str, Sequence[Path]]) -> Path:
     corpus = first(load(config.dataset), config.utterances)
     test = corpus.take(corpus.rows("test"))
     rows, tests = _scored(config, corpus, folders, seeds)
-    origins = {model: [_origin(folder) for folder in some] for model, some in folders.items()}
+    origins = {model: [{key: checkpoint.load_origin(path)[key] for key in TOLD} for path in some]
+               for model, some in folders.items()}  # fmt: skip
     parameters = {
         model: {**_portable(some[0]), "seed": seeds[model], "trained": origins[model]}
         for model, some in configs.items()
@@ -89,7 +90,7 @@ def _scored(
     """Rows of the models and the references on the test split, and the paired tests."""
     goal, test = targets(corpus, config.intensity), corpus.take(corpus.rows("test"))
     known, weights = goal.take(corpus.rows("test")), natural(test)
-    answers = {model: predictions(some, test.ids) for model, some in folders.items()}
+    answers = {model: predictions(some, test.ids, known) for model, some in folders.items()}
     leading, *others = answers
     beside, weighted_constant = references(corpus, goal)
     answers |= beside
@@ -173,12 +174,6 @@ def _portable(config: Config) -> dict[str, object]:
     paths = map(Path, config.encoders)
     names = ["minilm" if MINILM_PACKAGE in path.parts else path.name for path in paths]
     return {**asdict(config), "encoders": names, "teacher": Path(config.teacher).name}
-
-
-def _origin(folder: Path) -> dict[str, Any]:
-    """Provenance of a run's weights, as recorded by the run."""
-    origin = checkpoint.load_origin(folder)
-    return {name: origin[name] for name in ("commit", "dirty", "device", "seconds", "versions")}
 
 
 def _together(origins: Sequence[Mapping[str, Any]]) -> dict[str, object]:

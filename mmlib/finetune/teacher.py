@@ -23,7 +23,7 @@ from mmlib.data.targets import Targets, targets
 from mmlib.dyfulm import frozen
 from mmlib.dyfulm.tune import settings
 from mmlib.finetune import checkpoint, evaluation, machine, pair, step
-from mmlib.finetune.distillation import SoftTargets
+from mmlib.finetune.distillation import SoftTargets, digests
 from mmlib.finetune.tokens import tokenize
 from mmlib.stack.vectors import Features
 from mmlib.text import made
@@ -56,7 +56,7 @@ def out_of_fold(
 
 
 def of_run(run: Path, corpus: Corpus) -> dict[str, np.ndarray]:
-    """Soft targets of the training split from a finished run's best weights, and their ids.
+    """Soft targets of the training split from a finished run's best weights; their ids and texts.
 
     The run has learned from these labels (see above). ValueError, one line, if it is not finished.
     """
@@ -71,15 +71,15 @@ def of_run(run: Path, corpus: Corpus) -> dict[str, np.ndarray]:
     budget = machine.budget(config.budget, accelerator.device)
     said = evaluation.predict(model, tokens, np.arange(len(train)), budget)
     soft = {n: said[of].cpu().numpy() for n, of in zip(SoftTargets._fields, FIELDS, strict=True)}
-    return soft | {"ids": np.array(train.ids)}
+    return soft | {"ids": np.array(train.ids), "texts": digests(train.text)}
 
 
 def of_frozen(corpus: Corpus, dataset: str, encoders: list[str], max_length: int) -> dict:
     """Soft targets from a frozen pair with its stored settings, out of fold, as in `of_run`."""
     words = [corpus.text[i] for i in corpus.rows("train")]
-    named = [made.named(name, words) for name in encoders]
-    states = frozen.states(corpus, *named, max_length=max_length)
-    return out_of_fold(states, targets(corpus), settings(dataset, *encoders))
+    states = frozen.states(corpus, *(made.named(n, words) for n in encoders), max_length=max_length)
+    soft = out_of_fold(states, targets(corpus), settings(dataset, *encoders))
+    return soft | {"texts": digests(words)}
 
 
 def main() -> None:
@@ -96,17 +96,18 @@ def main() -> None:
     try:
         if given.utterances < 0:
             raise ValueError(f"--utterances {given.utterances}: give 0 or more")
-        if given.file.is_dir():
-            raise ValueError(f"{given.file} is a folder; name the file in it, say teacher.npz")
+        if given.file.is_dir() or given.file.suffix != ".npz":
+            raise ValueError(f"{given.file} is no .npz file; name one, say teacher.npz")
         corpus = first(load(given.dataset), given.utterances)
         if corpus.text is None:
             raise ValueError(f"{given.dataset} has no text, and a teacher reads nothing else")
+        known = targets(corpus).fine[corpus.rows("train")]
         frozen_pair = given.dataset, given.encoders, given.max_length
         soft = of_run(given.run, corpus) if given.run else of_frozen(corpus, *frozen_pair)
         checkpoint.save_arrays(given.file, soft)
     except (ValueError, OSError) as problem:
         raise SystemExit(f"mmlib.finetune.teacher: {problem}") from None
-    right = np.mean(soft["fine"].argmax(axis=1) == targets(corpus).fine[corpus.rows("train")])
+    right = np.mean(soft["fine"].argmax(axis=1) == known)
     of = "on its own training texts" if given.run else "out of fold"
     print(f"{given.file}: {len(soft['ids'])} utterances, fine accuracy {of} {right:.3f}")
 

@@ -42,8 +42,8 @@ PAIR = "dyfulm0"
 QUESTIONS = {  # reader -> name of its trainings; the last two: without and with a teacher
     "repeated": {
         "single_a:5 layers, kept": "kept",
-        "single_a:5 layers": AGAIN,
-        "single_a:5 layers distilled": f"{AGAIN}-taught",
+        "single_a:5 layers again": AGAIN,
+        "single_a:5 layers again distilled": f"{AGAIN}-taught",
     },
     "two": {
         "single_a:2 layers": "compression-2-all",
