@@ -12,14 +12,15 @@ left out. The kept model reads both splits once, which takes about ten minutes.
 - `compression-5-full-S` and `compression-5-full-taught-S` are five layers without and with such a
   pair as teacher; `compression-2-all-S` and `compression-2-all-taught-S` are two layers.
 
-Five layers and the kept model are one question (`compression-repeated`), two layers another
-(`compression-two`): each has a correction of its own for several tests.
+The kept model is one question (`compression-repeated`), five layers another (`compression-five`),
+two layers a third (`compression-two`): each has a correction of its own for several tests.
 """
 
 import argparse
 import json
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +40,9 @@ STORED = RUNS / RUN / "predictions.npz"  # "training/split/head" -> (n,), "train
 COMMAND = "python tests/benchmarks/repeated.py FOLDER"
 SPLITS = ("valid", "test")
 PAIR = "dyfulm0"
-QUESTIONS = {  # reader -> name of its trainings; the last two: without and with a teacher
-    "repeated": {
-        "single_a:5 layers, kept": "kept",
+QUESTIONS = {  # reader -> name of its trainings; of two the second has a teacher
+    "repeated": {"single_a:5 layers, kept": "kept"},
+    "five": {
         "single_a:5 layers again": AGAIN,
         "single_a:5 layers again distilled": f"{AGAIN}-taught",
     },
@@ -119,9 +120,8 @@ def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def compare(
     question: str, readers: Mapping[str, str], arrays: Mapping, parts: Mapping[str, Corpus]
 ) -> None:
-    """Store rows and tests of one question: all readers against the pair, teacher against none."""
-    *_, plain, taught = readers
-    pairs = [(name, LONG) for name in readers] + [(taught, plain)]
+    """Store rows and tests of one question: readers against the pair, and against each other."""
+    pairs = [(name, LONG) for name in readers] + [(b, a) for a, b in pairwise(readers)]
     of = {name: x for name, x in {**readers, LONG: PAIR}.items() if seeds_of(arrays, x)}
     pairs = [some for some in pairs if set(some) <= set(of)]
     rows, tests = [], []
