@@ -68,6 +68,7 @@ from IPython.display import display
 from mmlib.daf import features, fusion, train, tune
 from mmlib.daf.train import Streams
 from mmlib.data import load
+from mmlib.data.corpus import to_sentiment
 from mmlib.data.load import columns
 from mmlib.figures import architecture, plots
 from mmlib.scores import results
@@ -386,7 +387,10 @@ shown
 
 # %%
 if transfer:
-    other = features.build(load(transfer), ["text"], scaler=data.scaler, **states)
+    other = load(transfer)
+    label, scale = to_sentiment(other.label, other.scale.low, other.scale.high)  # as the scores
+    other = replace(other, label=label, scale=scale)
+    other = features.build(other, ["text"], scaler=data.scaler, **states)
     other = other.take(other.rows("test"))
     moved = fits["text"].predict(other).score
     at = {**place, "dataset": f"{corpus.name}>{transfer}", "model": "text", "variant": "t"}

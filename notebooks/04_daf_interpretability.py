@@ -74,6 +74,8 @@ pd.set_option("display.precision", 3, "display.width", 110)
 corpus = load(dataset)
 states = dict(encoder=encoder, layers=layers)  # of the text
 data = features.build(corpus, None if modalities == "all" else modalities.split(), **states)
+heard = np.flatnonzero(data.present.any(axis=1))  # others have none of these modalities
+corpus, data = corpus.take(heard), data.take(heard)
 if len(data.modalities) < 2:
     only = f"{dataset} ({corpus.variant}) has {data.modalities[0]} alone"
     raise ValueError(f"{only}; weights need two modalities: use a file or data set that has them")
@@ -304,7 +306,7 @@ def of_intensity(bins: pd.DataFrame, modality: str) -> str:
     """How the first modality's weight changes with the strength of the sentiment."""
     low, *_, high = bins.iloc[:, 1]
     few, *_, many = bins["n"]
-    way = "rises" if high > low else "falls"
+    way = "goes" if round(high - low, 2) == 0 else "rises" if high > low else "falls"
     return (
         f"From weak to strong sentiment the weight of {modality} {way} from {low:.2f} "
         f"({few} utterances) to {high:.2f} ({many})."
@@ -649,7 +651,7 @@ for name in ("mosi", "mosi-mpnet"):
 
 # %% [markdown]
 # **Strength of the sentiment.** On MOSI the mean weight of text is higher where $|\text{label}|$ is
-# larger, on the embedded corpus lower (section 2). Neither is tested.
+# larger; this is not tested. Section 2 has the same for the data set of this page.
 
 # %%
 for name, table in of_runs("intensity").groupby("run", sort=False):

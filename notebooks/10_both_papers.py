@@ -479,8 +479,8 @@ print(
 # hardly follows the doubt (+.08); neither correlation has an interval. On the embedded corpus we
 # know how informative each modality of each utterance is. The table has the mean weights by the
 # informativeness of the text, from sarcastic (0) to plain (1). The text's weight rises from row to
-# row (asserted). Above the table is the rank correlation of the weights with the best ones
-# (`mmlib.data.embedded.synthetic`).
+# row (asserted from 1,000 utterances on). Above the table is the rank correlation of the weights
+# with the best ones (`mmlib.data.embedded.synthetic`).
 
 # %%
 if dataset == "synthetic" and seen == ("text", "audio", "vision"):
@@ -491,7 +491,8 @@ if dataset == "synthetic" and seen == ("text", "audio", "vision"):
     by["n"] = pd.Series(clear).groupby(clear).size()
     ranks = interpret.agreement(prediction.weights, truth["weights"][own], joint.flat(test).present)
     ranks = dict(zip((*seen, "all"), ranks.mean(axis=0).round(2).tolist(), strict=True))
-    assert by["text"].is_monotonic_increasing and ranks["all"] > 0.3
+    if len(corpus) >= 1000:  # of fewer utterances the means are noise
+        assert by["text"].is_monotonic_increasing and ranks["all"] > 0.3
     print("rank correlation with the best weights:", ranks)
     print(by.round(2))
 
@@ -558,8 +559,8 @@ curves = {DRAWN[name]: [table.loc[name, "mae"], *lost[name]] for name in DRAWN}
 rise = {name: line[-1] - line[0] for name, line in curves.items()}
 xlabel = "share of utterances with the text of another"
 figure = plots.curves((0, *SHARES), curves, xlabel=xlabel, ylabel="error (MAE)")
-found = f"{min(rise.values()):.2f} to {max(rise.values()):.2f}"
-figure.axes[0].set_title(f"With all texts swapped, these errors rise by {found}")
+found = f"{min(rise.values()):+.2f} to {max(rise.values()):+.2f}"
+figure.axes[0].set_title(f"With all texts swapped, these errors change by {found}")
 _ = plots.save(figure, "10_robustness", run)
 
 # %%
@@ -580,9 +581,8 @@ print(
 # ## 9 · What it costs
 #
 # The table has the number of parameters, and the memory that one training batch of 32 keeps for its
-# backward pass. The frozen encoders are not counted. On the embedded corpus `both` has 27 % more
-# parameters than DyFuLM and keeps about 9 % more memory. Times depend on the machine, so the next
-# cell prints their ratio.
+# backward pass. The frozen encoders are not counted. Times depend on the machine, so the last line
+# has their ratio.
 
 # %%
 built = {"dyfulm": DyFuLM(dims, layers), "both": joint.Joint(dims, layers, sizes)}
@@ -607,6 +607,10 @@ price = pd.DataFrame(
     }
 ).T
 price.astype({"parameters": int}).round(2)
+
+# %%
+more = (100 * (price.loc["both"] / price.loc["dyfulm"] - 1)).round().astype(int).tolist()
+print("both has {} % more parameters than DyFuLM and keeps {} % more memory".format(*more))
 
 # %% tags=["nbval-ignore-output"]
 with torch.inference_mode():

@@ -904,17 +904,16 @@ if "languages" in kept:
 
 # %%
 away = matrix.values[~np.eye(len(names), dtype=bool)]
-print(
-    f"1. {encoder}: Corr in place {np.diag(matrix).mean():.2f} on average, carried "
-    f"{away.mean() if len(away) else np.nan:.2f}."
-)
+carried = f", carried {away.mean():.2f}" if len(away) else "; with one data set, none is carried"
+print(f"1. {encoder}: Corr in place {np.diag(matrix).mean():.2f} on average{carried}.")
 
 # %%
 useful = int((scale["recalibrated"] < scale["constant"]).sum())
-print(
-    f"2. With {LABELS} labels a carried score has a lower error than the best constant in {useful} "
-    f"of {len(scale)} pairs; no test says whether it is chance."
-)
+if len(scale):
+    print(
+        f"2. With {LABELS} labels a carried score has a lower error than the best constant in "
+        f"{useful} of {len(scale)} pairs; no test says whether it is chance."
+    )
 
 # %%
 foreign = zero[~zero["target"].str.endswith(":en")]

@@ -741,7 +741,7 @@ def test_state_of_other_encoder_files(config, corpus, tmp_path, two):
 
 def test_folder_that_is_a_file(config, corpus, tmp_path):
     (tmp_path / "run").write_text("mine")
-    with pytest.raises(ValueError, match=r"cannot write .*run/config\.yaml") as error:
+    with pytest.raises(ValueError, match=r"cannot write .*run/log\.jsonl") as error:
         finetune(config, tmp_path / "run", corpus)
     assert one_line(error) and (tmp_path / "run").read_text() == "mine"
 

@@ -180,8 +180,8 @@ def begin(folder: Path, progress: Progress, config: Mapping[str, Any]) -> None:
     old = [folder / name for name in RESULTS] if progress.step == 0 else []
     if old and not (folder / LOG).exists() and any(map(Path.exists, [*old, folder / CONFIG])):
         raise ValueError(f"{folder} holds files of no training; name a new folder by --out")
-    for path in old:
-        path.unlink(missing_ok=True)
+    for path in filter(Path.exists, old):
+        path.unlink()
     step, evaluated = progress.step, progress.step - progress.due
     lines = [x for x in read_log(folder) if x["step"] <= (evaluated if "valid" in x else step)]
     write_whole(folder / LOG, "".join(json.dumps(line) + "\n" for line in lines))
