@@ -926,12 +926,12 @@ if has_students:
 
 # %% [markdown]
 # **Here too the teacher changes no score that we can tell apart.** In five layers fine accuracy
-# changes by -.002 [-.010, .006] on validation and by .000 [-.006, .006] on test, in two layers by
-# +.005 [-.003, .014] and +.008 [-.007, .022]. The means are above zero in two and in three layers,
-# at or below zero in five.
+# changes by -.002 [-.010, .006] on validation and by .000 [-.006, .006] on test. In two layers it
+# changes by +.005 [-.003, .014] and by +.008 [-.007, .022]. The means are above zero in two and in
+# three layers, at or below zero in five.
 #
 # **Two layers are too few**: without a teacher they have .051 [.039, .062] less coarse and .064
-# [.051, .076] less fine accuracy on test than the pair, with one .048 and .056 less.
+# [.051, .076] less fine accuracy on test than the pair. With one they have .048 and .056 less.
 
 # %% [markdown]
 # <a id="8--the-verdict-on-open-question-3"></a>
@@ -1050,12 +1050,12 @@ if len(bits):
 # notebook, too; among them are all three against seed 1 ([08b](08b_tables.ipynb#pairs)).
 #
 # **The goal for the size is met, that for the speed only in part.** At equal length and precision
-# five layers are 2.7 to 3.2 times as fast as the pair, and even two layers, which lose .051 and
-# .064 of accuracy on test (section 7), are 6.2 to 7.6 times as fast. As five layers are used, in
-# bfloat16, they read a review of 384 tokens, of which they see 256, 11.1 times as fast as the pair
-# in float32 (single rounds 9.5 to 11.7); a review of 128 tokens they read 4.8 times as fast.
-# Against the pair in bfloat16 these ratios are 6.3 and 3.0, as quotients of medians. The time of
-# the pair at 384 tokens varies: its median is 426 ms in this table and 353 ms in that of costs.
+# five layers are 2.7 to 3.2 times as fast as the pair. Even two layers, which lose .051 and .064 of
+# accuracy on test (section 7), are 6.2 to 7.6 times as fast. As five layers are used, in bfloat16,
+# they read a review of 384 tokens, of which they see 256, 11.1 times as fast as the pair in float32
+# (single rounds 9.5 to 11.7); a review of 128 tokens they read 4.8 times as fast. Against the pair
+# in bfloat16 these ratios are 6.3 and 3.0, as quotients of medians. The time of the pair at 384
+# tokens varies: its median is 426 ms in this table and 353 ms in that of costs.
 #
 # **The knee is at three or at four layers**, on validation, after 8,000 reviews; we cannot say at
 # which. In the mean of two seeds both lie .41 of the whole gain above the line of section 2. Alone,

@@ -57,7 +57,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     how = {"map_location": "cpu", "weights_only": True}
-    state = read(path, lambda: torch.load(path, **how), "delete the file to start anew")
+    state = read_file(path, lambda: torch.load(path, **how), "delete the file to start anew")
     names = {"config", *PARTS, *(f.name for f in fields(Progress))}
     if not isinstance(state, dict) or set(state) != names:
         raise ValueError(
@@ -67,7 +67,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     return state
 
 
-def read(path: Path, how: Callable[[], Any], remedy: str) -> Any:
+def read_file(path: Path, how: Callable[[], Any], remedy: str) -> Any:
     """What `how` returns; ValueError for a missing or damaged file, OSError without rights."""
     if not path.exists():
         raise ValueError(f"{path} is missing; {remedy}")
@@ -119,7 +119,7 @@ def load_weights(folder: Path, model: nn.Module) -> dict[str, Tensor]:
     ValueError, one line, if they are missing, damaged, or of a model of another shape.
     """
     path = folder / BEST
-    weights = read(path, lambda: load_file(path), RETRAIN)
+    weights = read_file(path, lambda: load_file(path), RETRAIN)
     both = model.state_dict(), weights
     here, there = ({name: tuple(x.shape) for name, x in of.items()} for of in both)
     for name in sorted(here.keys() | there.keys()):
@@ -146,7 +146,7 @@ def load_origin(folder: Path) -> dict[str, Any]:
     """Read what `save_origin` wrote; ValueError, one line, if the run is not finished."""
     path = folder / ORIGIN
     how = "python -m mmlib.finetune ends the run and writes it"
-    return read(path, lambda: json.loads(path.read_text()), how)
+    return read_file(path, lambda: json.loads(path.read_text()), how)
 
 
 def finished(folder: Path, **changes: Any) -> Config:

@@ -43,7 +43,7 @@ def predictions(folders: Sequence[Path], ids: Sequence[str], known: Targets) -> 
     for folder in folders:
         path = folder / "test.npz"
         how = "python -m mmlib.finetune ends the run and writes it"
-        arrays = checkpoint.read(path, lambda path=path: dict(np.load(path)), how)
+        arrays = checkpoint.read_file(path, lambda path=path: dict(np.load(path)), how)
         if arrays["ids"].tolist() != list(ids) or (arrays["true_fine"] != known.fine).any():
             raise ValueError(f"{path} has other reviews or labels than the table; leave it out")
         members.append([arrays[name] for name in Targets._fields])
