@@ -306,7 +306,7 @@ def of_intensity(bins: pd.DataFrame, modality: str) -> str:
     """How the first modality's weight changes with the strength of the sentiment."""
     low, *_, high = bins.iloc[:, 1]
     few, *_, many = bins["n"]
-    way = "goes" if round(high - low, 2) == 0 else "rises" if high > low else "falls"
+    way = "goes" if round(low, 2) == round(high, 2) else "rises" if high > low else "falls"
     return (
         f"From weak to strong sentiment the weight of {modality} {way} from {low:.2f} "
         f"({few} utterances) to {high:.2f} ({many})."

@@ -108,8 +108,8 @@ def test_gradients_are_those_of_each_loss(trained):
     cosine = torch.cosine_similarity(pulls[0], pulls[1]).mean()
     assert hook.table["cos_coarse_fine"].item() == pytest.approx(float(cosine), rel=1e-4)
 
-    huber = interpret.Gradients(STATES, TARGETS, utterances=N, regression="huber")
-    huber(10, learner)
+    huber = interpret.Gradients(STATES, TARGETS, utterances=N)
+    huber(10, Learner(learner.model, weighting("static", 3), regression="huber"))
     learner.zero_grad()
     task_losses(learner.model(*inputs()), truth, regression="huber")[
         :, TASKS.index("intensity")
@@ -121,6 +121,22 @@ def test_gradients_are_those_of_each_loss(trained):
     assert huber.table["norm_intensity"].item() != pytest.approx(
         hook.table["norm_intensity"].item(), rel=0.1
     )
+
+
+@pytest.mark.parametrize("more", [{"regression": "huber"}, {"class_weights": True}])
+def test_gradients_are_those_of_the_losses_that_train(more):
+    hook, seen = interpret.Gradients(STATES, TARGETS, every=1, utterances=N), []
+
+    def on_step(step, learner):
+        hook(step, learner)
+        seen.append(learner.options)
+
+    fit(STATES, TARGETS, replace(TINY, epochs=1, **more), range(3), on_step=on_step)
+    usual = interpret.Gradients(STATES, TARGETS, every=1, utterances=N)
+    fit(STATES, TARGETS, replace(TINY, epochs=1), range(3), on_step=usual)
+    changed = "norm_intensity" if "regression" in more else "norm_fine"
+    assert hook.table[changed].iloc[0] != pytest.approx(usual.table[changed].iloc[0], rel=1e-3)
+    assert all(bool(options[name]) for options in seen for name in more)
 
 
 def test_the_hook_does_not_touch_training(trained):

@@ -79,11 +79,11 @@ class Settings(task.Settings):
 
 
 class Learner(Stacked):
-    """The module that is trained: a model and the weighting of its losses."""
+    """The module that is trained: a model, the weighting of its losses, and their options."""
 
-    def __init__(self, model: DyFuLM, weighting: nn.Module) -> None:
+    def __init__(self, model: DyFuLM, weighting: nn.Module, **options: object) -> None:
         super().__init__()
-        self.model, self.weighting = model, weighting
+        self.model, self.weighting, self.options = model, weighting, options
 
     def reset(self, streams: Sequence[np.random.Generator]) -> "Learner":
         self.model.reset(streams)
@@ -156,7 +156,7 @@ class Task(task.Task):
         rows = np.unique(np.concatenate([member.train for member in members]))
         self._know(self.targets.take(rows))
         s = len(members)
-        return Learner(self.model(s), losses.weighting(self.settings.weighting, s))
+        return Learner(self.model(s), losses.weighting(self.settings.weighting, s), **self.options)
 
     def model(self, s: int) -> DyFuLM:
         """A stack of s models for these features."""

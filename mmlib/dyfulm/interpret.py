@@ -107,11 +107,10 @@ class Gradients:
     """
 
     def __init__(
-        self, states: Features, targets: Targets, every: int = 10, utterances: int = 256, **options
+        self, states: Features, targets: Targets, every: int = 10, utterances: int = 256
     ) -> None:
-        """options: those of `mmlib.dyfulm.losses.task_losses` with which the model trains."""
         rows = np.random.default_rng(0).permutation(states.rows("train"))[:utterances]
-        self.every, self.lines, self.options = every, [], options
+        self.every, self.lines = every, []
         self.x = [torch.from_numpy(states.x[m][rows, None]) for m in ENCODERS]  # (b, 1, l, d)
         self.targets = frozen.as_tensors(targets.take(rows))
 
@@ -127,8 +126,8 @@ class Gradients:
         model, device = learner.model, learner.model.fine.bias.device
         x = (v.to(device).expand(model.s, *v.shape) for v in self.x)
         targets = Targets(*(v.to(device).expand(model.s, -1) for v in self.targets))
-        # (3,); members share no parameter
-        losses = task_losses(model(*x), targets, **self.options).sum(dim=0)
+        # summed: members share no parameter
+        losses = task_losses(model(*x), targets, **learner.options).sum(dim=0)  # (3,)
         shared = [p for _, p in model.shared_parameters()]
         pulls = {task: _gradient(loss, shared) for task, loss in zip(TASKS, losses, strict=True)}
         norms = {task: pull.norm(dim=1) for task, pull in pulls.items()}  # (s,)

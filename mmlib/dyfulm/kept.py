@@ -216,6 +216,8 @@ def _restored(card: Mapping[str, Any], blobs: Mapping[str, bytes]) -> Kept:
     with torch.random.fork_rng(devices=[]):
         student = Student(card["encoder"], card["fusion"])
     student.load_state_dict({k: x.float() for k, x in tensors_of(blobs[NUMBERS]).items()})
+    if not {"max_length", "head"} <= set(card) or set(card["temperature"]) != {"coarse", "fine"}:
+        raise ValueError("its card lacks max_length, head or a temperature")
     heat, most = card["temperature"], card["encoder"]["max_position_embeddings"]
     if not (heat["coarse"] > 0 < heat["fine"] and 0 < card["head"] < card["max_length"] <= most):
         raise ValueError("its card has no possible max_length, head and temperature")

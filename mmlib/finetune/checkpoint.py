@@ -25,6 +25,7 @@ STATE, BEST, LOG, CONFIG = "state.pt", "best.safetensors", "log.jsonl", "config.
 ORIGIN = "provenance.json"
 RESULTS = (ORIGIN, BEST, "valid.npz", "test.npz")
 RETRAIN = f"delete {STATE} beside it, if it is there, and train"
+END = "python -m mmlib.finetune ends the run and writes it"
 
 
 @dataclass
@@ -145,8 +146,7 @@ def save_origin(folder: Path, origin: Mapping[str, Any]) -> None:
 def load_origin(folder: Path) -> dict[str, Any]:
     """Read what `save_origin` wrote; ValueError, one line, if the run is not finished."""
     path = folder / ORIGIN
-    how = "python -m mmlib.finetune ends the run and writes it"
-    return read_file(path, lambda: json.loads(path.read_text()), how)
+    return read_file(path, lambda: json.loads(path.read_text()), END)
 
 
 def finished(folder: Path, **changes: Any) -> Config:
@@ -175,7 +175,7 @@ def begin(folder: Path, progress: Progress, config: Mapping[str, Any]) -> None:
     """Write the configuration, and remove log lines of steps that will be repeated.
 
     These are the lines after the last saved step, and its evaluation if that is due. Results of an
-    earlier run, if this one begins anew, are deleted.
+    earlier run, if this one begins anew, are deleted. ValueError if they are not a training's.
     """
     old = [folder / name for name in RESULTS] if progress.step == 0 else []
     if old and not (folder / LOG).exists() and any(map(Path.exists, [*old, folder / CONFIG])):

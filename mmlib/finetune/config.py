@@ -82,8 +82,8 @@ class Config:
 
     def __post_init__(self) -> None:
         names = self.encoders
-        is_list = isinstance(names, list) and all(isinstance(x, str) and x.strip() for x in names)
-        if not is_list or len(names) not in (1, 2):
+        are_names = isinstance(names, list) and all(isinstance(x, str) and x.strip() for x in names)
+        if not are_names or len(names) not in (1, 2):
             raise ValueError(f"encoders={names!r} must name one or two, in a list")
         for name, choices in CHOICES.items():
             refuse_unknown(name, [getattr(self, name)], choices)

@@ -44,7 +44,7 @@ def load(path: Path, corpus: Corpus, train: np.ndarray) -> SoftTargets:
     """Soft targets of a corpus from a file, or from `FILE` in a folder; 0 outside rows `train`.
 
     ValueError, one line, if the file is missing or damaged, holds no probabilities, or lacks one of
-    the utterances `train`, as it has another id or another text.
+    the utterances `train`: its id together with its text.
     """
     keys = list(zip(corpus.ids, digests(corpus.text), strict=True))
     path = path / FILE if path.is_dir() else path

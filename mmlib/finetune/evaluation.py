@@ -42,8 +42,9 @@ def predict(
     for part in batches(lengths, np.arange(len(rows)), budget, process, processes):
         batch = send_to_device(tokens.batch(rows[part]), device, non_blocking=True)
         for name, values in _of_batch(pair(batch), batch.mask, most).items():
-            empty = values.new_zeros(len(rows), *values.shape[1:])
-            predictions.setdefault(name, empty)[torch.from_numpy(part)] = values
+            if name not in predictions:
+                predictions[name] = values.new_zeros(len(rows), *values.shape[1:])
+            predictions[name][torch.from_numpy(part)] = values
     return predictions
 
 

@@ -25,8 +25,8 @@ class MasterWeights:
         self.model = model
         full = {name: p.detach().clone() for name, p in model.named_parameters()}
         exact = {table.weight for table in tables}
-        for p in {p for part in short for p in part.parameters()} - exact:  # no buffers: RoPE's
-            p.data = p.data.to(torch.bfloat16)
+        for p in {p for part in short for p in part.parameters()} - exact:
+            p.data = p.data.to(torch.bfloat16)  # buffers stay exact: RoPE's
         for table in tables:
             table.register_forward_hook(lambda _, __, rows: rows.to(torch.bfloat16))
         self.copies = {

@@ -37,13 +37,12 @@ ALIKE = ("dataset", "utterances", "intensity")  # settings in which compared mod
 def predictions(folders: Sequence[Path], ids: Sequence[str], known: Targets) -> Targets:
     """Predictions of a model's seeds for the test reviews `ids`, (s, n) each.
 
-    ValueError, one line, if a run is not finished or has other reviews or labels.
+    ValueError, one line, if a run is not finished, damaged, or of other reviews or labels.
     """
     members = []
     for folder in folders:
         path = folder / "test.npz"
-        how = "python -m mmlib.finetune ends the run and writes it"
-        arrays = checkpoint.read_file(path, lambda path=path: dict(np.load(path)), how)
+        arrays = checkpoint.read_file(path, lambda p=path: dict(np.load(p)), checkpoint.END)
         if arrays["ids"].tolist() != list(ids) or (arrays["true_fine"] != known.fine).any():
             raise ValueError(f"{path} has other reviews or labels than the table; leave it out")
         members.append([arrays[name] for name in Targets._fields])

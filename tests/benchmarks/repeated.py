@@ -32,7 +32,7 @@ from mmlib.data import Corpus, load
 from mmlib.data.readers.reviews import natural
 from mmlib.data.targets import Targets, targets
 from mmlib.dyfulm import kept
-from mmlib.files import RUNS, sha256, write_whole
+from mmlib.files import RUNS, sha256
 from mmlib.finetune import checkpoint
 from mmlib.scores import results
 
@@ -111,12 +111,6 @@ def together(arrays: Mapping[str, np.ndarray], of: str, split: str) -> Targets:
     return Targets(*heads)
 
 
-def write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write compressed arrays to a path of any name."""
-    with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-
-
 def compare(
     question: str, readers: Mapping[str, str], arrays: Mapping, parts: Mapping[str, Corpus]
 ) -> None:
@@ -151,7 +145,7 @@ def main(folder: Path) -> None:
     parts = {split: corpus.take(corpus.rows(split)) for split in SPLITS}
     arrays = before | added(folder, parts)
     arrays |= read_kept(parts, arrays)
-    write_whole(STORED, lambda path: write(path, arrays))
+    checkpoint.save_arrays(STORED, arrays)
     for question, readers in QUESTIONS.items():
         if any(seeds_of(arrays, of) for of in readers.values()):
             compare(question, readers, arrays, parts)
