@@ -1,8 +1,9 @@
-"""Cost of the COVAREP features: share of each stage, speed, memory and how both grow with length.
+"""Cost of the COVAREP features: share of each stage, speed beside eGeMAPS, memory, and growth.
 
 Run it with one thread: OMP_NUM_THREADS=1 python tests/benchmarks/covarep.py [WAV ...]. Without
 files it measures a synthetic voice. Times are processor seconds, the best of several rounds. The
-speed of the processor is printed beside them, because machines are shared.
+speed of the processor is printed beside them, because machines are shared. Where opensmile is
+installed, both sets of features are also computed in turn, and their times compared.
 """
 
 import resource
@@ -17,6 +18,8 @@ from scipy import fft
 
 from mmlib.covarep import extract, read_wav
 from mmlib.covarep.voice import synthesise
+from mmlib.data import DataError
+from mmlib.recordings.audio import SETS, columns, frames
 
 ROUNDS = 9
 RATE = 16000
@@ -71,6 +74,21 @@ def stage_costs(waves: list[tuple[np.ndarray, int]]) -> dict[str, float]:
     return best
 
 
+def against_egemaps(wave: np.ndarray) -> np.ndarray | None:
+    """Processor time of COVAREP's 74 features over that of openSMILE's 25, (rounds,), ascending."""
+    try:
+        columns("egemaps")
+    except DataError:
+        return None
+    ratios = []
+    for _ in range(ROUNDS):
+        spent: dict[str, float] = defaultdict(float)
+        for name in SETS:
+            timed(spent, name, frames)(wave, name)
+        ratios.append(spent["covarep"] / spent["egemaps"])
+    return np.sort(ratios)
+
+
 def machine() -> str:
     """Speed of this machine in two operations that the features consist of."""
     random = np.random.default_rng(0)
@@ -112,6 +130,10 @@ def main() -> None:
         print(f"{name:20s} {1e3 * cost / seconds:6.1f} ms per second {cost / total:6.1%}")
     print(f"{'total':20s} {1e3 * total / seconds:6.1f} ms of one core per second of speech,")
     print(f"best of {ROUNDS} on {seconds:.1f} s at {waves[0][1]} Hz; this machine: {machine()}")
+    for length in (4, 20):
+        if (ratios := against_egemaps(speech(length))) is not None:
+            ends = f"{ratios[0]:.2f} to {ratios[-1]:.2f}"
+            print(f"{length:4d} s: {np.median(ratios):.2f} ({ends}) times the time of eGeMAPS")
     for length in (10, 40, 160):
         peak, spent, largest = memory(length)
         print(f"{length:4d} s: {1e3 * spent / length:5.0f} ms per second", end=", ")
