@@ -560,7 +560,7 @@ rise = {name: line[-1] - line[0] for name, line in curves.items()}
 xlabel = "share of utterances with the text of another"
 figure = plots.curves((0, *SHARES), curves, xlabel=xlabel, ylabel="error (MAE)")
 found = f"{min(rise.values()):+.2f} to {max(rise.values()):+.2f}"
-figure.axes[0].set_title(f"With all texts swapped, these errors change by {found}")
+figure.axes[0].set_title(f"With all texts swapped,\nthese errors change by {found}")
 _ = plots.save(figure, "10_robustness", run)
 
 # %%

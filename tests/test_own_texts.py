@@ -480,6 +480,16 @@ def test_suffixes_in_capitals(model):
     assert len(rows("SCORED.TSV", sep="\t")) == 3
 
 
+@pytest.mark.parametrize("flags", [[], ["--force"]])
+def test_a_folder_of_ones_own_with_the_name_of_the_chunks(model, capsys, flags):
+    Path("scored.csv.part").mkdir()
+    Path("scored.csv.part/thesis.csv").write_text("mine")
+    many(3).to_csv("a.csv", index=False)
+    refused(capsys, "scored.csv.part: holds files of your own; name another", "a.csv", *flags)
+    assert Path("scored.csv.part/thesis.csv").read_text() == "mine"
+    assert not Path("scored.csv").exists()
+
+
 def test_the_unfinished_output_of_another_run(model, capsys):
     Path("a.csv").write_text(f'text,review\n{LONG[0]},"{LONG[1]}"\n')
     Path("scored.csv.part").mkdir()

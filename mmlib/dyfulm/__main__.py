@@ -77,11 +77,8 @@ def _write(given: argparse.Namespace) -> None:
         model = kept.load(folder).in_precision(given.precision)
         weights = [sha256(folder / name) for name in (kept.CARD, kept.NUMBERS, kept.WORDS)]
         about = {"table": table.name, "columns": table.columns, "text": column, "weights": weights}
-        about |= {
-            "out": out.suffix.lower(),
-            "rules": [score.FEWEST, score.MOST_UNKNOWN, stream.ROWS],
-        }
-        about |= {"precision": given.precision}
+        about |= {"out": out.suffix.lower(), "precision": given.precision}
+        about |= {"rules": [score.FEWEST, score.MOST_UNKNOWN, stream.ROWS]}
         notes = score.run(table, column, model, out, about, given.force)
         print(f"{table.rows} texts of column {column} in {out}")
     for note, texts, row in notes.itertuples(index=False):

@@ -159,7 +159,7 @@ def _chunks(
 
 
 def _claim(part: Path, about: Mapping, force: bool) -> None:
-    """Note whose chunks these are; DataError if another run left some, unless `force`."""
+    """Note whose chunks these are; DataError if they are another run's, without `force`."""
     same = json.dumps(dict(about), indent=1, sort_keys=True)
     note = part / "run.json"
     if note.exists() and note.read_text() != same:
@@ -170,9 +170,11 @@ def _claim(part: Path, about: Mapping, force: bool) -> None:
             other = ", ".join(key for key in now if old.get(key) != now[key])
             words = f"left by a run of other options ({other})"
             raise DataError(f"{part}: {words}; finish that, or use --force to begin anew")
-        for file in (note, *part.glob("*.csv")):
+        for file in (*part.glob("*.csv"), note):
             file.unlink()
     if not note.exists():
+        if {file.name for file in part.iterdir()} - {"lock"}:
+            raise DataError(f"{part}: holds files of your own; name another file with --out")
         write_whole(note, same)
 
 
