@@ -365,7 +365,7 @@ print(f"3. {len(silent)} of {len(odd)} odd texts get a note and no prediction.")
 # ([what it reads](book/own_texts.md)):
 #
 # ```
-# python -m mmlib.dyfulm reviews.csv --text COLUMN --out scored.csv
+# .venv/bin/python -m mmlib.dyfulm reviews.csv --text COLUMN --out scored.csv
 # ```
 #
 # What differs from the paper: the paper's model has two encoders, RoBERTa and DeBERTa. We know of

@@ -48,11 +48,12 @@ def text(folder: Path = kept.WEIGHTS) -> str:
         "b == 'dyfulm:teacher, 384 tokens' and split == 'test'"
     )
     for t in tests.itertuples():
-        shown = f"{-t.diff:.3f} [{-t.ci_high:.3f}, {-t.ci_low:.3f}]"
+        ends = -t.diff, -t.ci_high, -t.ci_low
+        ends = (t.diff, t.ci_low, t.ci_high) if t.metric == "mae" else ends
+        shown = "{:.3f} [{:.3f}, {:.3f}]".format(*ends)  # by how much the pair is better
         kind = t.notebook.removeprefix("compression-")  # again or repeated
         facts[f"{kind}_pair_{t.metric.removeprefix('acc_')}"] = shown
-        if t.metric == "acc_coarse":
-            facts[f"{kind}_holm"] = t.p_holm
+        facts[f"{kind}_holm_{t.metric}"] = t.p_holm
     facts["digest"] = {name.partition(".")[0]: x for name, x in model.card["sha256"].items()}
     return Path(__file__).with_suffix(".md").read_text().format(**facts)
 

@@ -1,7 +1,8 @@
-"""Shares of the time of training DAF: OMP_NUM_THREADS=1 python tests/benchmarks/shares.py
+"""Shares of the time of training both models: OMP_NUM_THREADS=1 python tests/benchmarks/shares.py
 
-Twenty seeds learn on 2,000 utterances of the embedded corpus (three modalities, all layers of
-MiniLM), in turn with one seed. Times are `time.process_time`, which other programs disturb less.
+Twenty seeds of DAF learn on 2,000 utterances of the embedded corpus (three modalities, all layers
+of MiniLM), in turn with one seed; five seeds of DyFuLM learn on the random states of `frozen.py`
+(2,000 reviews). Times are `time.process_time`, which other programs disturb less.
 Each operator of torch is timed where it is dispatched, forward and backward; NumPy's random bytes
 are timed apart. The rest of an untimed run is Python, autograd and torch's administration. It is
 below 0 if timing slowed the operators. `covarep.py` measures the stages of COVAREP.
@@ -24,14 +25,18 @@ from statistics import median
 
 import numpy as np
 import torch
+from frozen import random_states
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmlib.daf import features, train
 from mmlib.data import load
+from mmlib.dyfulm import frozen
 from mmlib.stack.layers import Masks
 
 N, SEEDS, ROUNDS = 2000, 20, 3
+DYFULM_SEEDS = 5
 SETTINGS = train.Settings(epochs=5, patience=5)  # every seed does the same work
+DYFULM = frozen.Settings(epochs=5, patience=5)
 KINDS = {"matrix products": ("mm", "bmm", "baddbmm", "addmm"),  # first letters of operators' names
     "AdamW's kernel": ("_fused_adamw",),
     "gathering rows": ("index", "gather")}  # fmt: skip
@@ -77,6 +82,14 @@ def shares(run: Callable[[], object]) -> dict[str, float]:
     return found | {REST: 1 - sum(found.values())}
 
 
+def tell_shares(run: Callable[[], object], what: str) -> None:
+    """Print each kind's share of a run: median, least and most of the rounds."""
+    rounds = [shares(run) for _ in range(ROUNDS)]
+    for kind in (RANDOM, *KINDS, ELSE, REST):
+        found = sorted(all_[kind] for all_ in rounds)
+        print(f"  {kind:28}{median(found):5.0%} of {what} ({found[0]:.0%} to {found[-1]:.0%})")
+
+
 def wall(run: Callable[[], object], threads: int) -> float:
     """Seconds by the clock, on so many threads of torch."""
     torch.set_num_threads(threads)
@@ -108,12 +121,13 @@ if sys.argv[1:] == ["stack"]:
     print(seconds(stack))
     sys.exit()
 ratios = sorted(seconds(stack) / seconds(one) for _ in range(ROUNDS))
-rounds = [shares(stack) for _ in range(ROUNDS)]
 print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread")
 print(f"{SEEDS} seeds : one, {median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})")
-for kind in (RANDOM, *KINDS, ELSE, REST):
-    found = sorted(all_[kind] for all_ in rounds)
-    print(f"  {kind:28}{median(found):5.0%} of {SEEDS} ({found[0]:.0%} to {found[-1]:.0%})")
+tell_shares(stack, f"{SEEDS} seeds of DAF")
+states, goal = random_states()
+tell_shares(
+    lambda: frozen.fit(states, goal, DYFULM, range(DYFULM_SEEDS)), f"{DYFULM_SEEDS} of DyFuLM"
+)
 for what, run, threads in (("two threads", stack, 2), ("ten and ten", halves, 1)):
     found = sorted(wall(run, threads) / wall(one, 1) for _ in range(ROUNDS))
     print(f"{SEEDS} seeds, {what} : one, {median(found):.1f} ({found[0]:.1f} to {found[-1]:.1f})")
