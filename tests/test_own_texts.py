@@ -490,6 +490,13 @@ def test_a_folder_of_ones_own_with_the_name_of_the_chunks(model, capsys, flags):
     assert not Path("scored.csv").exists()
 
 
+def test_what_a_kill_left_before_the_first_note_is_no_file_of_ones_own(model):
+    Path("scored.csv.part").mkdir()
+    Path("scored.csv.part/.run.json.0123abcd.part").write_text("{")  # of `files.write_whole`
+    many(3).to_csv("a.csv", index=False)
+    assert run("a.csv") == 0 and len(rows()) == 3
+
+
 def test_the_unfinished_output_of_another_run(model, capsys):
     Path("a.csv").write_text(f'text,review\n{LONG[0]},"{LONG[1]}"\n')
     Path("scored.csv.part").mkdir()

@@ -173,7 +173,8 @@ def _claim(part: Path, about: Mapping, force: bool) -> None:
         for file in (*part.glob("*.csv"), note):
             file.unlink()
     if not note.exists():
-        if {file.name for file in part.iterdir()} - {"lock"}:
+        names = {file.name for file in part.iterdir()} - {"lock"}
+        if not all(name.startswith(f".{note.name}.") for name in names):  # as a kill leaves them
             raise DataError(f"{part}: holds files of your own; name another file with --out")
         write_whole(note, same)
 

@@ -22,7 +22,7 @@ from scipy import fft
 from mmlib import covarep as room
 from mmlib.covarep import extract
 
-ROUNDS = 25
+SECONDS, ROUNDS = 4, 25
 CACHED = 4096  # elements
 KINDS = ("products", "transforms", "element-wise")
 MADE = ("empty", "zeros", "ascontiguousarray", "where")  # numpy's functions that lose a subclass
@@ -147,7 +147,7 @@ def cost(kind: str, *how: object) -> float:
 
 
 def main() -> None:
-    wave = speech(4)
+    wave, scale = speech(SECONDS), 1e3 / SECONDS  # to ms for a second of speech
     extract(wave, RATE)
     with counting():
         extract(wave, RATE)
@@ -158,12 +158,12 @@ def main() -> None:
     for stage, took in sorted(spent.items(), key=lambda item: -item[1]):
         floor = Counter(dict.fromkeys(KINDS, 0.0))
         for operation, times in counts[stage].items():
-            floor[operation[0]] += 250 * times * bare[operation]  # ms a second of speech
+            floor[operation[0]] += scale * times * bare[operation]
         floors.append([floor[kind] for kind in KINDS])
         each = "  ".join(f"{floor[kind]:4.1f}" for kind in KINDS)
-        print(f"{stage:20s} {250 * took:5.1f} {sum(floors[-1]):5.1f}:  {each}")
+        print(f"{stage:20s} {scale * took:5.1f} {sum(floors[-1]):5.1f}:  {each}")
     each = "  ".join(f"{x:4.1f}" for x in np.sum(floors, axis=0))
-    print(f"{'all':20s} {250 * total:5.1f} {np.sum(floors):5.1f}:  {each}")
+    print(f"{'all':20s} {scale * total:5.1f} {np.sum(floors):5.1f}:  {each}")
 
 
 if __name__ == "__main__":
