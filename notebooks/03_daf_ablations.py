@@ -378,7 +378,8 @@ winners = {p["b"]: results.better(p) for p in pairs if p["metric"] == "mae"}
 worse = [b for b, winner in winners.items() if winner == "daf"]
 better = [b for b, winner in winners.items() if winner == b]
 level = [b for b, winner in winners.items() if not winner]
-print("MAE against DAF. worse:", *worse or ["none"])
+what = "MAE against DAF" if winners else "Without DAF nothing is compared"
+print(f"{what}. worse:", *worse or ["none"])
 
 # %%
 print("not told apart:", *level or ["none"])
@@ -491,7 +492,8 @@ plots.labelled(gap.round(3))
 widest = gap["test - valid"].dropna()
 if len(widest):
     name = widest.idxmax()
-    print(f"Largest rise from validation to test: {plots.label(name)}, {widest[name]:+.3f} MAE.")
+    what = "Largest rise" if widest[name] > 0 else "Every error falls. Smallest fall"
+    print(f"{what} from validation to test: {plots.label(name)}, {widest[name]:+.3f} MAE.")
 
 # %% [markdown]
 # <a id="features-that-leak"></a>
@@ -747,11 +749,12 @@ easy = [b for b in winners if b.startswith(("audio", "vision"))]  # weak alone: 
 hard = [b for b in winners if b not in easy]
 
 # %%
-print(
-    f"Of {len(hard)} rivals with text or fusion, worse than DAF: {len(set(worse) & set(hard))}; "
-    f"not told apart: {len(set(level) & set(hard))}. Of {len(easy)} with audio or vision alone, "
-    f"worse: {len(set(worse) & set(easy))}."
-)
+counts = [len(set(some) & set(kind)) for some, kind in ((worse, hard), (level, hard), (worse, easy))]
+if winners:
+    print(
+        f"Of {len(hard)} rivals with text or fusion, worse than DAF: {counts[0]}; not told apart: "
+        f"{counts[1]}. Of {len(easy)} with audio or vision alone, worse: {counts[2]}."
+    )
 
 # %%
 print(f"The best of {seeds} seeds on test would have 'gained' up to {gain['gain'].max():.3f} MAE.")

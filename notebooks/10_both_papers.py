@@ -614,7 +614,7 @@ print("both has {} % more parameters than DyFuLM and keeps {} % more memory".for
 
 # %% tags=["nbval-ignore-output"]
 with torch.inference_mode():
-    ms = {name: cost.latency(call).median for name, call in calls.items()}
+    ms = {name: cost.latency(call) for name, call in calls.items()}
 print(f"time of 32 utterances, both / dyfulm: {ms['both'] / ms['dyfulm']:.2f}")
 
 # %%

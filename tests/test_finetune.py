@@ -25,7 +25,7 @@ from mmlib.finetune.precision import MasterWeights
 from mmlib.finetune.run import export, finetune
 from mmlib.finetune.tokens import tokenize
 from mmlib.scores import provenance
-from mmlib.text import made
+from mmlib.text import compressed, made
 from mmlib.text.encoding import encode
 
 
@@ -128,14 +128,14 @@ def test_factors_are_the_nearest_of_their_rank_and_multiply_to_one_layer():
     torch.manual_seed(0)
     model = torch.nn.ModuleDict({"one": torch.nn.Linear(30, 20), "own": torch.nn.LayerNorm(20)})
     weight, bias = (p.detach().clone() for p in model["one"].parameters())
-    pair.factorise(model, 0.5)
+    compressed.factorise(model, 0.5)
     inner, outer = model["one"]
     assert inner.weight.numel() + outer.weight.numel() <= 0.5 * weight.numel() == 300
     rest = torch.linalg.svdvals(weight)[inner.out_features :]
     missed = torch.linalg.norm(outer.weight @ inner.weight - weight).item()
     assert missed == pytest.approx(rest.square().sum().sqrt().item(), rel=1e-5)
     x, two = torch.randn(4, 30), model["one"]
-    pair.multiply(model)
+    compressed.multiply(model)
     assert isinstance(model["one"], torch.nn.Linear) and torch.equal(model["one"].bias, bias)
     torch.testing.assert_close(model["one"](x), two(x))
 

@@ -1409,7 +1409,7 @@ def test_nothing_to_do_or_to_keep(tmp_path):
     made.clip(tmp_path, "a", made.voice(1.0), "silent")
     with fails("none of 1 clips could be used; the first: .*silent"):
         build_corpus([tmp_path], tmp_path / "out")
-    with fails("a.wav.* name another folder with --out"):
+    with pytest.raises(OSError, match=r"\A[^\n]*a.wav.* name another folder with --out\Z"):
         build_corpus([tmp_path], tmp_path / "a.wav")
 
 

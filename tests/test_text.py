@@ -359,7 +359,7 @@ def test_bar_only_where_a_person_watches(tiny, capsys, progress):
         ("good", {}, "pass a list"),
         (["good"], {"layers": "first"}, "layers 'first'.*last, all"),
         (["good"], {"pooling": "max"}, "pooling 'max'.*mean, cls"),
-        (["good"], {"dtype": "int8"}, "dtype 'int8'.*float32, bfloat16"),
+        (["good"], {"dtype": "int4"}, "dtype 'int4'.*float32, bfloat16"),
         (["good"], {"attention": "flash"}, "attention 'flash'"),
         (["good"], {"max_length": 2}, "max_length=2"),
         (["good"], {"max_length": 161}, "max_length=161 .* 160"),

@@ -48,14 +48,11 @@ class Grid:
         """Yield the points that are not excluded; notebooks with a parameter `run` get it."""
         for notebook, *chosen in product(self.notebooks, *self.axes):
             values = {name: value for part in chosen for name, value in part.items()}
-            if not any(_matches(rule, values) for rule in self.exclude):
+            rules = (all(values[n] in some for n, some in rule.items()) for rule in self.exclude)
+            if not any(rules):
                 if "run" in self.notebooks[notebook]:
                     values["run"] = run
                 yield point(notebook, self.notebooks[notebook], values)
-
-
-def _matches(rule: Mapping[str, list], values: Mapping[str, object]) -> bool:
-    return all(values[name] in wanted for name, wanted in rule.items())
 
 
 def find(name: str) -> Path:

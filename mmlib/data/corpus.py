@@ -180,15 +180,26 @@ class Corpus:
 
 
 def of_texts(texts: Sequence[str]) -> Corpus:
-    """A corpus of unlabelled texts; DataError for a single string, no text, or an empty one."""
-    if isinstance(texts, str) or not len(texts := list(texts)):
-        raise DataError("pass a list of one text or more")
-    for i, text in enumerate(texts):
-        if not isinstance(text, str) or not text.strip():
-            raise DataError(f"text {i} is {text!r}; give words, or leave it out")
+    """A corpus of unlabelled texts; DataError as in `checked_texts`."""
+    texts = tuple(checked_texts(texts))
     ids = tuple(f"text {i}" for i in range(len(texts)))
     none, split = np.full(len(ids), np.nan), np.full(len(ids), "test")
-    return Corpus("texts", "texts", ids, ids, split, none, tuple(texts))
+    return Corpus("texts", "texts", ids, ids, split, none, texts)
+
+
+def checked_texts(texts: Sequence[str]) -> list[str]:
+    """The texts as a list; DataError for a single string, no text, or an empty one."""
+    if isinstance(texts, str):
+        raise DataError("texts is one string; pass a list of strings")
+    texts = list(texts)
+    if not texts:
+        raise DataError("texts is empty; pass at least one")
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"text {i} is {type(text).__name__}, not a string; convert or drop it")
+        if not text.strip():
+            raise DataError(f"text {i} is empty; drop it or mask the modality for that utterance")
+    return texts
 
 
 def noted(counts: Mapping[str, int]) -> list[str]:

@@ -4,38 +4,24 @@ Parameters and memory are the same on every machine; latency is measured on the 
 Axes: b batch, t position, l layer, d feature.
 """
 
-import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.benchmark import Timer
 
 from mmlib.dyfulm.model import DyFuLM
 
 MB = 1e6  # bytes
 
 
-class Latency(NamedTuple):
-    """Duration of one call in milliseconds."""
-
-    median: float
-    best: float
-
-
-def latency(call: Callable[[], Any], repeats: int = 30) -> Latency:
-    """Duration of a call in ms, after three warm-up calls; waits for the GPU if there is one."""
-    times = []
-    for _ in range(3 + repeats):
-        start = time.perf_counter()
-        call()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        times.append(1000 * (time.perf_counter() - start))
-    return Latency(float(np.median(times[3:])), min(times[3:]))
+def latency(call: Callable[[], Any], seconds: float = 0.2) -> float:
+    """Median duration of a call in ms, over `seconds` after a warm-up, on torch's threads."""
+    timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
+    return 1000 * timer.blocked_autorange(min_run_time=seconds).median
 
 
 def parameters(model: nn.Module) -> dict[str, int]:
@@ -76,7 +62,7 @@ def fusion_and_heads(models: Mapping[str, DyFuLM], batch: int = 32) -> pd.DataFr
         count = sum(parameters(model).values())
         kept = activations(model, lambda m=model, x=many: m(*x))
         with torch.inference_mode():
-            ms = [latency(lambda m=model, x=x: m(*x)).median for x in (single, many)]
+            ms = [latency(lambda m=model, x=x: m(*x)) for x in (single, many)]
         rows[name] = (count, 4 * count / MB, kept / MB, *ms)
     columns = ["parameters", "weights_mb", "activations_mb", "ms", "ms_batch"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("model")

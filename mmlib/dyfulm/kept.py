@@ -21,6 +21,7 @@ from safetensors.torch import load as tensors_of
 from safetensors.torch import save as bytes_of
 from tokenizers import Tokenizer
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from mmlib import files
 from mmlib.data.targets import COARSE
@@ -133,14 +134,9 @@ class Kept:
         self, rows: np.ndarray, ids: list[np.ndarray], words: list[np.ndarray]
     ) -> tuple[Tensor, ...]:
         """Calibrated probabilities, intensity and layer weights of the texts `rows`."""
-        t = max(len(ids[i]) for i in rows)
-        padded, attended = (torch.zeros(len(rows), t, dtype=torch.long) for _ in range(2))
-        is_word = torch.zeros(len(rows), t, dtype=torch.bool)
-        for k, i in enumerate(rows):
-            padded[k, : len(ids[i])] = torch.from_numpy(ids[i])
-            attended[k, : len(ids[i])] = 1
-            is_word[k, : len(ids[i])] = torch.from_numpy(words[i])
-        coarse, fine, intensity, alpha = self.student(padded, attended, is_word)
+        parts = ids, {i: np.ones_like(ids[i]) for i in rows}, words
+        padded = (pad_sequence([torch.from_numpy(of[i]) for i in rows], True) for of in parts)
+        coarse, fine, intensity, alpha = self.student(*padded)
         heat = self.card["temperature"]
         probabilities = [(x / heat[name]).softmax(dim=-1) for name, x in
                          (("coarse", coarse), ("fine", fine))]  # fmt: skip

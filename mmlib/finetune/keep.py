@@ -23,7 +23,7 @@ from mmlib.dyfulm import kept
 from mmlib.finetune import checkpoint, pair
 from mmlib.finetune.config import Config
 from mmlib.scores import calibration
-from mmlib.text import vocabulary
+from mmlib.text import compressed, vocabulary
 from mmlib.text.encoder import WEIGHTS, weights_digest
 
 READ = ((128, 127), (128, 32), (256, 64))  # tokens read; of these from the beginning, if cut
@@ -80,7 +80,7 @@ def _student(
     if (kind := trained.encoders[0].config.model_type) != "bert":
         raise ValueError(f"the encoder of {run} is a {kind}; a kept model has a BERT, e.g. minilm")
     trained.load_state_dict(checkpoint.load_weights(run, trained))
-    pair.multiply(trained)
+    compressed.multiply(trained)
     backend, before = tokenizer.backend_tokenizer, tokenizer.get_vocab()
     ids = tokenizer(list(train.text), verbose=False)["input_ids"]
     words = vocabulary.kept_tokens(before, tokenizer.all_special_tokens, ids, train.groups)

@@ -19,6 +19,7 @@ from mmlib.files import reason_of
 from mmlib.finetune.alignment import pool
 from mmlib.finetune.config import Config
 from mmlib.finetune.tokens import Batch
+from mmlib.text import compressed
 from mmlib.text.encoder import check_length, load, quiet
 from mmlib.text.encoding import hidden_states
 
@@ -75,49 +76,11 @@ def _encoder(folder: Path, config: Config, attention: str) -> tuple[nn.Module, A
     check_length(config.max_length, model, tokenizer)
     model.pooler = None  # DyFuLM reads the layers
     if config.low_rank < 1:
-        factorise(model, config.low_rank)
+        compressed.factorise(model, config.low_rank)
     for layer in model.modules():
         if isinstance(layer, nn.Dropout):
             layer.p = config.encoder_dropout
     return model, tokenizer, _tried(model, tokenizer, folder, config.encoder_dropout == 0)
-
-
-class Factors(nn.Sequential):
-    """Two linear layers in place of one: see `factorise`."""
-
-
-@torch.no_grad()
-def factorise(model: nn.Module, share: float) -> None:
-    """Replace every linear layer by two, with `share` of its weights in total; its bias stays.
-
-    A weight W (h, d) becomes A B with B (r, d), A (h, r) and r = share d h / (d + h): the best
-    approximation of that rank, from the singular values of W.
-    """
-    for parent in list(model.modules()):
-        for name, layer in list(parent.named_children()):
-            if isinstance(layer, nn.Linear):
-                h, d = layer.weight.shape
-                r = max(1, int(share * d * h / (d + h)))
-                left, sizes, right = torch.linalg.svd(layer.weight.float(), full_matrices=False)
-                inner, outer = nn.Linear(d, r, bias=False), nn.Linear(r, h, layer.bias is not None)
-                inner.weight.copy_(sizes[:r, None].sqrt() * right[:r])  # (r, d)
-                outer.weight.copy_(left[:, :r] * sizes[:r].sqrt())  # (h, r)
-                if layer.bias is not None:
-                    outer.bias.copy_(layer.bias)
-                setattr(parent, name, Factors(inner, outer).to(layer.weight.dtype))
-
-
-@torch.no_grad()
-def multiply(model: nn.Module) -> None:
-    """Undo `factorise`: one linear layer for each two, with the product of their weights."""
-    for parent in list(model.modules()):
-        twos = [(name, x) for name, x in parent.named_children() if isinstance(x, Factors)]
-        for name, (inner, outer) in twos:
-            layer = nn.Linear(inner.in_features, outer.out_features, outer.bias is not None)
-            layer.weight.copy_(outer.weight @ inner.weight)
-            if outer.bias is not None:
-                layer.bias.copy_(outer.bias)
-            setattr(parent, name, layer)
 
 
 def _dropout_fields(folder: Path) -> dict[str, float]:

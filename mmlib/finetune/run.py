@@ -26,7 +26,7 @@ from mmlib.data.corpus import first
 from mmlib.finetune import checkpoint, deberta_sdpa, evaluation, machine, pair, plan, step
 from mmlib.finetune.config import Config
 from mmlib.scores import provenance
-from mmlib.text import made
+from mmlib.text import compressed, made
 
 log = logging.getLogger(__name__)
 
@@ -246,7 +246,7 @@ def export(folder: Path, into: Path) -> list[Path]:
     """
     model, tokenizers = pair.build(checkpoint.finished(folder))
     model.load_state_dict(checkpoint.load_weights(folder, model))
-    pair.multiply(model)  # a saved encoder has its architecture's own layers
+    compressed.multiply(model)  # a saved encoder has its architecture's own layers
     names = [""] if len(tokenizers) == 1 else ["a", "b"]
     part = into.with_name(f".{into.name}.part")
     shutil.rmtree(part, ignore_errors=True)

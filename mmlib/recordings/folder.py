@@ -76,7 +76,6 @@ def build_corpus(
     jobs = _jobs(clips := several(clips), transcripts, faces)
     if not jobs:
         raise DataError(f"no recording in {', '.join(map(str, clips))}; known: {' '.join(MEDIA)}")
-    _make(out / "clips")
     tables = [out / name for name in (*FILES, PASSPORT, SKIPPED)]
     with only_run(out, [*tables, *(place(out, job.name) for job in jobs)]):
         skipped = _skipped(jobs, out, options, workers, progress)
@@ -118,13 +117,6 @@ def attempt(job: Job, out: Path, options: Options, progress: bool = False) -> st
     except (DataError, OSError) as error:  # a full disk, too
         return str(error)
     return ""
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder}: {error.strerror}; name another folder with --out") from None
 
 
 def _jobs(clips: list[Path], transcripts: Path | str | None, faces: Path | str | None) -> list[Job]:

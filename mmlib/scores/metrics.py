@@ -141,10 +141,6 @@ def _weighted_f1(sums: np.ndarray, *, by_truth: bool = True) -> np.ndarray:
     return positive * f1_positive + (1 - positive) * f1_negative
 
 
-def _swapped_f1(sums: np.ndarray) -> np.ndarray:
-    return _weighted_f1(sums, by_truth=False)
-
-
 def _r2(sums: np.ndarray) -> np.ndarray:
     square, y, yy, n = np.moveaxis(sums, -1, 0)
     spread = yy - _divide(y * y, n)
@@ -166,6 +162,7 @@ def _pearson(sums: np.ndarray) -> np.ndarray:
     return _divide((py - _divide(p * y, n)) * real, np.sqrt(np.where(real, spread_p * spread_y, 1)))
 
 
+_swapped: Rule = partial(_weighted_f1, by_truth=False)
 _MACRO = "mean of the F1 of all classes that occur in y or p"
 _SIGN = "y = 0 dropped, classes > 0 and <= 0"
 _SIGN_GE = "y = 0 dropped, classes >= 0, < 0"
@@ -192,7 +189,7 @@ METRICS: dict[str, Metric] = Names("metric", {
     ),
     "acc7_away_from_zero": Metric(_agreement(_away_from_zero), _mean, _AWAY, "CMU SDK"),
     "f1_non0_swapped": Metric(
-        _confusion(_positive, _non0), _swapped_f1, f"{_SIGN}; {_SWAPPED}", "MulT"
+        _confusion(_positive, _non0), _swapped, f"{_SIGN}; {_SWAPPED}", "MulT"
     ),
     "mae_non0": Metric(_distance(_non0), _mean, "mean of |p - y|, y = 0 dropped", _MAG, "low"),
     "corr_non0": Metric(_moments(_non0), _pearson, "Pearson, y = 0 dropped", _MAG),

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mmlib.files import reason_of
 from mmlib.text.attention import GROUP, GROUPED, use_groups
+from mmlib.text.compressed import to_eight_bits
 from mmlib.text.encoder import load
 
 SHORT = "It was good."
@@ -73,7 +74,9 @@ def ready(folder: Path, dtype: str, attention: str, device: torch.device) -> Enc
 
 
 def _in(dtype: str, encoder: Encoder, folder: Path, attention: str) -> Encoder:
-    """The encoder in another dtype: loaded again, since a cast would also round its constants."""
+    """The encoder in another dtype; loaded again, since a cast would also round its constants."""
+    if dtype == "int8":
+        return replace(encoder, model=to_eight_bits(encoder.model))
     model = load(folder, dtype, attention)[0]
     tested = encoder.model.config._attn_implementation
     if tested == GROUPED:

