@@ -221,7 +221,7 @@ if len(errors_of) > 1:
 
 # %% [markdown]
 # **One model for every subset.** A model trained on all modalities can also be *used* without one.
-# On the embedded corpus its mean error is then within .02 of that of DAF trained on the remaining
+# On the embedded corpus its mean error is then within .03 of that of DAF trained on the remaining
 # two, in the table above (not tested).
 
 
@@ -412,7 +412,8 @@ if dataset == "synthetic" and models == "all" and modalities == "all" and len(co
 # can take weight from a damaged modality. But it can also lose more, if it relies on that modality.
 # So we also print how much the error *rises*. In the stored output DAF's error rises more than that
 # of `static` and stays below it. Against `concat` damage brings DAF no further advantage: DAF's
-# error is .022 lower without damage, and with it the two differ by at most .03 (not tested).
+# error is .014 lower without damage, and with it the two differ by at most .03 (not tested; on
+# another processor the first difference was .022).
 
 # %%
 shares = (0, 0.5, 1)
@@ -749,7 +750,8 @@ easy = [b for b in winners if b.startswith(("audio", "vision"))]  # weak alone: 
 hard = [b for b in winners if b not in easy]
 
 # %%
-counts = [len(set(some) & set(kind)) for some, kind in ((worse, hard), (level, hard), (worse, easy))]
+kinds = (worse, hard), (level, hard), (worse, easy)
+counts = [len(set(some) & set(kind)) for some, kind in kinds]
 if winners:
     print(
         f"Of {len(hard)} rivals with text or fusion, worse than DAF: {counts[0]}; not told apart: "

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mmlib.data import load
+from mmlib.data import SPLITS, load
 from mmlib.data.targets import targets
 from mmlib.dyfulm import linear
 from mmlib.scores import results
@@ -47,7 +47,9 @@ def cosine(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def main(dataset: str, encoder: str, length: int, texts: int) -> None:
     """Print one line per precision, and paired tests of each against float32."""
     torch.set_num_threads(1)
-    corpus = load(dataset).sample(texts, splits=["train"])
+    corpus = load(dataset)
+    for split in SPLITS:
+        corpus = corpus.sample(texts, splits=[split])
     x, seconds = encoded(list(corpus.text), encoder=encoder, max_length=length, progress=False)
     train, valid, test = (corpus.rows(split) for split in ("train", "valid", "test"))
     goal, answers = targets(corpus), {}
@@ -74,6 +76,6 @@ if __name__ == "__main__":
     parser.add_argument("--dataset", default="sst5")
     parser.add_argument("--encoder", default="minilm")
     parser.add_argument("--length", type=int, default=128, help="tokens")
-    parser.add_argument("--texts", type=int, default=0, help="of the training split; 0: all")
+    parser.add_argument("--texts", type=int, default=0, help="of each split, at most; 0: all")
     given = parser.parse_args()
     main(given.dataset, given.encoder, given.length, given.texts)
