@@ -73,7 +73,7 @@ def main(dataset: str, encoder: str, length: int, texts: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--dataset", default="sst5")
+    parser.add_argument("--dataset", default="synthetic_reviews")
     parser.add_argument("--encoder", default="minilm")
     parser.add_argument("--length", type=int, default=128, help="tokens")
     parser.add_argument("--texts", type=int, default=0, help="of each split, at most; 0: all")
