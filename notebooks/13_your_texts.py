@@ -330,7 +330,7 @@ print(f"{len(silent)} of {len(odd)} odd texts get a note and no prediction.")
 # accuracy in three classes and in five, and the MAE of the intensity. It is better than a bag of
 # words that learned from the same reviews: by .018 [.010, .026] in three classes and, at the edge,
 # by .024 [.011, .037] in five ([12](12_compression.ipynb), run `compression-hotel`). There p is
-# .001, but .112 if all tests of that run are corrected together. Other texts, such as film reviews,
+# .001, but .124 if all tests of that run are corrected together. Other texts, such as film reviews,
 # were not measured.
 
 # %%

@@ -191,8 +191,7 @@ def checked_texts(texts: Sequence[str]) -> list[str]:
     """The texts as a list; DataError for a single string, no text, or an empty one."""
     if isinstance(texts, str):
         raise DataError("texts is one string; pass a list of strings")
-    texts = list(texts)
-    if not texts:
+    if not (texts := list(texts)):
         raise DataError("texts is empty; pass at least one")
     for i, text in enumerate(texts):
         if not isinstance(text, str):

@@ -238,8 +238,8 @@ def _of_tasks(prediction: Prediction, targets: Targets, bag: Targets | None) -> 
     gap, measure, most = _gap(prediction, targets), "gap in accuracy", 0.2  # the paper's: .142
     if bag is not None:
         gap, measure, most = gap - _gap(bag, targets), "gap in accuracy minus a bag of words'", 0.05
-    left = float(np.abs(prediction.intensity - targets.intensity).mean())
-    left /= _constant_mae(targets.intensity)
+    spread = np.abs(targets.intensity - np.median(targets.intensity)).mean()
+    left = float(np.abs(prediction.intensity - targets.intensity).mean()) / float(spread)
     usual = np.bincount(targets.fine).max() / len(targets.fine)
     learned = _accuracy(prediction, targets, "fine") - usual > 0.1  # else neither is learned
     return [
@@ -255,10 +255,6 @@ def _gap(prediction: Prediction | Targets, targets: Targets) -> float:
 
 def _accuracy(prediction: Prediction | Targets, targets: Targets, task: str) -> float:
     return float((getattr(prediction, task) == getattr(targets, task)).mean())
-
-
-def _constant_mae(values: np.ndarray) -> float:
-    return float(np.abs(values - np.median(values)).mean())
 
 
 class Difference(NamedTuple):

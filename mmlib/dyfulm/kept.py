@@ -8,7 +8,6 @@ Axes: n text, b batch, t token, k class, l layer.
 
 import copy
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -26,6 +25,7 @@ from torch.nn.utils.rnn import pad_sequence
 from mmlib import files
 from mmlib.data.targets import COARSE
 from mmlib.dyfulm.model import DyFuLM, over_positions
+from mmlib.text.compressed import to_eight_bits
 
 WEIGHTS = files.ROOT / "mmlib" / "dyfulm" / "weights"
 NUMBERS, WORDS, CARD = "weights.safetensors", "tokenizer.json", "card.json"
@@ -91,10 +91,8 @@ class Kept:
     def in_precision(self, precision: str) -> "Kept":
         """A copy of the model whose encoder computes in another of `PRECISIONS`.
 
-        "bfloat16" is slow on a processor without instructions for it. "int8": weights of linear
-        layers have 8 bits, and their inputs are quantised to 8 bits at each call by the range of
-        the batch, so a prediction depends slightly on the other texts of the batch. ValueError if
-        the model is rounded already.
+        "bfloat16" is slow on a processor without instructions for it, "int8"
+        (`mmlib.text.compressed`) without VNNI. ValueError if the model is rounded already.
         """
         if self.precision not in ("float32", precision):
             raise ValueError(f"this model is rounded to {self.precision}; take the one it is from")
@@ -103,9 +101,7 @@ class Kept:
         if precision == "bfloat16":
             student.encoder.to(torch.bfloat16)
         if precision == "int8":
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch deprecates this in favour of torchao
-                torch.ao.quantization.quantize_dynamic(student, {nn.Linear}, inplace=True)
+            to_eight_bits(student.encoder)
         return replace(self, student=student, precision=precision)
 
     @torch.inference_mode()

@@ -3,10 +3,12 @@
 In 8 bits, y_k = s v_k (q . w_k) + b_k, with one scale v_k an output and one scale s = max |x_d| /
 127 a token (ZeroQuant, Yao et al. 2022). q and w are whole numbers from -127 to 127 and their sums
 are exact, so no text depends on its batch; torch's dynamic layers have one s for a whole batch.
+Where 8-bit sums overflow, and on a GPU, they are computed in float32: exact to 2^24, but no faster.
 Axes: n tokens of a batch, d feature, k output; r rank.
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -24,23 +26,28 @@ def exchange(model: nn.Module, kind: type, make: Callable[[nn.Module], nn.Module
 
 
 def to_eight_bits(model: nn.Module) -> nn.Module:
-    """The model with 8-bit linear layers, in place; ValueError on a GPU or without exact sums."""
-    most = torch.full((64, 64), 127, dtype=torch.int8)
-    is_cpu = all(p.device.type == "cpu" for p in model.parameters())
-    if not is_cpu or (torch._int_mm(most, most) != 64 * 127**2).any():  # AVX2 alone overflows
-        raise ValueError("8 bits need a CPU with exact 8-bit sums (VNNI); use float32 or bfloat16")
+    """The model with 8-bit linear layers, in place, for predictions."""
     return exchange(model, nn.Linear, EightBit)
 
 
+@cache
+def is_exact(device: torch.device) -> bool:
+    """Whether a device sums 8-bit products exactly: a CPU with VNNI; AVX2 alone overflows."""
+    most = torch.full((64, 64), 127, dtype=torch.int8)
+    return device.type == "cpu" and bool((torch._int_mm(most, most) == 64 * 127**2).all())
+
+
 class EightBit(nn.Module):
-    """A trained linear layer with weights in 8 bits, for predictions on a CPU."""
+    """A trained linear layer, its weights and inputs rounded to 8 bits."""
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
         weight = layer.weight.detach()  # (k, d)
-        self.scale = weight.abs().amax(dim=1).clamp(min=1e-12) / 127  # (k,)
-        self.weight = (weight / self.scale[:, None]).round().to(torch.int8)
-        self.bias = torch.zeros_like(self.scale) if layer.bias is None else layer.bias.detach()
+        scale = weight.abs().amax(dim=1).clamp(min=1e-12) / 127  # (k,)
+        kind = torch.int8 if is_exact(weight.device) else torch.float32
+        self.register_buffer("weight", (weight / scale[:, None]).round().to(kind))
+        self.register_buffer("scale", scale)
+        self.register_buffer("bias", scale * 0 if layer.bias is None else layer.bias.detach())
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., d) float32 -> (..., k)."""
@@ -49,8 +56,9 @@ class EightBit(nn.Module):
         for rows, out in zip(x_rows.split(ROWS), y.split(ROWS), strict=True):
             most = torch.maximum(rows.amax(dim=1, keepdim=True), -rows.amin(dim=1, keepdim=True))
             scale = most.clamp_(min=1e-12).div_(127)  # (ROWS, 1)
-            whole = (rows / scale).round_().to(torch.int8)  # (ROWS, d)
-            sums = torch._int_mm(whole, self.weight.T)  # (ROWS, k) int32
+            whole = (rows / scale).round_().to(self.weight.dtype)  # (ROWS, d)
+            multiply = torch.mm if whole.is_floating_point() else torch._int_mm
+            sums = multiply(whole, self.weight.T)  # (ROWS, k), whole numbers
             torch.addcmul(self.bias, sums * scale, self.scale, out=out)
         return y.unflatten(0, x.shape[:-1])
 

