@@ -192,4 +192,4 @@ def test_the_house_does_not_grow():
     notebooks/book/house.md says why. Whoever adds a line past this bound asks first what can go.
     """
     total = sum(len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py"))
-    assert total - len((PACKAGE / "__init__.py").read_text().splitlines()) <= 21286
+    assert total - len((PACKAGE / "__init__.py").read_text().splitlines()) <= 21285
