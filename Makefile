@@ -10,7 +10,7 @@ PLAIN := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUC
   OPENBLAS_CORETYPE=Nehalem NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4 AVX512_ICL AVX512_SPR" \
   GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX512F,-AVX2,-AVX,-FMA
 NUMERIC := covarep covarep_reference daf train frozen dyfulm multitask stack text encoders finetune \
-  alignment metrics stats interpret_dyfulm synthetic synthetic_reviews disentangled features
+  compressed alignment metrics stats interpret_dyfulm synthetic synthetic_reviews disentangled features
 
 export JUPYTER_PREFER_ENV_PATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

@@ -394,7 +394,7 @@ ratio = (step[:, 0] / weight.std(dim=1)).median().item()
 print(f"A step of one matrix of the kept model is {ratio:.3f} standard deviations of its weights.")
 
 # %% [markdown]
-# So most weights lie within some ten steps of zero. The kept model (section 6) reads the test
+# So one standard deviation is some forty steps. The kept model (section 6) reads the test
 # reviews in three precisions. The last digits depend on the processor.
 
 # %% tags=["nbval-ignore-output"]
@@ -693,10 +693,10 @@ if len(bits):
 
 # %% [markdown]
 # **Other kinds of 8 bits.** Our layers have a step for each token (in `encode`, too, by
-# `dtype="int8"`). torchao's have, too; those of torch have one for a whole batch. Two libraries can
-# fix the range of the inputs beforehand, from 85 training reviews, the first 96 tokens of each.
-# ONNX Runtime does so by the least and greatest values (`extremes`), or by the 99.999th percentile;
-# OpenVINO does so by NNCF. Each model read 1,000 random validation reviews
+# `dtype="int8"`). torchao's have, too; those of torch (`8 bits at each call`) have one for a whole
+# batch. Two libraries can fix the range of the inputs beforehand, from 85 training reviews, the
+# first 96 tokens of each. ONNX Runtime does so by the least and greatest values (`extremes`), or by
+# the 99.999th percentile; OpenVINO does so by NNCF. Each model read 1,000 random validation reviews
 # (`python tests/benchmarks/static8.py`; its first lines name the packages that it needs).
 
 # %%
