@@ -26,7 +26,7 @@ def exchange(model: nn.Module, kind: type, make: Callable[[nn.Module], nn.Module
 
 
 def to_eight_bits(model: nn.Module) -> nn.Module:
-    """The model with 8-bit linear layers, in place, for predictions."""
+    """The model with each `nn.Linear` in 8 bits, in place; other layers (all of GPT-2) stay."""
     return exchange(model, nn.Linear, EightBit)
 
 
